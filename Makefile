@@ -1,0 +1,40 @@
+# Two commands are enough: `make quickstart` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install quickstart test lint format bench clean
+
+help:  ## What there is to make.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+install: $(INSTALLED)  ## Make .venv and install everything, pinned.
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+quickstart: $(INSTALLED)  ## Install, then run a sweep on images that need no download.
+	$(BIN)/sweep run sweeps/quickstart.yaml --fresh
+
+test: $(INSTALLED)  ## All tests: the quick ones, then real sweeps with Ray.
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## ruff, mypy --strict, the layers.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)  ## Format and mend what ruff can mend.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)  ## Measure against peers; see benchmarks/README.md.
+	$(BIN)/python -m benchmarks
+
+clean:  ## Remove what tools left behind; results/ stays.
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,120 @@
+"""`sweep check` and `sweep schema`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sweep_runner.cli.common import Out, common_options, json_option, set_option
+from sweep_runner.results.paths import ResultsPaths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sweep_runner.spec.plan import Plan
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@set_option
+@json_option
+@common_options
+def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: ResultsPaths, out: Out) -> None:
+    """Validate a sweep FILE and print the resolved plan; nothing is started, no data is read."""
+    from sweep_runner.spec.check import check_spec
+    from sweep_runner.spec.loader import load_spec
+
+    plan = check_spec(load_spec(file, overrides))
+    for warning in plan.warnings:
+        out.warn(warning)
+    if results.sweep(plan.spec.name).spec.is_file():
+        out.say(f"{results.sweep(plan.spec.name).root} exists: a sweep of this name was run before", style="yellow")
+    if as_json:
+        out.json(plan_as_json(plan))
+        return
+    out.table(("parameter", "values", "when"), _space_rows(plan), title="Space")
+    out.result("")
+    out.table(("key", "value"), _plan_rows(plan), title="Plan")
+    look = f" `sweep data check {file}` looks at its data." if type(plan.data).model_fields else ""
+    out.say(f"{file} is right.{look}", style="green")
+
+
+@click.command()
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to a file.")
+@common_options
+def schema(output: Path | None, results: ResultsPaths, out: Out) -> None:
+    """Print the JSON Schema of the sweep file, for editors.
+
+    Editors with the YAML language server use it when the sweep file begins with
+    "# yaml-language-server: $schema=FILE".
+    """
+    from sweep_runner.spec.schema import sweep_schema
+
+    text = json.dumps(sweep_schema(), indent=2, ensure_ascii=False)
+    if output is None:
+        out.result(text)
+        return
+    partial = output.with_name(f"{output.name}.partial")
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(output)
+    out.say(f"wrote {output}")
+
+
+def plan_as_json(plan: Plan) -> dict[str, Any]:
+    """The resolved spec and what follows from it, for scripts."""
+    return {
+        "spec": plan.spec.model_dump(),
+        "trainable": f"{plan.trainable.__module__}:{plan.trainable.__qualname__}",
+        "grid_size": plan.grid_size,
+        "max_epochs": plan.max_epochs,
+        "warnings": list(plan.warnings),
+    }
+
+
+def _space_rows(plan: Plan) -> Iterator[tuple[str, str, str]]:
+    for name, parameter in plan.spec.space.items():
+        conditions = (f"{key} is {' or '.join(map(str, allowed))}" for key, allowed in parameter.when.items())
+        yield name, parameter.describe(), " and ".join(conditions)
+
+
+def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
+    spec = plan.spec
+    settings = "without end" if plan.grid_size is None else f"{plan.grid_size:,}"
+    trials = spec.search.trials
+    if spec.search.sampler == "grid" and plan.grid_size is not None:
+        trials = min(trials, plan.grid_size)
+    gpus = "one if there is one" if spec.resources.gpus == "auto" else f"{spec.resources.gpus:g}"
+    concurrent = spec.resources.max_concurrent
+    yield "name", spec.name
+    yield "trainable", spec.trainable
+    yield "trials", f"{trials}, {len(spec.baselines)} of them baselines ({', '.join(spec.baselines) or 'none'})"
+    yield "different settings", settings
+    if plan.max_epochs is not None:
+        yield "epochs", f"at most {plan.max_epochs} a trial"
+    yield "objective", f"{spec.objective.metric}, {spec.objective.mode}"
+    yield "sampler", f"{spec.search.sampler}, seed {spec.search.seed}{_details(spec.search.options)}"
+    yield "pruner", f"{spec.pruner.kind}{_details(spec.pruner.model_dump(exclude={'kind'}))}"
+    yield "fixed", _details(spec.fixed, "")
+    yield "a worker", f"CPUs: {spec.resources.cpus:g}, GPUs: {gpus}"
+    yield "a trial", f"workers: {spec.resources.workers}, retries if it fails: {spec.resources.max_failures}"
+    yield "at a time", "as many trials as fit the machine" if concurrent == "auto" else f"{concurrent} trials"
+    yield "export", ", ".join(spec.export.formats) or "nothing"
+    for key, value in _flat(plan.data.model_dump(mode="json")):
+        yield f"data.{key}", str(value)
+
+
+def _details(values: Mapping[str, Any], start: str = ": ") -> str:
+    known = {key: value for key, value in values.items() if value is not None}
+    return start + ", ".join(f"{key} {value}" for key, value in known.items()) if known else ""
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested sections as dotted keys; what is not set is left out."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value is not None and value != {}:
+            yield f"{prefix}{key}", value

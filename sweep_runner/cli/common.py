@@ -1,0 +1,174 @@
+"""What every command shares: `--results`, `--quiet`, `--verbose`, where text goes, how result tables look."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from sweep_runner.results.paths import ResultsPaths
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Out:
+    """Where a command's text goes: words for people to stderr, results to stdout.
+
+    Attributes:
+        quiet: only results, warnings and errors.
+        verbose: details, too.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+
+    def say(self, text: str, *, style: str = "") -> None:
+        """A line for people, to stderr. Text is shown as it is: brackets are no markup."""
+        if not self.quiet:
+            say(text, style=style)
+
+    def detail(self, text: str) -> None:
+        """A line for people who asked for more (`--verbose`)."""
+        if self.verbose:
+            say(text, style="dim")
+
+    def warn(self, text: str) -> None:
+        """A warning: to stderr, also with `--quiet`."""
+        say(f"warning: {text}", style="yellow")
+
+    def result(self, text: str) -> None:
+        """A result: to stdout, as it is."""
+        click.echo(text)
+
+    def json(self, value: Any) -> None:
+        """A result for a script: one JSON document to stdout. NaN and infinities become null: JSON has none."""
+        click.echo(json.dumps(_json_ready(value), indent=2, ensure_ascii=False))
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
+        """A result table to stdout: a rich table on a terminal, tab-separated values with a header otherwise."""
+        print_table(columns, rows, title=title)
+
+
+def console(stream: IO[str] | None = None) -> Console:
+    """A rich console on stderr, or on another stream: no markup, no highlighting unless asked for."""
+    from rich.console import Console
+
+    return Console(file=stream or sys.stderr, markup=False, highlight=False, emoji=False)
+
+
+def say(text: str, *, style: str = "") -> None:
+    """A line to stderr, coloured when that is a terminal."""
+    if sys.stderr.isatty():
+        console().print(text, style=style or None, soft_wrap=True)
+    else:
+        click.echo(text, err=True)
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "", stream: IO[str] | None = None
+) -> None:
+    """Prints rows as a rich table on a terminal, as tab-separated values with a header otherwise.
+
+    Args:
+        columns: the header.
+        rows: one sequence of values a row; None is shown as an empty cell. Floats are shortened on a
+            terminal only. Columns that hold only numbers are aligned right.
+        title: shown above on a terminal.
+        stream: stdout unless given.
+    """
+    stream = stream or sys.stdout
+    rows = [list(row) for row in rows]
+    if not stream.isatty():
+        for row in [columns, *rows]:
+            click.echo("\t".join(_one_line(_plain(cell)) for cell in row), file=stream)
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for position, column in enumerate(columns):
+        cells = [row[position] for row in rows if row[position] is not None]
+        numeric = bool(cells) and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells)
+        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_short(cell)) for cell in row))
+    console(stream).print(table)
+
+
+def common_options(command: Callable[P, R]) -> Callable[..., R]:
+    """Adds `--results`, `--quiet`, `--verbose`; the command gets `results: ResultsPaths` and `out: Out`."""
+
+    @click.option(
+        "--results",
+        "results_folder",
+        type=click.Path(path_type=Path),
+        default=Path("results"),
+        envvar="SWEEP_RESULTS",
+        show_envvar=True,
+        show_default=True,
+        metavar="DIR",
+        help="The folder that holds all sweeps.",
+    )
+    @click.option("--quiet", "-q", is_flag=True, help="Results, warnings and errors only.")
+    @click.option("--verbose", "-v", is_flag=True, help="Say more.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, results_folder: Path, quiet: bool, verbose: bool, **kwargs: Any) -> R:
+        kwargs["results"] = ResultsPaths(results_folder.expanduser().absolute())
+        kwargs["out"] = Out(quiet=quiet, verbose=verbose and not quiet)
+        return command(*args, **kwargs)
+
+    return wrapped
+
+
+def set_option(command: Callable[P, R]) -> Callable[P, R]:
+    """Adds `--set KEY=VALUE` (any number of times); the command gets `overrides: tuple[str, ...]`."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a key of the sweep file, such as --set search.trials=4. The value is read as YAML.",
+    )(command)
+
+
+def json_option(command: Callable[P, R]) -> Callable[P, R]:
+    """Adds `--json`; the command gets `as_json: bool`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\t", " ").replace("\r", " ").replace("\n", " ")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else _plain(value)
+
+
+def _json_ready(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _json_ready(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset | range):
+        return [_json_ready(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    item = getattr(value, "item", None)  # NumPy scalars
+    return _json_ready(item()) if callable(item) else str(value)

@@ -1,0 +1,80 @@
+"""`sweep data`: what the data of a sweep file holds."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sweep_runner.cli.common import Out, common_options, json_option, set_option
+from sweep_runner.results.paths import ResultsPaths
+
+_SAY_EVERY_S = 2.0
+
+
+@click.group()
+def data() -> None:
+    """Look at the data of a sweep file."""
+
+
+@data.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@set_option
+@json_option
+@common_options
+def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: ResultsPaths, out: Out) -> None:
+    """Read every picture of FILE's data: counts, unreadable files, class balance.
+
+    Prints a row a class with its examples in each split. With --json everything that was found, also what is told to
+    stderr otherwise.
+
+    \b
+    Examples:
+      sweep data check sweeps/voc.yaml
+      sweep data check sweeps/voc.yaml --set data.view=images --json
+    """
+    from sweep_runner.spec.check import check_spec
+    from sweep_runner.spec.loader import load_spec
+
+    plan = check_spec(load_spec(file, overrides))
+    with tempfile.TemporaryDirectory(prefix="sweep-data-check-") as folder:
+        preparation = plan.trainable(plan.data, Path(folder)).check_data(_Teller(out))
+    if as_json:
+        found = {"fingerprint": preparation.fingerprint, "summary": preparation.summary, **preparation.details}
+        out.json({**found, "warnings": preparation.warnings})
+        return
+    for label, text in preparation.summary.items():
+        out.say(f"{label}: {text}")
+    if preparation.fingerprint:
+        out.say(f"fingerprint: {preparation.fingerprint}")
+    for warning in preparation.warnings:
+        out.warn(warning)
+    _print_classes(preparation.details, out)
+    if not preparation.summary:
+        out.say(f"{plan.spec.trainable} reads no data")
+
+
+class _Teller:
+    """A `Progress` that says where it is now and then."""
+
+    def __init__(self, out: Out) -> None:
+        self._out = out
+        self._said = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._said >= _SAY_EVERY_S:
+            self._said = now
+            self._out.say(f"{what}: {done:,} of {total:,}")
+
+
+def _print_classes(details: Mapping[str, Any], out: Out) -> None:
+    counts: Mapping[str, Mapping[str, int]] = details.get("class_counts", {})
+    splits = list(details.get("examples", {}))
+    rows = [[name, *(by_split[split] for split in splits), sum(by_split.values())] for name, by_split in counts.items()]
+    if rows:
+        out.table(["class", *splits, "all"], rows)

@@ -1,0 +1,214 @@
+"""What a person sees while a sweep runs: a live table on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sweep_runner.cli.common import Out, console
+from sweep_runner.results.events import State
+from sweep_runner.results.state import RANKED
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+    from sweep_runner.execution.keeper import Keeper
+    from sweep_runner.execution.ray_session import RaySession
+    from sweep_runner.results.state import SweepState
+    from trainables.contract import Preparation
+
+_REFRESH_S = 0.5
+_LINE_EVERY_S = 10.0
+_SHOWN_STATES: tuple[State, ...] = ("COMPLETED", "PRUNED", "FAILED", "INFEASIBLE", "RUNNING")
+
+
+class View:
+    """An `Observer` of a sweep that shows it on stderr.
+
+    Args:
+        out: how much is wanted.
+        name: of the sweep.
+        num_trials: planned.
+        num_epochs: of a trial, when they all have as many.
+    """
+
+    def __init__(self, out: Out, name: str, num_trials: int, num_epochs: int | None) -> None:
+        self._out = out
+        self._name = name
+        self._num_trials = num_trials
+        self._num_epochs = num_epochs
+        self._console = console()
+        self._is_terminal = self._console.is_terminal and not out.quiet
+        self._live: Live | None = None
+        self._began = time.monotonic()
+        self._shown = 0.0
+        self._ended_before: int | None = None
+        self._reported: set[int] = set()
+        self._dashboard = ""
+        self._step = ""
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """While it is open, the live table has the terminal's last lines."""
+        if not self._is_terminal:
+            yield
+            return
+        from rich.live import Live
+
+        with Live("", console=self._console, auto_refresh=False, transient=True) as self._live:
+            yield
+        self._live = None
+
+    # The observer -----------------------------------------------------------------------------------------
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        finished = done >= total
+        if self._live is not None:
+            from rich.progress_bar import ProgressBar
+            from rich.table import Table
+
+            row = Table.grid(padding=(0, 1))
+            row.add_row(what, ProgressBar(total=max(total, 1), completed=done, width=40), f"{done:,}/{total:,}")
+            self._update(row, at_once=finished)
+        elif finished or time.monotonic() - self._shown > _LINE_EVERY_S:
+            self._shown = time.monotonic()
+            self._out.say(f"{what}: {done:,}/{total:,}")
+
+    def prepared(self, preparation: Preparation) -> None:
+        for label, text in preparation.summary.items():
+            self._out.say(f"{label}: {text}")
+        for warning in preparation.warnings:
+            self._out.warn(warning)
+        self._show_step("starting Ray")
+
+    def started(self, session: RaySession, max_concurrent: int) -> None:
+        if session.dashboard_url:
+            self._dashboard = session.dashboard_url
+            self._out.say(f"Ray dashboard: {session.dashboard_url}")
+        at_a_time = f"{max_concurrent} trial{'s' if max_concurrent > 1 else ''} at a time"
+        self._out.say(f"running {self._name}: {self._num_trials} trials, {at_a_time}, on {resources_text(session)}")
+        self._began = time.monotonic()
+
+    def tick(self, keeper: Keeper, state: SweepState) -> None:
+        if self._ended_before is None:
+            self._ended_before = _num_ended(state)
+            self._reported = {number for number, trial in state.trials.items() if trial.ended is not None}
+        if self._out.verbose:
+            self._report_ended(state)
+        if self._live is not None:
+            if time.monotonic() - self._shown >= _REFRESH_S:
+                self._update(self._table(keeper, state), at_once=True)
+        elif time.monotonic() - max(self._shown, self._began) >= _LINE_EVERY_S:
+            self._shown = time.monotonic()
+            self._out.say(self._summary(keeper, state))
+
+    def stopping(self) -> None:
+        self._out.say("stopping: ending the running trials (again to quit at once)", style="yellow")
+
+    def searched(self) -> None:
+        self._show_step("search ended")
+
+    def finishing(self, what: str) -> None:
+        if self._live is None:
+            self._out.say(what)
+        self._show_step(what)
+
+    # What it looks like -----------------------------------------------------------------------------------
+
+    def _show_step(self, text: str) -> None:
+        if self._live is not None:
+            from rich.spinner import Spinner
+
+            self._update(Spinner("dots", text=f"{text} …"), at_once=True)
+
+    def _update(self, renderable: RenderableType, at_once: bool = False) -> None:
+        if self._live is not None and (at_once or time.monotonic() - self._shown >= _REFRESH_S / 2):
+            self._shown = time.monotonic()
+            self._live.update(renderable, refresh=True)
+
+    def _report_ended(self, state: SweepState) -> None:
+        for number in sorted(state.trials.keys() - self._reported):
+            trial = state.trials[number]
+            if trial.ended is None:
+                continue
+            self._reported.add(number)
+            value = "" if trial.best_value is None else f" {state.objective.metric} {trial.best_value:.4f}"
+            self._out.say(f"trial {number}: {trial.state}{value} {trial.reason}".rstrip())
+
+    def _summary(self, keeper: Keeper, state: SweepState) -> str:
+        """One line: how far, what states, the best, the pace, how long still."""
+        counts = state.counts()
+        words = [f"{counts[name]} {name.lower()}" for name in _SHOWN_STATES if counts[name]]
+        parts = [f"{_num_ended(state)}/{self._num_trials} trials", ", ".join(words) or "starting"]
+        best = state.best((*RANKED, "RUNNING"))
+        if best is not None and best.best_value is not None:
+            parts.append(f"best {state.objective.metric} {best.best_value:.4f} (trial {best.trial})")
+        if images := _images_per_s(keeper):
+            parts.append(f"{images:,.0f} images/s")
+        return f"{'; '.join(parts)}; {self._times(state)}"
+
+    def _times(self, state: SweepState) -> str:
+        elapsed = time.monotonic() - self._began
+        ended = _num_ended(state) - (self._ended_before or 0)
+        left = self._num_trials - _num_ended(state)
+        text = f"{clock(elapsed)} elapsed"
+        return f"{text}, about {clock(elapsed / ended * left)} to go" if ended and left > 0 else text
+
+    def _table(self, keeper: Keeper, state: SweepState) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        objective = state.objective.metric
+        head = Text(f"{self._name}  ", style="bold")
+        head.append(self._summary(keeper, state), style="not bold")
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column in ("trial", "epoch", objective, "best", "images/s", "for", "params"):
+            table.add_column(column, no_wrap=True, overflow="ellipsis", header_style="dim")
+        for number, live in sorted(keeper.live.items()):
+            summary = state.trials.get(number)
+            metrics = live.metrics or {}
+            table.add_row(
+                f"{number}" + (f" {live.proposal.name}" if live.proposal.name else ""),
+                f"{live.epoch}" + (f"/{self._num_epochs}" if self._num_epochs else ""),
+                _number(metrics.get(objective)),
+                _number(summary.best_value if summary else None),
+                _number(metrics.get("images_per_s"), digits=0),
+                clock(time.time() - live.started),
+                ", ".join(f"{name}={value_text(value)}" for name, value in live.proposal.params.items()),
+            )
+        where = Text(f"dashboard {self._dashboard}   Ctrl-C stops; resumable", style="dim")
+        return Group(head, table, where)
+
+
+def resources_text(session: RaySession) -> str:
+    """The cluster's CPUs and GPUs in words."""
+    gpus = f" and {session.gpus:g} GPU{'s' if session.gpus > 1 else ''}" if session.gpus else ""
+    return f"{session.cpus:g} CPUs{gpus}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def value_text(value: Any) -> str:
+    """A param as short text: floats to three digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+def _num_ended(state: SweepState) -> int:
+    return sum(trial.ended is not None for trial in state.trials.values())
+
+
+def _images_per_s(keeper: Keeper) -> float:
+    return sum((live.metrics or {}).get("images_per_s", 0.0) for live in keeper.live.values())

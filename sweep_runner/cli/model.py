@@ -1,0 +1,200 @@
+"""`sweep predict` and `sweep export`: the model out, and used."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sweep_runner.cli.common import Out, common_options
+from sweep_runner.errors import RequestError
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
+
+if TYPE_CHECKING:
+    from sweep_runner.results.state import SweepState
+    from trainables.image.predict import Package
+
+ONNX_FILE = "model.onnx"
+FORMATS = ("tsv", "csv", "json", "parquet")
+
+
+@click.command()
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True, metavar="PATHS...")
+@click.option(
+    "--format", "file_format", type=click.Choice(FORMATS), help="By default what --output's name says, or tsv."
+)
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Write into a file, not to stdout."
+)
+@click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True, help="Images at a time.")
+@click.option("--top", type=click.IntRange(min=1), metavar="K", help="The K most probable classes instead of all.")
+@common_options
+def predict(
+    model: str,
+    images: tuple[str, ...],
+    file_format: str | None,
+    output: Path | None,
+    batch_size: int,
+    top: int | None,
+    results: ResultsPaths,
+    out: Out,
+) -> int:
+    """Predict images with an exported model.
+
+    MODEL is the name of a sweep (its best model), the folder of a model package, or an ONNX file of one. PATHS are
+    image files, folders (with all their subfolders), or quoted glob patterns such as 'photos/**/*.jpg'.
+
+    Prints a row an image: path, predicted, probability, the probability of each class, and an error for a file
+    that could not be read; a terminal shows no column for each class, but --top K does. Exit code 1 if there was a
+    file that could not be read.
+    """
+    import pyarrow as pa
+
+    from sweep_runner.cli.prediction_tables import for_terminal, for_text, top_classes
+    from sweep_runner.cli.query_output import write_result
+    from trainables.image.predict import find_images, load_package, predict_paths, predictions_schema
+
+    file_format = _format(file_format, output)
+    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    package = load_package(find_model(model, results), num_threads)
+    files = find_images(images)
+    _say_model(package, out)
+    started = time.monotonic()
+    batches = []
+    for batch in predict_paths(package, files, batch_size, num_threads):
+        batches.append(batch)
+        out.detail(f"{sum(map(len, batches))} of {len(files)} images")
+    table = pa.Table.from_batches(batches, schema=predictions_schema(package.facts))
+    duration_s = time.monotonic() - started
+    if top is not None:
+        table = top_classes(table, package.facts.classes, top)
+    unreadable = [row for row in table.select(["path", "error"]).to_pylist() if row["error"] is not None]
+    if output is None and file_format is None and sys.stdout.isatty():
+        table, file_format = for_terminal(table, package.facts.classes), "table"
+    write_result(table if file_format == "parquet" else for_text(table), file_format or "tsv", output, out)
+    for row in unreadable:
+        out.warn(f"{row['path']}: {row['error']}")
+    out.say(_summary(len(files), len(unreadable), duration_s, output))
+    return 1 if unreadable else 0
+
+
+@click.command()
+@click.argument("name")
+@click.option("--trial", "number", type=click.IntRange(min=0), metavar="N", help="By default the best trial.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="By default in the sweep's folder."
+)
+@common_options
+def export(name: str, number: int | None, output: Path | None, results: ResultsPaths, out: Out) -> None:
+    """Export the model of a trial of the sweep NAME: writes the package, verifies it, prints its folder.
+
+    The test split is not evaluated: only the best trial's model is held against it, once, when the sweep ends.
+    """
+    from sweep_runner.execution.finalize import publish
+    from sweep_runner.execution.finish import export_trial, published_trial
+    from sweep_runner.results.log import read_events
+    from sweep_runner.results.lookup import find_sweep
+    from sweep_runner.results.state import fold
+    from sweep_runner.spec.check import check_spec
+    from sweep_runner.spec.loader import load_resolved
+
+    paths = find_sweep(results, name)
+    plan = check_spec(load_resolved(paths.spec))
+    state = fold(read_events(paths.log), plan.spec.objective)
+    trial = _exportable(name, state, number)
+    if output is None and published_trial(paths) == trial:
+        out.say(f"trial {trial} is the published model already")
+        out.result(str(paths.best))
+        return
+    target = output.expanduser().absolute() if output is not None else paths.export(trial)
+    if output is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise RequestError(f"--output {output}: there is something already", hint="Name a new or an empty folder.")
+    out.say(f"exporting trial {trial} of {name}")
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    verified = export_trial(plan, paths, state, trial, partial).verified or {}
+    publish(partial, target)
+    if "max_difference" in verified:
+        out.say(
+            f"verified on {verified['num_images']} {verified['split']} images: {verified['num_agreeing']} of "
+            f"{verified['num_decisions']} predictions agree, probabilities within {verified['max_difference']:.1g}"
+        )
+    out.result(str(target))
+
+
+def find_model(model: str, results: ResultsPaths) -> Path:
+    """The package that MODEL stands for: a path if it is one, else a sweep's best model.
+
+    Raises:
+        RequestError: neither, or the sweep has no package yet.
+    """
+    from sweep_runner.results.lookup import find_sweep
+
+    path = Path(model).expanduser()
+    if path.is_file() or (path / ONNX_FILE).is_file():
+        return path
+    if (path / "sweep.yaml").is_file():
+        sweep = SweepPaths(path.absolute())
+    elif path.suffix == ".onnx" or len(path.parts) > 1 or path.is_absolute():
+        what = f"holds no {ONNX_FILE}" if path.is_dir() else "does not exist"
+        raise RequestError(f"{model}: this model {what}", hint=f"Give a package's folder, its {ONNX_FILE}, or a sweep.")
+    else:
+        try:
+            sweep = find_sweep(results, model)
+        except RequestError as error:
+            (problem,) = error.problems
+            message = f"unknown model {model!r}: no file or folder is called so, and {problem.message}"
+            raise RequestError(message, hint=problem.hint) from error
+    if not (sweep.best / ONNX_FILE).is_file():
+        raise RequestError(
+            f"the sweep {sweep.name!r} has published no model yet ({sweep.best})",
+            hint=f"Let it finish (sweep resume {sweep.name}), or export a trial: sweep export {sweep.name}",
+        )
+    return sweep.best
+
+
+def _exportable(name: str, state: SweepState, number: int | None) -> int:
+    """The trial to export: of a copy, the trial that was trained."""
+    summary = state.best() if number is None else state.trials.get(number)
+    if summary is None and number is None:
+        raise RequestError(f"the sweep {name!r} has no trial with a result: there is no model to export")
+    if summary is None:
+        rule = f"it has trials 0 to {max(state.trials)}" if state.trials else "it has no trials yet"
+        raise RequestError(f"the sweep {name!r} has no trial {number}: {rule}", hint=f"See them: sweep top {name}")
+    return summary.trial if summary.copy_of is None else summary.copy_of
+
+
+def _format(file_format: str | None, output: Path | None) -> str | None:
+    if output is None:
+        if file_format == "parquet":
+            raise RequestError("--format parquet to stdout: Parquet is not text", hint="Add --output FILE.")
+        return file_format
+    if (output.exists() and not output.is_file()) or not output.absolute().parent.is_dir():
+        rule = "is no ordinary file" if output.exists() else "its folder does not exist"
+        raise RequestError(f"--output {output}: {rule}", hint="Name a file in an existing folder.")
+    if file_format is None and output.suffix:
+        file_format = output.suffix.removeprefix(".").lower()
+        if file_format not in FORMATS:
+            choices = ", ".join(FORMATS)
+            raise RequestError(f"--output {output}: its ending names none of {choices}", hint="Add --format.")
+    return file_format
+
+
+def _say_model(package: Package, out: Out) -> None:
+    facts = package.facts
+    origin = ", ".join(f"{key} {value}" for key, value in facts.origin.items() if value is not None)
+    kind = "labels" if facts.multilabel else "classes"
+    out.say(
+        f"{package.path}: {len(facts.classes)} {kind}, {facts.input_resolution} px" + (f" ({origin})" if origin else "")
+    )
+
+
+def _summary(num_files: int, num_unreadable: int, duration_s: float, output: Path | None) -> str:
+    text = f"{num_files - num_unreadable} of {num_files} images in {duration_s:.1f} s"
+    if num_unreadable:
+        text += f", {num_unreadable} unreadable"
+    return text + (f" → {output}" if output else "")

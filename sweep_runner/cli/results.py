@@ -1,0 +1,234 @@
+"""`sweep ls`, `top`, `show`, `query`: what is in the results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sweep_runner.cli.common import Out, common_options, json_option
+from sweep_runner.results.paths import ResultsPaths
+
+if TYPE_CHECKING:
+    from sweep_runner.results.leaderboard import Leaderboard, SweepRow, TrialRow
+
+
+@click.command()
+@json_option
+@common_options
+def ls(as_json: bool, results: ResultsPaths, out: Out) -> None:
+    """List the sweeps: their state, their best value, how many trials are in which state."""
+    from sweep_runner.results.leaderboard import sweep_rows
+
+    rows = sweep_rows(results)
+    for row in rows:
+        if row.problem:
+            out.warn(row.problem)
+    if as_json:
+        out.json([_sweep_json(row) for row in rows])
+        return
+    if not rows:
+        out.say(f"No sweeps in {results.root} yet. Start one: sweep run FILE")
+        return
+    out.table(
+        ("sweep", "state", "objective", "best", "trial", "trials", "started", "duration"),
+        [
+            (
+                row.sweep,
+                row.state,
+                row.values.get("objective"),
+                row.values.get("best_value"),
+                row.values.get("best_trial"),
+                _counts(row),
+                _when(row.values.get("started")),
+                _duration(row.values.get("duration_s")),
+            )
+            for row in rows
+        ],
+    )
+
+
+@click.command()
+@click.argument("name")
+@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="How many trials to show.")
+@json_option
+@common_options
+def top(name: str, limit: int, as_json: bool, results: ResultsPaths, out: Out) -> None:
+    """Show the leaderboard of the sweep NAME.
+
+    Failed trials, and copies of a configuration that was trained already, have no rank.
+    """
+    from sweep_runner.results.leaderboard import leaderboard
+
+    board = leaderboard(results, name)
+    if as_json:
+        out.json(_board_json(board, limit))
+        return
+    _print_board(board, limit, out)
+
+
+def show_leaderboard(results: ResultsPaths, name: str, limit: int, out: Out) -> None:
+    """Prints what `sweep top NAME` prints."""
+    from sweep_runner.results.leaderboard import leaderboard
+
+    _print_board(leaderboard(results, name), limit, out)
+
+
+def _print_board(board: Leaderboard, limit: int, out: Out) -> None:
+    sweep = board.sweep
+    out.say(
+        f"{sweep.sweep}: {sweep.state.lower()}, {_counts(sweep) or 'no trials yet'}; {board.objective} ({board.mode})"
+    )
+    if sweep.state == "INTERRUPTED":
+        out.say(f"go on with: sweep resume {sweep.sweep}")
+    shown = board.ranked[:limit]
+    if not shown:
+        out.say("No trial has a value yet.")
+        return
+    metrics = _metrics_to_show(board, shown)
+    params = [param for param in board.params if any(param in row.params for row in shown)]
+    out.table(
+        ("rank", "trial", "name", "state", board.objective, *metrics, "epoch", *params),
+        [
+            (
+                row.rank,
+                row.trial,
+                f"★ {row.name}" if row.name else None,
+                row.state,
+                row.value,
+                *(row.metrics.get(metric) for metric in metrics),
+                row.row["best_epoch"],
+                *(row.params.get(param) for param in params),
+            )
+            for row in shown
+        ],
+    )
+    if any(row.name for row in shown):
+        out.say("★ baseline")
+    if len(board.ranked) > limit:
+        out.say(f"{len(board.ranked) - limit} more: sweep top {sweep.sweep} --limit {len(board.ranked)}")
+
+
+def _metrics_to_show(board: Leaderboard, rows: tuple[TrialRow, ...]) -> list[str]:
+    """The metrics of the objective's split and of the final evaluation: a screen is not wide enough for all."""
+    splits = (board.objective.split("_")[0] + "_", "test_")
+    names = dict.fromkeys(name for row in rows for name, value in row.metrics.items() if value is not None)
+    return [name for name in names if name.startswith(splits) and not name.endswith("_num_examples")]
+
+
+@click.command()
+@click.argument("name")
+@click.argument("trial", type=click.IntRange(min=0))
+@json_option
+@common_options
+def show(name: str, trial: int, as_json: bool, results: ResultsPaths, out: Out) -> None:
+    """Show the trial number TRIAL of the sweep NAME: params, metrics, learning curve, attempts, files."""
+    from sweep_runner.cli.trial_view import print_trial, trial_json
+    from sweep_runner.results.history import attempts_of, files_of, learning_curve
+    from sweep_runner.results.leaderboard import leaderboard
+
+    board = leaderboard(results, name)
+    row = board.trial(trial)
+    paths = results.sweep(name)
+    curve = learning_curve(paths, trial, out.warn)
+    attempts, files = attempts_of(paths, trial), files_of(paths, trial)
+    if as_json:
+        out.json(trial_json(board, row, curve, attempts, files))
+    else:
+        print_trial(board, row, curve, attempts, files, out)
+
+
+@click.command()
+@click.argument("sql", required=False)
+@click.option("--list", "list_only", is_flag=True, help="List every table with its columns instead.")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+    help="table: for people on a terminal, tab-separated otherwise.",
+)
+@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file, not stdout.")
+@click.option(
+    "--time-limit",
+    "time_limit_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Stop a query that takes longer.",
+)
+@common_options
+def query(
+    sql: str | None,
+    list_only: bool,
+    file_format: str,
+    output: Path | None,
+    time_limit_s: float,
+    results: ResultsPaths,
+    out: Out,
+) -> None:
+    """Run SQL (DuckDB's) over the tables of all sweeps; a sweep may be running. Queries read, and write nothing.
+
+    \b
+    Tables: sweeps, trials, epochs, predictions, classes.
+    Examples:
+      sweep query "select pooling, max(best_val_accuracy) from trials group by pooling"
+      sweep query --format csv "select * from epochs where sweep = 'digits'" > epochs.csv
+    """
+    from sweep_runner.cli.query_output import check_output, write_result
+    from sweep_runner.errors import RequestError
+
+    if (sql is None) == (not list_only):
+        raise RequestError(
+            "say either a query or --list", hint='for example: sweep query "select * from trials" or sweep query --list'
+        )
+    check_output(file_format, output)
+    if not any(True for _ in results.sweeps()):
+        raise RequestError(
+            f"there is no sweep in {results.root}",
+            hint="run one (`sweep run FILE`), or name another folder with --results",
+        )
+    from sweep_runner.results.query import list_tables, run_query
+
+    if sql is None:
+        table = list_tables(results, out.warn)
+    else:
+        table = run_query(results, sql, time_limit_s=time_limit_s, warn=out.warn)
+    write_result(table, file_format, output, out)
+
+
+def _sweep_json(row: SweepRow) -> dict[str, Any]:
+    return {**row.values, "sweep": row.sweep, "state": row.state}
+
+
+def _board_json(board: Leaderboard, limit: int) -> dict[str, Any]:
+    from sweep_runner.cli.trial_view import row_json
+
+    return {
+        "sweep": board.sweep.sweep,
+        "state": board.sweep.state,
+        "objective": board.objective,
+        "mode": board.mode,
+        "counts": board.sweep.counts,
+        "trials": [row_json(row) for row in board.ranked[:limit]],
+        "unranked": [row_json(row) for row in board.unranked],
+    }
+
+
+def _counts(row: SweepRow) -> str:
+    return ", ".join(f"{count} {state.lower()}" for state, count in row.counts.items())
+
+
+def _when(time: Any) -> str | None:
+    return None if time is None else time.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _duration(duration_s: float | None) -> str | None:
+    if duration_s is None:
+        return None
+    minutes, seconds = divmod(round(duration_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -1,0 +1,185 @@
+"""`sweep run`, `resume`, `extend`, `retry`: the commands that train."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sweep_runner.cli.common import Out, common_options, json_option, set_option
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
+
+if TYPE_CHECKING:
+    from sweep_runner.execution.sweep import Observer, SweepOutcome
+    from sweep_runner.spec.plan import Plan
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@set_option
+@click.option("--fresh", is_flag=True, help="Put a sweep of the same name aside and start over.")
+@json_option
+@common_options
+def run(file: Path, overrides: tuple[str, ...], fresh: bool, as_json: bool, results: ResultsPaths, out: Out) -> None:
+    """Run the sweep that FILE describes.
+
+    \b
+    Examples:
+      sweep run sweeps/quickstart.yaml
+      sweep run sweeps/voc.yaml --set data.root=~/VOCdevkit/VOC2012 --set search.trials=10
+    """
+    from sweep_runner.spec.check import check_spec
+    from sweep_runner.spec.loader import load_spec
+
+    plan = check_spec(load_spec(file, overrides))
+    paths = results.sweep(plan.spec.name)
+    from sweep_runner.execution.sweep import start_sweep
+
+    _drive(plan, results, paths, out, as_json, lambda view: start_sweep(plan, paths, view, fresh=fresh))
+
+
+@click.command()
+@click.argument("name")
+@set_option
+@json_option
+@common_options
+def resume(name: str, overrides: tuple[str, ...], as_json: bool, results: ResultsPaths, out: Out) -> None:
+    """Go on with the sweep NAME after it stopped; what was finished is not run again.
+
+    \b
+    Examples:
+      sweep resume voc-crops
+      sweep resume voc-crops --set resources.max_concurrent=1
+    """
+    _resume(name, overrides, as_json, results, out)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--trials", type=click.IntRange(min=1), required=True, help="How many trials more.")
+@json_option
+@common_options
+def extend(name: str, trials: int, as_json: bool, results: ResultsPaths, out: Out) -> None:
+    """Give the sweep NAME more trials, and run them.
+
+    \b
+    Example:
+      sweep extend voc-crops --trials 20
+    """
+    from sweep_runner.results.lookup import find_sweep
+    from sweep_runner.spec.loader import load_resolved
+
+    planned = load_resolved(find_sweep(results, name).spec).spec.search.trials
+    _resume(name, (f"search.trials={planned + trials}",), as_json, results, out)
+
+
+@click.command()
+@click.argument("name")
+@json_option
+@common_options
+def retry(name: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
+    """Run the failed trials of the sweep NAME again.
+
+    \b
+    Example:
+      sweep retry voc-crops
+    """
+    _resume(name, (), as_json, results, out, retry_failed=True)
+
+
+def _resume(
+    name: str,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    results: ResultsPaths,
+    out: Out,
+    *,
+    retry_failed: bool = False,
+) -> None:
+    from sweep_runner.execution.sweep import resume_sweep
+    from sweep_runner.results.lookup import find_sweep
+    from sweep_runner.spec.check import check_spec
+    from sweep_runner.spec.loader import load_resolved
+
+    paths = find_sweep(results, name)
+    plan = check_spec(load_resolved(paths.spec, overrides))
+    _drive(plan, results, paths, out, as_json, lambda view: resume_sweep(plan, paths, view, retry_failed=retry_failed))
+
+
+def _drive(
+    plan: Plan,
+    results: ResultsPaths,
+    paths: SweepPaths,
+    out: Out,
+    as_json: bool,
+    drive: Callable[[Observer], SweepOutcome],
+) -> None:
+    from sweep_runner.cli.live import View
+
+    for warning in plan.warnings:
+        out.warn(warning)
+    epochs = plan.candidates.get("epochs", ())
+    view = View(out, plan.spec.name, plan.num_trials, epochs[0] if len(epochs) == 1 else None)
+    with view.open():
+        outcome = drive(view)
+    if as_json:
+        out.json(_outcome_json(outcome, paths))
+    else:
+        _show(outcome, results, paths, out)
+    failed = outcome.state.counts()["FAILED"]
+    if failed or outcome.state.best() is None:
+        sys.exit(1)
+
+
+def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
+    """The end of a sweep: leaderboard to stdout; where everything is, to stderr."""
+    from sweep_runner.cli.live import clock
+    from sweep_runner.cli.results import show_leaderboard
+
+    show_leaderboard(results, paths.name, limit=10, out=out)
+    state = outcome.state
+    counts = state.counts()
+    words = ", ".join(f"{number} {name.lower()}" for name, number in sorted(counts.items()))
+    out.say(f"\n{paths.name}: {len(state.trials)} trials ({words}) in {clock(state.duration_s)}")
+    best = state.best()
+    if best is not None:
+        original = state.trials[best.copy_of] if best.copy_of is not None else best
+        for split in ("val", "test"):
+            count = original.final_metrics.get(f"{split}_num_examples")
+            accuracy = original.final_metrics.get(f"{split}_accuracy")
+            if count and accuracy is not None:
+                out.say(f"best trial {best.trial} on {split}: accuracy {accuracy:.4f} over {count:,.0f} examples")
+    for trial in state.trials.values():
+        if trial.state in ("FAILED", "INFEASIBLE"):
+            out.warn(f"trial {trial.trial} {trial.state}: {trial.reason}")
+    for note in outcome.notes:
+        out.warn(note)
+    out.say(f"leaderboard  sweep top {paths.name}")
+    out.say(f'tables       {paths.tables}   sweep query "select * from trials"')
+    if outcome.package is not None:
+        out.say(f"model        {outcome.package / 'model.onnx'}   sweep predict {paths.name} IMAGES")
+
+
+def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]:
+    state = outcome.state
+    best = state.best()
+    return {
+        "sweep": paths.name,
+        "folder": str(paths.root),
+        "trials": dict(state.counts()),
+        "duration_s": state.duration_s,
+        "best": None
+        if best is None
+        else {
+            "trial": best.trial,
+            "name": best.name,
+            "params": dict(best.params),
+            state.objective.metric: best.best_value,
+            "final": best.final_metrics,
+        },
+        "model": str(outcome.package / "model.onnx") if outcome.package else None,
+        "notes": list(outcome.notes),
+    }

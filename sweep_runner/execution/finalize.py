@@ -1,0 +1,105 @@
+"""Evaluates and exports one checkpoint. Needs the trainable (and torch): runs where the trials run."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweep_runner.execution.build import build
+from trainables.errors import TrainableError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalTask:
+    """What is to be evaluated and exported.
+
+    Attributes:
+        trainable: built-in name or `package.module:attribute`.
+        data: the sweep file's data section.
+        data_folder: where `Trainable.prepare` left its files.
+        config: of the trial, before the trainable's defaults.
+        checkpoint: the folder of the best epoch.
+        staging: empty folder for the results.
+        splits: to evaluate; `test` only if it was not touched before for this trial.
+        export: whether to write the model package.
+        info: what the package says of its origin.
+        num_threads: CPU threads.
+        import_paths: put before `sys.path`.
+    """
+
+    trainable: str
+    data: Mapping[str, Any]
+    data_folder: str
+    config: Mapping[str, Any]
+    checkpoint: str
+    staging: str
+    splits: Sequence[str]
+    export: bool
+    info: Mapping[str, Any]
+    num_threads: int
+    import_paths: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalResult:
+    """What came out.
+
+    Attributes:
+        metrics: of each evaluated split.
+        num_examples: of each evaluated split.
+        verified: what `Trainable.export` verified; None when there is no package.
+        error: why evaluation or export did not succeed, in words; empty when all went well.
+    """
+
+    metrics: Mapping[str, Mapping[str, float]]
+    num_examples: Mapping[str, int]
+    verified: Mapping[str, Any] | None
+    error: str = ""
+
+
+def finalize(task: FinalTask) -> FinalResult:
+    """Evaluates and exports one checkpoint, into `task.staging`.
+
+    Files there: `predictions-<split>.parquet`, `classes-<split>.parquet`, `package/`.
+    """
+    import pyarrow.parquet as pq
+
+    sys.path[:0] = [path for path in task.import_paths if path not in sys.path]
+    staging, checkpoint = Path(task.staging), Path(task.checkpoint)
+    trainable, config = build(task.trainable, task.data, task.data_folder, task.config)
+    metrics: dict[str, Mapping[str, float]] = {}
+    counts: dict[str, int] = {}
+    verified: Mapping[str, Any] | None = None
+    error = ""
+    try:
+        for split in task.splits:
+            evaluation = trainable.evaluate(config, checkpoint, split, task.num_threads)
+            if evaluation is None:
+                continue
+            pq.write_table(evaluation.predictions, staging / f"predictions-{split}.parquet")
+            pq.write_table(evaluation.classes, staging / f"classes-{split}.parquet")
+            metrics[split], counts[split] = dict(evaluation.metrics), evaluation.num_examples
+        if task.export:
+            package = staging / "package"
+            package.mkdir()
+            final = {name: value for split in metrics.values() for name, value in split.items()}
+            verified = trainable.export(
+                config, checkpoint, package, {**task.info, "final_metrics": final}, task.num_threads
+            )
+    except TrainableError as problem:
+        error = str(problem)
+    return FinalResult(metrics=metrics, num_examples=counts, verified=verified, error=error)
+
+
+def publish(package: Path, target: Path) -> None:
+    """Puts a package in its place; the one before stays until then, and goes after."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    package.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,183 @@
+"""After the search: the best trial is evaluated on val and test, and its model is verified and published."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep_runner.errors import RequestError, SweepError
+from sweep_runner.execution.finalize import FinalResult, FinalTask, finalize, publish
+from sweep_runner.execution.resources import Slot
+from sweep_runner.results.events import FinalEvaluated
+from sweep_runner.results.paths import SweepPaths
+from sweep_runner.results.recorder import Recorder
+from sweep_runner.results.state import RANKED, SweepState, TrialSummary
+from sweep_runner.spec.plan import Plan
+from trainables.checkpoints import checkpoint_of_epoch
+
+SPLITS = ("val", "test")
+
+
+def finish_search(
+    plan: Plan, paths: SweepPaths, recorder: Recorder, slot: Slot, say: Callable[[str], None]
+) -> tuple[Path | None, list[str]]:
+    """Evaluates the best trial where that is not done yet, and publishes its model.
+
+    Returns:
+        The published package (None without one), and notes on what did not come out.
+    """
+    state = recorder.state
+    best = state.best()
+    if best is None:
+        return None, ["no trial has a result: there is no best model"]
+    original = state.trials[best.copy_of] if best.copy_of is not None else best
+    splits = [split for split in SPLITS if f"{split}_num_examples" not in original.final_metrics]
+    published = published_trial(paths) == original.trial
+    export = bool(plan.spec.export.formats) and not published
+    if not splits and not export:
+        return (paths.best if published else None), []
+    checkpoint = _checkpoint(paths, original)
+    if checkpoint is None:
+        return None, [f"trial {original.trial} left no checkpoint of epoch {original.best_epoch}: no model to publish"]
+    say(f"evaluating trial {original.trial}" + (" and exporting its model" if export else ""))
+    staging = _staging(paths)
+    try:
+        task = _task(plan, paths, state, original, checkpoint, staging, splits, export, slot.num_threads)
+        result = _finalize_on_ray(task, slot)
+        _record(recorder, original.trial, result, staging)
+        notes = [result.error] if result.error else []
+        if result.verified is not None:
+            publish(staging / "package", paths.best)
+            published = True
+        elif export and not result.error:
+            notes.append(f"trainable {plan.spec.trainable!r} has no model package to publish")
+        return (paths.best if published else None), notes
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def export_trial(plan: Plan, paths: SweepPaths, state: SweepState, trial: int, target: Path) -> FinalResult:
+    """Exports one trial's model into `target`, in this process and without touching the test split.
+
+    Raises:
+        RequestError: the trial has no checkpoint, or its trainable no package.
+        SweepError: the exported model does not agree with the trained one.
+    """
+    summary = state.trials[trial]
+    checkpoint = _checkpoint(paths, summary)
+    if checkpoint is None:
+        kept = [number for number in state.trials if _checkpoint(paths, state.trials[number]) is not None]
+        raise RequestError(
+            f"{paths.name}: trial {trial} has no checkpoint on disk (only the best trials' are kept)",
+            hint=f"trials with a checkpoint: {', '.join(map(str, kept)) or 'none'}",
+        )
+    staging = _staging(paths)
+    try:
+        threads = os.cpu_count() or 1
+        result = finalize(_task(plan, paths, state, summary, checkpoint, staging, (), True, threads))
+        if result.error:
+            raise SweepError(result.error)
+        if result.verified is None:
+            raise RequestError(f"trainable {plan.spec.trainable!r} has no model package to export")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(staging / "package", target)
+        return result
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def published_trial(paths: SweepPaths) -> int | None:
+    """Which trial the package under `best/` is of."""
+    try:
+        return int(json.loads((paths.best / "model.json").read_bytes())["origin"]["trial"])
+    except (OSError, ValueError, KeyError, TypeError):
+        # No package, or not one of ours: either way there is none that counts as published.
+        return None
+
+
+def _checkpoint(paths: SweepPaths, summary: TrialSummary) -> Path | None:
+    if summary.best_epoch is None or summary.state not in RANKED:
+        return None
+    checkpoint = checkpoint_of_epoch(paths.trial(summary.trial), summary.best_epoch)
+    return checkpoint.folder if checkpoint else None
+
+
+def _staging(paths: SweepPaths) -> Path:
+    staging = paths.root / f".final-{os.getpid()}"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    return staging
+
+
+def _task(
+    plan: Plan,
+    paths: SweepPaths,
+    state: SweepState,
+    summary: TrialSummary,
+    checkpoint: Path,
+    staging: Path,
+    splits: Sequence[str],
+    export: bool,
+    num_threads: int,
+) -> FinalTask:
+    environment = json.loads(paths.environment.read_bytes())
+    origin: dict[str, Any] = {
+        "sweep": plan.spec.name,
+        "trial": summary.trial,
+        "name": summary.name,
+        "epoch": summary.best_epoch,
+        "seed": summary.seed,
+        "metrics": dict(summary.best_metrics),
+        "data_fingerprint": state.data_fingerprint,
+        "versions": environment.get("versions", {}),
+        "git_commit": environment.get("git_commit"),
+    }
+    return FinalTask(
+        trainable=plan.spec.trainable,
+        data=plan.spec.data,
+        data_folder=str(paths.data),
+        config=plan.spec.config_of(summary.params),
+        checkpoint=str(checkpoint),
+        staging=str(staging),
+        splits=splits,
+        export=export,
+        info=origin,
+        num_threads=num_threads,
+        import_paths=(str(Path.cwd()),),
+    )
+
+
+def _finalize_on_ray(task: FinalTask, slot: Slot) -> FinalResult:
+    import ray
+
+    remote = ray.remote(num_cpus=slot.cpus, num_gpus=slot.gpus, max_retries=0)(_finalize_json)
+    try:
+        answer = ray.get(remote.options(name="final evaluation and export").remote(dataclasses.asdict(task)))
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        return FinalResult(metrics={}, num_examples={}, verified=None, error=f"the final evaluation failed: {reason}")
+    return FinalResult(**answer)
+
+
+def _finalize_json(task: dict[str, Any]) -> dict[str, Any]:
+    return dataclasses.asdict(finalize(FinalTask(**task)))
+
+
+def _record(recorder: Recorder, trial: int, result: FinalResult, staging: Path) -> None:
+    import pyarrow.parquet as pq
+
+    for split, metrics in result.metrics.items():
+        predictions = pq.read_table(staging / f"predictions-{split}.parquet")
+        classes = pq.read_table(staging / f"classes-{split}.parquet")
+        recorder.record_evaluation(trial, split, predictions, classes)
+        recorder.record(
+            FinalEvaluated(
+                time=time.time(), trial=trial, split=split, num_examples=result.num_examples[split], metrics=metrics
+            )
+        )

@@ -1,0 +1,312 @@
+"""The keeper: the one object that hands out trials and does every durable write, in one fixed order.
+
+For a report: row in the log (on disk) → value in the study → prune? → end in the log → told to the study. A
+crash between any two of these is mended when a keeper is made, because the log alone decides what happened, and
+because a pruning decision depends on nothing but the recorded values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sweep_runner.execution.messages import Assignment, Message
+from sweep_runner.execution.retention import Retention
+from sweep_runner.results.events import AttemptFailed, EpochReported, State, TrialEnded, TrialStarted
+from sweep_runner.results.log import read_events
+from sweep_runner.results.paths import SweepPaths
+from sweep_runner.results.recorder import Recorder
+from sweep_runner.results.state import TrialSummary
+from sweep_runner.search.study import Proposal, Study
+from sweep_runner.spec.model import SweepSpec
+from trainables.contract import EpochReport
+
+OUTCOME_STATES: dict[str, State] = {
+    "completed": "COMPLETED",
+    "failed": "FAILED",
+    "diverged": "FAILED",
+    "infeasible": "INFEASIBLE",
+}
+
+
+@dataclass
+class LiveTrial:
+    """A trial that a worker has.
+
+    Attributes:
+        proposal: what is being tried.
+        attempt: of which hand-out reports are accepted.
+        started: wall-clock time of the hand-out.
+        last_sign: when a report came last (or the hand-out), on the monotonic clock.
+        epoch: the last reported epoch.
+        metrics: of that epoch.
+    """
+
+    proposal: Proposal
+    attempt: int
+    started: float
+    last_sign: float
+    epoch: int = 0
+    metrics: dict[str, float] | None = None
+
+
+class Keeper:
+    """Decides what is trained next, records what happened, tells the study.
+
+    Args:
+        spec: the sweep.
+        paths: of the sweep's folder.
+        study: open, under the sweep's lock.
+        recorder: open, under the sweep's lock.
+        max_live: trials at a time.
+        assign: completes a hand-out (threads, data) for the worker.
+    """
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        paths: SweepPaths,
+        study: Study,
+        recorder: Recorder,
+        max_live: int,
+        assign: Callable[[Proposal, int, int, int], Assignment],
+    ) -> None:
+        self.spec = spec
+        self.live: dict[int, LiveTrial] = {}
+        self.stopping = False
+        self._paths = paths
+        self._study = study
+        self._recorder = recorder
+        self._max_live = max_live
+        self._assign = assign
+        self._queue: deque[Proposal] = deque()
+        self._copies: dict[int, list[Proposal]] = {}
+        self._retention = Retention(paths, spec.objective, spec.keep.best, recorder.state.trials.values())
+        self._catch_up()
+
+    # What is next ---------------------------------------------------------------------------------------
+
+    def next(self) -> Assignment | None:
+        """The next hand-out; None when nothing is to be handed out now."""
+        if self.stopping or len(self.live) >= self._max_live:
+            return None
+        proposal = self._next_proposal()
+        return None if proposal is None else self._hand_out(proposal)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is live. Call it when `next` has just given None: then nothing is to come either."""
+        return not self.live
+
+    def _next_proposal(self) -> Proposal | None:
+        while True:
+            proposal = self._queue.popleft() if self._queue else self._study.ask()
+            if proposal is None or not self._is_copy(proposal):
+                return proposal
+
+    def _is_copy(self, proposal: Proposal) -> bool:
+        """Settles a trial whose configuration an earlier trial has; whether it did."""
+        original = proposal.duplicate_of
+        if original is None:
+            return False
+        summary = self._summary(original)
+        if summary is None or summary.state in ("WAITING", "RUNNING"):
+            self._copies.setdefault(original, []).append(proposal)
+            return True
+        if summary.state == "FAILED":
+            return False
+        self._end_as_copy(proposal, summary)
+        return True
+
+    def _hand_out(self, proposal: Proposal) -> Assignment:
+        summary = self._summary(proposal.number)
+        attempt = summary.attempt + 1 if summary else 1
+        epochs = summary.epochs if summary else 0
+        seed = trial_seed(self.spec.search.seed, proposal.number)
+        now = time.time()
+        self._recorder.record(
+            TrialStarted(
+                time=now,
+                trial=proposal.number,
+                attempt=attempt,
+                seed=seed,
+                params=proposal.params,
+                name=proposal.name,
+            )
+        )
+        self.live[proposal.number] = LiveTrial(proposal, attempt, now, time.monotonic(), epochs)
+        return self._assign(proposal, attempt, seed, epochs)
+
+    # What happened --------------------------------------------------------------------------------------
+
+    def on_message(self, number: int, message: Message) -> bool:
+        """Takes a worker's message; whether the worker is to go on.
+
+        A message of a trial that is not live, or of an earlier attempt, changes nothing.
+        """
+        live = self.live.get(number)
+        if live is None or live.attempt != message.attempt:
+            return False
+        live.last_sign = time.monotonic()
+        if message.report is not None:
+            return self._on_report(live, message.report, message)
+        assert message.outcome is not None
+        if message.retry and self._failed_often(live) is False:
+            self._try_again(live, message.reason)
+        else:
+            self._end(live, OUTCOME_STATES[message.outcome], message.reason)
+        return False
+
+    def on_lost(self, number: int, attempt: int, reason: str) -> None:
+        """A worker is gone without an outcome. Harmless for a trial that has ended or was handed out anew."""
+        live = self.live.get(number)
+        if live is None or live.attempt != attempt:
+            return
+        if self.stopping:
+            # Not the trial's fault: it stays open in log and study, and a resume goes on with it.
+            del self.live[number]
+        elif self._failed_often(live):
+            self._end(live, "FAILED", reason)
+        else:
+            self._try_again(live, reason)
+
+    def requeue_live(self) -> None:
+        """Puts every live trial back into the queue: its worker is gone with the Tuner."""
+        for number in sorted(self.live, reverse=True):
+            self._queue.appendleft(self.live.pop(number).proposal)
+
+    def _on_report(self, live: LiveTrial, report: EpochReport, message: Message) -> bool:
+        number = live.proposal.number
+        summary = self._summary(number)
+        if summary is not None and summary.has_epoch(report.epoch):
+            return True
+        live.epoch, live.metrics = report.epoch, dict(report.metrics)
+        self._recorder.record(
+            EpochReported(
+                time=time.time(),
+                trial=number,
+                attempt=live.attempt,
+                epoch=report.epoch,
+                metrics=report.metrics,
+                host=message.host,
+                device=message.device,
+            )
+        )
+        reason = self._report_to_study(number, report.epoch, report.metrics, live.proposal)
+        if reason is not None:
+            self._end(live, "PRUNED", reason)
+        return reason is None
+
+    def _report_to_study(self, number: int, epoch: int, metrics: Mapping[str, float], proposal: Proposal) -> str | None:
+        """Tells the study an epoch's value; the reason to stop the trial there, or None to go on."""
+        self._study.report(number, epoch, metrics[self.spec.objective.metric])
+        epochs = self.spec.config_of(proposal.params).get("epochs")
+        if isinstance(epochs, int) and epoch >= epochs:
+            return None  # it has run to its end: there is nothing left to save by stopping it
+        return self._study.should_prune(number, epoch)
+
+    def _failed_often(self, live: LiveTrial) -> bool:
+        summary = self._summary(live.proposal.number)
+        return (summary.failures if summary else 0) >= self.spec.resources.max_failures
+
+    def _try_again(self, live: LiveTrial, reason: str) -> None:
+        number = live.proposal.number
+        self._recorder.record(
+            AttemptFailed(
+                time=time.time(),
+                trial=number,
+                attempt=live.attempt,
+                reason=reason,
+                duration_s=time.time() - live.started,
+            )
+        )
+        del self.live[number]
+        self._queue.appendleft(live.proposal)
+
+    def _end(self, live: LiveTrial, state: State, reason: str) -> None:
+        number = live.proposal.number
+        summary = self._summary(number)
+        if state == "COMPLETED" and (summary is None or summary.best_value is None):
+            state, reason = "FAILED", f"trainable {self.spec.trainable!r} ended without reporting an epoch"
+        self._recorder.record(
+            TrialEnded(
+                time=time.time(),
+                trial=number,
+                attempt=live.attempt,
+                state=state,
+                reason=reason,
+                duration_s=time.time() - live.started,
+                params=live.proposal.params,
+                seed=trial_seed(self.spec.search.seed, number),
+                name=live.proposal.name,
+            )
+        )
+        self.live.pop(number, None)
+        self._settle(live.proposal, state)
+
+    def _settle(self, proposal: Proposal, state: State) -> None:
+        """After a trial's end is in the log: the study learns it, and its copies end or get their turn."""
+        summary = self._summary(proposal.number)
+        assert summary is not None
+        self._tell(proposal.number, state, summary.best_value)
+        self._retention.ended(summary)
+        for copy in self._copies.pop(proposal.number, []):
+            if state == "FAILED":
+                self._queue.append(copy)
+            else:
+                self._end_as_copy(copy, summary)
+
+    def _end_as_copy(self, proposal: Proposal, original: TrialSummary) -> None:
+        self._recorder.record(
+            TrialEnded(
+                time=time.time(),
+                trial=proposal.number,
+                attempt=0,
+                state=original.state,
+                reason=f"same configuration as trial {original.trial}: not trained again",
+                copy_of=original.trial,
+                params=proposal.params,
+                seed=trial_seed(self.spec.search.seed, proposal.number),
+                name=proposal.name,
+            )
+        )
+        self._tell(proposal.number, original.state, original.best_value)
+
+    def _tell(self, number: int, state: State, value: float | None) -> None:
+        if state == "WAITING" or state == "RUNNING":  # noqa: PLR1714 - narrows the type
+            raise AssertionError(f"trial {number} is {state}: it has not ended")
+        self._study.tell(number, state, value)
+
+    def _summary(self, number: int) -> TrialSummary | None:
+        return self._recorder.state.trials.get(number)
+
+    # After a crash --------------------------------------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        """Brings the study up to the log, decides what the crash left undecided, queues what was running."""
+        open_trials = {proposal.number: proposal for proposal in self._study.open_trials()}
+        last: EpochReported | None = None
+        for event in read_events(self._paths.log):
+            last = event if isinstance(event, EpochReported) else None
+            if isinstance(event, EpochReported) and event.trial in open_trials:
+                self._study.report(event.trial, event.epoch, event.metrics[self.spec.objective.metric])
+        for number, proposal in list(open_trials.items()):
+            summary = self._summary(number)
+            if summary is not None and summary.state not in ("WAITING", "RUNNING"):
+                self._tell(number, summary.state, summary.best_value)
+                del open_trials[number]
+            elif last is not None and last.trial == number:
+                reason = self._report_to_study(number, last.epoch, last.metrics, proposal)
+                if reason is not None:
+                    self._end(LiveTrial(proposal, last.attempt, last.time, 0.0), "PRUNED", reason)
+                    del open_trials[number]
+        self._queue.extend(open_trials[number] for number in sorted(open_trials))
+
+
+def trial_seed(sweep_seed: int, number: int) -> int:
+    """A trial's seed: below 2³¹ (every library takes that), the same whenever and wherever the trial runs."""
+    digest = hashlib.sha256(f"{sweep_seed}/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1

@@ -1,0 +1,101 @@
+"""What the driver and a worker say to each other, as JSON text: nothing of Ray, and floats arrive as they left."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from trainables.contract import EpochReport, Mode
+from trainables.handle import TrialFacts
+
+OutcomeKind = Literal["completed", "failed", "diverged", "infeasible"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One hand-out of a trial to a worker.
+
+    Attributes:
+        sweep: the sweep's name.
+        trainable: built-in name or `package.module:attribute`.
+        data: the sweep file's data section.
+        data_folder: where `Trainable.prepare` left its files.
+        config: the trainable's config, before its defaults.
+        import_paths: put before `sys.path`, so that a user's own module is found.
+        trial, name, attempt, seed, folder, num_threads, metric, mode, recorded_epochs: see `TrialFacts`.
+    """
+
+    sweep: str
+    trial: int
+    name: str | None
+    attempt: int
+    seed: int
+    folder: str
+    num_threads: int
+    metric: str
+    mode: Mode
+    recorded_epochs: int
+    trainable: str
+    data: Mapping[str, Any]
+    data_folder: str
+    config: Mapping[str, Any]
+    import_paths: tuple[str, ...] = ()
+
+    def facts(self) -> TrialFacts:
+        """What the trial's handle needs."""
+        return TrialFacts(
+            number=self.trial,
+            name=self.name,
+            attempt=self.attempt,
+            seed=self.seed,
+            folder=Path(self.folder),
+            num_threads=self.num_threads,
+            metric=self.metric,
+            mode=self.mode,
+            trainable=self.trainable,
+            recorded_epochs=self.recorded_epochs,
+        )
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        values = json.loads(text)
+        return cls(**{**values, "import_paths": tuple(values["import_paths"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """What a worker sends: the report of an epoch, or the trial's outcome.
+
+    Attributes:
+        attempt: of which hand-out.
+        host: where the worker runs.
+        device: what it trains on.
+        report: an epoch's report, None with an outcome.
+        outcome: how the attempt ended, None with a report.
+        reason: why, in words; empty when completed.
+        retry: whether another attempt may fare better.
+    """
+
+    attempt: int
+    host: str = ""
+    device: str = ""
+    report: EpochReport | None = None
+    outcome: OutcomeKind | None = None
+    reason: str = ""
+    retry: bool = field(default=False)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        values = json.loads(text)
+        report = values.pop("report")
+        return cls(report=EpochReport(**report) if report else None, **values)

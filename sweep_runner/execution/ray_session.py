@@ -1,0 +1,204 @@
+"""A Ray instance of this sweep's own: started quietly, listening on this machine only, gone without a trace."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import platformdirs
+import psutil
+
+_PREFIX = "sweep-ray-"
+_OWNER = "owner.json"
+_OBJECT_STORE_BYTES = 128 * 1024**2
+"""Nothing large goes through Ray's object store: data lies in files that the workers map."""
+
+
+@dataclass(frozen=True)
+class RaySession:
+    """A running Ray instance.
+
+    Attributes:
+        folder: temporary, removed at the end; everything that Ray writes is in it.
+        dashboard_url: where the dashboard is, empty without one.
+        token_file: holds the token that the dashboard asks for; readable by this user only.
+        cpus: of the cluster.
+        gpus: of the cluster.
+    """
+
+    folder: Path
+    dashboard_url: str
+    token_file: Path
+    cpus: float
+    gpus: float
+
+
+@contextlib.contextmanager
+def ray_session(name: str, dashboard: bool, max_concurrent: int) -> Iterator[RaySession]:
+    """Starts Ray, and ends it with every process and file that it made.
+
+    Args:
+        name: of the sweep, shown in the dashboard.
+        dashboard: whether to start Ray's dashboard.
+        max_concurrent: trials at a time, at most.
+    """
+    remove_leftovers()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    _write_owner(folder)
+    assert "ray" not in sys.modules, "Ray reads its environment variables when it is imported"
+    token_file = _token_file()
+    os.environ.update(
+        {
+            **_tune_environment(max_concurrent),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            # Without this a worker that asks for no GPU sees all of them.
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+            "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+            # Whoever reaches an open Ray can run code as this user.
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token_file),
+        }
+    )
+    import ray
+    from ray.job_config import JobConfig
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        context = ray.init(
+            address="local",
+            include_dashboard=dashboard,
+            dashboard_host="127.0.0.1",
+            log_to_driver=False,
+            logging_level="ERROR",
+            configure_logging=False,
+            _temp_dir=str(folder),
+            object_store_memory=_OBJECT_STORE_BYTES,
+            job_config=JobConfig(metadata={"job_name": f"sweep {name}", "sweep": name}),
+        )
+        resources = ray.cluster_resources()
+        url = f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else ""
+        yield RaySession(folder, url, token_file, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+    finally:
+        children = _children()
+        ray.shutdown()
+        _end(children)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tune_environment(max_concurrent: int) -> dict[str, str]:
+    """The environment variables that make Tune quiet, keep no snapshots, and keep N workers N."""
+    return {
+        # A finished trial's worker takes the next trial at once. If Tune knew of one pending trial only, that
+        # would be one whose own worker is still starting; Tune would cancel the start, and with trials
+        # shorter than a start all of them would end up in one process.
+        "TUNE_MAX_PENDING_TRIALS_PG": str(max_concurrent),
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+        # Long enough for a stopped trial to clean up in its `finally` before its worker is reused.
+        "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    }
+
+
+def _token_file() -> Path:
+    """The token of this user's Ray instances: made once, so that a browser that was told it stays welcome.
+
+    A file of our own, because Ray makes the one that it uses by itself readable for everybody.
+    """
+    own = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if own:
+        return Path(own)
+    path = platformdirs.user_config_path("sweep-runner") / "ray-token"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial.touch(mode=0o600)
+        partial.write_text(secrets.token_hex(32), encoding="ascii")
+        partial.replace(path)
+    return path
+
+
+def remove_leftovers() -> None:
+    """Removes the temporary folders of sweeps that were killed before they could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            owner = json.loads((folder / _OWNER).read_text())
+            alive = psutil.Process(owner["pid"]).create_time() == owner["created"]
+        except psutil.NoSuchProcess:
+            alive = False
+        except (OSError, ValueError, KeyError):
+            # No readable owner: being made at this moment, or another user's.
+            continue
+        if not alive:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_owner(folder: Path) -> None:
+    owner = {"pid": os.getpid(), "created": psutil.Process().create_time()}
+    (folder / _OWNER).write_text(json.dumps(owner))
+
+
+def _children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """Ends those of Ray's processes that have not gone by themselves: some take 5 s, and hold nothing to save."""
+    _, alive = psutil.wait_procs(processes, timeout=0.2)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)
+
+
+class StopSignals:
+    """Turns SIGINT, SIGTERM and SIGHUP into one polite request to stop; a second one ends the process.
+
+    Made before Ray starts, which would otherwise install handlers of its own; `install` again after.
+    """
+
+    def __init__(self, on_stop: Callable[[], None]) -> None:
+        self.received: signal.Signals | None = None
+        self.on_stop = on_stop
+        self._first_s = 0.0
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def install(self) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            previous = signal.signal(number, self._handle)
+            self._previous.setdefault(number, previous)
+
+    def restore(self) -> None:
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        # A closed terminal can send SIGHUP and SIGINT together: only a second one after a while is meant.
+        if self.received is not None and time.monotonic() - self._first_s > 0.5:
+            for process in _children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            os._exit(130)
+        if self.received is None:
+            self.received = signal.Signals(number)
+            self._first_s = time.monotonic()
+            self.on_stop()

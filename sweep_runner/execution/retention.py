@@ -1,0 +1,56 @@
+"""Which checkpoints stay on disk: the best epoch of the few best trials of the sweep."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+
+from sweep_runner.results.paths import SweepPaths
+from sweep_runner.results.state import RANKED, TrialSummary
+from sweep_runner.spec.model import Objective
+
+
+class Retention:
+    """Drops the checkpoints of ended trials that are not among the best.
+
+    A FAILED trial keeps its own, to find out why it failed.
+    """
+
+    def __init__(self, paths: SweepPaths, objective: Objective, keep_best: int, ended: Iterable[TrialSummary]) -> None:
+        self._paths = paths
+        self._sign = 1.0 if objective.mode == "max" else -1.0
+        self._keep_best = keep_best
+        self._kept: list[tuple[float, int]] = []
+        for summary in ended:
+            self._rank(summary)
+
+    def ended(self, summary: TrialSummary) -> None:
+        """Takes note of an ended trial and removes what is no longer among the best."""
+        if summary.state not in RANKED or summary.copy_of is not None:
+            return
+        for number in self._rank(summary):
+            self._drop(number, None)
+        if any(number == summary.trial for _, number in self._kept):
+            self._drop(summary.trial, summary.best_epoch)
+
+    def _rank(self, summary: TrialSummary) -> list[int]:
+        """Adds a trial to the ranking; the numbers that fall out of it."""
+        if summary.state not in RANKED or summary.copy_of is not None:
+            return []
+        if summary.best_value is None:
+            return [summary.trial]
+        # Of two that are as good the earlier one stays: its number is lower.
+        self._kept.append((-self._sign * summary.best_value, summary.trial))
+        self._kept.sort()
+        fallen = self._kept[self._keep_best :]
+        del self._kept[self._keep_best :]
+        return [number for _, number in fallen]
+
+    def _drop(self, number: int, keep_epoch: int | None) -> None:
+        for folder in self._paths.trial(number).glob("attempt-*/checkpoints"):
+            if keep_epoch is None:
+                shutil.rmtree(folder, ignore_errors=True)
+                continue
+            for checkpoint in folder.iterdir():
+                if checkpoint.name != f"epoch-{keep_epoch:05d}":
+                    shutil.rmtree(checkpoint, ignore_errors=True)

@@ -1,0 +1,198 @@
+"""Ray Tune as a disposable executor: a searcher and a scheduler that only pass on what the keeper decides.
+
+Tune keeps no state that matters. When it dies, a new Tuner with new objects goes on from the keeper.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.execution.placement_groups import PlacementGroupFactory
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.tune.trainable import wrap_function
+
+from sweep_runner.errors import SweepError
+from sweep_runner.execution.keeper import Keeper
+from sweep_runner.execution.messages import Message
+from sweep_runner.execution.resources import Slot
+from sweep_runner.execution.worker import run
+
+MAX_RESTARTS = 5
+"""How often a dead Tune is started again before the sweep gives up (it can be resumed)."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Link:
+    """What searcher and scheduler share: the keeper, and which Tune trial is which of ours.
+
+    Tune copies and pickles what it is given; a link stays itself when copied and does not travel.
+    """
+
+    def __init__(self, keeper: Keeper, on_tick: Callable[[], None]) -> None:
+        self.keeper = keeper
+        self.on_tick = on_tick
+        self.trials: dict[str, tuple[int, int]] = {}
+        self.error: BaseException | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Link:
+        return self
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return (object, ())
+
+    def fail(self, error: BaseException) -> None:
+        """The keeper could not record: nothing may go on. The error surfaces when Tune has wound down."""
+        self.error = self.error or error
+        self.keeper.stopping = True
+
+
+class KeeperSearcher(Searcher):  # type: ignore[misc]  # ray has no types
+    """Asks the keeper for the next trial."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+
+    def suggest(self, trial_id: str) -> Any:
+        keeper = self._link.keeper
+        try:
+            assignment = keeper.next()
+        except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
+            self._link.fail(error)
+            assignment = None
+        if assignment is not None:
+            self._link.trials[trial_id] = (assignment.trial, assignment.attempt)
+            return {"assignment": assignment.to_json()}
+        # FINISHED is final, so it is only said when nothing that is live can come back to be tried again.
+        return Searcher.FINISHED if keeper.stopping or keeper.finished else None
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tune may call it twice; the outcome came as a message before, unless the worker was lost."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the study and the log are the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a sweep is resumed from its study and log, never from Tune's files")
+
+
+class KeeperScheduler(FIFOScheduler):  # type: ignore[misc]  # ray has no types
+    """Hands each message to the keeper and answers with its decision."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        number, _ = self._link.trials[trial.trial_id]
+        try:
+            go_on = self._link.keeper.on_message(number, Message.from_json(result["message"]))
+        except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
+            self._link.fail(error)
+            go_on = False
+        return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        number, attempt = self._link.trials[trial.trial_id]
+        try:
+            self._link.keeper.on_lost(number, attempt, _why_lost(trial))
+        except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
+            self._link.fail(error)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Called at least every 0.1 s: also the place to notice that the user wants to stop.
+
+        Tune starts pending trials by itself; its own scan over all trials for this is left out.
+        """
+        self._link.on_tick()
+        if self._link.keeper.stopping:
+            for trial in list(tune_controller.get_live_trials()):
+                _kill_worker(trial)
+        return None
+
+
+def run_trials(keeper: Keeper, slot: Slot, folder: Path, on_tick: Callable[[], None], sweep: str) -> None:
+    """Runs until the keeper has nothing more to hand out, or is told to stop.
+
+    Args:
+        keeper: decides and records.
+        slot: what a trial gets.
+        folder: temporary, for whatever Tune writes.
+        on_tick: called many times a second in this thread.
+        sweep: its name, under which Ray's dashboard shows the workers.
+
+    Raises:
+        SweepError: Tune died again and again.
+        Exception: what the keeper raised while recording (disk full, ...).
+    """
+    # Tune logs every lost worker with a traceback; the keeper records the reason.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    for restart in range(MAX_RESTARTS + 1):
+        link = Link(keeper, on_tick)
+        tuner = tune.Tuner(
+            _trainable_class(sweep, slot),
+            tune_config=tune.TuneConfig(
+                search_alg=KeeperSearcher(link),
+                scheduler=KeeperScheduler(link),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+                trial_name_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=f"run-{restart}",
+                storage_path=str(folder),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),
+            ),
+        )
+        died: Exception | None = None
+        try:
+            tuner.fit()
+        except Exception as error:  # noqa: BLE001 - Tune has ways to die that are no fault of a trial
+            died = error
+        if link.error is not None:
+            raise link.error
+        if keeper.stopping or (died is None and not keeper.live):
+            return
+        _logger.debug("Tune died, starting it again", exc_info=died)
+        keeper.requeue_live()
+    raise SweepError(f"Ray Tune died {MAX_RESTARTS + 1} times, last with: {died}. `sweep resume` goes on from here.")
+
+
+def _trainable_class(sweep: str, slot: Slot) -> type:
+    """Tune's class for our worker function, under a name that tells in Ray's dashboard whose it is."""
+    bundle = {"CPU": slot.cpus} | ({"GPU": slot.gpus} if slot.gpus else {})
+
+    def request(cls: type, config: Mapping[str, Any]) -> PlacementGroupFactory:
+        return PlacementGroupFactory([bundle])
+
+    # Not tune.with_resources: it would put a class of its own, with its own name, around this one.
+    members: dict[str, Any] = {"default_resource_request": classmethod(request)}
+    return type(f"sweep {sweep}", (wrap_function(run, name=f"sweep {sweep}"),), members)
+
+
+def _kill_worker(trial: Any) -> None:
+    # Private in Tune, and the only way to a trial's process.
+    actor = trial.temporary_state.ray_actor
+    if actor is not None:
+        ray.kill(actor)
+
+
+def _why_lost(trial: Any) -> str:
+    # Tune keeps the error as text beside its trial; the object itself it gives to nobody here.
+    path = Path(trial.error_file or "")
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if "OutOfMemoryError" in text or "out of memory" in text.lower() or "memory pressure" in text:
+        return "out of host memory: Ray's memory monitor ended the worker process"
+    if "ActorDiedError" in text or "actor died" in text:
+        return "the worker process died (killed, crashed, or out of memory)"
+    lines = [line for line in text.splitlines() if line.strip()]
+    return f"the worker was lost: {lines[-1] if lines else 'Tune gives no reason'}"

@@ -1,0 +1,146 @@
+"""What runs in a worker process: builds the trial from its assignment, trains it, says how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO
+
+import ray
+from ray import tune
+
+from sweep_runner.execution.build import build
+from sweep_runner.execution.messages import Assignment, Message
+from trainables.contract import EpochReport
+from trainables.errors import Diverged, Infeasible, TrainableError
+from trainables.handle import BaseHandle
+
+
+class RayHandle(BaseHandle):
+    """Sends each report to the driver and waits for its decision; a stop ends the thread with SystemExit."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        super().__init__(assignment.facts())
+        self._assignment = assignment
+        show_in_process_list(assignment)
+        self._host = platform.node()
+        self._device = device_name()
+        self.stopped = False
+
+    def _send(self, report: EpochReport) -> None:
+        try:
+            send(Message(attempt=self.attempt, host=self._host, device=self._device, report=report))
+        except SystemExit:
+            self.stopped = True
+            raise
+        show_in_process_list(self._assignment)
+
+
+def send(message: Message) -> None:
+    """Delivers a message to the driver; returns when the driver says go on."""
+    tune.report({"message": message.to_json()})
+
+
+def run(config: Mapping[str, Any]) -> None:
+    """Tune's function: one assignment, from start to outcome. Never raises for what the trainable does."""
+    assignment = Assignment.from_json(config["assignment"])
+    for path in reversed(assignment.import_paths):
+        if path not in sys.path:
+            sys.path.insert(0, path)
+    send(_train(assignment))
+
+
+def show_in_process_list(assignment: Assignment) -> None:
+    """Names the trial in the process's title, which is what Ray's dashboard (and `ps`) shows of a worker.
+
+    Workers run one trial after another under one actor, so the actor's own name cannot tell trials apart. Ray
+    sets the title anew at each call of the actor, so this is called again after each report.
+    """
+    name = f" ({assignment.name})" if assignment.name else ""
+    ray._raylet.setproctitle(f"ray::{assignment.sweep} trial {assignment.trial}{name} attempt {assignment.attempt}")
+
+
+def _train(assignment: Assignment) -> Message:
+    attempt = assignment.attempt
+    handle: RayHandle | None = None
+    try:
+        handle = RayHandle(assignment)
+        with _logged(assignment, handle):
+            handle.replay()
+            trainable, config = build(assignment.trainable, assignment.data, assignment.data_folder, assignment.config)
+            trainable.train(config, handle)
+    except Diverged as error:
+        return Message(attempt=attempt, outcome="diverged", reason=f"diverged: {error}")
+    except Infeasible as error:
+        return Message(attempt=attempt, outcome="infeasible", reason=str(error))
+    except TrainableError as error:
+        return Message(attempt=attempt, outcome="failed", reason=str(error))
+    except SystemExit as error:
+        if handle is not None and handle.stopped:
+            raise
+        return Message(attempt=attempt, outcome="failed", reason=f"the trainable called sys.exit({error.code})")
+    except Exception as error:  # noqa: BLE001 - whatever a trainable raises fails this trial, and only this one
+        reason = f"{type(error).__name__}: {error}".strip().rstrip(":")
+        return Message(attempt=attempt, outcome="failed", reason=reason, retry=True)
+    return Message(attempt=attempt, outcome="completed")
+
+
+@contextlib.contextmanager
+def _logged(assignment: Assignment, handle: BaseHandle) -> Iterator[None]:
+    """Keeps what the trial prints in its `log.txt`, and a traceback in `error.txt`."""
+    label = f"[{assignment.sweep} trial {assignment.trial} attempt {assignment.attempt}]"
+    with (handle.folder / "log.txt").open("a", encoding="utf-8", buffering=1) as log:
+        stdout, stderr = _Tee(log, sys.stdout, label), _Tee(log, sys.stderr, label)
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+            print(f"started with {dict(assignment.config)}, seed {assignment.seed}")
+            try:
+                yield
+                print("completed")
+            except Exception as error:
+                (handle.folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+                print(f"ended: {type(error).__name__}: {error}")
+                raise
+
+
+class _Tee(io.TextIOBase):
+    """Writes to the trial's log, and line by line with the trial's label to the worker's own stream.
+
+    The latter is what Ray's dashboard shows of a worker, which runs one trial after another.
+    """
+
+    def __init__(self, log: TextIO, stream: TextIO, label: str) -> None:
+        self._log = log
+        self._stream = stream
+        self._label = label
+        self._line = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self._log.write(text)
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._stream.write(f"{self._label} {line}\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self._log.flush()
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+def device_name() -> str:
+    """What this worker may compute on: its GPUs' names, or `cpu`."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    torch = sys.modules.get("torch")
+    if visible and torch is not None and torch.cuda.is_available():
+        return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+    return f"gpu {visible}" if visible else "cpu"

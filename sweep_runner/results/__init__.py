@@ -1,0 +1,1 @@
+"""What sweeps leave on disk: every path, the durable log, the tables, the queries."""

@@ -1,0 +1,139 @@
+"""What the durable log holds: one frozen record a line, in the order in which things happened.
+
+The log is the truth; the Parquet tables are written from it, and the Optuna study is brought up to it
+when a sweep is opened.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+State = Literal["WAITING", "RUNNING", "COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"]
+SweepState = Literal["RUNNING", "INTERRUPTED", "COMPLETED", "FAILED"]
+FINISHED: tuple[State, ...] = ("COMPLETED", "PRUNED", "FAILED", "INFEASIBLE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Attributes:
+    time: seconds since the epoch (UTC), by the driver's clock.
+    """
+
+    kind: ClassVar[str]
+    time: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepChanged(Event):
+    """The sweep as a whole started, stopped or ended."""
+
+    kind: ClassVar[str] = "sweep"
+    state: SweepState
+    reason: str = ""
+    data_fingerprint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialStarted(Event):
+    """A trial was handed to a worker. `attempt` counts from 1 and fences off workers of earlier attempts."""
+
+    kind: ClassVar[str] = "start"
+    trial: int
+    attempt: int
+    seed: int
+    params: Mapping[str, Any]
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochReported(Event):
+    """One report of a trial. (trial, epoch) is unique in the log: the first one wins."""
+
+    kind: ClassVar[str] = "epoch"
+    trial: int
+    attempt: int
+    epoch: int
+    metrics: Mapping[str, float]
+    host: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptFailed(Event):
+    """An attempt ended badly, and the trial will be tried again. `duration_s` is this attempt's."""
+
+    kind: ClassVar[str] = "failure"
+    trial: int
+    attempt: int
+    reason: str
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialEnded(Event):
+    """A trial ended. A duplicate of trial `copy_of` was not trained: it ends as that one did.
+
+    `params`, `seed` and `name` are here again for trials that never started (duplicates).
+    """
+
+    kind: ClassVar[str] = "end"
+    trial: int
+    attempt: int
+    state: State
+    reason: str = ""
+    duration_s: float = 0.0
+    copy_of: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialReopened(Event):
+    """A FAILED trial is to run again (`sweep retry`)."""
+
+    kind: ClassVar[str] = "reopen"
+    trial: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalEvaluated(Event):
+    """The finalist's evaluation on a split. The test split has at most one such event for each best trial."""
+
+    kind: ClassVar[str] = "final"
+    trial: int
+    split: str
+    num_examples: int
+    metrics: Mapping[str, float]
+
+
+KINDS: dict[str, type[Event]] = {
+    kind.kind: kind
+    for kind in (SweepChanged, TrialStarted, EpochReported, AttemptFailed, TrialEnded, TrialReopened, FinalEvaluated)
+}
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """The event as a JSON object with its `kind`."""
+    # Not `dataclasses.asdict`, which copies every mapping deeply: this runs once for each report.
+    return {"kind": event.kind, **{item.name: getattr(event, item.name) for item in dataclasses.fields(event)}}
+
+
+def from_json(record: Mapping[str, Any]) -> Event:
+    """The event of one line of the log.
+
+    Raises:
+        ValueError: no such kind of event, or a field is missing.
+    """
+    values = dict(record)
+    kind = KINDS.get(values.pop("kind", ""))
+    if kind is None:
+        raise ValueError(f"unknown kind of event: {record.get('kind')!r}")
+    known = {item.name for item in dataclasses.fields(kind)}
+    try:
+        return kind(**{name: value for name, value in values.items() if name in known})
+    except TypeError as error:
+        raise ValueError(f"{kind.kind}: {error}") from error

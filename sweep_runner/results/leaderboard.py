@@ -1,0 +1,192 @@
+"""Who did best in a sweep, from its tables. No pandas, no DuckDB: `sweep top` answers at once."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from sweep_runner.errors import RequestError, SweepError
+from sweep_runner.results.lookup import find_sweep
+from sweep_runner.results.parts import part_path
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
+from sweep_runner.results.schemas import BEST_SO_FAR, PARAMS_KEY
+from sweep_runner.results.tables import live_state, read_part, rows_of
+
+STATES = ("COMPLETED", "PRUNED", "RUNNING", "WAITING", "FAILED", "INFEASIBLE")
+SWEEP_COLUMNS = (
+    "sweep", "state", "reason", "started", "finished", "duration_s", "objective", "mode", "best_trial", "best_value",
+    "num_trials", *(f"num_{state.lower()}" for state in STATES),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """One sweep as `sweep ls` shows it.
+
+    Attributes:
+        sweep: its name.
+        state: RUNNING, COMPLETED, FAILED, or INTERRUPTED: stopped, or its driver is gone.
+        values: its row of the `sweeps` table; empty when that is not written yet.
+        problem: why the row could not be read.
+    """
+
+    sweep: str
+    state: str
+    values: Mapping[str, Any]
+    problem: str = ""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many trials are in each state that occurs."""
+        counts = {state: self.values.get(f"num_{state.lower()}") or 0 for state in STATES}
+        return {state: count for state, count in counts.items() if count}
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial of a leaderboard.
+
+    Attributes:
+        rank: from 1; None for a trial that is not ranked (failed, no value yet, or a copy of another).
+        value: the objective at its best epoch.
+        metrics: the other metrics at that epoch, without their `best_`; with those of the final evaluation.
+        params: what the search chose; only those that the trial has.
+        row: its whole row of the `trials` table.
+    """
+
+    rank: int | None
+    trial: int
+    name: str | None
+    state: str
+    reason: str | None
+    value: float | None
+    metrics: Mapping[str, float]
+    params: Mapping[str, Any]
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The trials of a sweep, best first.
+
+    Attributes:
+        sweep: the sweep as a whole.
+        objective: the metric, and its mode.
+        params: the names of the space, in the order of the sweep file.
+        ranked: best first.
+        unranked: failed, infeasible, without a value yet, or copies; by number.
+    """
+
+    sweep: SweepRow
+    objective: str
+    mode: str
+    params: tuple[str, ...]
+    ranked: tuple[TrialRow, ...]
+    unranked: tuple[TrialRow, ...]
+
+    def trial(self, number: int) -> TrialRow:
+        """One trial.
+
+        Raises:
+            RequestError: there is none with this number; says which there are.
+        """
+        rows = {row.trial: row for row in (*self.ranked, *self.unranked)}
+        if number in rows:
+            return rows[number]
+        there = f"its trials are {_ranges(sorted(rows))}" if rows else "no trial of it has started yet"
+        raise RequestError(f"sweep {self.sweep.sweep!r} has no trial {number}", hint=there)
+
+
+def sweep_rows(results: ResultsPaths) -> list[SweepRow]:
+    """Every sweep of a results folder, by name."""
+    return [sweep_row(paths) for paths in results.sweeps()]
+
+
+def sweep_row(paths: SweepPaths) -> SweepRow:
+    """One sweep, as its tables and its lock say."""
+    path = part_path(paths.table("sweeps"), 0)
+    if not path.exists():
+        return SweepRow(paths.name, live_state(paths, None), {})
+    try:
+        values = rows_of(read_part(path, SWEEP_COLUMNS))[0]
+    except (OSError, pa.ArrowInvalid, IndexError) as error:
+        return SweepRow(paths.name, "UNKNOWN", {}, problem=f"{path} cannot be read ({error}); resuming writes it anew")
+    return SweepRow(paths.name, live_state(paths, values.get("state")), values)
+
+
+def leaderboard(results: ResultsPaths, name: str) -> Leaderboard:
+    """The trials of a sweep, best first.
+
+    Ranked are trials with a value that stands or may still get better; FAILED and INFEASIBLE ones are not,
+    nor are copies, which would hold the same place twice. A tie goes to the lower number.
+
+    Raises:
+        RequestError: there is no such sweep.
+        SweepError: its tables cannot be read.
+    """
+    paths = find_sweep(results, name)
+    sweep = sweep_row(paths)
+    if sweep.problem:
+        raise SweepError(sweep.problem)
+    path = part_path(paths.table("trials"), 0)
+    try:
+        table = read_part(path) if path.exists() else pa.table({})
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SweepError(f"{path} cannot be read ({error}); resuming sweep {name!r} writes it anew") from error
+    columns: dict[str, str] = json.loads((table.schema.metadata or {}).get(PARAMS_KEY, b"{}"))
+    objective, mode = str(sweep.values.get("objective") or ""), str(sweep.values.get("mode") or "max")
+    rows = [_trial_row(row, columns, objective, sweep.state) for row in rows_of(table)]
+    ranked = [row for row in rows if row.value is not None and row.state in BEST_SO_FAR and row.row["copy_of"] is None]
+    sign = -1.0 if mode == "max" else 1.0
+    ranked.sort(key=lambda row: (sign * (row.value or 0.0), row.trial))
+    places = {row.trial: place for place, row in enumerate(ranked, start=1)}
+    return Leaderboard(
+        sweep=sweep,
+        objective=objective,
+        mode=mode,
+        params=tuple(columns),
+        ranked=tuple(replace(row, rank=places[row.trial]) for row in ranked),
+        unranked=tuple(row for row in rows if row.trial not in places),
+    )
+
+
+def _trial_row(row: Mapping[str, Any], columns: Mapping[str, str], objective: str, sweep_state: str) -> TrialRow:
+    params = {param: row[column] for param, column in columns.items() if row[column] is not None}
+    best = {name.removeprefix("best_"): value for name, value in row.items() if _is_metric(name, "best_", columns)}
+    final = {name: value for name, value in row.items() if _is_metric(name, ("val_", "test_"), columns)}
+    value = best.get(objective)
+    others = {name: number for name, number in {**final, **best}.items() if name != objective}
+    state = row["state"]
+    if state == "RUNNING" and sweep_state != "RUNNING":
+        state = "WAITING"  # nobody runs it: it goes on when the sweep is resumed
+    return TrialRow(
+        rank=None,
+        trial=row["trial"],
+        name=row["name"],
+        state=state,
+        reason=row["reason"],
+        value=None if value is None or math.isnan(value) else value,
+        metrics={name: number for name, number in others.items() if isinstance(number, int | float)},
+        params=params,
+        row=row,
+    )
+
+
+def _is_metric(column: str, prefix: str | tuple[str, ...], params: Mapping[str, str]) -> bool:
+    return column.startswith(prefix) and column != "best_epoch" and column not in params.values()
+
+
+def _ranges(numbers: list[int]) -> str:
+    """`0-3, 5` for [0, 1, 2, 3, 5]."""
+    spans: list[tuple[int, int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1] = (spans[-1][0], number)
+        else:
+            spans.append((number, number))
+    return ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in spans)

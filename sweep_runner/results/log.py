@@ -1,0 +1,85 @@
+"""The durable log of a sweep: one event a line, on disk before `append` returns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sweep_runner.durable import AppendFile, cut_torn_tail
+from sweep_runner.errors import SweepError
+from sweep_runner.results.events import Event, from_json, to_json
+
+
+class EventLog:
+    """The log, open for its one writer. Open it under the sweep's lock."""
+
+    def __init__(self, file: AppendFile) -> None:
+        self._file = file
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Opens the log, or creates it; a line that a crash left unfinished is cut off."""
+        cut_torn_tail(path)
+        return cls(AppendFile(path))
+
+    def append(self, event: Event) -> None:
+        """Appends one event. As `append_many`."""
+        self.append_many((event,))
+
+    def append_many(self, events: Iterable[Event]) -> None:
+        """Appends events, all or none, with one wait for the disk.
+
+        Raises:
+            SweepError: they could not be written; the log is as it was.
+        """
+        try:
+            self._file.append_many([encode(event) for event in events])
+        except OSError as error:
+            raise SweepError(
+                f"{self._file.path}: cannot be written ({error.strerror or error}); what was recorded before is safe. "
+                f"Make room or mend the disk, then resume the sweep"
+            ) from error
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def encode(event: Event) -> bytes:
+    """The event as one line of the log. NaN and infinities stay as Python's JSON writes them."""
+    return json.dumps(to_json(event), separators=(",", ":")).encode() + b"\n"
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """The events of a log, oldest first; none when there is no log yet.
+
+    May be called while another process writes: a last line that is not whole yet is left out.
+
+    Raises:
+        SweepError: a line is damaged; names it.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield from_json(json.loads(line))
+            except (ValueError, AttributeError, TypeError) as error:
+                raise SweepError(
+                    f"{path}:{number}: this line of the sweep's log is damaged ({error}). Restore the file "
+                    f"from a copy, or remove the line: what it recorded is then lost"
+                ) from error

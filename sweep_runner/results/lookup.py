@@ -1,0 +1,29 @@
+"""Finding a sweep by the name that the user gave. Light: reads no table."""
+
+from __future__ import annotations
+
+import difflib
+
+from sweep_runner.errors import RequestError
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
+
+
+def find_sweep(results: ResultsPaths, name: str) -> SweepPaths:
+    """The sweep of this name.
+
+    Raises:
+        RequestError: there is none; names the nearest, or those that exist.
+    """
+    sweeps = {paths.name: paths for paths in results.sweeps()}
+    if name in sweeps:
+        return sweeps[name]
+    if not sweeps:
+        raise RequestError(
+            f"there is no sweep in {results.root}",
+            hint="run one (`sweep run FILE`), or name another folder with --results",
+        )
+    near = difflib.get_close_matches(name, sweeps, n=1)
+    shown = list(sweeps)[:10]
+    others = ", ".join(shown) + (f" and {len(sweeps) - len(shown)} more" if len(sweeps) > len(shown) else "")
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {others}"
+    raise RequestError(f"there is no sweep {name!r} in {results.root}", hint=hint)

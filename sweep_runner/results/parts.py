@@ -1,0 +1,102 @@
+"""Parquet parts of a table: written whole, under a temporary name, then put in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweep_runner.durable import write_atomically
+from sweep_runner.results.schemas import epochs_table
+
+if TYPE_CHECKING:
+    from sweep_runner.results.events import EpochReported
+
+PART_ROWS = 50_000
+_LAST_ROW = b"last_row"
+
+
+def write_part(path: Path, table: pa.Table) -> None:
+    """Writes one Parquet file so that a reader sees the old one or the new one.
+
+    Raises:
+        OSError: it could not be written; the old file is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda file: pq.write_table(table, file, compression="snappy"))
+
+
+def part_path(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:05d}.parquet"
+
+
+class EpochParts:
+    """The `epochs` table of one sweep: sealed parts of `part_rows` rows, and one open part that is rewritten.
+
+    Thus what a flush writes does not grow with the sweep.
+    """
+
+    def __init__(self, folder: Path, sweep: str, part_rows: int = PART_ROWS) -> None:
+        self._folder = folder
+        self._sweep = sweep
+        self._part_rows = part_rows
+        self._number = 0  # of the open part
+        self._open: pa.Table = epochs_table(sweep, ())
+        self._unwritten = True  # an empty table has its columns, too
+
+    def add(self, events: Sequence[EpochReported]) -> None:
+        """Takes rows in. Writes nothing."""
+        if events:
+            tables = [self._open] if len(self._open) else []
+            tables.append(epochs_table(self._sweep, events))
+            # A metric that is reported only now and then is null elsewhere.
+            self._open = pa.concat_tables(tables, promote_options="default")
+            self._unwritten = True
+
+    def write_full(self) -> None:
+        """Writes the parts that became full, unless they are on disk from an earlier run.
+
+        Raises:
+            OSError: a part could not be written; its rows are kept for the next try.
+        """
+        while len(self._open) >= self._part_rows:
+            self._seal(self._open.slice(0, self._part_rows))
+            self._number += 1
+            self._open = self._open.slice(self._part_rows)
+
+    def _seal(self, table: pa.Table) -> None:
+        path = part_path(self._folder, self._number)
+        last = "/".join(str(table[name][-1].cast(pa.int64()).as_py()) for name in ("trial", "epoch", "time"))
+        if _last_row(path) != last:
+            write_part(path, table.replace_schema_metadata({_LAST_ROW: last}))
+
+    def write(self) -> None:
+        """Writes what is not on disk yet: full parts, then the open one.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self.write_full()
+        if self._unwritten:
+            write_part(part_path(self._folder, self._number), self._open.combine_chunks())
+            self._unwritten = False
+
+    def remove_others(self) -> None:
+        """Removes parts beyond the open one, which no row of the log belongs to."""
+        last = part_path(self._folder, self._number).name
+        for path in self._folder.glob("part-*.parquet"):
+            if path.name > last:
+                path.unlink()
+
+
+def _last_row(path: Path) -> str | None:
+    """What a sealed part says of its last row; None for an open, damaged or missing one."""
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+    except (OSError, pa.ArrowInvalid):
+        return None
+    last = metadata.get(_LAST_ROW)
+    return None if last is None else last.decode()

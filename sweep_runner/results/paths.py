@@ -1,0 +1,109 @@
+"""Every path under the results folder, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+TABLES = ("sweeps", "trials", "epochs", "predictions", "classes")
+
+
+@dataclass(frozen=True)
+class SweepPaths:
+    """Where things of one sweep are.
+
+    Attributes:
+        root: the sweep's folder, `results/<sweep>`, absolute.
+    """
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return self.root.name
+
+    @property
+    def spec(self) -> Path:
+        """The sweep file, resolved, as run."""
+        return self.root / "sweep.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, git commit, hardware and command, as JSON."""
+        return self.root / "environment.json"
+
+    @property
+    def study(self) -> Path:
+        """Optuna's journal storage."""
+        return self.root / "study.journal"
+
+    @property
+    def log(self) -> Path:
+        """The durable log (JSON lines) that the tables are written from."""
+        return self.root / "log.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held (flock) by the one process that writes; says which."""
+        return self.root / "lock"
+
+    @property
+    def data(self) -> Path:
+        """What the trainable prepared for its trials."""
+        return self.root / "data"
+
+    @property
+    def tables(self) -> Path:
+        return self.root / "tables"
+
+    def table(self, table: str) -> Path:
+        """The folder of one table's Parquet parts."""
+        assert table in TABLES, table
+        return self.tables / table
+
+    @property
+    def trials(self) -> Path:
+        return self.root / "trials"
+
+    def trial(self, number: int) -> Path:
+        return self.trials / str(number)
+
+    def attempt(self, number: int, attempt: int) -> Path:
+        """Where one attempt of a trial writes, and no other."""
+        return self.trial(number) / f"attempt-{attempt}"
+
+    @property
+    def best(self) -> Path:
+        """The published model package."""
+        return self.root / "best"
+
+    def export(self, number: int) -> Path:
+        """The model package of a trial that was exported on request."""
+        return self.root / "exports" / f"trial-{number}"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+
+@dataclass(frozen=True)
+class ResultsPaths:
+    """The folder that holds all sweeps.
+
+    Attributes:
+        root: `results/`, absolute.
+    """
+
+    root: Path
+
+    def sweep(self, name: str) -> SweepPaths:
+        return SweepPaths(self.root / name)
+
+    def sweeps(self) -> Iterator[SweepPaths]:
+        """Every sweep there, by name."""
+        if not self.root.is_dir():
+            return
+        for folder in sorted(self.root.iterdir()):
+            if (folder / "sweep.yaml").is_file():
+                yield SweepPaths(folder)

@@ -1,0 +1,286 @@
+"""The columns of the tables: how summaries, reports and evaluations become Arrow tables.
+
+A column keeps its name for the whole life of a sweep: fixed columns first, then params (as `param_<name>`
+where a fixed column has the name), then metrics (as `metric_<name>` where one of those has it).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+
+from sweep_runner.results.state import RANKED, SweepState, TrialSummary, whole
+
+if TYPE_CHECKING:
+    from sweep_runner.results.events import EpochReported
+
+Row = Mapping[str, Any]
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+PARAMS_KEY = b"sweep_params"
+"""Metadata of a `trials` part: param → its column, as a JSON object."""
+OWN_PLACE = ("epoch_s", "images_per_s", "data_wait_fraction", "lr", "peak_memory_bytes", "num_parameters")
+"""What a trainable reports beside its metrics: columns of `epochs` or `trials`, without `best_` and `last_`."""
+
+PREDICTIONS = pa.schema(
+    [
+        ("sweep", pa.string()),
+        ("trial", pa.int64()),
+        ("split", pa.string()),
+        ("example", pa.string()),
+        ("labels", pa.list_(pa.string())),
+        ("predicted", pa.list_(pa.string())),
+    ]
+)
+"""What `predictions` has at least; with it one `p_<class>` column for each class."""
+CLASSES = pa.schema(
+    [
+        ("sweep", pa.string()),
+        ("trial", pa.int64()),
+        ("split", pa.string()),
+        ("class", pa.string()),
+        *((name, pa.float64()) for name in ("precision", "recall", "f1")),
+        ("support", pa.int64()),
+        ("average_precision", pa.float64()),
+    ]
+)
+
+TRIAL_HEAD = {
+    "sweep": pa.string(),
+    "trial": pa.int64(),
+    "name": pa.string(),
+    "state": pa.string(),
+    "reason": pa.string(),
+}
+TRIAL_TAIL = {
+    "best_epoch": pa.int64(),
+    "epochs": pa.int64(),
+    "duration_s": pa.float64(),
+    "num_parameters": pa.int64(),
+    "peak_memory_bytes": pa.int64(),
+    "host": pa.string(),
+    "device": pa.string(),
+    "attempt": pa.int64(),
+    "failures": pa.int64(),
+    "seed": pa.int64(),
+    "copy_of": pa.int64(),
+    "started": TIMESTAMP,
+    "ended": TIMESTAMP,
+}
+EPOCH_HEAD = {"sweep": pa.string(), "trial": pa.int64(), "epoch": pa.int64()}
+EPOCH_TAIL = {
+    "epoch_s": pa.float64(),
+    "images_per_s": pa.float64(),
+    "data_wait_fraction": pa.float64(),
+    "lr": pa.float64(),
+    "peak_memory_bytes": pa.int64(),
+    "attempt": pa.int64(),
+    "time": TIMESTAMP,
+}
+BEST_SO_FAR = (*RANKED, "RUNNING", "WAITING")
+"""The states whose trials may hold a sweep's best value while it runs."""
+
+
+def param_columns(params: Sequence[str]) -> dict[str, str]:
+    """The column of each param in `trials`. Names are compared as SQL does: without case."""
+    columns: dict[str, str] = {}
+    taken = {name.casefold() for name in (*TRIAL_HEAD, *TRIAL_TAIL)}
+    for param in params:
+        columns[param] = _free(param, "param_", taken)
+    return columns
+
+
+def _free(name: str, prefix: str, taken: set[str]) -> str:
+    while name.casefold() in taken:
+        name = prefix + name
+    taken.add(name.casefold())
+    return name
+
+
+def trial_row(summary: TrialSummary, objective: str) -> dict[str, Any]:
+    """A trial as plain values: `head`, `params`, `metrics` (with their prefixes) and `tail`, each by name."""
+    return {
+        "head": {
+            "trial": summary.trial,
+            "name": summary.name,
+            "state": summary.state,
+            "reason": summary.reason or None,
+        },
+        "params": dict(summary.params),
+        "metrics": {
+            **_prefixed("best_", summary.best_metrics, objective),
+            **_prefixed("last_", summary.last_metrics, objective),
+            **summary.final_metrics,
+        },
+        "tail": {
+            "best_epoch": summary.best_epoch,
+            "epochs": summary.epochs,
+            "duration_s": summary.duration_s,
+            "num_parameters": summary.num_parameters,
+            "peak_memory_bytes": summary.peak_memory_bytes,
+            "host": summary.host or None,
+            "device": summary.device or None,
+            "attempt": summary.attempt,
+            "failures": summary.failures,
+            "seed": summary.seed,
+            "copy_of": summary.copy_of,
+            "started": microseconds(summary.started),
+            "ended": microseconds(summary.ended),
+        },
+    }
+
+
+def _prefixed(prefix: str, metrics: Mapping[str, float], objective: str) -> dict[str, float]:
+    return {prefix + name: value for name, value in metrics.items() if name not in OWN_PLACE or name == objective}
+
+
+def trials_table(sweep: str, rows: Sequence[Row], params: Sequence[str]) -> pa.Table:
+    """The `trials` table.
+
+    Args:
+        sweep: the sweep's name.
+        rows: from `trial_row`, in the order of the table.
+        params: the names of the space; others that a row has follow them.
+    """
+    arrays: dict[str, pa.Array] = {"sweep": pa.array([sweep] * len(rows), pa.string())}
+    for name, kind in list(TRIAL_HEAD.items())[1:]:
+        arrays[name] = pa.array([row["head"][name] for row in rows], kind)
+    every_param = _names([dict.fromkeys(params), *(row["params"] for row in rows)])
+    columns = param_columns(every_param)
+    for param, column in columns.items():
+        arrays[column] = param_array([row["params"].get(param) for row in rows])
+    taken = {name.casefold() for name in (*TRIAL_HEAD, *TRIAL_TAIL, *columns.values())}
+    metrics = [row["metrics"] for row in rows]
+    for metric in _names(metrics):
+        arrays[_free(metric, "metric_", taken)] = number_array([row.get(metric) for row in metrics])
+    for name, kind in TRIAL_TAIL.items():
+        arrays[name] = pa.array([row["tail"][name] for row in rows], kind)
+    return pa.table(arrays, metadata={PARAMS_KEY: json.dumps(columns)})
+
+
+def epochs_table(sweep: str, events: Sequence[EpochReported]) -> pa.Table:
+    """Rows of the `epochs` table, in the order of the events."""
+    metrics = [event.metrics for event in events]
+    arrays = {
+        "sweep": pa.array([sweep] * len(events), pa.string()),
+        "trial": pa.array([event.trial for event in events], pa.int64()),
+        "epoch": pa.array([event.epoch for event in events], pa.int64()),
+    }
+    taken = {name.casefold() for name in (*EPOCH_HEAD, *EPOCH_TAIL)}
+    for metric in _names(metrics):
+        if metric not in OWN_PLACE:
+            arrays[_free(metric, "metric_", taken)] = number_array([row.get(metric) for row in metrics])
+    for name in ("epoch_s", "images_per_s", "data_wait_fraction", "lr"):
+        arrays[name] = number_array([row.get(name) for row in metrics])
+    arrays["peak_memory_bytes"] = pa.array([whole(row.get("peak_memory_bytes")) for row in metrics], pa.int64())
+    arrays["attempt"] = pa.array([event.attempt for event in events], pa.int64())
+    arrays["time"] = pa.array([microseconds(event.time) for event in events], TIMESTAMP)
+    return pa.table(arrays)
+
+
+def sweeps_table(sweep: str, state: SweepState, info: Mapping[str, Any]) -> pa.Table:
+    """The one row of the `sweeps` table.
+
+    Args:
+        sweep: the sweep's name.
+        state: what its log adds up to.
+        info: scalars become columns of that name; each entry of `versions` becomes `<package>_version`.
+    """
+    best = state.best(BEST_SO_FAR)
+    counts = state.counts()
+    columns: dict[str, tuple[Any, pa.DataType]] = {
+        "sweep": (sweep, pa.string()),
+        "state": (state.state, pa.string()),
+        "reason": (state.reason or None, pa.string()),
+        "started": (microseconds(state.started), TIMESTAMP),
+        "finished": (microseconds(state.finished), TIMESTAMP),
+        "updated": (microseconds(state.updated), TIMESTAMP),
+        "duration_s": (state.duration_s, pa.float64()),
+        "objective": (state.objective.metric, pa.string()),
+        "mode": (state.objective.mode, pa.string()),
+        "best_trial": (best and best.trial, pa.int64()),
+        "best_value": (best and best.best_value, pa.float64()),
+        "num_trials": (len(state.trials), pa.int64()),
+    }
+    for name in ("WAITING", "RUNNING", "COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"):
+        columns[f"num_{name.lower()}"] = (counts[name], pa.int64())
+    columns["data_fingerprint"] = (state.data_fingerprint or None, pa.string())
+    arrays = {name: pa.array([value], kind) for name, (value, kind) in columns.items()}
+    taken = set(columns)
+    for name, value in info.items():
+        if value is None or isinstance(value, bool | int | float | str):
+            arrays[_free(name, "info_", taken)] = param_array([value])
+    for package, version in info.get("versions", {}).items():
+        arrays[_free(f"{package.replace('-', '_')}_version", "info_", taken)] = pa.array([version], pa.string())
+    return pa.table(arrays)
+
+
+def empty_table(table: str) -> pa.Table:
+    """A table without rows, with the columns that it always has."""
+    if table == "trials":
+        return trials_table("", (), ())
+    if table == "epochs":
+        return epochs_table("", ())
+    if table == "sweeps":
+        return sweeps_table("", SweepState(_NoObjective()), {}).slice(0, 0)
+    return {"predictions": PREDICTIONS, "classes": CLASSES}[table].empty_table()
+
+
+class _NoObjective:
+    metric: str = ""
+    mode: Literal["min", "max"] = "max"
+
+    def better(self, one: float, other: float) -> bool:
+        return one > other
+
+
+def evaluation_table(sweep: str, trial: int, split: str, table: pa.Table) -> pa.Table:
+    """A trainable's `predictions` or `classes`, with the columns that say whose they are in front."""
+    rest = table.drop_columns([name for name in ("sweep", "trial", "split") if name in table.column_names])
+    front = {
+        "sweep": pa.array([sweep] * len(table), pa.string()),
+        "trial": pa.array([trial] * len(table), pa.int64()),
+        "split": pa.array([split] * len(table), pa.string()),
+    }
+    return pa.table({**front, **{name: rest[name] for name in rest.column_names}})
+
+
+def param_array(values: Sequence[Any]) -> pa.Array:
+    """Values of a param in the narrowest type that holds them all: bool, int, float, else string."""
+    kinds: set[type] = {type(value) for value in values if value is not None}
+    if not kinds:
+        return pa.nulls(len(values))
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_())
+    huge = any(type(value) is int and abs(value) >= 2**63 for value in values)
+    if kinds == {int} and not huge:
+        return pa.array(values, pa.int64())
+    if kinds <= {int, float} and not huge:
+        return number_array(values)
+    return pa.array([_text(value) for value in values], pa.string())
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def number_array(values: Sequence[Any]) -> pa.Array:
+    """Floats; NaN and infinities stay what they are, and what is no number is null."""
+    return pa.array([float(value) if isinstance(value, int | float) else None for value in values], pa.float64())
+
+
+def microseconds(time_s: float | None) -> int | None:
+    """Seconds since the epoch as what a timestamp column holds."""
+    return None if time_s is None else round(time_s * 1e6)
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    return list(names)

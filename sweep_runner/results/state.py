@@ -1,0 +1,292 @@
+"""What the log adds up to: one compact summary a trial, without the rows. Memory does not grow with epochs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from sweep_runner.results.events import (
+    AttemptFailed,
+    EpochReported,
+    Event,
+    FinalEvaluated,
+    State,
+    SweepChanged,
+    TrialEnded,
+    TrialReopened,
+    TrialStarted,
+)
+from sweep_runner.results.events import SweepState as SweepStatus
+
+RANKED: tuple[State, ...] = ("COMPLETED", "PRUNED")
+"""Trials in these states have a result that stands, so that one of them can be the sweep's best."""
+
+
+class Objective(Protocol):
+    """What the sweep looks for; `sweep_runner.spec.model.Objective` is one."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def mode(self) -> Literal["min", "max"]: ...
+    def better(self, one: float, other: float) -> bool: ...
+
+
+@dataclass(slots=True)
+class EpochSet:
+    """Which epochs are known. Epochs come in order, so this is one number and a few exceptions."""
+
+    upto: int = 0
+    others: set[int] = field(default_factory=set)
+
+    def __contains__(self, epoch: int) -> bool:
+        return 1 <= epoch <= self.upto or epoch in self.others
+
+    def __len__(self) -> int:
+        return self.upto + len(self.others)
+
+    def add(self, epoch: int) -> None:
+        if epoch != self.upto + 1:
+            if epoch not in self:
+                self.others.add(epoch)
+            return
+        self.upto += 1
+        while self.others and self.upto + 1 in self.others:
+            self.upto += 1
+            self.others.remove(self.upto)
+
+
+@dataclass(slots=True)
+class TrialSummary:
+    """One trial, as far as it has come.
+
+    Attributes:
+        trial: its number.
+        name: the baseline's name.
+        state: WAITING also between two attempts.
+        reason: why it ended, or why its last attempt failed.
+        started, ended: seconds since the epoch (UTC): first start, end.
+        failures: attempts that failed and were followed by another, since the trial was last opened.
+        known_epochs: the epochs that were reported.
+        best_epoch: best by the objective; a NaN or infinite value never is. None: none yet.
+        best_value: the objective at that epoch.
+        best_metrics: every metric at that epoch.
+        last_metrics: every metric at the highest epoch.
+        final_metrics: of the final evaluation on `val` or `test`, with `<split>_num_examples`.
+        duration_s: summed over all attempts, up to the last report of a running one.
+        copy_of: the trial with the same configuration whose result this one shares.
+    """
+
+    trial: int
+    name: str | None = None
+    state: State = "WAITING"
+    reason: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    attempt: int = 0
+    failures: int = 0
+    started: float | None = None
+    ended: float | None = None
+    known_epochs: EpochSet = field(default_factory=EpochSet)
+    best_epoch: int | None = None
+    best_value: float | None = None
+    best_metrics: Mapping[str, float] = field(default_factory=dict)
+    last_epoch: int | None = None
+    last_metrics: Mapping[str, float] = field(default_factory=dict)
+    final_metrics: dict[str, float] = field(default_factory=dict)
+    host: str = ""
+    device: str = ""
+    num_parameters: int | None = None
+    peak_memory_bytes: int | None = None
+    copy_of: int | None = None
+    _earlier_attempts_s: float = 0.0
+    _attempt_started: float | None = None
+    _attempt_seen: float = 0.0
+
+    def has_epoch(self, epoch: int) -> bool:
+        """Whether this epoch was recorded already."""
+        return epoch in self.known_epochs
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were reported."""
+        return len(self.known_epochs)
+
+    @property
+    def duration_s(self) -> float:
+        return self._earlier_attempts_s + self._attempt_s()
+
+    def _attempt_s(self) -> float:
+        return 0.0 if self._attempt_started is None else max(0.0, self._attempt_seen - self._attempt_started)
+
+    def _close_attempt(self, duration_s: float | None = None) -> None:
+        """Adds the open attempt's time: the measured one, or up to its last report when it was cut off."""
+        self._earlier_attempts_s += self._attempt_s() if duration_s is None else duration_s
+        self._attempt_started = None
+
+    def _start(self, event: TrialStarted) -> None:
+        self._close_attempt()  # still open when the driver was killed
+        self.state, self.reason, self.ended = "RUNNING", "", None
+        self.attempt, self.seed, self.params, self.name = event.attempt, event.seed, event.params, event.name
+        self.started = event.time if self.started is None else self.started
+        self._attempt_started = self._attempt_seen = event.time
+
+    def _report(self, event: EpochReported, objective: Objective) -> None:
+        self.known_epochs.add(event.epoch)
+        self._attempt_seen = event.time
+        self.host, self.device = event.host or self.host, event.device or self.device
+        self.num_parameters = whole(event.metrics.get("num_parameters")) or self.num_parameters
+        peak = whole(event.metrics.get("peak_memory_bytes"))
+        if peak is not None:
+            self.peak_memory_bytes = max(peak, self.peak_memory_bytes or 0)
+        if self.last_epoch is None or event.epoch > self.last_epoch:
+            self.last_epoch, self.last_metrics = event.epoch, event.metrics
+        value = finite(event.metrics.get(objective.metric))
+        if value is not None and (self.best_value is None or objective.better(value, self.best_value)):
+            self.best_epoch, self.best_value, self.best_metrics = event.epoch, value, event.metrics
+
+    def _fail(self, event: AttemptFailed) -> None:
+        self._close_attempt(event.duration_s)
+        self.state, self.reason, self.attempt = "WAITING", event.reason, event.attempt
+        self.failures += 1
+
+    def _end(self, event: TrialEnded, original: TrialSummary | None) -> None:
+        self._close_attempt(event.duration_s)
+        self.state, self.reason, self.ended = event.state, event.reason, event.time
+        self.attempt = event.attempt or self.attempt
+        if self.started is None:  # it never ran: only this event says what it was
+            self.params, self.seed, self.name = event.params, event.seed, event.name
+        self.copy_of = event.copy_of
+        if original is not None:
+            self.best_epoch, self.best_value = original.best_epoch, original.best_value
+            self.best_metrics = original.best_metrics
+            self.last_epoch, self.last_metrics = original.last_epoch, original.last_metrics
+            self.num_parameters, self.peak_memory_bytes = original.num_parameters, original.peak_memory_bytes
+
+    def _reopen(self) -> None:
+        self.state, self.ended = "WAITING", None
+        self.failures = 0  # asked for by the user: it may fail as often again
+
+
+@dataclass(slots=True)
+class SweepState:
+    """A sweep, as far as its log goes.
+
+    Attributes:
+        objective: by which the best epoch and the best trial are chosen.
+        trials: a summary each, by number.
+        state: of the sweep as a whole; None before its first start.
+        started: seconds since the epoch (UTC) of its first start.
+        finished: when it stopped or ended; None while it runs.
+        updated: the time of the last event.
+        duration_s: of all runs of the driver together, up to the last event of each.
+    """
+
+    objective: Objective
+    trials: dict[int, TrialSummary] = field(default_factory=dict)
+    state: SweepStatus | None = None
+    reason: str = ""
+    data_fingerprint: str = ""
+    started: float | None = None
+    finished: float | None = None
+    updated: float | None = None
+    _earlier_runs_s: float = 0.0
+    _run_started: float | None = None
+
+    @property
+    def duration_s(self) -> float:
+        return self._earlier_runs_s + self._run_s()
+
+    def _run_s(self) -> float:
+        if self._run_started is None or self.updated is None:
+            return 0.0
+        return max(0.0, self.updated - self._run_started)
+
+    def counts(self) -> Counter[State]:
+        """How many trials are in each state."""
+        return Counter(summary.state for summary in self.trials.values())
+
+    def best(self, states: Iterable[State] = RANKED) -> TrialSummary | None:
+        """The best trial by the objective, of those in these states; the lower number wins a tie."""
+        wanted = frozenset(states)
+        best: TrialSummary | None = None
+        for number in sorted(self.trials):
+            summary = self.trials[number]
+            if summary.state not in wanted or summary.best_value is None:
+                continue
+            if best is None or best.best_value is None or self.objective.better(summary.best_value, best.best_value):
+                best = summary
+        return best
+
+    def has_epoch(self, trial: int, epoch: int) -> bool:
+        """Whether this epoch of this trial was recorded already."""
+        summary = self.trials.get(trial)
+        return summary is not None and summary.has_epoch(epoch)
+
+    def apply(self, event: Event) -> bool:
+        """Takes one more event in.
+
+        Returns:
+            False for an epoch that was known already (the first report of it wins), which changes nothing.
+        """
+        if isinstance(event, EpochReported):
+            if self.has_epoch(event.trial, event.epoch):
+                return False
+            self._trial(event.trial)._report(event, self.objective)
+        elif isinstance(event, TrialStarted):
+            self._trial(event.trial)._start(event)
+        elif isinstance(event, AttemptFailed):
+            self._trial(event.trial)._fail(event)
+        elif isinstance(event, TrialEnded):
+            original = None if event.copy_of is None else self.trials.get(event.copy_of)
+            self._trial(event.trial)._end(event, original)
+        elif isinstance(event, TrialReopened):
+            self._trial(event.trial)._reopen()
+        elif isinstance(event, FinalEvaluated):
+            count = {f"{event.split}_num_examples": event.num_examples}
+            self._trial(event.trial).final_metrics.update({**event.metrics, **count})
+        elif isinstance(event, SweepChanged):
+            self._change(event)
+        self.updated = event.time
+        return True
+
+    def _trial(self, trial: int) -> TrialSummary:
+        return self.trials.setdefault(trial, TrialSummary(trial))
+
+    def _change(self, event: SweepChanged) -> None:
+        self._earlier_runs_s += self._run_s()  # up to its last event, when the driver was killed
+        self._run_started = None
+        if event.state == "RUNNING":
+            self._run_started = event.time
+            self.started = event.time if self.started is None else self.started
+            self.finished = None
+        else:
+            if self.state == "RUNNING" and self.updated is not None:
+                self._earlier_runs_s += max(0.0, event.time - self.updated)
+            self.finished = event.time
+        self.state, self.reason = event.state, event.reason
+        self.data_fingerprint = event.data_fingerprint or self.data_fingerprint
+
+
+def fold(events: Iterable[Event], objective: Objective) -> SweepState:
+    """The state after all these events."""
+    state = SweepState(objective)
+    for event in events:
+        state.apply(event)
+    return state
+
+
+def finite(value: Any) -> float | None:
+    """The value when it is a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+def whole(value: Any) -> int | None:
+    """The value as a whole number, None when it is no finite number."""
+    number = finite(value)
+    return None if number is None else int(number)

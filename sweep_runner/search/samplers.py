@@ -1,0 +1,129 @@
+"""One table of samplers: from the sweep file's options to an Optuna sampler.
+
+`random`, `grid` and `qmc` are our own (`repeatable.py`). The others are Optuna's; they learn from what came
+before, so a resumed sweep cannot repeat an undisturbed one, but it never repeats its own earlier draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
+from optuna.samplers._lazy_random_state import LazyRandomState
+from optuna.trial import FrozenTrial
+
+from sweep_runner.search.cma_es import SafeCmaEsSampler
+from sweep_runner.search.failures import AvoidsFailures, WrappedSampler
+from sweep_runner.search.repeatable import GridPoints, IndexOf, QmcPoints, RandomPoints, grid_points, varying
+from sweep_runner.spec.model import SweepSpec
+from sweep_runner.spec.strategies import Sampler, sampler_options
+
+Factory = Callable[[SweepSpec, Any, IndexOf], BaseSampler]
+"""From the sweep, the sampler's validated options, and the index of a trial among the proposed ones."""
+
+SAMPLERS: dict[Sampler, Factory] = {
+    "random": lambda spec, _, index_of: RandomPoints(spec.search.seed, index_of),
+    "grid": lambda spec, _, index_of: GridPoints(spec.search.seed, index_of, grid_points(spec)),
+    "qmc": lambda spec, options, index_of: QmcPoints(spec.search.seed, index_of, varying(spec), options),
+    "tpe": lambda spec, options, _: PerTrialSeed(AvoidsFailures(_tpe(options)), spec.search.seed),
+    "cma-es": lambda spec, options, _: PerTrialSeed(_cma_es(options), spec.search.seed),
+    "gp": lambda spec, options, _: PerTrialSeed(_gp(options), spec.search.seed),
+    "nsga-ii": lambda spec, options, _: PerTrialSeed(_nsga_ii(options), spec.search.seed),
+}
+
+
+def make_sampler(spec: SweepSpec, index_of: IndexOf) -> BaseSampler:
+    """The sampler that a sweep asks for.
+
+    Args:
+        spec: the sweep.
+        index_of: from an Optuna trial number to the index among proposed trials, negative for baselines.
+
+    Raises:
+        RequestError: the space has no such grid.
+    """
+    options = sampler_options(spec.search.sampler, spec.search.options)
+    return SAMPLERS[spec.search.sampler](spec, options, index_of)
+
+
+def _tpe(options: Any) -> BaseSampler:
+    return TPESampler(
+        n_startup_trials=options.startup_trials,
+        n_ei_candidates=options.candidates,
+        multivariate=options.multivariate,
+        group=options.group,
+        constant_liar=options.constant_liar,
+        seed=0,
+    )
+
+
+def _cma_es(options: Any) -> BaseSampler:
+    return SafeCmaEsSampler(
+        n_startup_trials=options.startup_trials,
+        sigma0=options.sigma0,
+        popsize=options.popsize,
+        warn_independent_sampling=False,
+        seed=0,
+    )
+
+
+def _gp(options: Any) -> BaseSampler:
+    return GPSampler(
+        n_startup_trials=options.startup_trials,
+        deterministic_objective=options.deterministic_objective,
+        warn_independent_sampling=False,
+        seed=0,
+    )
+
+
+def _nsga_ii(options: Any) -> BaseSampler:
+    return NSGAIISampler(
+        population_size=options.population_size,
+        mutation_prob=options.mutation_prob,
+        crossover_prob=options.crossover_prob,
+        seed=0,
+    )
+
+
+class PerTrialSeed(WrappedSampler):
+    """Starts an Optuna sampler's random numbers anew for every draw: from the sweep's seed, the trial and the draw.
+
+    With one seed at the start of the process, a resumed sweep would draw the first trials' numbers again; with
+    one a trial, a trial whose suggestion was cut off by a crash would be completed otherwise.
+    """
+
+    def __init__(self, inner: BaseSampler, seed: int) -> None:
+        super().__init__(inner)
+        self._seed = seed
+        self._generators = list(_generators(inner))
+        assert self._generators, f"{type(inner).__name__} keeps its random numbers elsewhere in this Optuna"
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        self._restart(trial.number, "")
+        return super().sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        self._restart(trial.number, param_name)
+        return super().sample_independent(study, trial, param_name, param_distribution)
+
+    def _restart(self, number: int, draw: str) -> None:
+        for position, generator in enumerate(self._generators):
+            digest = hashlib.sha256(f"{self._seed}/{number}/{position}/{draw}".encode()).digest()
+            generator.rng.seed(int.from_bytes(digest[:4], "big"))
+
+
+def _generators(sampler: BaseSampler) -> Iterator[LazyRandomState]:
+    """The random states of an Optuna sampler and of the samplers inside it. Optuna has no public way to seed them."""
+    for value in vars(sampler).values():
+        if isinstance(value, LazyRandomState):
+            yield value
+        elif isinstance(value, BaseSampler):
+            yield from _generators(value)

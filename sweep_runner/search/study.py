@@ -1,0 +1,330 @@
+"""The persistent study: proposes trials, takes their values, decides what is pruned, and survives any crash.
+
+Wraps one Optuna study in a journal file. Trials have the sweep's numbers: baselines 0, 1, … in file order, then
+proposals. Optuna cannot reopen a finished trial, so a retry is a further trial in Optuna's file with the user
+attributes `retry_of` and `trial`; here it goes on under its old number.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from bisect import bisect_left
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import optuna
+from optuna.pruners import NopPruner
+from optuna.samplers import BaseSampler
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sweep_runner.errors import RequestError
+from sweep_runner.search import pruners
+from sweep_runner.search.compatibility import check_unchanged, identity
+from sweep_runner.search.distributions import Params, decode_all, encode, same_configuration_key, suggest
+from sweep_runner.search.failures import RETRY_OF
+from sweep_runner.search.journal import Journal, open_journal
+from sweep_runner.search.repeatable import GridPoints
+from sweep_runner.search.samplers import make_sampler
+from sweep_runner.search.trial import EndState, Proposal, State, TrackedTrial, TrialRecord
+from sweep_runner.spec.model import SweepSpec
+from sweep_runner.spec.strategies import Pruner
+
+__all__ = ["EndState", "Proposal", "State", "Study", "TrialRecord"]
+
+_IDENTITY = "sweep"  # study attribute: what the study was made for
+_NAME, _NUMBER = "name", "trial"  # trial attributes
+_FITS_MEMORY = "fits_memory"  # Optuna constraint: above 0 is violated
+
+
+class Study:
+    """See the module. Made by `Study.open`; for one thread.
+
+    Every change is on disk when the method returns. After a SweepError (full disk) open the study anew.
+    """
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        pruner: Pruner,
+        sampler: BaseSampler,
+        retries: list[int],
+        storage: JournalStorage,
+        journal: Journal,
+    ) -> None:
+        """Use `Study.open`."""
+        self._spec = spec
+        self._pruner = pruner
+        self._retries = retries  # Optuna's numbers of the trials that are retries, ascending; the sampler sees them
+        self._grid_size = len(sampler) if isinstance(sampler, GridPoints) else None
+        self._storage = storage
+        self._journal = journal
+        self._study = self._create_or_load(sampler)
+        self._trials: list[TrackedTrial] = []  # by number
+        self._values: dict[int, dict[int, float]] = {}  # shares the trials' own dicts
+        self._completed: set[int] = set()
+        self._first_with: dict[str, int] = {}  # configuration → the first trial that has it
+        self._num_asked = 0
+        self._load()
+
+    @classmethod
+    def open(cls, path: Path, spec: SweepSpec, default_epochs: int | None = None) -> Self:
+        """Opens the study of a sweep, or creates it. The caller holds the sweep's lock.
+
+        Args:
+            path: of the journal file (`SweepPaths.study`), in an existing folder.
+            spec: the sweep. Against an earlier run the number of trials, the pruner and the resources may
+                differ; the space, fixed keys, baselines, objective and sampler may not.
+            default_epochs: the trainable's, when the sweep names no epochs; only hyperband asks.
+
+        Raises:
+            RequestError: the sweep has changed in what its trials must share, or has no such grid or brackets.
+            SweepError: the file cannot be read or written.
+        """
+        _quiet()
+        # What may be refused comes before a file is made.
+        pruner = pruners.resolve(spec, default_epochs)
+        retries: list[int] = []
+        sampler = make_sampler(spec, lambda optuna_number: _index(optuna_number, retries, len(spec.baselines)))
+        storage, journal = open_journal(path)
+        try:
+            with journal.one_sync():
+                return cls(spec, pruner, sampler, retries, storage, journal)
+        except BaseException:
+            journal.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the journal."""
+        self._journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What is next ---------------------------------------------------------------------------------------
+
+    def ask(self) -> Proposal | None:
+        """The next trial, baselines first; None when all of `planned` have been asked for."""
+        if self._num_asked >= self.planned:
+            return None
+        with self._journal.one_sync():
+            optuna_trial = self._study.ask()
+            number = self._num_asked
+            if number == len(self._trials):
+                self._add(TrackedTrial(number, optuna_trial.number, optuna_trial._trial_id, None, {}, "WAITING"))
+            trial = self._trials[number]
+            assert trial.optuna_number == optuna_trial.number, "Optuna hands out waiting trials in order"
+            self._set_running(trial, suggest(optuna_trial, self._spec.space, self._spec.fixed))
+        return trial.proposal()
+
+    @property
+    def planned(self) -> int:
+        """How many trials the sweep will have: `search.trials`, or fewer when the grid ends before."""
+        if self._grid_size is None:
+            return self._spec.search.trials
+        return min(self._spec.search.trials, len(self._spec.baselines) + self._grid_size)
+
+    def open_trials(self) -> list[Proposal]:
+        """The running trials, numbers ascending. Just opened: those to hand out again, their driver is dead."""
+        return [trial.proposal() for trial in self._trials if trial.state == "RUNNING"]
+
+    def reopen(self, number: int) -> Proposal:
+        """Makes a failed (or infeasible) trial run again under its number, with its params and values.
+
+        A trial that runs already stays as it is, so this can be repeated after a crash.
+
+        Raises:
+            RequestError: there is no such trial, or it did not fail.
+        """
+        if not 0 <= number < len(self._trials):
+            raise RequestError(f"there is no trial {number}; the sweep has {len(self._trials)} (from 0)")
+        trial = self._trials[number]
+        if trial.state == "RUNNING":
+            return trial.proposal()
+        if trial.state not in ("FAILED", "INFEASIBLE"):
+            raise RequestError(f"trial {number} is {trial.state}: only a failed trial can be tried again")
+        failed = self._storage.get_trial(trial.optuna_id)
+        attributes: dict[str, object] = {RETRY_OF: trial.optuna_number, _NUMBER: number}
+        if trial.name is not None:
+            attributes[_NAME] = trial.name
+        self._study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=failed.params,
+                distributions=failed.distributions,
+                intermediate_values=failed.intermediate_values,
+                user_attrs=attributes,
+            )
+        )
+        added = self._study.get_trials(deepcopy=False)[-1]
+        self._retries.append(added.number)
+        trial.optuna_number, trial.optuna_id = added.number, added._trial_id
+        trial.state, trial.value = "RUNNING", None
+        return trial.proposal()
+
+    # What happened --------------------------------------------------------------------------------------
+
+    def report(self, number: int, epoch: int, value: float) -> None:
+        """Records the objective's value after an epoch. An epoch that is recorded already stays as it is."""
+        trial = self._trials[number]
+        if epoch in trial.intermediate:
+            return
+        assert trial.state == "RUNNING", f"trial {number} is {trial.state} and reports epoch {epoch}"
+        self._storage.set_trial_intermediate_value(trial.optuna_id, epoch, float(value))
+        trial.intermediate[epoch] = float(value)
+
+    def should_prune(self, number: int, epoch: int) -> str | None:
+        """Why a trial is to stop after the epoch that it has just reported; None to go on.
+
+        Writes nothing. Do not ask at a trial's last epoch.
+        """
+        mode = self._spec.objective.mode
+        return pruners.decide(self._pruner, mode, self._values, number, epoch, self._completed)
+
+    def tell(self, number: int, state: EndState, value: float | None = None) -> None:
+        """Ends a trial. A trial that has ended already stays as it is.
+
+        Args:
+            number: of the trial.
+            state: how it ended. An infeasible trial violates a constraint, so that tpe learns to stay away.
+            value: of a completed trial; when it is no finite number, the study counts the trial as failed.
+                Samplers take the last reported value for a pruned one.
+        """
+        trial = self._trials[number]
+        if trial.state not in ("WAITING", "RUNNING"):
+            return
+        assert trial.state == "RUNNING", f"trial {number} was never asked for"
+        assert state != "COMPLETED" or value is not None, f"trial {number} completed without a value"
+        with self._journal.one_sync():
+            if state == "COMPLETED" and value is not None and math.isfinite(value):
+                self._study.tell(trial.optuna_number, value, state=TrialState.COMPLETE)
+            elif state == "PRUNED":
+                self._study.tell(trial.optuna_number, state=TrialState.PRUNED)
+            elif state == "INFEASIBLE":
+                # PRUNED, because constraints of failed trials are not looked at, and a completed one needs a value.
+                running = _running(self._study, trial.optuna_id)
+                if _FITS_MEMORY not in running.constraints:
+                    running.set_constraint(_FITS_MEMORY, 1.0)
+                self._study.tell(trial.optuna_number, state=TrialState.PRUNED)
+            else:
+                self._study.tell(trial.optuna_number, state=TrialState.FAIL)
+        self._set_ended(trial, self._storage.get_trial(trial.optuna_id))
+
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """Every trial, by number, waiting baselines included."""
+        return tuple(trial.record() for trial in self._trials)
+
+    @property
+    def num_finished(self) -> int:
+        """How many trials have ended, however."""
+        return sum(trial.state not in ("WAITING", "RUNNING") for trial in self._trials)
+
+    # Opening --------------------------------------------------------------------------------------------
+
+    def _create_or_load(self, sampler: BaseSampler) -> optuna.Study:
+        spec = self._spec
+        existing = self._storage.get_all_studies()
+        if existing:
+            # Under the name that it has: the sweep's folder may have been renamed.
+            study = optuna.load_study(
+                study_name=existing[0].study_name, storage=self._storage, sampler=sampler, pruner=NopPruner()
+            )
+        else:
+            study = optuna.create_study(
+                study_name=spec.name,
+                storage=self._storage,
+                sampler=sampler,
+                pruner=NopPruner(),
+                direction="maximize" if spec.objective.mode == "max" else "minimize",
+            )
+        stored = study.user_attrs.get(_IDENTITY)
+        if stored is not None:
+            check_unchanged(stored, spec, spec.name)
+        else:  # new, or killed before this line: then it has no trials either
+            study.set_metric_names([spec.objective.metric])
+            study.set_user_attr(_IDENTITY, identity(spec))
+        return study
+
+    def _load(self) -> None:
+        """Reads every trial, queues missing baselines, and completes a trial whose suggestion was cut off."""
+        known = self._study.get_trials(deepcopy=False)
+        self._retries.extend(frozen.number for frozen in known if RETRY_OF in frozen.user_attrs)
+        for frozen in known:
+            if RETRY_OF in frozen.user_attrs:
+                trial = self._trials[frozen.user_attrs[_NUMBER]]
+                trial.optuna_number, trial.optuna_id = frozen.number, frozen._trial_id
+                trial.state, trial.value = "RUNNING", None
+            else:
+                trial = TrackedTrial(
+                    len(self._trials), frozen.number, frozen._trial_id, frozen.user_attrs.get(_NAME), {}, "WAITING"
+                )
+                self._add(trial)
+            self._take(trial, frozen)
+        for name in list(self._spec.baselines)[len(self._trials) :]:
+            self._enqueue(name)
+
+    def _take(self, trial: TrackedTrial, frozen: FrozenTrial) -> None:
+        trial.intermediate.update(frozen.intermediate_values)
+        if frozen.state == TrialState.WAITING:
+            assert trial.name is not None
+            trial.params = dict(self._spec.baselines[trial.name])
+        elif frozen.state == TrialState.RUNNING:
+            running = _running(self._study, frozen._trial_id)
+            self._set_running(trial, suggest(running, self._spec.space, self._spec.fixed))
+        else:
+            self._set_running(trial, decode_all(self._spec.space, frozen.params))
+            self._set_ended(trial, frozen)
+
+    def _enqueue(self, name: str) -> None:
+        space, params = self._spec.space, self._spec.baselines[name]
+        stored = {key: encode(space[key], value) for key, value in params.items() if key in space}
+        self._study.enqueue_trial(stored, user_attrs={_NAME: name})
+        added = self._study.get_trials(deepcopy=False)[-1]
+        self._add(TrackedTrial(len(self._trials), added.number, added._trial_id, name, dict(params), "WAITING"))
+
+    def _add(self, trial: TrackedTrial) -> None:
+        assert trial.number == len(self._trials)
+        self._trials.append(trial)
+        self._values[trial.number] = trial.intermediate
+
+    def _set_running(self, trial: TrackedTrial, params: Params) -> None:
+        first = self._first_with.setdefault(same_configuration_key(params), trial.number)
+        trial.params = params
+        trial.duplicate_of = first if first < trial.number else None
+        trial.state = "RUNNING"
+        self._num_asked = max(self._num_asked, trial.number + 1)
+
+    def _set_ended(self, trial: TrackedTrial, frozen: FrozenTrial) -> None:
+        if frozen.state == TrialState.COMPLETE:
+            trial.state = "COMPLETED"
+            self._completed.add(trial.number)
+        elif frozen.state == TrialState.FAIL:
+            trial.state = "FAILED"
+        elif frozen.constraints.get(_FITS_MEMORY, 0.0) > 0:
+            trial.state = "INFEASIBLE"
+        else:
+            trial.state = "PRUNED"
+        trial.value = frozen.value
+
+
+def _index(optuna_number: int, retries: list[int], num_baselines: int) -> int:
+    """The index among proposed trials: without baselines, which come first, and without retries."""
+    return optuna_number - bisect_left(retries, optuna_number) - num_baselines
+
+
+def _running(study: optuna.Study, optuna_id: int) -> optuna.Trial:
+    """Goes on with a running trial. Optuna offers no public way; its own `ask` does just this."""
+    return optuna.Trial(study, optuna_id)
+
+
+def _quiet() -> None:
+    """Optuna's log lines and warnings are for those who call it; what matters to the user we say ourselves."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(optuna|cmaes|sweep_runner\.search)(\.|$)")

@@ -1,0 +1,1 @@
+"""A sweep file → a frozen, validated SweepSpec. Only the loader reads files."""

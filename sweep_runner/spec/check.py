@@ -1,0 +1,314 @@
+"""A loaded sweep file held against its trainable: whatever can be known to fail is found before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sweep_runner.errors import Problem, RequestError
+from sweep_runner.spec.baselines import complete_baseline
+from sweep_runner.spec.combine import check_configs
+from sweep_runner.spec.document import KeyPath
+from sweep_runner.spec.explain import did_you_mean, explain, shown
+from sweep_runner.spec.fields import ConfigFields, Mismatch
+from sweep_runner.spec.loader import LoadedSpec, in_file_order
+from sweep_runner.spec.model import Objective
+from sweep_runner.spec.plan import Plan, count_settings, find_candidates, most_epochs
+from sweep_runner.spec.space import Choice, Parameter, Scalar, in_order, same_value
+from sweep_runner.spec.strategies import GridOptions, Hyperband, Patient, SuccessiveHalving, sampler_options
+from sweep_runner.spec.sugar import value_place
+from trainables.contract import Trainable
+from trainables.errors import TrainableError
+from trainables.loading import NoSuchTrainable, load_trainable
+
+MAX_GRID = 1_000_000
+
+
+def check_spec(loaded: LoadedSpec) -> Plan:
+    """Holds a sweep file against its trainable. Reads no data.
+
+    Raises:
+        RequestError: with every problem, each at its line.
+    """
+    try:
+        trainable = load_trainable(loaded.spec.trainable)
+    except NoSuchTrainable as error:
+        problem = Problem(f"trainable: {error}", where=loaded.where("trainable"), hint=error.hint)
+        raise RequestError([problem]) from error
+    return _Check(loaded, trainable).plan()
+
+
+class _Check:
+    """One check. Each method looks at one section, adds to `problems` and returns the section normalised."""
+
+    def __init__(self, loaded: LoadedSpec, trainable: type[Trainable[Any, Any]]) -> None:
+        self.spec = loaded.spec
+        self.loaded = loaded
+        self.places = loaded.places
+        self.trainable = trainable
+        self.fields = ConfigFields(trainable.config_class)
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        self.value_places: dict[str, list[str]] = {}  # of the values that a choice is left with
+
+    def plan(self) -> Plan:
+        data = self._data()
+        fixed = self._fixed()
+        space = self._space()
+        self._required()
+        space = self._conditions(space, fixed)
+        baselines = self._baselines(space, fixed)
+        objective = self._objective()
+        candidates = find_candidates(self.spec.model_copy(update={"fixed": fixed, "space": space}), self.fields)
+        max_epochs = most_epochs(candidates)
+        pruner = self._pruner(self.spec.pruner, max_epochs)
+        grid_size = self._search(space, fixed)
+        spec = self.spec.model_copy(
+            update={"fixed": fixed, "space": space, "baselines": baselines, "objective": objective, "pruner": pruner}
+        )
+        check_configs(spec, self.trainable, self.places, self.value_places, self.problems, self.warnings)
+        if self.problems:
+            raise RequestError(in_file_order(self.problems))
+        assert data is not None, "a data section without a problem is valid"
+        spec = spec.model_copy(update={"data": _absolute_paths(spec.data, data)})
+        return Plan(
+            spec=spec,
+            loaded=self.loaded,
+            trainable=self.trainable,
+            data=data,
+            candidates=candidates,
+            grid_size=grid_size,
+            max_epochs=max_epochs,
+            warnings=tuple(self.warnings),
+        )
+
+    def _problem(self, path: KeyPath, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(message, where=self.places.where(path), hint=hint))
+
+    def _data(self) -> BaseModel | None:
+        model = self.trainable.data_class
+        try:
+            return model.model_validate(self.spec.data)
+        except ValidationError as error:
+            self.problems += explain(error, raw=self.spec.data, where=self.places.where, model=model, at=("data",))
+        except TrainableError as error:
+            self._problem(("data",), f"data: {error}")
+        return None
+
+    def _known(self, section: str, key: str) -> bool:
+        if key in self.fields:
+            return True
+        message = f"{self.spec.trainable} has no hyperparameter {shown(key)}"
+        self._problem((section, key), message, did_you_mean(key, self.fields.names))
+        return False
+
+    def _fixed(self) -> dict[str, Any]:
+        fixed: dict[str, Any] = {}
+        for key, value in self.spec.fixed.items():
+            if not self._known("fixed", key):
+                continue
+            verdict = self.fields.check(key, value)
+            if verdict.wrong:
+                searched = isinstance(value, list) or (isinstance(value, dict) and {"values", "low"} & set(value))
+                hint = verdict.hint or ("What the search chooses belongs under space." if searched else "")
+                self._problem(("fixed", key), f"fixed.{key}{verdict.wrong}", hint)
+            else:
+                fixed[key] = verdict.value
+        return fixed
+
+    def _space(self) -> dict[str, Parameter]:
+        space: dict[str, Parameter] = {}
+        for name, parameter in self.spec.space.items():
+            if name in self.spec.fixed:
+                self._problem(("space", name), f"{name} is both in the space and fixed: leave one of them out")
+            elif self._known("space", name):
+                suited = (
+                    self._choice(name, parameter) if isinstance(parameter, Choice) else self._range(name, parameter)
+                )
+                if suited is not None:
+                    space[name] = suited
+        return space
+
+    def _choice(self, name: str, parameter: Choice) -> Choice | None:
+        """The choice without the values that the field refuses; None when none is left."""
+        values: list[Scalar] = []
+        self.value_places[name] = []
+        for position, value in enumerate(parameter.values):
+            verdict = self.fields.check(name, value)
+            place = value_place(self.places, name, position)
+            if verdict.wrong:
+                self.problems.append(Problem(f"space.{name}{verdict.wrong}", where=place, hint=verdict.hint))
+            elif any(same_value(verdict.value, other) for other in values):
+                self.problems.append(Problem(f"space.{name}: {shown(value)} is listed twice", where=place))
+            else:
+                values.append(verdict.value)
+                self.value_places[name].append(place)
+        return parameter.model_copy(update={"values": tuple(values)}) if values else None
+
+    def _range(self, name: str, parameter: Parameter) -> Parameter | None:
+        try:
+            return self.fields.suited(name, parameter)
+        except Mismatch as error:
+            key = f".{error.key}" if error.key else ""
+            path: KeyPath = ("space", name, error.key) if error.key else ("space", name)
+            self._problem(path, f"space.{name}{key}{error}", error.hint)
+            return None
+
+    def _required(self) -> None:
+        for name in self.fields.required:
+            if name not in self.spec.fixed and name not in self.spec.space:
+                message = f"{self.spec.trainable} needs {name}: put it under fixed or into the space"
+                self._problem(("space",), message)
+
+    def _conditions(self, space: dict[str, Parameter], fixed: Mapping[str, Any]) -> dict[str, Parameter]:
+        """The space with its conditions in the values of the parents; without parameters of which none can tell."""
+        checked: dict[str, Parameter] = {}
+        for name, parameter in space.items():
+            when: dict[str, tuple[Scalar, ...]] = {}
+            good = True
+            for parent, allowed in parameter.when.items():
+                at = ("space", name, "when", parent)
+                if parent not in self.spec.space and parent not in self.spec.fixed:
+                    message = f"space.{name}.when: {shown(parent)} is neither in the space nor fixed"
+                    names = [other for other in (*self.spec.space, *self.spec.fixed) if other != name]
+                    self._problem(at, message, did_you_mean(parent, names))
+                    good = False
+                elif parent in space or parent in fixed:
+                    when[parent] = tuple(self.fields.check(parent, value).value for value in allowed)
+                    for value in when[parent]:
+                        good = self._can_be(parent, value, space, fixed, at) and good
+                else:  # the parent's own problem is told already
+                    good = False
+            if good:
+                checked[name] = parameter.model_copy(update={"when": when})
+        try:
+            in_order(checked)
+        except ValueError as error:
+            start = str(error).partition(": ")[2].split(" → ")[0]
+            self._problem(("space", start, "when"), f"space.{start}.when: {error}")
+            return {name: parameter for name, parameter in checked.items() if not parameter.when}
+        while orphans := [
+            name
+            for name, parameter in checked.items()
+            if any(parent in self.spec.space and parent not in checked for parent in parameter.when)
+        ]:
+            for name in orphans:
+                del checked[name]
+        return checked
+
+    def _can_be(
+        self, parent: str, value: Scalar, space: Mapping[str, Parameter], fixed: Mapping[str, Any], at: KeyPath
+    ) -> bool:
+        told = f"space.{at[1]}.when.{parent} is {shown(value)}"
+        if parent in fixed:
+            if not same_value(fixed[parent], value):
+                self._problem(at, f"{told}, but {parent} is fixed to {shown(fixed[parent])}: {at[1]} would never exist")
+                return False
+        elif not space[parent].contains(value):
+            parameter = space[parent]
+            choices = parameter.values if isinstance(parameter, Choice) and isinstance(value, str) else ()
+            hint = did_you_mean(str(value), choices)
+            message = f"{told}: {parent} is never that ({parameter.describe()})"
+            self._problem(at, message, hint if hint.startswith("Did") else "")
+            return False
+        return True
+
+    def _baselines(self, space: Mapping[str, Parameter], fixed: Mapping[str, Any]) -> dict[str, dict[str, Scalar]]:
+        baselines: dict[str, dict[str, Scalar]] = {}
+        lost = {name for name in self.spec.space if name not in space}  # told already; not the baseline's fault
+        lost |= {name for name in self.spec.fixed if name not in fixed}
+        for name, given in self.spec.baselines.items():
+            usable = {key: value for key, value in given.items() if key not in lost}
+            baselines[name] = complete_baseline(
+                name, usable, space, fixed, self.fields, self.places.where, self.problems
+            )
+            twin = next((other for other in list(baselines)[:-1] if baselines[other] == baselines[name]), None)
+            if twin is not None:
+                self.warnings.append(f"the baselines {twin} and {name} are the same settings: they are trained once")
+        if len(baselines) > self.spec.search.trials:
+            message = f"search.trials is {self.spec.search.trials}: fewer than the {len(baselines)} baselines"
+            path: KeyPath = ("search", "trials")
+            self._problem(path if self.places.has(path) else ("baselines",), message, "Every baseline is a trial.")
+        return baselines
+
+    def _objective(self) -> Objective:
+        objective, metrics = self.spec.objective, self.trainable.metrics
+        if not metrics:
+            return objective
+        if objective.metric not in metrics:
+            default = "" if "metric" in objective.model_fields_set else " (the default)"
+            message = (
+                f"objective.metric is {shown(objective.metric)}{default}: {self.spec.trainable} does not report that"
+            )
+            self._problem(("objective", "metric"), message, did_you_mean(objective.metric, metrics))
+            return objective
+        mode = metrics[objective.metric]
+        if "mode" in objective.model_fields_set and objective.mode != mode:
+            message = f"objective.mode is {objective.mode}, but {objective.metric} is better the other way: {mode}"
+            self._problem(("objective", "mode"), message, "Leave mode out: it is known for this metric.")
+        return objective.model_copy(update={"mode": mode})
+
+    def _pruner(self, pruner: Any, max_epochs: int | None, at: KeyPath = ("pruner",)) -> Any:
+        """The pruner with `max_epochs` filled in."""
+        if isinstance(pruner, Patient):
+            return pruner.model_copy(update={"inner": self._pruner(pruner.inner, max_epochs, (*at, "inner"))})
+        if isinstance(pruner, Hyperband):
+            most = pruner.max_epochs or max_epochs
+            if most is None:
+                message = (
+                    f"hyperband needs max_epochs: {self.spec.trainable} has no hyperparameter epochs to know it from"
+                )
+                self._problem(at, message)
+                return pruner
+            if pruner.min_epochs > most:
+                message = (
+                    f"{'.'.join(map(str, at))}.min_epochs is {pruner.min_epochs}: above max_epochs, which is {most}"
+                )
+                self._problem((*at, "min_epochs"), message)
+            return pruner.model_copy(update={"max_epochs": most})
+        if isinstance(pruner, SuccessiveHalving) and max_epochs is not None:
+            first = pruner.min_epochs * pruner.reduction_factor**pruner.min_early_stopping_rate
+            if first >= max_epochs:
+                self.warnings.append(
+                    f"the pruner's first rung is epoch {first} of {max_epochs}: it stops no trial early"
+                )
+        return pruner
+
+    def _search(self, space: Mapping[str, Parameter], fixed: Mapping[str, Any]) -> int | None:
+        """The number of different settings, and what follows from it."""
+        search = self.spec.search
+        options = sampler_options(search.sampler, search.options)
+        points = options.points if isinstance(options, GridOptions) else None
+        size = count_settings(space, fixed, points)
+        if search.sampler == "grid":
+            for name, parameter in space.items():
+                if count_settings({name: parameter.model_copy(update={"when": {}})}, {}, points) is None:
+                    hint = "Give it a step, list its values, or set search.options.points."
+                    message = f"space.{name}: a grid needs a number of values, and this range of floats has none"
+                    self._problem(("space", name), message, hint)
+            if size is not None and size > MAX_GRID:
+                message = f"the grid has {size:,} settings: more than {MAX_GRID:,}, the most that can be laid out"
+                self._problem(("search", "sampler"), message, "Make it smaller, or let another sampler choose.")
+        if size is not None and size < search.trials:
+            self.warnings.append(
+                f"the space holds {size} different settings, fewer than {search.trials} trials: "
+                "the same settings are not trained twice"
+            )
+        elif size is not None and search.sampler == "grid" and size > search.trials:
+            self.warnings.append(f"search.trials stops the grid after {search.trials} of its {size} settings")
+        return size
+
+
+def _absolute_paths(raw: Mapping[str, Any], data: BaseModel) -> dict[str, Any]:
+    """The data section with its paths made absolute, as the trainable's model has them."""
+    resolved = dict(raw)
+    for key, value in raw.items():
+        typed = getattr(data, key, None)
+        if isinstance(typed, Path) and isinstance(value, str):
+            resolved[key] = str(typed.absolute())
+        elif isinstance(typed, BaseModel) and isinstance(value, dict):
+            resolved[key] = _absolute_paths(value, typed)
+    return resolved

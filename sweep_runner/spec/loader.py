@@ -1,0 +1,128 @@
+"""Sweep file → `SweepSpec`, and back. Looks at the file alone; `check.py` holds it against the trainable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from sweep_runner.errors import Problem, RequestError
+from sweep_runner.spec.document import RESOLVERS, Places, parse, read_file
+from sweep_runner.spec.explain import explain
+from sweep_runner.spec.model import SweepSpec
+from sweep_runner.spec.overrides import apply_overrides, expand_paths
+from sweep_runner.spec.sugar import resolve_sugar
+
+
+@dataclass(frozen=True)
+class LoadedSpec:
+    """A sweep file that is right in itself.
+
+    Attributes:
+        spec: what it says.
+        path: the file.
+        places: where each key was written.
+    """
+
+    spec: SweepSpec
+    path: Path
+    places: Places
+
+    def where(self, *keys: str | int) -> str:
+        """`file:line` (or `--set …`) of a key path: `where("space", "lr")`."""
+        return self.places.where(keys)
+
+
+def load_spec(path: Path, overrides: Sequence[str] = ()) -> LoadedSpec:
+    """Reads a sweep file.
+
+    In the sections data, fixed, space and baselines, `$X`, `${X}` and `~` are expanded. A relative path
+    counts from the directory in which the command runs (as it does in any other argument of a command),
+    not from the sweep file's folder.
+
+    Args:
+        path: the file.
+        overrides: `a.b=c`, each as given to `--set`.
+
+    Raises:
+        RequestError: with every problem of the file, each at its line.
+    """
+    return _load(path, overrides, expand=True)
+
+
+def load_resolved(path: Path, overrides: Sequence[str] = ()) -> LoadedSpec:
+    """Reads what `dump_spec` wrote: nothing is expanded again.
+
+    Args:
+        path: the file.
+        overrides: `a.b=c`, each as given to `--set`.
+
+    Raises:
+        RequestError: the file was changed so that it is no sweep file any more, or is not there.
+    """
+    return _load(path, overrides, expand=False)
+
+
+def dump_spec(spec: SweepSpec) -> str:
+    """The spec as YAML with every default filled in; `load_resolved` makes an equal spec of it."""
+    return yaml.dump(_plain(spec), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _load(path: Path, overrides: Sequence[str], *, expand: bool) -> LoadedSpec:
+    name = str(path)
+    document = parse(read_file(path), name)
+    if document.value is None:
+        raise RequestError([Problem("is empty: a sweep file needs at least a name and a space", where=name)])
+    if not isinstance(document.value, dict):
+        kind = "a list" if isinstance(document.value, list) else "a single value"
+        message = f"holds {kind}: a sweep file is a mapping of keys (name:, data:, space:, …)"
+        raise RequestError([Problem(message, where=f"{name}:1")])
+    values, places = apply_overrides(document, name, overrides)
+    problems: list[Problem] = []
+    if expand:
+        values = expand_paths(values, places, problems)
+    plain = resolve_sugar(values, places, problems)
+    try:
+        spec = SweepSpec.model_validate(plain)
+    except ValidationError as error:
+        problems += explain(error, raw=plain, where=places.where, model=SweepSpec)
+    if problems:
+        raise RequestError(in_file_order(problems))
+    return LoadedSpec(spec, path, places)
+
+
+def in_file_order(problems: Sequence[Problem]) -> list[Problem]:
+    """Each problem once, by line, so that the user goes through the file once."""
+
+    def line(problem: Problem) -> int:
+        number = problem.where.rpartition(":")[2]
+        return int(number) if number.isascii() and number.isdigit() else 0
+
+    return sorted(dict.fromkeys(problems), key=line)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that either YAML 1.1 or 1.2 would read as something else, so that all readers agree."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _tag, _pattern, _first in RESOLVERS:
+    _Dumper.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+
+
+def _plain(value: Any) -> Any:
+    """Models and tuples → mappings and lists."""
+    if isinstance(value, BaseModel):
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

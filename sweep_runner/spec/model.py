@@ -1,0 +1,111 @@
+"""The sweep file as frozen models: every key, its type, its default, one line of help each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sweep_runner.spec.space import Parameter, Scalar
+from sweep_runner.spec.strategies import NoPruner, Pruner, Sampler, sampler_options
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
+
+
+def _share(value: float) -> float:
+    """Ray hands out whole devices, or a fraction of one."""
+    if value > 1 and value != int(value):
+        raise ValueError(f"{value} is neither whole nor a fraction below 1")
+    return value
+
+
+Share = Annotated[float, AfterValidator(_share)]
+
+
+class Objective(_Section):
+    """What the sweep looks for."""
+
+    metric: str = Field("val_accuracy", description="A metric that the trainable reports each epoch.")
+    mode: Literal["min", "max"] = Field("max", description="Which way is better.")
+
+    def better(self, one: float, other: float) -> bool:
+        """Whether `one` is strictly better than `other`."""
+        return one > other if self.mode == "max" else one < other
+
+
+class Search(_Section):
+    """How settings are proposed."""
+
+    sampler: Sampler = Field("tpe", description="The algorithm that proposes settings.")
+    trials: int = Field(20, ge=1, description="How many trials, baselines included. A grid may end before.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Every trial's own seed and every proposal come from it.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the sampler, by Optuna's names.")
+
+    @model_validator(mode="after")
+    def _options_fit_the_sampler(self) -> Self:
+        try:
+            sampler_options(self.sampler, self.options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise ValueError(f"options of {self.sampler}: {key}: {first['msg']}") from error
+        return self
+
+
+class Resources(_Section):
+    """What one trial gets, and how many run at a time."""
+
+    cpus: Annotated[Share, Field(gt=0)] = Field(1, description="CPUs a worker: whole, or a fraction below 1.")
+    gpus: Literal["auto"] | Annotated[Share, Field(ge=0)] = Field(
+        "auto", description="GPUs a worker: whole, a fraction below 1, or auto (one if there is one)."
+    )
+    workers: int = Field(1, ge=1, description="Processes that train one trial together.")
+    max_concurrent: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="Trials at a time; auto: as many as the CPUs and GPUs allow."
+    )
+    max_failures: int = Field(2, ge=0, description="How often a trial that failed is tried again.")
+
+
+class Keep(_Section):
+    """Which checkpoints stay on disk, across the whole sweep."""
+
+    best: int = Field(3, ge=1, description="The best checkpoint of this many best trials stays.")
+
+
+class Export(_Section):
+    """What the best model becomes."""
+
+    formats: tuple[Literal["onnx"], ...] = Field(("onnx",), description="Formats of the model package.")
+
+
+class SweepSpec(_Section):
+    """One sweep file, resolved: every default filled in, every value checked."""
+
+    name: str = Field(pattern=NAME_PATTERN, description="Names the folder under results/.")
+    data: dict[str, Any] = Field(
+        default_factory=dict, description="What the trainable reads; its keys are the trainable's."
+    )
+    trainable: str = Field("image_classifier", description='Built-in name, or "package.module:attribute".')
+    fixed: dict[str, Any] = Field(default_factory=dict, description="Hyperparameters that all trials share.")
+    space: dict[str, Parameter] = Field(
+        default_factory=dict, max_length=200, description="Hyperparameters that the search chooses."
+    )
+    baselines: dict[str, dict[str, Scalar]] = Field(
+        default_factory=dict, description="Known configurations, by name; they run first."
+    )
+    objective: Objective = Field(default_factory=Objective)
+    search: Search = Field(default_factory=Search)
+    pruner: Pruner = Field(default_factory=NoPruner)
+    resources: Resources = Field(default_factory=Resources)
+    keep: Keep = Field(default_factory=Keep)
+    export: Export = Field(default_factory=Export)
+    dashboard: bool = Field(True, description="Start Ray's dashboard and print its address.")
+
+    def config_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The trainable's config of one trial, before its defaults: the fixed keys, then the params."""
+        return {**self.fixed, **params}

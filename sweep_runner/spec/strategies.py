@@ -1,0 +1,147 @@
+"""The options of every sampler and pruner: names, ranges and defaults. What they do is in `sweep_runner.search`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Sampler = Literal["tpe", "random", "grid", "qmc", "cma-es", "gp", "nsga-ii"]
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TpeOptions(Options):
+    startup_trials: int = Field(10, ge=0, description="Random trials before the model of good settings is used.")
+    candidates: int = Field(24, ge=1, description="Candidates drawn for each proposal.")
+    multivariate: bool = Field(True, description="Model the parameters together.")
+    group: bool = Field(False, description="Split conditional parameters into groups (with multivariate).")
+    constant_liar: bool = Field(True, description="Count running trials as bad, so that workers spread out.")
+
+
+class RandomOptions(Options):
+    pass
+
+
+class GridOptions(Options):
+    points: int | None = Field(None, ge=2, description="Values taken from a float range that has no step.")
+
+
+class QmcOptions(Options):
+    sequence: Literal["sobol", "halton"] = Field("sobol", description="The low-discrepancy sequence.")
+    scramble: bool = Field(True, description="Randomise the sequence by the seed.")
+
+
+class CmaEsOptions(Options):
+    startup_trials: int = Field(1, ge=1, description="Random trials before the evolution starts.")
+    sigma0: float | None = Field(None, gt=0, description="First step size; by default a sixth of the range.")
+    popsize: int | None = Field(None, ge=2, description="Trials a generation.")
+
+
+class GpOptions(Options):
+    startup_trials: int = Field(10, ge=1, description="Random trials before the process is fitted.")
+    deterministic_objective: bool = Field(False, description="Assume that a setting always gives the same value.")
+
+
+class NsgaIIOptions(Options):
+    population_size: int = Field(50, ge=2, description="Trials a generation.")
+    mutation_prob: float | None = Field(None, ge=0, le=1, description="By default 1 / number of parameters.")
+    crossover_prob: float = Field(0.9, ge=0, le=1, description="How often two parents are mixed.")
+
+
+SAMPLER_OPTIONS: dict[Sampler, type[Options]] = {
+    "tpe": TpeOptions,
+    "random": RandomOptions,
+    "grid": GridOptions,
+    "qmc": QmcOptions,
+    "cma-es": CmaEsOptions,
+    "gp": GpOptions,
+    "nsga-ii": NsgaIIOptions,
+}
+
+
+class NoPruner(Options):
+    """Every trial runs to its end."""
+
+    kind: Literal["none"] = "none"
+
+
+class SuccessiveHalving(Options):
+    """Asynchronous successive halving: at each rung the best 1/reduction_factor go on."""
+
+    kind: Literal["successive_halving"]
+    min_epochs: int = Field(1, ge=1, description="The first rung.")
+    reduction_factor: int = Field(3, ge=2, description="Rungs at min_epochs × this power; 1 in this many goes on.")
+    min_early_stopping_rate: int = Field(0, ge=0, description="Skip this many of the first rungs.")
+
+
+class Hyperband(Options):
+    """Several successive halvings that differ in their first rung."""
+
+    kind: Literal["hyperband"]
+    min_epochs: int = Field(1, ge=1, description="The smallest first rung.")
+    max_epochs: int | None = Field(None, ge=1, description="The most epochs; by default the sweep's `epochs`.")
+    reduction_factor: int = Field(3, ge=2, description="As for successive halving.")
+
+
+class Percentile(Options):
+    """Stops a trial whose best value so far is below this percentile of the others at the same epoch."""
+
+    kind: Literal["percentile"]
+    percentile: float = Field(25.0, ge=0, le=100, description="The best this many per cent go on.")
+    startup_trials: int = Field(5, ge=0, description="Trials that must have finished before any is stopped.")
+    warmup_epochs: int = Field(0, ge=0, description="Epochs in which a trial is not stopped.")
+    interval_epochs: int = Field(1, ge=1, description="Epochs between two decisions.")
+    min_trials: int = Field(1, ge=1, description="Trials that must have reported the epoch.")
+
+
+class Median(Options):
+    """Percentile with 50."""
+
+    kind: Literal["median"]
+    startup_trials: int = Field(5, ge=0, description="Trials that must have finished before any is stopped.")
+    warmup_epochs: int = Field(0, ge=0, description="Epochs in which a trial is not stopped.")
+    interval_epochs: int = Field(1, ge=1, description="Epochs between two decisions.")
+    min_trials: int = Field(1, ge=1, description="Trials that must have reported the epoch.")
+
+
+class Threshold(Options):
+    """Stops a trial whose value leaves the bounds."""
+
+    kind: Literal["threshold"]
+    lower: float | None = Field(None, description="Stop below this.")
+    upper: float | None = Field(None, description="Stop above this.")
+    warmup_epochs: int = Field(0, ge=0, description="Epochs in which a trial is not stopped.")
+    interval_epochs: int = Field(1, ge=1, description="Epochs between two decisions.")
+
+    @model_validator(mode="after")
+    def _a_bound(self) -> Self:
+        if self.lower is None and self.upper is None:
+            raise ValueError("a threshold pruner needs lower or upper")
+        return self
+
+
+class Patient(Options):
+    """Stops a trial that has not gained for `patience` epochs; with `inner`, only if that pruner agrees."""
+
+    kind: Literal["patient"]
+    patience: int = Field(ge=0, description="Epochs without a gain.")
+    min_delta: float = Field(0.0, ge=0, description="The smallest change that is a gain.")
+    inner: SuccessiveHalving | Hyperband | Percentile | Median | Threshold | None = Field(None, discriminator="kind")
+
+
+Pruner = Annotated[
+    NoPruner | SuccessiveHalving | Hyperband | Percentile | Median | Threshold | Patient,
+    Field(discriminator="kind"),
+]
+
+
+def sampler_options(sampler: Sampler, options: dict[str, Any]) -> Options:
+    """The validated options of a sampler.
+
+    Raises:
+        pydantic.ValidationError: an unknown option or an impossible value.
+    """
+    return SAMPLER_OPTIONS[sampler].model_validate(options)

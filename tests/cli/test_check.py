@@ -1,0 +1,94 @@
+"""`sweep check` and `sweep schema`, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sweep_runner.cli.main import main
+
+GOOD = """\
+name: tried
+trainable: synthetic
+fixed: {epochs: 9}
+space:
+  optimizer: [adam, sgd]
+  momentum: {low: 0.5, high: 0.9, step: 0.1, when: {optimizer: sgd}}
+baselines:
+  known: {optimizer: adam}
+search: {sampler: grid, trials: 6}
+pruner: median
+"""
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SWEEP_RESULTS", raising=False)
+    Path("s.yaml").write_text(GOOD)
+
+
+def test_check_prints_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "s.yaml"]) == 0
+    text = capsys.readouterr()
+    rows = dict(line.split("\t", 1) for line in text.out.splitlines() if line)
+    assert rows["momentum"] == "0.5 to 0.9, step 0.1\toptimizer is sgd"
+    assert rows["trials"] == "6, 1 of them baselines (known)"
+    assert rows["different settings"] == "6"
+    assert rows["objective"] == "val_accuracy, max"
+    assert rows["epochs"] == "at most 9 a trial"
+    assert rows["sampler"] == "grid, seed 0"
+    assert rows["pruner"].startswith("median: startup_trials 5")
+    assert "s.yaml is right" in text.err
+    assert not Path("results").exists()
+
+
+def test_check_prints_json_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "s.yaml", "--json", "--quiet", "--set", "search.trials=3"]) == 0
+    text = capsys.readouterr()
+    plan = json.loads(text.out)
+    assert plan["spec"]["search"]["trials"] == 3
+    assert plan["grid_size"] == 6
+    assert plan["trainable"] == "trainables.synthetic:Synthetic"
+    assert plan["warnings"] == ["search.trials stops the grid after 3 of its 6 settings"]
+    assert text.err == "warning: search.trials stops the grid after 3 of its 6 settings\n"
+
+
+def test_check_tells_every_problem_and_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["check", "s.yaml", "--set", "fixed.epochs=0", "--set", "objective.metric=val_acc"]
+    assert main(args) == 2
+    text = capsys.readouterr()
+    assert text.out == ""
+    assert "- --set fixed.epochs=0: fixed.epochs is 0: must be at least 1\n" in text.err
+    assert "Did you mean val_accuracy?" in text.err
+    assert text.err.endswith("2 problems.\n")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"- a", b"\xff\xfe", b"a:\n\tb: 1", b"a: 1\na: 2", b"a: !!python/object:x.y {}", b"{", b"\0", b"*"]
+)
+def test_damaged_files_end_with_2_and_no_traceback(content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("s.yaml").write_bytes(content)
+    assert main(["check", "s.yaml"]) == 2
+    assert "s.yaml" in capsys.readouterr().err
+
+
+def test_a_missing_file_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "t.yaml"]) == 2
+    assert "t.yaml: there is no such file\n    Did you mean s.yaml?" in capsys.readouterr().err
+
+
+def test_schema_is_printed_or_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["properties"]["name"]["type"] == "string"
+    assert main(["schema", "--output", "schema.json"]) == 0
+    assert json.loads(Path("schema.json").read_text()) == printed
+    assert sorted(path.name for path in Path().iterdir()) == ["s.yaml", "schema.json"]
+
+
+def test_schema_into_a_missing_folder_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "--output", "nowhere/schema.json"]) == 1
+    assert "No such file or directory" in capsys.readouterr().err

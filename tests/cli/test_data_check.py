@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sweep_runner.cli.main import main
+
+SWEEP = """
+name: look
+data: {{dataset: image_folder, root: {root}}}
+trainable: image_classifier
+fixed: {{epochs: 1}}
+space: {{lr: {{low: 0.001, high: 0.1, log: true}}}}
+"""
+
+
+@pytest.fixture
+def sweep_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "pictures"
+    for number in range(24):
+        folder = root / ("cat" if number % 3 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (10, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    (root / "cat/broken.jpg").write_bytes(b"\xff\xd8\xff")
+    path = tmp_path / "look.yaml"
+    path.write_text(SWEEP.format(root=root))
+    return path
+
+
+def test_a_row_a_class_and_unreadable_files_by_name(sweep_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(sweep_file)]) == 0
+    out, err = capsys.readouterr()
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert rows[0] == ["class", "train", "val", "test", "all"]
+    assert [row[0] for row in rows[1:]] == ["cat", "dog"]
+    assert [sum(map(int, row[1:4])) for row in rows[1:]] == [16, 8] == [int(row[4]) for row in rows[1:]]
+    assert "warning: 1 left out" in err
+    assert "cat/broken.jpg: " in err
+    assert "12×10" in err
+
+
+def test_json_has_everything(sweep_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(sweep_file), "--json", "--quiet", "--set", "data.limit=4"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["examples"]["val"] == 4
+    assert found["picture_sizes"]["width"] == [12, 12, 12]
+    assert found["fingerprint"]
+
+
+def test_missing_data_is_the_users_to_mend(sweep_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(sweep_file), "--set", "data.root=/no/such/folder"]) == 2
+    assert "/no/such/folder does not exist" in capsys.readouterr().err
+
+
+def test_looking_at_data_imports_no_torch(sweep_file: Path) -> None:
+    code = (
+        "import sys; from sweep_runner.cli.main import main; "
+        f"code = main(['data', 'check', {str(sweep_file)!r}]); assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_trainable_without_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "synthetic.yaml"
+    path.write_text("name: s\ntrainable: synthetic\nspace: {lr: {low: 0.001, high: 0.1, log: true}}\n")
+    assert main(["data", "check", str(path)]) == 0
+    assert "synthetic reads no data" in capsys.readouterr().err

@@ -1,0 +1,227 @@
+"""`sweep predict` and `sweep export` as a user meets them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from sweep_runner.cli.main import main
+
+COLORS = {"blue": (0, 0, 250), "green": (0, 250, 0), "red": (250, 0, 0)}
+COLUMNS = ["path", "predicted", "probability", "p_red", "p_green", "p_blue", "error"]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, color in COLORS.items():
+        Image.new("RGB", (12, 9), color).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def results(tmp_path: Path, color_model: Path) -> Path:
+    """A results folder with a sweep that has a model, and one that has none."""
+    for name in ("colors", "unfinished"):
+        (tmp_path / "results" / name).mkdir(parents=True)
+        (tmp_path / "results" / name / "sweep.yaml").write_text(f"name: {name}\n")
+    shutil.copytree(color_model, tmp_path / "results" / "colors" / "best")
+    return tmp_path / "results"
+
+
+def test_a_table_with_every_class_goes_to_stdout(
+    color_model: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(color_model), str(images)]) == 0
+    out, err = capsys.readouterr()
+    rows = list(csv.reader(io.StringIO(out), delimiter="\t"))
+    assert rows[0] == COLUMNS
+    assert [(Path(row[0]).name, row[1]) for row in rows[1:]] == [(f"{name}.png", name) for name in COLORS]
+    assert "3 of 3 images" in err
+    assert "8 px (sweep colors, trial 7)" in err
+
+
+def test_a_terminal_shows_what_fits(
+    color_model: Path, images: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["predict", str(color_model), str(images)]) == 0
+    head, *rows = click.unstyle(capsys.readouterr().out).splitlines()
+    assert head.split() == ["path", "predicted", "probability"]
+    assert [row.split()[1] for row in rows] == list(COLORS)
+    (images / "a.png").write_bytes(b"")
+    assert main(["predict", str(color_model), str(images), "--top", "1"]) == 1
+    head, *rows = click.unstyle(capsys.readouterr().out).splitlines()
+    assert head.split() == ["path", "predicted", "probability", "class_1", "probability_1", "error"]
+    assert "the file is empty" in rows[0]
+
+
+@pytest.mark.parametrize("file_format", ["tsv", "csv", "json", "parquet"])
+def test_every_format_holds_the_same(color_model: Path, images: Path, tmp_path: Path, file_format: str) -> None:
+    output = tmp_path / f"predictions.{file_format}"
+    (images / "broken.png").write_bytes(b"nothing")
+    assert main(["predict", str(color_model), str(images), "-o", str(output)]) == 1
+    if file_format == "parquet":
+        rows = pq.read_table(output).to_pylist()
+    elif file_format == "json":
+        rows = json.loads(output.read_text())
+    else:
+        with output.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t" if file_format == "tsv" else ","))
+    assert list(rows[0]) == COLUMNS
+    assert [row["predicted"] or None for row in rows] == ["blue", None, "green", "red"]
+    assert [bool(row["error"]) for row in rows] == [False, True, False, False]
+    assert float(rows[0]["probability"]) == pytest.approx(float(rows[0]["p_blue"]))
+    assert len(str(rows[0]["p_red"])) < 16 or file_format == "parquet"
+    assert list(output.parent.glob(".*")) == []
+
+
+def test_unreadable_files_are_named_and_the_rest_is_printed(
+    color_model: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images / "a.png").write_bytes(b"")
+    assert main(["predict", str(color_model), str(images), "--quiet", "--format", "json"]) == 1
+    out, err = capsys.readouterr()
+    assert [row["predicted"] for row in json.loads(out)] == [None, "blue", "green", "red"]
+    assert "a.png: the file is empty" in err
+
+
+def test_the_most_probable_classes(color_model: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (5, 5), (10, 60, 40)).save(images / "mix.png")
+    assert main(["predict", str(color_model), str(images / "mix.png"), "--top", "2", "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert list(row)[1:] == [
+        "predicted",
+        "probability",
+        "class_1",
+        "probability_1",
+        "class_2",
+        "probability_2",
+        "error",
+    ]
+    assert (row["class_1"], row["class_2"]) == ("green", "blue")
+    assert row["probability"] == row["probability_1"] > row["probability_2"] > 0.1
+    assert main(["predict", str(color_model), str(images / "mix.png"), "--top", "99", "--format", "csv"]) == 0
+    assert "class_3" in capsys.readouterr().out
+
+
+def test_labels_of_a_multilabel_model(
+    color_labels_model: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (5, 5), (250, 250, 0)).save(images / "yellow.png")
+    assert main(["predict", str(color_labels_model), str(images / "yellow.png"), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["predicted"] == ["red", "green"]
+    assert main(["predict", str(color_labels_model), str(images / "yellow.png"), "--format", "tsv"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out), delimiter="\t")
+    assert json.loads(row["predicted"]) == ["red", "green"]
+
+
+@pytest.mark.parametrize(
+    "model", ["colors", "{results}/colors", "{results}/colors/best", "{results}/colors/best/model.onnx"]
+)
+def test_the_model_is_a_sweep_a_folder_or_a_file(
+    results: Path, images: Path, capsys: pytest.CaptureFixture[str], model: str
+) -> None:
+    model = model.format(results=results)
+    assert main(["predict", model, str(images / "red.png"), "--results", str(results), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["predicted"] == "red"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["colours", "{images}"], ["colours", "did you mean 'colors'"]),
+        (["unfinished", "{images}"], ["has published no model yet", "sweep export unfinished"]),
+        (["{images}", "{images}"], ["holds no model.onnx"]),
+        (["nowhere/model.onnx", "{images}"], ["nowhere/model.onnx", "does not exist"]),
+        (["colors", "{images}/gone.png", "{images}/other.png"], ["gone.png: no such file", "other.png"]),
+        (["colors", "{images}", "--format", "parquet"], ["Parquet", "--output"]),
+        (["colors", "{images}", "-o", "{images}/gone/x.csv"], ["its folder does not exist"]),
+        (["colors", "{images}", "-o", "{images}/x.xlsx"], ["x.xlsx", "tsv, csv, json, parquet"]),
+        (["colors", "{images}", "-o", "{images}"], ["no ordinary file"]),
+        (["colors", "{images}", "--batch-size", "0"], ["batch-size"]),
+        (["{images}/red.png", "{images}"], ["not a usable ONNX file"]),
+    ],
+)
+def test_wrong_requests(
+    results: Path, images: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]
+) -> None:
+    arguments = [argument.format(images=images, results=results) for argument in arguments]
+    assert main(["predict", *arguments, "--results", str(results)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    for word in words:
+        assert word in err
+    assert "Traceback" not in err
+
+
+def test_a_model_file_that_was_cut_short(color_model: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = color_model / "model.onnx"
+    path.write_bytes(path.read_bytes()[:200])
+    assert main(["predict", str(color_model), str(images)]) == 2
+    assert "cut short" in capsys.readouterr().err
+
+
+def test_predict_starts_without_torch(color_model: Path, images: Path) -> None:
+    code = (
+        "import sys; from sweep_runner.cli.main import main\n"
+        "assert main(['predict', sys.argv[1], sys.argv[2]]) == 0\n"
+        "assert not {'torch', 'timm', 'ray', 'optuna', 'duckdb'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(color_model), str(images)], check=True, capture_output=True)
+
+
+def test_export_of_an_unknown_sweep_or_trial(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "colour", "--results", str(results)]) == 2
+    assert "did you mean 'colors'" in capsys.readouterr().err
+    assert main(["export", "unfinished", "--trial", "4", "--results", str(results)]) == 2
+    assert "trial 4: it has no trials yet" in capsys.readouterr().err
+    assert main(["export", "unfinished", "--results", str(results)]) == 2
+    assert "no trial with a result" in capsys.readouterr().err
+
+
+@pytest.mark.ray
+def test_a_sweeps_models_are_exported_and_used(tmp_path: Path) -> None:
+    """From a real sweep: the best model by the sweep's name, another trial's on request."""
+    file = tmp_path / "tiny.yaml"
+    file.write_text(
+        "name: tiny\n"
+        "data: {dataset: digits, limit: 60}\n"
+        "fixed: {epochs: 1, input_resolution: 16, color: grayscale, model: mlp6, pretrained: false, width: 16}\n"
+        "space: {lr: [0.01, 0.001]}\n"
+        "search: {trials: 2, sampler: grid}\n"
+        "dashboard: false\n"
+    )
+    environment = {**os.environ, "SWEEP_RESULTS": str(tmp_path / "results"), "SWEEP_CACHE": str(tmp_path / "cache")}
+
+    def sweep(*arguments: str) -> str:
+        command = [sys.executable, "-m", "sweep_runner.cli.main", *arguments]
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+    sweep("run", str(file))
+    best = Path(sweep("export", "tiny").strip())
+    assert best == tmp_path / "results" / "tiny" / "best"
+    trial = json.loads((best / "model.json").read_text())["origin"]["trial"]
+    other = Path(sweep("export", "tiny", "--trial", str(1 - trial)).strip())
+    assert sorted(path.name for path in other.iterdir()) == ["model.json", "model.onnx", "model.safetensors"]
+    assert json.loads((other / "model.json").read_text())["origin"]["trial"] == 1 - trial
+    Image.new("L", (8, 8), 99).save(tmp_path / "grey.png")
+    rows = [
+        json.loads(sweep("predict", model, str(tmp_path), "--format", "json"))
+        for model in ("tiny", str(best), str(other))
+    ]
+    assert rows[0] == rows[1] != rows[2]
+    assert rows[0][0]["predicted"] in set("0123456789")

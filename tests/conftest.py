@@ -1,0 +1,60 @@
+"""What tests of several rooms need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from trainables.image.package import INPUT, ONNX_FILE, OUTPUT, PackageFacts
+
+COLORS = ("red", "green", "blue")
+
+
+def write_color_model(folder: Path, *, multilabel: bool = False, resolution: int = 8) -> Path:
+    """A package without training: how probable a color is depends on the image's mean of its channel.
+
+    Single-label: softmax(mean / 16). Multi-label: sigmoid((mean - 128) / 16), a label a channel.
+    """
+    facts = PackageFacts(COLORS, multilabel, resolution, 3, origin={"sweep": "colors", "trial": 7})
+    shape = ["batch", "height", "width", 3]
+    shift = np.array([128.0 if multilabel else 0.0], dtype=np.float32)
+    nodes = [
+        helper.make_node("Cast", [INPUT], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
+        helper.make_node("Sub", ["means", "shift"], ["shifted"]),
+        helper.make_node("Div", ["shifted", "scale"], ["logits"]),
+        helper.make_node("Sigmoid" if multilabel else "Softmax", ["logits"], [OUTPUT]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "colors",
+        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", 3])],
+        [
+            numpy_helper.from_array(np.array([1, 2], dtype=np.int64), "axes"),
+            numpy_helper.from_array(shift, "shift"),
+            numpy_helper.from_array(np.array([16.0], dtype=np.float32), "scale"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    for key, value in facts.to_metadata().items():
+        model.metadata_props.add(key=key, value=value)
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, folder / ONNX_FILE)
+    return folder
+
+
+@pytest.fixture
+def color_model(tmp_path: Path) -> Path:
+    """The folder of a model package that tells red, green and blue images apart."""
+    return write_color_model(tmp_path / "color-model")
+
+
+@pytest.fixture
+def color_labels_model(tmp_path: Path) -> Path:
+    """As `color_model`, multi-label: every channel that is bright is a label."""
+    return write_color_model(tmp_path / "color-labels-model", multilabel=True)

@@ -1,0 +1,249 @@
+"""The keeper without Ray: order of writes, crashes between them, failures, duplicates, late workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweep_runner.execution.keeper import Keeper, trial_seed
+from sweep_runner.execution.messages import Assignment, Message
+from sweep_runner.results.recorder import Recorder
+from sweep_runner.search.study import Study
+from sweep_runner.spec.model import SweepSpec
+from tests.support.sweeps import log_of, open_keeper
+from trainables.contract import EpochReport
+from trainables.synthetic import SyntheticConfig, curve
+
+MakeSpec = Callable[..., SweepSpec]
+
+
+class Killed(BaseException):
+    """Stands for the moment of a SIGKILL: nothing after it runs, only what is on disk remains."""
+
+
+def report(assignment: Assignment, epoch: int) -> Message:
+    value = curve(SyntheticConfig.model_validate(dict(assignment.config)), epoch, assignment.seed)
+    return Message(attempt=assignment.attempt, report=EpochReport(epoch, {"val_accuracy": value}))
+
+
+def drive(keeper: Keeper) -> None:
+    """Two workers that take turns, until nothing is left."""
+    working: list[tuple[Assignment, int]] = []
+    while True:
+        while (assignment := keeper.next()) is not None:
+            working.append((assignment, assignment.recorded_epochs))
+        if not working:
+            assert keeper.finished
+            return
+        assignment, epoch = working.pop(0)
+        if epoch == assignment.config["epochs"]:
+            keeper.on_message(assignment.trial, Message(attempt=assignment.attempt, outcome="completed"))
+        elif keeper.on_message(assignment.trial, report(assignment, epoch + 1)):
+            working.append((assignment, epoch + 1))
+
+
+def outcome(root: Path) -> tuple[dict[tuple[int, int], float], dict[int, tuple[str, Any]]]:
+    """Rows and ends of a sweep; fails on a row or an end that is there twice."""
+    rows: dict[tuple[int, int], float] = {}
+    ends: dict[int, tuple[str, Any]] = {}
+    for event in log_of(root):
+        if event["kind"] == "epoch":
+            assert (event["trial"], event["epoch"]) not in rows
+            rows[event["trial"], event["epoch"]] = event["metrics"]["val_accuracy"]
+        elif event["kind"] == "end":
+            assert event["trial"] not in ends
+            ends[event["trial"]] = (event["state"], event["params"])
+    return rows, ends
+
+
+def test_all_trials_run_and_end_once(make_spec: MakeSpec, tmp_path: Path) -> None:
+    with open_keeper(make_spec(), tmp_path / "small") as keeper:
+        drive(keeper)
+    rows, ends = outcome(tmp_path / "small")
+    assert set(ends) == set(range(6))
+    assert set(rows) == {(trial, epoch) for trial in range(6) for epoch in range(1, 5)}
+    assert {state for state, _ in ends.values()} == {"COMPLETED"}
+
+
+STEPS = [
+    (Recorder, "record", "before"),
+    (Recorder, "record", "after"),
+    (Study, "report", "before"),
+    (Study, "report", "after"),
+    (Study, "should_prune", "before"),
+    (Study, "tell", "before"),
+    (Study, "tell", "after"),
+    (Study, "ask", "after"),
+]
+
+
+@pytest.mark.parametrize(("owner", "method", "when"), STEPS, ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize("pruner", [{"kind": "none"}, {"kind": "successive_halving", "reduction_factor": 2}])
+def test_killed_between_any_two_writes(
+    make_spec: MakeSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    method: str,
+    when: str,
+    pruner: dict[str, Any],
+) -> None:
+    """The driver dies at the 2nd, 3rd, 5th, 8th, … call of a step, and goes on: the same sweep as undisturbed."""
+    spec = make_spec(pruner=pruner)
+    with open_keeper(spec, tmp_path / "undisturbed", max_live=1) as keeper:
+        drive(keeper)
+
+    original = getattr(owner, method)
+    deaths = [2, 3, 5, 8, 13]
+    calls = 0
+
+    def dying(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if deaths and calls == deaths[0] and when == "before":
+            deaths.pop(0)
+            calls = 0
+            raise Killed
+        result = original(self, *args, **kwargs)
+        if deaths and calls == deaths[0]:
+            deaths.pop(0)
+            calls = 0
+            raise Killed
+        return result
+
+    monkeypatch.setattr(owner, method, dying)
+    while True:
+        try:
+            with open_keeper(spec, tmp_path / "killed", max_live=1) as keeper:
+                drive(keeper)
+            break
+        except Killed:
+            continue
+    assert len(deaths) < 5, "it did not die once"
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "undisturbed")
+
+
+def test_a_failing_trial_is_tried_again_and_then_failed(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(search={"sampler": "random", "trials": 1}, resources={"max_failures": 2})
+    with open_keeper(spec, tmp_path / "small") as keeper:
+        for attempt in (1, 2, 3):
+            assignment = keeper.next()
+            assert assignment is not None
+            assert assignment.attempt == attempt
+            message = Message(attempt=attempt, outcome="failed", reason="RuntimeError: broken", retry=True)
+            assert keeper.on_message(0, message) is False
+        assert keeper.next() is None
+    events = log_of(tmp_path / "small")
+    assert [event["kind"] for event in events] == ["start", "failure", "start", "failure", "start", "end"]
+    assert events[-1]["state"] == "FAILED"
+    assert events[-1]["reason"] == "RuntimeError: broken"
+
+
+def test_what_cannot_get_better_is_not_tried_again(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(search={"sampler": "random", "trials": 2})
+    with open_keeper(spec, tmp_path / "small") as keeper:
+        for outcome_kind in ("diverged", "infeasible"):
+            assignment = keeper.next()
+            assert assignment is not None
+            keeper.on_message(assignment.trial, Message(attempt=1, outcome=outcome_kind, reason=outcome_kind))
+        assert keeper.next() is None
+    ends = [event["state"] for event in log_of(tmp_path / "small") if event["kind"] == "end"]
+    assert ends == ["FAILED", "INFEASIBLE"]
+
+
+def test_a_lost_worker_goes_on_after_the_recorded_epochs(make_spec: MakeSpec, tmp_path: Path) -> None:
+    with open_keeper(make_spec(), tmp_path / "small", max_live=1) as keeper:
+        first = keeper.next()
+        assert first is not None
+        assert keeper.on_message(0, report(first, 1))
+        keeper.on_lost(0, 1, "the worker process died")
+        keeper.on_lost(0, 1, "told twice")
+        second = keeper.next()
+        assert second is not None
+        assert (second.trial, second.attempt, second.recorded_epochs) == (0, 2, 1)
+        # The first worker was only slow: what it still says must not count.
+        assert keeper.on_message(0, report(first, 2)) is False
+        assert [event["epoch"] for event in log_of(tmp_path / "small") if event["kind"] == "epoch"] == [1]
+
+
+def test_a_repeated_epoch_is_recorded_once(make_spec: MakeSpec, tmp_path: Path) -> None:
+    with open_keeper(make_spec(), tmp_path / "small", max_live=1) as keeper:
+        assignment = keeper.next()
+        assert assignment is not None
+        assert keeper.on_message(0, report(assignment, 1))
+        assert keeper.on_message(0, report(assignment, 1)), "a replay goes on"
+    assert sum(event["kind"] == "epoch" for event in log_of(tmp_path / "small")) == 1
+
+
+def test_a_configuration_is_trained_once(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(space={"lr": [0.1, 0.01]}, search={"sampler": "random", "trials": 8})
+    with open_keeper(spec, tmp_path / "small") as keeper:
+        drive(keeper)
+    events = log_of(tmp_path / "small")
+    assert sum(event["kind"] == "start" for event in events) == 2
+    ends = {event["trial"]: event for event in events if event["kind"] == "end"}
+    assert set(ends) == set(range(8))
+    copies = [event for event in ends.values() if event["copy_of"] is not None]
+    assert len(copies) == 6
+    for copy in copies:
+        assert copy["params"] == ends[copy["copy_of"]]["params"]
+        assert "not trained again" in copy["reason"]
+
+
+def test_the_copy_of_a_failed_trial_gets_its_own_turn(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(space={"lr": [0.1]}, search={"sampler": "random", "trials": 2}, resources={"max_failures": 0})
+    with open_keeper(spec, tmp_path / "small") as keeper:
+        first = keeper.next()
+        assert first is not None
+        assert keeper.next() is None, "the second waits for what becomes of the first"
+        keeper.on_message(0, Message(attempt=1, outcome="failed", reason="no luck"))
+        second = keeper.next()
+        assert second is not None
+        assert second.trial == 1
+
+
+def test_a_trial_that_reports_nothing_fails(make_spec: MakeSpec, tmp_path: Path) -> None:
+    with open_keeper(make_spec(), tmp_path / "small") as keeper:
+        keeper.next()
+        keeper.on_message(0, Message(attempt=1, outcome="completed"))
+    end = log_of(tmp_path / "small")[-1]
+    assert (end["state"], end["reason"]) == ("FAILED", "trainable 'synthetic' ended without reporting an epoch")
+
+
+def test_stopping_leaves_running_trials_open(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec()
+    with open_keeper(spec, tmp_path / "small") as keeper:
+        keeper.next()
+        keeper.stopping = True
+        assert keeper.next() is None
+        keeper.on_lost(0, 1, "killed")
+        assert keeper.finished
+    with open_keeper(spec, tmp_path / "small") as keeper:
+        drive(keeper)
+    assert {state for state, _ in outcome(tmp_path / "small")[1].values()} == {"COMPLETED"}
+
+
+def test_only_the_best_checkpoints_stay(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(keep={"best": 2})
+    root = tmp_path / "small"
+    with open_keeper(spec, root) as keeper:
+        while (assignment := keeper.next()) is not None:
+            for epoch in range(1, 5):
+                folder = root / "trials" / str(assignment.trial) / "attempt-1" / "checkpoints" / f"epoch-{epoch:05d}"
+                folder.mkdir(parents=True)
+                keeper.on_message(assignment.trial, report(assignment, epoch))
+            keeper.on_message(assignment.trial, Message(attempt=1, outcome="completed"))
+    rows, _ = outcome(root)
+    best = sorted(range(6), key=lambda trial: -max(rows[trial, epoch] for epoch in range(1, 5)))[:2]
+    kept = {path.parts[-4]: path.name for path in root.glob("trials/*/*/checkpoints/*")}
+    assert kept == {str(trial): f"epoch-{max(range(1, 5), key=lambda epoch: rows[trial, epoch]):05d}" for trial in best}
+
+
+def test_seeds_are_stable_and_apart() -> None:
+    seeds = {trial_seed(sweep, number) for sweep in (0, 1) for number in range(1000)}
+    assert len(seeds) == 2000
+    assert trial_seed(0, 0) == trial_seed(0, 0)
+    assert all(0 <= seed < 2**31 for seed in seeds)

@@ -1,0 +1,297 @@
+"""Real sweeps with Ray through the `sweep` command: what a user sees, and what stays when something breaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from tests.support.sweeps import log_of, sweep, sweep_command
+
+pytestmark = pytest.mark.ray
+
+WriteSpec = Callable[..., Path]
+
+TRAINABLES = '''
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from trainables.contract import EpochReport, NoData, Trainable
+from trainables.errors import Diverged
+
+
+class Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    epochs: int = 3
+    x: int = 0
+
+
+class Base(Trainable[Config, NoData]):
+    config_class = Config
+
+    def train(self, config, handle):
+        first = handle.resumed.epoch + 1 if handle.resumed else 1
+        for epoch in range(first, config.epochs + 1):
+            self.epoch(config, handle, epoch)
+            print("epoch", epoch)
+            handle.report(
+                EpochReport(epoch, {"score": config.x + epoch / 10}),
+                save=lambda folder: (folder / "pid").write_text(str(os.getpid())),
+            )
+
+    def epoch(self, config, handle, epoch):
+        pass
+
+
+class Dies(Base):
+    """Its process is gone in epoch 2 of the first attempt."""
+
+    def epoch(self, config, handle, epoch):
+        if config.x == 1 and epoch == 2 and handle.attempt == 1:
+            os._exit(7)
+
+
+class Raises(Base):
+    def epoch(self, config, handle, epoch):
+        if config.x == 1 and not Path(os.environ["MENDED"]).exists():
+            raise RuntimeError("the flux is off")
+
+
+class Odd(Base):
+    """Each trial breaks the contract in its own way."""
+
+    def train(self, config, handle):
+        if config.x == 0:
+            handle.report(EpochReport(1, {"other": 1.0}))
+        if config.x == 1:
+            handle.report(EpochReport(1, {"score": "high"}))
+        if config.x == 2:
+            handle.report(EpochReport(1, {"score": 0.1}))
+            handle.report(EpochReport(1, {"score": 0.2}))
+        if config.x == 3:
+            handle.report(EpochReport(1, {"score": float("nan")}))
+        if config.x == 4:
+            raise Diverged("loss is inf in step 3")
+        if config.x == 5:
+            raise SystemExit(3)
+        handle.report(EpochReport(1, {"score": 0.5}))
+'''
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Keys of a sweep file of a user's own trainable, whose module lies in the working directory."""
+    (tmp_path / "mine.py").write_text(TRAINABLES)
+
+    def keys(name: str, values: list[int]) -> dict[str, Any]:
+        return {
+            "trainable": f"mine:{name}",
+            "fixed": {},
+            "space": {"x": values},
+            "objective": {"metric": "score", "mode": "max"},
+            "search": {"sampler": "grid", "trials": len(values)},
+            "resources": {"max_concurrent": 2, "max_failures": 1},
+        }
+
+    return keys
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """No process, no temporary folder and no shared memory of a sweep outlives its command."""
+    before = set(Path(tempfile.gettempdir()).glob("sweep-ray-*"))
+    yield
+    deadline = time.monotonic() + 20
+    while (left := _ray_processes()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left
+    assert set(Path(tempfile.gettempdir()).glob("sweep-ray-*")) <= before
+
+
+def _ray_processes() -> list[str]:
+    """The Ray processes that a sweep of this test process started: they inherit a mark in their environment."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        words = " ".join(process.info["cmdline"] or [])
+        mark = (process.info["environ"] or {}).get("SWEEP_TEST")
+        if mark == str(os.getpid()) and ("ray" in words or "sweep" in words):
+            found.append(words)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEP_TEST", str(os.getpid()))
+
+
+def trials_table(root: Path) -> dict[int, dict[str, Any]]:
+    return {row["trial"]: row for row in pq.read_table(root / "tables" / "trials").to_pylist()}
+
+
+def test_a_sweep_from_file_to_tables(write_spec: WriteSpec, tmp_path: Path) -> None:
+    file = write_spec(pruner={"kind": "median", "startup_trials": 2}, baselines={"known": {"lr": 0.01}})
+    done = sweep("run", file, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "known" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) < 15, f"that is noise:\n{done.stderr}"
+    trials = trials_table(tmp_path / "results" / "small")
+    assert set(trials) == set(range(6))
+    assert trials[0]["name"] == "known"
+    assert {row["state"] for row in trials.values()} <= {"COMPLETED", "PRUNED"}
+    epochs = pq.read_table(tmp_path / "results" / "small" / "tables" / "epochs").to_pylist()
+    assert len({(row["trial"], row["epoch"]) for row in epochs}) == len(epochs)
+    left = {path.name for path in (tmp_path / "results" / "small").iterdir()}
+    expected = {"sweep.yaml", "environment.json", "study.journal", "log.jsonl", "lock", "data", "tables", "trials"}
+    assert left == expected
+
+    again = sweep("run", file, cwd=tmp_path)
+    assert again.returncode == 2
+    for choice in ("sweep resume small", "--fresh", "--set name="):
+        assert choice in again.stderr
+
+
+def test_killed_again_and_again_it_ends_as_if_undisturbed(write_spec: WriteSpec, tmp_path: Path) -> None:
+    file = write_spec(fixed={"epochs": 4, "epoch_s": 0.1}, search={"sampler": "qmc", "trials": 8})
+    undisturbed = sweep("run", file, "--results", tmp_path / "a", cwd=tmp_path)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    results = tmp_path / "b"
+    command = ["run", file]
+    log = results / "small" / "log.jsonl"
+    for lines in (3, 12, 25):
+        process = subprocess.Popen(sweep_command(*command, "--results", results), cwd=tmp_path, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 60
+        while not (log.exists() and len(log.read_bytes().splitlines()) >= lines) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        command = ["resume", "small"]
+    done = sweep("resume", "small", "--results", results, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+    def rows(root: Path) -> dict[tuple[int, int], tuple[float, float]]:
+        table = pq.read_table(root / "small" / "tables" / "epochs").to_pylist()
+        found = {(row["trial"], row["epoch"]): (row["val_accuracy"], row["lr"]) for row in table}
+        assert len(found) == len(table)
+        return found
+
+    assert rows(results) == rows(tmp_path / "a")
+    ends = [event["trial"] for event in log_of(results / "small") if event["kind"] == "end"]
+    assert sorted(ends) == list(range(8))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_stops_and_says_how_to_go_on(write_spec: WriteSpec, tmp_path: Path, number: signal.Signals) -> None:
+    file = write_spec(fixed={"epochs": 2, "epoch_s": 60.0})
+    process = subprocess.Popen(
+        sweep_command("run", file), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    log = tmp_path / "results" / "small" / "log.jsonl"
+    while not (log.exists() and '"start"' in log.read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)  # far less than the epoch's minute
+    assert process.returncode == 130
+    assert "sweep resume small" in stderr
+    assert "Traceback" not in stderr
+    assert log_of(tmp_path / "results" / "small")[-1]["state"] == "INTERRUPTED"
+
+
+def test_a_dead_worker_costs_one_attempt(write_spec: WriteSpec, tmp_path: Path, own: Callable[..., Any]) -> None:
+    done = sweep("run", write_spec(**own("Dies", [0, 1, 2])), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    root = tmp_path / "results" / "small"
+    trials = trials_table(root)
+    assert [trials[number]["state"] for number in range(3)] == ["COMPLETED"] * 3
+    (victim,) = (row["trial"] for row in trials.values() if row["x"] == 1)
+    assert trials[victim]["attempt"] == 2
+    assert trials[victim]["epochs"] == 3
+    (failure,) = (event for event in log_of(root) if event["kind"] == "failure")
+    assert "worker process died" in failure["reason"]
+    assert "epoch 2" in (root / "trials" / str(victim) / "attempt-2" / "log.txt").read_text()
+    assert "epoch 1" not in (root / "trials" / str(victim) / "attempt-2" / "log.txt").read_text()
+
+
+def test_a_raising_trial_fails_alone_and_can_be_retried(
+    write_spec: WriteSpec, tmp_path: Path, own: Callable[..., Any]
+) -> None:
+    mended = tmp_path / "mended"
+    done = sweep("run", write_spec(**own("Raises", [0, 1, 2])), cwd=tmp_path, MENDED=str(mended))
+    assert done.returncode == 1
+    assert "the flux is off" in done.stderr
+    assert "Traceback" not in done.stderr
+    root = tmp_path / "results" / "small"
+    states = {row["x"]: row["state"] for row in trials_table(root).values()}
+    assert states == {0: "COMPLETED", 1: "FAILED", 2: "COMPLETED"}
+    (error,) = root.glob("trials/*/attempt-2/error.txt")
+    assert "RuntimeError: the flux is off" in error.read_text()
+
+    mended.touch()
+    retried = sweep("retry", "small", cwd=tmp_path, MENDED=str(mended))
+    assert retried.returncode == 0, retried.stderr
+    assert {row["state"] for row in trials_table(root).values()} == {"COMPLETED"}
+    assert len(trials_table(root)) == 3
+
+
+def test_trials_that_break_the_contract_fail_with_a_reason(
+    write_spec: WriteSpec, tmp_path: Path, own: Callable[..., Any]
+) -> None:
+    done = sweep("run", write_spec(**own("Odd", [0, 1, 2, 3, 4, 5, 6])), cwd=tmp_path)
+    assert done.returncode == 1
+    trials = {row["x"]: row for row in trials_table(tmp_path / "results" / "small").values()}
+    reasons = [
+        "did not report the objective 'score'",
+        "'high' (str)",
+        "reported epoch 1 where epoch 2 was next",
+        "score is nan",
+        "loss is inf in step 3",
+        "called sys.exit(3)",
+    ]
+    for x, reason in enumerate(reasons):
+        assert trials[x]["state"] == "FAILED"
+        assert reason in trials[x]["reason"]
+        assert trials[x]["attempt"] == 1, "more attempts would not help"
+    assert trials[6]["state"] == "COMPLETED"
+
+
+def test_workers_stay_as_many_as_asked_for(write_spec: WriteSpec, tmp_path: Path, own: Callable[..., Any]) -> None:
+    """Trials shorter than a worker's start must not all end up in one process; workers are reused."""
+    keys = own("Base", list(range(30)))
+    done = sweep("run", write_spec(**{**keys, "keep": {"best": 30}}), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    pids = [path.read_text() for path in (tmp_path / "results" / "small").glob("trials/*/*/checkpoints/*/pid")]
+    assert len(pids) == 30
+    shares = sorted(pids.count(pid) for pid in set(pids))
+    assert len(shares) == 2, f"30 trials over {len(shares)} processes: {shares}"
+    assert shares[0] >= 3
+
+
+def test_more_trials_go_on_from_what_is_there(write_spec: WriteSpec, tmp_path: Path) -> None:
+    assert sweep("run", write_spec(search={"trials": 3}), cwd=tmp_path).returncode == 0
+    root = tmp_path / "results" / "small"
+    first = {number: row["lr"] for number, row in trials_table(root).items()}
+    extended = sweep("extend", "small", "--trials", "2", "--json", cwd=tmp_path)
+    assert extended.returncode == 0, extended.stderr
+    assert json.loads(extended.stdout)["trials"] == {"COMPLETED": 5}
+    trials = trials_table(root)
+    assert {number: trials[number]["lr"] for number in range(3)} == first
+    assert len({row["lr"] for row in trials.values()}) == 5
+
+    fresh = sweep("run", write_spec(search={"trials": 1}), "--fresh", cwd=tmp_path)
+    assert fresh.returncode == 0, fresh.stderr
+    assert len(trials_table(root)) == 1
+    (aside,) = (tmp_path / "results" / ".replaced").iterdir()
+    assert len(trials_table(aside)) == 5

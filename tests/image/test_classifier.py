@@ -1,0 +1,347 @@
+"""Whole trials of the image classifier, on real digits and small generated images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+import timm
+import torch
+from accelerate.state import AcceleratorState, GradientState, PartialState
+
+from trainables.contract import EpochReport
+from trainables.errors import DataError, Diverged, TrainableError, WeightsError
+from trainables.image.checkpoint import MODEL_FILE, load_trained
+from trainables.image.classifier import epoch_order, epoch_size, train_classifier
+from trainables.image.config import ImageConfig
+from trainables.image.data_config import DataConfig
+from trainables.image.index import SCHEMA, ImageIndex
+from trainables.image.trainable import ImageClassifier
+from trainables.local import LocalHandle
+
+TIMES = ("epoch_s", "images_per_s", "data_wait_fraction", "peak_memory_bytes")
+
+
+class Case:
+    """Images in memory, with their index."""
+
+    def __init__(self, images: npt.NDArray[np.uint8], labels: list[list[int]], splits: list[str]) -> None:
+        multilabel = any(len(row) != 1 for row in labels)
+        num = len(images)
+        columns: dict[str, Any] = {
+            "example": [f"{number}.png" for number in range(num)],
+            "path": [None] * num,
+            "image": [b""] * num,
+            "box": [None] * num,
+            "labels": labels,
+            "group": [str(number) for number in range(num)],
+            "split": splits,
+        }
+        arrays = [pa.array(columns[field.name], field.type) for field in SCHEMA if field.name in columns]
+        table = pa.table(arrays, names=[field.name for field in SCHEMA if field.name in columns])
+        classes = tuple(f"class {number}" for number in range(1 + max(max(row, default=0) for row in labels)))
+        self.index = ImageIndex(table, classes, multilabel, "test")
+        self.images = images
+
+    def gather(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        return self.images[rows]
+
+    def train(self, config: ImageConfig, folder: Path, weights: Path | None = None, **options: Any) -> LocalHandle:
+        handle = LocalHandle(folder, **{"seed": 3, **options})
+        train_classifier(config, self.index, self, weights, handle)
+        return handle
+
+
+def bright_corners(num: int, size: int = 16, multilabel: bool = False) -> Case:
+    """Each of three labels lights up one corner; the others are noise."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 120, (num, size, size, 3), dtype=np.uint8)
+    half = size // 2
+    corners = [np.s_[:half, :half], np.s_[half:, :half], np.s_[:half, half:]]
+    labels = []
+    for number in range(num):
+        row = [label for label in range(3) if random.random() < 0.5] if multilabel else [number % 3]
+        for label in row:
+            images[number][corners[label]] //= 2
+            images[number][corners[label]] += 140
+        labels.append(row)
+    return Case(images, labels, ["val" if number % 4 == 3 else "train" for number in range(num)])
+
+
+def configured(**values: Any) -> ImageConfig:
+    return ImageConfig.model_validate(
+        {"model": "mlp6", "pretrained": False, "input_resolution": 16, "epochs": 4, "width": 32} | values
+    )
+
+
+def numbers(reports: list[EpochReport]) -> list[dict[str, float]]:
+    """The reports without what differs from run to run."""
+    return [{name: value for name, value in report.metrics.items() if name not in TIMES} for report in reports]
+
+
+def weights_of(handle: LocalHandle, epoch: int) -> bytes:
+    (found,) = handle.folder.parent.glob(f"attempt-*/checkpoints/epoch-{epoch:05d}/{MODEL_FILE}")
+    return found.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def corners() -> Case:
+    return bright_corners(80)
+
+
+# Learning
+
+
+def test_it_learns_and_reports_every_epoch(corners: Case, tmp_path: Path) -> None:
+    handle = corners.train(configured(epochs=6, lr=0.003, batch_size=16), tmp_path)
+    assert [report.epoch for report in handle.reports] == [1, 2, 3, 4, 5, 6]
+    last = handle.reports[-1].metrics
+    assert last["val_accuracy"] > 0.9
+    assert last["train_loss"] < handle.reports[0].metrics["train_loss"]
+    assert set(last) >= {name for name in ImageClassifier.metrics if name not in ("val_exact_match", "val_map")}
+    assert set(last) >= {"lr", "num_parameters", *TIMES}
+    assert 0.0 <= last["data_wait_fraction"] <= 1.0
+    assert all(math.isfinite(value) for value in last.values())
+
+
+def test_several_labels_are_learned(tmp_path: Path) -> None:
+    case = bright_corners(160, multilabel=True)
+    last = (
+        case.train(configured(epochs=12, lr=0.003, batch_size=16, label_smoothing=0.05), tmp_path).reports[-1].metrics
+    )
+    assert set(last) >= set(ImageClassifier.metrics)
+    assert last["val_accuracy"] > 0.9
+    assert last["val_map"] > 0.9
+    assert last["val_exact_match"] <= last["val_accuracy"]
+
+
+@pytest.mark.parametrize("augment", ["light", "randaugment"])
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_augmented_and_in_mixed_precision(corners: Case, tmp_path: Path, augment: str, precision: str) -> None:
+    config = configured(model="simple_cnn3", width=4, epochs=1, augment=augment, mixed_precision=precision)
+    assert corners.train(config, tmp_path).reports[0].metrics["train_loss"] < 2.0
+
+
+def test_the_reported_validation_is_that_of_the_checkpoint(corners: Case, tmp_path: Path) -> None:
+    config = configured(epochs=2, dropout=0.3)
+    handle = corners.train(config, tmp_path)
+    (folder,) = tmp_path.glob("attempt-1/checkpoints/epoch-00002")
+    model = load_trained(config, 3, folder)
+    rows = corners.index.rows("val")
+    pixels = torch.from_numpy(corners.images[rows]).permute(0, 3, 1, 2).float() / 255
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    predicted = model((pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)).argmax(1)
+    correct = (predicted.numpy() == corners.index.targets[rows]).mean()
+    assert handle.reports[-1].metrics["val_accuracy"] == pytest.approx(correct)
+
+
+# Repeating and resuming
+
+EXACT = [
+    {"model": "mlp6", "augment": "light", "dropout": 0.3, "optimizer": "adamw"},
+    {"model": "resnet10t", "augment": "randaugment", "dropout": 0.3, "optimizer": "sgd", "warmup_epochs": 1},
+    {"model": "simple_cnn3", "width": 4, "augment": "light", "optimizer": "adam", "mixed_precision": "bf16"},
+]
+
+
+@pytest.mark.parametrize("values", EXACT, ids=lambda values: str(values["model"]))
+def test_two_and_two_epochs_equal_four_to_the_bit(corners: Case, tmp_path: Path, values: dict[str, Any]) -> None:
+    config = configured(**values)
+    straight = corners.train(config, tmp_path / "straight")
+
+    def kill(report: EpochReport) -> None:
+        if report.epoch == 2:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        corners.train(config, tmp_path / "broken", on_report=kill)
+    torch.rand(100), np.random.random(100)  # whatever else the process did meanwhile
+    resumed = corners.train(config, tmp_path / "broken", attempt=2)
+    assert resumed.resumed is not None
+    assert [report.epoch for report in resumed.reports] == [3, 4]
+    assert numbers(resumed.reports) == numbers(straight.reports[2:])
+    assert weights_of(resumed, 4) == weights_of(straight, 4)
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_others(corners: Case, tmp_path: Path) -> None:
+    config = configured(epochs=2, augment="light", dropout=0.2)
+    first = numbers(corners.train(config, tmp_path / "a").reports)
+    assert numbers(corners.train(config, tmp_path / "b").reports) == first
+    assert numbers(corners.train(config, tmp_path / "c", seed=4).reports) != first
+    own = config.model_copy(update={"seed": 3})
+    assert numbers(corners.train(own, tmp_path / "d", seed=99).reports) == first
+
+
+def test_a_trial_leaves_nothing_behind_for_the_next(corners: Case, tmp_path: Path) -> None:
+    plain = configured(epochs=1)
+    alone = numbers(corners.train(plain, tmp_path / "alone").reports)
+    corners.train(configured(epochs=1, mixed_precision="bf16", augment="randaugment"), tmp_path / "other")
+    assert numbers(corners.train(plain, tmp_path / "after").reports) == alone
+
+    def stop(report: EpochReport) -> None:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        corners.train(configured(mixed_precision="bf16"), tmp_path / "stopped", on_report=stop)
+    for state in (AcceleratorState, PartialState, GradientState):
+        assert state._shared_state == {}
+    assert numbers(corners.train(plain, tmp_path / "afterwards").reports) == alone
+
+
+def test_a_finished_trial_has_nothing_to_do(corners: Case, tmp_path: Path) -> None:
+    corners.train(configured(epochs=1), tmp_path)
+    assert corners.train(configured(epochs=1), tmp_path, attempt=2).reports == []
+
+
+# Order and batches
+
+
+def test_the_order_changes_with_epoch_and_seed_and_leaves_no_small_batch() -> None:
+    rows = np.arange(100, 133)
+    order = epoch_order(rows, 8, seed=1, epoch=1)
+    assert len(order) == len(set(order)) == 32
+    assert set(order) <= set(rows)
+    assert order.tolist() == epoch_order(rows, 8, seed=1, epoch=1).tolist()
+    assert order.tolist() != epoch_order(rows, 8, seed=1, epoch=2).tolist()
+    assert order.tolist() != epoch_order(rows, 8, seed=2, epoch=1).tolist()
+    seen = set().union(*(epoch_order(rows, 8, seed=1, epoch=epoch).tolist() for epoch in range(1, 20)))
+    assert seen == set(rows.tolist())
+
+
+@pytest.mark.parametrize(
+    ("num", "batch_size", "taken"),
+    [(33, 32, 32), (47, 32, 32), (48, 32, 48), (64, 32, 64), (20, 32, 20), (1, 1, 1), (3, 1, 3), (5, 2, 4), (1, 8, 1)],
+)
+def test_only_a_last_batch_of_less_than_half_is_left_out(num: int, batch_size: int, taken: int) -> None:
+    assert epoch_size(num, batch_size) == taken
+
+
+def test_fewer_examples_than_a_batch_are_one_batch(corners: Case, tmp_path: Path) -> None:
+    handle = corners.train(configured(model="resnet10t", epochs=1, batch_size=1000), tmp_path)
+    assert len(handle.reports) == 1
+
+
+# Fine-tuning
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    torch.manual_seed(1)
+    torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "resnet10t.pth")
+    return tmp_path / "resnet10t.pth"
+
+
+def test_head_only_leaves_the_backbone_as_it_is(corners: Case, tmp_path: Path, published: Path) -> None:
+    config = configured(model="resnet10t", pretrained=str(published), finetune="head", epochs=2, optimizer="sgd")
+    corners.train(config, tmp_path / "trial", weights=published)
+    (folder,) = (tmp_path / "trial").glob("attempt-1/checkpoints/epoch-00002")
+    trained = load_trained(config, 3, folder).state_dict()
+    before = torch.load(published, weights_only=True)
+    backbone = [name for name in before if not name.startswith("fc.")]
+    assert [name for name in backbone if not torch.equal(before[name], trained[name])] == []
+    assert any("running_mean" in name for name in backbone)
+
+
+def test_full_moves_the_backbone(corners: Case, tmp_path: Path, published: Path) -> None:
+    config = configured(model="resnet10t", pretrained=str(published), finetune="full", epochs=1)
+    corners.train(config, tmp_path / "trial", weights=published)
+    (folder,) = (tmp_path / "trial").glob("attempt-1/checkpoints/epoch-00001")
+    trained = load_trained(config, 3, folder).state_dict()
+    before = torch.load(published, weights_only=True)
+    for name in ("conv1.0.weight", "bn1.running_mean"):
+        assert not torch.equal(before[name], trained[name])
+
+
+# What goes wrong
+
+
+def test_a_diverging_loss_names_epoch_step_and_rate(corners: Case, tmp_path: Path) -> None:
+    config = configured(optimizer="sgd", lr=100.0, schedule="constant", batch_size=8)
+    with pytest.raises(Diverged, match=r"(nan|inf) in epoch 1, step \d+ of 8 \(lr 100\)"):
+        corners.train(config, tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_fp16_without_a_gpu_is_refused(corners: Case, tmp_path: Path) -> None:
+    with pytest.raises(TrainableError, match="fp16 needs a GPU"):
+        corners.train(configured(mixed_precision="fp16"), tmp_path)
+
+
+def test_a_checkpoint_that_holds_code_is_not_run(corners: Case, tmp_path: Path) -> None:
+    import pickle
+
+    from trainables.image.checkpoint import STATE_FILE, load_state
+
+    config = configured(epochs=1)
+    corners.train(config, tmp_path)
+    (folder,) = tmp_path.glob("attempt-1/checkpoints/epoch-00001")
+    torch.save({"optimizer": Path("/")}, folder / STATE_FILE)
+    model = load_trained(config, 3, folder)
+    with pytest.raises(pickle.UnpicklingError):
+        load_state(folder, model, torch.optim.SGD(model.parameters()))
+
+
+# The whole way, through the contract
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Callable[..., ImageClassifier]:
+    def make(**options: Any) -> ImageClassifier:
+        data = DataConfig.model_validate(
+            {"dataset": "digits", "limit": 200, "cache_dir": tmp_path / "cache", **options}
+        )
+        folder = tmp_path / "prepared"
+        folder.mkdir(exist_ok=True)
+        return ImageClassifier(data, folder)
+
+    return make
+
+
+def test_digits_from_prepare_to_reports(digits: Callable[..., ImageClassifier], tmp_path: Path) -> None:
+    trainable = digits()
+    candidates = {"model": ["simple_cnn3"], "pretrained": [False], "input_resolution": [8], "color": ["grayscale"]}
+    preparation = trainable.prepare({**candidates, "batch_size": [16, 4096]})
+    assert preparation.fingerprint
+    assert any("batch_size 4096" in warning for warning in preparation.warnings)
+    handle = LocalHandle(tmp_path / "trial", seed=1)
+    config = configured(model="simple_cnn3", input_resolution=8, color="grayscale", epochs=3, batch_size=16, lr=0.005)
+    trainable.train(config, handle)
+    assert handle.reports[-1].metrics["val_accuracy"] > 0.4  # chance is 0.1
+
+
+def test_weights_of_another_model_stop_the_sweep_before_it_starts(
+    digits: Callable[..., ImageClassifier], published: Path
+) -> None:
+    candidates = {"model": ["resnet18"], "pretrained": [str(published)], "input_resolution": [32]}
+    with pytest.raises(WeightsError, match="not the weights of resnet18"):
+        digits().prepare(candidates)
+    with pytest.raises(DataError, match="no weight file"):
+        digits().prepare({**candidates, "pretrained": ["missing.pth"]})
+
+
+def test_weights_that_fit_some_models_are_a_warning(digits: Callable[..., ImageClassifier], published: Path) -> None:
+    candidates = {"pretrained": [str(published), False], "input_resolution": [32]}
+    preparation = digits().prepare({**candidates, "model": ["resnet10t", "resnet18"]})
+    assert any("resnet18" in warning for warning in preparation.warnings)
+    assert preparation.summary["weights of resnet10t"] == str(published)
+
+
+def test_a_relative_weight_file_is_found_from_another_folder(
+    digits: Callable[..., ImageClassifier], published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(published.parent)
+    trainable = digits(limit=40)
+    values: dict[str, Any] = {"model": "resnet10t", "pretrained": published.name, "input_resolution": 16}
+    trainable.prepare({name: [value] for name, value in values.items()})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    handle = LocalHandle(tmp_path / "trial")
+    trainable.train(configured(**values, epochs=1, batch_size=16), handle)
+    assert len(handle.reports) == 1

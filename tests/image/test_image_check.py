@@ -1,0 +1,113 @@
+"""Combinations of hyperparameters that are refused before anything starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from trainables.image.config import ImageConfig
+from trainables.image.trainable import ImageClassifier
+
+
+def problems(**values: Any) -> dict[str, str]:
+    return {problem.key: problem.message for problem in ImageClassifier.check(ImageConfig.model_validate(values))}
+
+
+def test_the_default_configuration_is_fine() -> None:
+    assert problems() == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "words"),
+    [
+        ({"model": "resnet5o"}, "model", "did you mean resnet50"),
+        ({"model": "mobilenet_v22"}, "model", "mobilenet_v2"),
+        ({"model": "efficientformerv2_s00"}, "model", "efficientformerv2_s0"),
+        ({"model": "qqqqqqq"}, "model", "list_models"),
+        ({"model": "../resnet50"}, "model", "there is no model"),
+        ({"model": "hf-hub:somebody/net"}, "model", "there is no model"),
+        ({"model": "resnet50.a9_in1k"}, "model", "it has "),
+        ({"model": "convnext_tiny", "pooling": "catavgmax"}, "pooling", "it can do avg, max, avgmax"),
+        ({"model": "inception_v3", "input_resolution": 64}, "input_resolution", "at least 75"),
+        ({"model": "mobilenetv3_large_100", "pooling": "catavgmax"}, "pooling", "weights do not fit"),
+        ({"model": "simple_cnn3", "pretrained": True}, "pretrained", "no published weights"),
+        ({"model": "simple_cnn3", "finetune": "head"}, "finetune", "random"),
+        ({"model": "resnet18", "finetune": "head", "pretrained": False}, "finetune", "pretrained is false"),
+        ({"model": "resnet18", "pretrained": "/nowhere/resnet18.pth"}, "pretrained", "/nowhere/resnet18.pth"),
+        ({"epochs": 3, "warmup_epochs": 3}, "warmup_epochs", "must be fewer"),
+    ],
+)
+def test_what_cannot_work_is_named(values: dict[str, Any], key: str, words: str) -> None:
+    found = problems(**values)
+    assert list(found) == [key]
+    assert words in found[key]
+
+
+def test_a_model_outside_the_table_is_tried_out() -> None:
+    assert problems(model="hrnet_w18_small", input_resolution=64) == {}
+    assert "33 pixels" in problems(model="hrnet_w18_small", input_resolution=33)["input_resolution"]
+    assert (
+        "cannot do catavgmax" in problems(model="convnext_zepto_rms", pooling="catavgmax", pretrained=False)["pooling"]
+    )
+
+
+def test_several_problems_are_told_at_once(tmp_path: Path) -> None:
+    found = problems(
+        model="convnext_tiny", pooling="catavgmax", input_resolution=16, pretrained=str(tmp_path / "x.pth")
+    )
+    assert set(found) == {"pooling", "input_resolution", "pretrained"}
+
+
+def test_what_only_makes_no_difference_is_no_problem() -> None:
+    assert problems(model="simple_cnn3") == {}
+    assert problems(model="simple_cnn3", pretrained=False, optimizer="adam", momentum=0.8) == {}
+    assert problems(model="mobilenetv3_large_100", pooling="catavgmax", finetune="scratch") == {}
+    assert problems(model="resnet18", finetune="scratch", pretrained="/nowhere/resnet18.pth") == {}
+
+
+def test_a_weight_files_ending_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "weights.onnx").touch()
+    assert ".safetensors" in problems(model="resnet18", pretrained=str(tmp_path / "weights.onnx"))["pretrained"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lr": 0},
+        {"momentum": 1.0},
+        {"batch_size": 0},
+        {"epochs": 0},
+        {"label_smoothing": 1.0},
+        {"input_resolution": 4},
+        {"pooling": "mean"},
+        {"optimizer": "adagrad"},
+        {"learning_rate": 0.1},
+        {"pretrained": ""},
+        {"seed": -1},
+    ],
+)
+def test_impossible_values_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ImageConfig.model_validate(values)
+
+
+def test_every_hyperparameter_has_a_line_of_help() -> None:
+    assert [name for name, field in ImageConfig.model_fields.items() if not field.description] == []
+
+
+def test_checking_known_models_imports_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from trainables.image.trainable import ImageClassifier as C\n"
+        "from trainables.image.config import ImageConfig\n"
+        "assert not C.check(ImageConfig(model='resnet50', pooling='max'))\n"
+        "assert C.check(ImageConfig(model='convnext_tiny', pooling='catavgmax'))\n"
+        "print([name for name in ('torch', 'timm', 'torchvision') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

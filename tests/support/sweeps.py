@@ -1,0 +1,90 @@
+"""Sweeps of the synthetic trainable, in this process (a keeper with its study and recorder) or as `sweep` commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sweep_runner.execution.keeper import Keeper
+from sweep_runner.execution.messages import Assignment
+from sweep_runner.results.paths import SweepPaths
+from sweep_runner.results.recorder import Recorder
+from sweep_runner.search.study import Proposal, Study
+from sweep_runner.spec.model import SweepSpec
+
+SPEC: dict[str, Any] = {
+    "name": "small",
+    "trainable": "synthetic",
+    "fixed": {"epochs": 4},
+    "space": {"lr": {"low": 1.0e-4, "high": 1.0, "log": True}},
+    "search": {"sampler": "random", "trials": 6, "seed": 3},
+    "resources": {"max_concurrent": 2},
+    "dashboard": False,
+}
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the top-level keys of `changes` in their place."""
+    return {**base, **changes}
+
+
+@contextmanager
+def open_keeper(spec: SweepSpec, root: Path, max_live: int = 2) -> Iterator[Keeper]:
+    """A keeper over what is on disk, as a driver that has just started has it."""
+    root.mkdir(exist_ok=True)
+    paths = SweepPaths(root)
+
+    def assign(proposal: Proposal, attempt: int, seed: int, recorded_epochs: int) -> Assignment:
+        return Assignment(
+            sweep=spec.name,
+            trial=proposal.number,
+            name=proposal.name,
+            attempt=attempt,
+            seed=seed,
+            folder=str(paths.trial(proposal.number)),
+            num_threads=1,
+            metric=spec.objective.metric,
+            mode=spec.objective.mode,
+            recorded_epochs=recorded_epochs,
+            trainable=spec.trainable,
+            data={},
+            data_folder=str(paths.data),
+            config=spec.config_of(proposal.params),
+        )
+
+    recorder = Recorder(paths, spec.objective, list(spec.space), {}, flush_interval_s=3600)
+    try:
+        with Study.open(paths.study, spec) as study:
+            yield Keeper(spec, paths, study, recorder, max_live, assign)
+    finally:
+        recorder.close()
+
+
+def log_of(root: Path) -> list[dict[str, Any]]:
+    """The lines of a sweep's log."""
+    return [json.loads(line) for line in (root / "log.jsonl").read_text().splitlines()]
+
+
+def sweep(
+    *arguments: str | Path, cwd: Path, timeout: float = 240, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs a `sweep` command to its end."""
+    return subprocess.run(
+        sweep_command(*arguments),
+        cwd=cwd,
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def sweep_command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "sweep_runner", *map(str, arguments)]

@@ -1,0 +1,1 @@
+"""What one trial does. Knows torch; never imports sweep_runner, ray, optuna or duckdb."""

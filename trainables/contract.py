@@ -1,0 +1,251 @@
+"""The contract between the sweep and what it runs.
+
+A trainable sees a config, a handle to report to, and a folder. It knows nothing of Ray or Optuna, so the
+same class runs in a sweep, in `sweep trial`, in a test and in a debugger.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Mode = Literal["min", "max"]
+Save = Callable[[Path], None]
+"""Writes the state after an epoch into the (empty, existing) folder that it is given."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch brought.
+
+    Attributes:
+        epoch: 1 for the first epoch; each epoch is reported once, in order.
+        metrics: numbers by name. Names are split, underscore, the field's name (`val_accuracy`). The names
+            `epoch_s`, `images_per_s`, `data_wait_fraction`, `lr`, `peak_memory_bytes` and `num_parameters`
+            have a place of their own in the tables.
+    """
+
+    epoch: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on disk.
+
+    Attributes:
+        folder: holds the files that the trainable's `save` wrote.
+        epoch: the epoch after which it was written.
+        history: every report up to and including that epoch, oldest first.
+    """
+
+    folder: Path
+    epoch: int
+    history: tuple[EpochReport, ...]
+
+
+class TrialHandle(Protocol):
+    """What a trainable may know of its trial, and its one way to report.
+
+    Attributes:
+        number: the trial's number in its sweep.
+        name: the baseline's name, None for a proposed trial.
+        attempt: 1 for the first time that this trial runs, one more after each failure or interruption.
+        seed: derived from the sweep's seed and the trial's number; recorded.
+        folder: this attempt's own folder, for whatever the trainable wants to leave there.
+        num_threads: CPU threads that are this trial's share.
+        resumed: the checkpoint to go on from, None to start at epoch 1.
+    """
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def num_threads(self) -> int: ...
+    @property
+    def resumed(self) -> Checkpoint | None: ...
+
+    def report(self, report: EpochReport, save: Save | None = None) -> None:
+        """Records one epoch; may not return, when the pruner stops the trial here.
+
+        The checkpoint is complete on disk, with the history of all reports in it, before the report is
+        sent. Leave nothing durable for after the last report; put clean-up into `finally`.
+
+        Args:
+            report: the epoch's metrics.
+            save: writes the state to go on from. Without it the trial starts over after an interruption.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ConfigProblem:
+    """Why a config cannot run, found before anything starts.
+
+    Attributes:
+        key: the config key to point at.
+        message: the value, the rule, and what would be right.
+    """
+
+    key: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What `Trainable.prepare` found.
+
+    Attributes:
+        fingerprint: of the data as used; a resumed sweep must find the same. Empty without data.
+        summary: lines for the plan that the user sees (label → text).
+        warnings: what the user should know but that stops nothing.
+        details: the same and more for scripts (`sweep data check --json`): JSON-ready.
+    """
+
+    fingerprint: str = ""
+    summary: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The final evaluation of one model on one split.
+
+    Attributes:
+        metrics: by name, with the split as prefix (`test_accuracy`).
+        num_examples: how many examples the metrics are over.
+        predictions: a row an example: split, example, labels, predicted, `p_<class>` for each class.
+        classes: a row a class: split, class, precision, recall, f1, support, average_precision.
+    """
+
+    metrics: Mapping[str, float]
+    num_examples: int
+    predictions: pa.Table
+    classes: pa.Table
+
+
+class Progress(Protocol):
+    """Shows how far a long preparation is. Called from one thread."""
+
+    def __call__(self, what: str, done: int, total: int) -> None: ...
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """A `Progress` that shows nothing."""
+
+
+class NoData(BaseModel):
+    """The data section of a trainable that reads no data: it must be empty."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+DataT = TypeVar("DataT", bound=BaseModel)
+
+
+class Trainable(ABC, Generic[ConfigT, DataT]):
+    """What a sweep trains. Subclass it, set `config_class`, write `train`.
+
+    Keep the module that holds the class light: heavy imports belong into the methods, because
+    `sweep check` imports the class to validate the sweep file.
+
+    Class attributes:
+        config_class: a frozen pydantic model that forbids extra keys. Its fields are the hyperparameters that
+            `fixed` and `space` may name. A field called `epochs` is the fidelity; `seed`, when None,
+            means `handle.seed`.
+        data_class: a pydantic model of the sweep file's `data` section.
+        metrics: the metrics that `train` reports and that may be the objective, with the mode that is
+            better. Empty: unknown beforehand, any name is accepted.
+        check_keys: the config keys that `check` looks at. The sweep calls it for every combination of
+            their values in the space (end points of ranges), and for each baseline.
+    """
+
+    config_class: ClassVar[type[BaseModel]]
+    data_class: ClassVar[type[BaseModel]] = NoData
+    metrics: ClassVar[Mapping[str, Mode]] = {}
+    check_keys: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, data: DataT, folder: Path) -> None:
+        """Made once in each process, before any of the methods below.
+
+        Args:
+            data: the sweep file's `data` section.
+            folder: where `prepare` leaves what the trials need (shared by all nodes).
+        """
+        self.data = data
+        self.folder = folder
+
+    @classmethod
+    def check(cls, config: ConfigT) -> list[ConfigProblem]:
+        """Finds what no single field can know: combinations that cannot work. Reads no data."""
+        return []
+
+    def prepare(self, candidates: Mapping[str, Sequence[Any]], progress: Progress = no_progress) -> Preparation:
+        """Runs once, before the first trial and again on resume: looks at the data, fills caches.
+
+        Args:
+            candidates: every value (end points of a range without step) that each config key can take.
+            progress: called while it takes long.
+
+        Raises:
+            DataError: the data cannot be used.
+        """
+        return Preparation()
+
+    def check_data(self, progress: Progress = no_progress) -> Preparation:
+        """Looks at the data alone, for `sweep data check`: fetches no weights, fills no caches.
+
+        Raises:
+            DataError: the data cannot be used.
+        """
+        return self.prepare({}, progress)
+
+    @abstractmethod
+    def train(self, config: ConfigT, handle: TrialHandle) -> None:
+        """Trains one configuration, from `handle.resumed` when that is set, reporting after each epoch.
+
+        Raises:
+            Diverged: the loss is no finite number.
+            Infeasible: does not fit in memory.
+        """
+
+    def evaluate(self, config: ConfigT, checkpoint: Path, split: str, num_threads: int = 1) -> Evaluation | None:
+        """Evaluates a checkpoint's model on `val` or `test`. None: there is no such split, or nothing to say."""
+        return None
+
+    def export(
+        self, config: ConfigT, checkpoint: Path, folder: Path, info: Mapping[str, Any], num_threads: int = 1
+    ) -> Mapping[str, Any] | None:
+        """Writes the model package into `folder` (empty, existing) and verifies it.
+
+        Args:
+            config: of the trial.
+            checkpoint: the folder that `save` wrote at the best epoch.
+            folder: where the package goes; published by the caller only after this returns.
+            info: what the package should say of its origin (sweep, trial, metrics, versions): JSON-ready.
+            num_threads: CPU threads to use.
+
+        Returns:
+            What was verified, JSON-ready; None when this trainable has no package.
+
+        Raises:
+            TrainableError: the exported model does not agree with the trained one: do not publish.
+        """
+        return None

@@ -1,0 +1,117 @@
+"""What every handle does alike: checks a report, writes the checkpoint, then sends the report on."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.checkpoints import best_epoch, drop_checkpoints, latest_checkpoint, write_checkpoint
+from trainables.contract import Checkpoint, EpochReport, Mode, Save
+from trainables.errors import ContractBroken, Diverged
+
+
+@dataclass(frozen=True)
+class TrialFacts:
+    """One hand-out of a trial to a worker.
+
+    Attributes:
+        number: the trial's number.
+        name: the baseline's name.
+        attempt: fences this worker off from earlier ones: it writes only into `attempt-<attempt>/`.
+        seed: the trial's seed.
+        folder: the trial's folder (of all its attempts).
+        num_threads: its share of CPU threads.
+        metric: the objective.
+        mode: which way the objective is better.
+        trainable: its name, for messages.
+        recorded_epochs: how many epochs of the trial are on record already.
+    """
+
+    number: int
+    name: str | None
+    attempt: int
+    seed: int
+    folder: Path
+    num_threads: int
+    metric: str
+    mode: Mode
+    trainable: str
+    recorded_epochs: int = 0
+
+
+class BaseHandle(ABC):
+    """A `TrialHandle`, but for where the reports go."""
+
+    def __init__(self, facts: TrialFacts) -> None:
+        self._facts = facts
+        self.folder = facts.folder / f"attempt-{facts.attempt}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.resumed: Checkpoint | None = latest_checkpoint(facts.folder)
+        self._history: list[EpochReport] = list(self.resumed.history) if self.resumed else []
+
+    @property
+    def number(self) -> int:
+        return self._facts.number
+
+    @property
+    def name(self) -> str | None:
+        return self._facts.name
+
+    @property
+    def attempt(self) -> int:
+        return self._facts.attempt
+
+    @property
+    def seed(self) -> int:
+        return self._facts.seed
+
+    @property
+    def num_threads(self) -> int:
+        return self._facts.num_threads
+
+    def replay(self) -> None:
+        """Sends what the checkpoint knows and the record lacks: a kill fell between the two."""
+        for report in self._history:
+            if report.epoch > self._facts.recorded_epochs:
+                self._send(report)
+
+    def report(self, report: EpochReport, save: Save | None = None) -> None:
+        """See `TrialHandle.report`.
+
+        Raises:
+            ContractBroken: the report lacks the objective, holds no number, or is of the wrong epoch.
+            Diverged: the objective is no finite number.
+        """
+        self._check(report)
+        self._history.append(report)
+        if save is not None:
+            write_checkpoint(self.folder, self._history, save)
+            best = best_epoch(self._history, self._facts.metric, self._facts.mode)
+            # The one before the last stays too, to fall back on should the last be damaged.
+            drop_checkpoints(self.folder, {report.epoch, report.epoch - 1} | ({best} if best else set()))
+        self._send(report)
+
+    def _check(self, report: EpochReport) -> None:
+        who = f"trainable {self._facts.trainable!r}"
+        expected = self._history[-1].epoch + 1 if self._history else 1
+        if report.epoch != expected:
+            raise ContractBroken(f"{who} reported epoch {report.epoch!r} where epoch {expected} was next")
+        for name, value in report.metrics.items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                kind = type(value).__name__
+                raise ContractBroken(
+                    f"{who} reported {name} = {value!r} ({kind}) in epoch {report.epoch}: not a number"
+                )
+        if self._facts.metric not in report.metrics:
+            names = ", ".join(sorted(report.metrics)) or "nothing"
+            missing = f"did not report the objective {self._facts.metric!r} in epoch {report.epoch}"
+            raise ContractBroken(f"{who} {missing}; it reported {names}")
+        if not math.isfinite(report.metrics[self._facts.metric]):
+            value = report.metrics[self._facts.metric]
+            raise Diverged(f"{self._facts.metric} is {value} in epoch {report.epoch}")
+
+    @abstractmethod
+    def _send(self, report: EpochReport) -> None:
+        """Delivers a report. May raise SystemExit where the pruner stops the trial."""

@@ -1,0 +1,211 @@
+"""One trial of the image classifier: the Accelerate loop, to be read from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+from torch import nn
+
+from trainables.contract import EpochReport, TrialHandle
+from trainables.errors import Diverged, TrainableError
+from trainables.image.augment import make_augmentation, with_generator
+from trainables.image.checkpoint import load_state, save_state
+from trainables.image.config import ImageConfig, Precision
+from trainables.image.feed import Feed, Rows, Source
+from trainables.image.index import ImageIndex
+from trainables.image.losses import make_loss
+from trainables.image.memory import peak_memory_bytes, reset_peak_memory
+from trainables.image.metrics import accuracy, classification_metrics, decide
+from trainables.image.models import frozen_norms, normalization, starting_model
+from trainables.image.optim import learning_rate, make_optimizer, set_learning_rate
+
+_STEPS_BETWEEN_CHECKS = 50
+"""Looking at the loss waits for a GPU: do it seldom, but do not train on for a whole epoch after NaN."""
+
+
+def train_classifier(
+    config: ImageConfig, index: ImageIndex, pixels: Source, weights: Path | None, handle: TrialHandle
+) -> None:
+    """Trains one configuration, from `handle.resumed` when that is set, reporting after each epoch.
+
+    Args:
+        config: the hyperparameters.
+        index: the examples; training reads its train split, and the reports are on its val split.
+        pixels: of the index, at the config's resolution and channels.
+        weights: the file to start from, None for random weights.
+        handle: where to report.
+
+    Raises:
+        Diverged: the loss is no finite number.
+        TrainableError: the precision is not to be had on this device.
+        WeightsError: the weights are not the model's.
+    """
+    seed = handle.seed if config.seed is None else config.seed
+    torch.set_num_threads(handle.num_threads)
+    seed_everything(seed)
+    with _accelerator(config.mixed_precision) as accelerator:
+        device = accelerator.device
+        reset_peak_memory(device)
+
+        net = starting_model(config, len(index.classes), weights)
+        net.to(memory_format=torch.channels_last)
+        norms_to_hold = frozen_norms(net)
+        num_parameters = sum(parameter.numel() for parameter in net.parameters())
+        model = accelerator.prepare(net)  # on the device; its forward runs in mixed precision, its outputs are float32
+        optimizer = make_optimizer(config, net)
+        # Accelerate's optimizer scales losses. It also looks for a package on disk twice a step, which would be a
+        # tenth of a small net's step: so only where losses are scaled.
+        stepper = accelerator.prepare(optimizer) if accelerator.scaler is not None else optimizer
+        training_loss = make_loss(index.multilabel, config.label_smoothing)
+        val_loss = make_loss(index.multilabel)
+        augmentation = make_augmentation(config.augment)
+        feed = Feed(pixels, device, *normalization(net))
+
+        train_rows, val_rows = index.rows("train"), index.rows("val")
+        targets = torch.from_numpy(index.targets)
+        val_targets = targets[val_rows]
+        targets = targets.to(device)
+        steps_per_epoch = math.ceil(epoch_size(len(train_rows), config.batch_size) / config.batch_size)
+        lr_at = partial(
+            learning_rate,
+            peak=config.lr,
+            num_steps=config.epochs * steps_per_epoch,
+            num_warmup_steps=round(config.warmup_epochs * steps_per_epoch),
+            schedule=config.schedule,
+        )
+
+        last_epoch = 0
+        if handle.resumed is not None:
+            load_state(handle.resumed.folder, net, optimizer, accelerator.scaler)
+            last_epoch = handle.resumed.epoch
+
+        for epoch in range(last_epoch + 1, config.epochs + 1):
+            started = perf_counter()
+            feed.wait_s = 0.0
+            order = epoch_order(train_rows, config.batch_size, seed, epoch)
+            change = with_generator(augmentation, epoch_generator(seed, epoch))
+
+            model.train()
+            for norm in norms_to_hold:
+                norm.eval()
+            losses: list[torch.Tensor] = []
+            decisions: list[torch.Tensor] = []
+            epoch_targets = torch.split(targets[torch.from_numpy(order).to(device)], config.batch_size)
+            batches = feed.batches(order, config.batch_size, change)
+            for number, (images, wanted) in enumerate(zip(batches, epoch_targets, strict=True)):
+                lr = lr_at((epoch - 1) * steps_per_epoch + number)
+                set_learning_rate(optimizer, lr)
+                logits = model(images)
+                loss = training_loss(logits, wanted)
+                accelerator.backward(loss)
+                stepper.step()
+                stepper.zero_grad()
+                # Kept where they are until the epoch ends: asking for a number would wait for the device.
+                losses.append(loss.detach())
+                decisions.append(decide(logits.detach(), index.multilabel))
+                if number % _STEPS_BETWEEN_CHECKS == 0:
+                    check_finite(losses, epoch, steps_per_epoch, lr_at)
+            check_finite(losses, epoch, steps_per_epoch, lr_at)
+            train_s = perf_counter() - started
+            train_wait_s = feed.wait_s
+
+            logits = predict(model, feed, val_rows, config.batch_size)
+            metrics = {
+                "train_loss": mean_loss(losses, epoch_targets),
+                "train_accuracy": accuracy(torch.cat(decisions), torch.cat(epoch_targets)),
+                "val_loss": val_loss(logits, val_targets).item(),
+                **classification_metrics("val", logits, val_targets, index.multilabel),
+                "lr": lr,
+                "epoch_s": perf_counter() - started,
+                "images_per_s": len(order) / train_s,
+                "data_wait_fraction": train_wait_s / train_s,
+                "peak_memory_bytes": peak_memory_bytes(device),
+                "num_parameters": num_parameters,
+            }
+            if not math.isfinite(metrics["val_loss"]):
+                raise Diverged(f"the validation loss is {metrics['val_loss']} after epoch {epoch} (lr {lr:g})")
+            save = partial(save_state, model=net, optimizer=optimizer, scaler=accelerator.scaler)
+            handle.report(EpochReport(epoch, metrics), save=save)
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds every generator of random numbers that a trial may use."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def epoch_order(rows: Rows, batch_size: int, seed: int, epoch: int) -> Rows:
+    """The training examples of an epoch, shuffled; a function of seed and epoch, so that resuming repeats it.
+
+    A small last batch is left out, other examples each epoch: see `epoch_size`.
+    """
+    return np.random.default_rng([seed, epoch]).permutation(rows)[: epoch_size(len(rows), batch_size)]
+
+
+def epoch_size(num_examples: int, batch_size: int) -> int:
+    """How many examples an epoch takes: all, but for a last batch of less than half the size.
+
+    A small batch would move the weights as far as a full one, and batch normalisation fails on a batch of one.
+    Fewer examples than one batch are one batch.
+    """
+    if num_examples <= batch_size:
+        return num_examples
+    rest = num_examples % batch_size
+    return num_examples - rest if rest == 1 or rest < batch_size / 2 else num_examples
+
+
+def mean_loss(losses: list[torch.Tensor], batches: tuple[torch.Tensor, ...]) -> float:
+    """The mean over the examples of the batches' mean losses."""
+    sizes = torch.tensor([len(batch) for batch in batches], dtype=torch.float64)
+    return float((torch.stack(losses).double().cpu() * sizes).sum() / sizes.sum())
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """Draws the augmentations of an epoch; apart from the shuffling, although both come from seed and epoch."""
+    (state,) = np.random.SeedSequence([seed, epoch, 1]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, feed: Feed, rows: Rows, batch_size: int) -> torch.Tensor:
+    """Logits of these rows, (N, classes), float32 on the CPU."""
+    model.eval()
+    return torch.cat([model(images) for images in feed.batches(rows, batch_size)]).float().cpu()
+
+
+def check_finite(losses: list[torch.Tensor], epoch: int, steps_per_epoch: int, lr_at: partial[float]) -> None:
+    """Raises Diverged when a loss of this epoch is no finite number, naming the first step where that was so."""
+    bad = (~torch.stack(losses).isfinite()).nonzero()
+    if len(bad):
+        number = int(bad[0])
+        step = (epoch - 1) * steps_per_epoch + number
+        raise Diverged(
+            f"the training loss is {losses[number].item()} in epoch {epoch}, step {number + 1} of {steps_per_epoch} "
+            f"(lr {lr_at(step):g}): a smaller lr, or a warm-up, may help"
+        )
+
+
+@contextmanager
+def _accelerator(precision: Precision) -> Iterator[Accelerator]:
+    """An Accelerator that leaves nothing behind: one process runs many trials, one after another."""
+    gpu = torch.cuda.is_available()
+    if precision == "auto":
+        precision = "bf16" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    if precision == "fp16" and not gpu:
+        raise TrainableError("mixed_precision fp16 needs a GPU, and there is none here: use bf16, auto or no")
+    try:
+        yield Accelerator(mixed_precision=precision)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()

@@ -1,0 +1,243 @@
+"""The `data` section of a sweep file for the image classifier: every key, its type, its default."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+DEFAULT_FRACTIONS = {"train": 0.64, "val": 0.16, "test": 0.20}
+"""A fifth is kept for the test, and a fifth of the rest for validation."""
+
+Cap = Literal["mean", "median", "min"] | Annotated[int, Field(ge=1)]
+
+YEARS = tuple(str(year) for year in range(2007, 2013))
+_CAP_RULE = "a cap is mean, median or min (of the class counts), or a whole number of at least 1"
+
+
+def _absolute(value: Any) -> Any:
+    """`~` and `$VARIABLES` filled in; absolute, because trials run in other working directories."""
+    if not isinstance(value, str | os.PathLike):
+        return value
+    text = os.path.expandvars(os.fspath(value))
+    if unset := re.search(r"\$(\w+|\{\w+\})", text):
+        raise ValueError(f"{value}: the environment variable {unset.group()} is not set")
+    if not text.strip():
+        raise ValueError("the path is empty")
+    # Unlike Path.resolve, abspath keeps symbolic links. Text, because JSON validation takes no Path.
+    return os.path.abspath(Path(text).expanduser())  # noqa: PTH100
+
+
+def _names(value: Any) -> Any:
+    """Class names that YAML read as numbers, as text."""
+    if isinstance(value, str | int):
+        value = [value]
+    return [str(name) for name in value] if isinstance(value, list | tuple) else value
+
+
+def _caps(value: Any) -> Any:
+    if value is None:
+        return {}
+    if isinstance(value, Mapping):
+        return {str(name): _cap(cap, f"{name}: ") for name, cap in value.items()}
+    return _cap(value)
+
+
+def _cap(cap: Any, place: str = "") -> Any:
+    whole = isinstance(cap, int) and not isinstance(cap, bool) and cap >= 1
+    if whole or (isinstance(cap, str) and cap in ("mean", "median", "min")):
+        return cap
+    raise ValueError(f"{place}{cap!r} is no cap: {_CAP_RULE}")
+
+
+def _year(value: Any) -> Any:
+    if value is None or str(value) in YEARS:
+        return None if value is None else str(value)
+    raise ValueError(f"{value!r}: VOC has the years {YEARS[0]} to {YEARS[-1]}")
+
+
+def _size(value: Any) -> Any:
+    try:
+        size = TypeAdapter(ByteSize).validate_python(value)
+    except ValidationError:
+        size = None
+    if size is None or size < 0 or isinstance(value, bool):
+        raise ValueError(f'{value!r} is no size: give bytes, or a number with a unit such as "20GB" or "500MiB"')
+    return size
+
+
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
+
+
+class Split(BaseModel):
+    """How examples are divided into train, val and test.
+
+    Give two of the three fractions and the third is the rest; give none for 0.64, 0.16, 0.20.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: float = Field(DEFAULT_FRACTIONS["train"], gt=0, le=1, description="Fraction of examples to train on.")
+    val: float = Field(DEFAULT_FRACTIONS["val"], gt=0, lt=1, description="Fraction that the search looks at.")
+    test: float = Field(
+        DEFAULT_FRACTIONS["test"], ge=0, lt=1, description="Fraction kept for the one final test; 0: no test."
+    )
+    stratify: bool = Field(True, description="Give every split the same share of each class.")
+    group_by: Literal["image", "none"] = Field(
+        "image", description="image: crops of one picture never fall on both sides; none: split crop by crop."
+    )
+    given: bool | None = Field(
+        None,
+        description="Keep the splits that the dataset itself has (train/ val/ test/ folders, VOC's ImageSets/Main). "
+        "By default folders are kept and VOC's lists are not.",
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Another seed, another division.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _third_is_the_rest(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        given = {name: values[name] for name in DEFAULT_FRACTIONS if values.get(name) is not None}
+        if not given or not all(isinstance(value, int | float) for value in given.values()):
+            return values
+        if len(given) == 1:
+            raise ValueError(
+                f"only {next(iter(given))} is given: give two of train, val and test; the third is the rest"
+            )
+        if len(given) == 2:
+            (missing,) = set(DEFAULT_FRACTIONS) - set(given)
+            rest = round(1 - sum(given.values()), 9)
+            if rest < 0:
+                raise ValueError(f"{_listed(given)} add up to {sum(given.values()):g}: the fractions may add up to 1")
+            return {**values, missing: rest}
+        return values
+
+    @model_validator(mode="after")
+    def _sum_is_one(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-3:
+            raise ValueError(f"{_listed(self.fractions)} add up to {total:g}: they must add up to 1")
+        return self
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """The fraction of each split, by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+
+class DataConfig(BaseModel):
+    """What images there are, which are used, and how they are divided."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = Field(
+        "digits", description='digits, image_folder, voc, or "package.module:attribute" (a Dataset of your own).'
+    )
+    root: AbsolutePath | None = Field(
+        None, description="The dataset's folder. A relative path counts from where the command runs."
+    )
+    download: bool = Field(False, description="Fetch the dataset into root when it is not there (voc).")
+    view: Literal["images", "crops"] = Field(
+        "images", description="images: an example a picture; crops: an example an annotated object (voc)."
+    )
+    year: Annotated[str | None, BeforeValidator(_year)] = Field(
+        None, description="voc: 2007 to 2012; by default as root's name says, or 2012."
+    )
+    difficult: bool = Field(False, description="voc: use objects marked as difficult, too.")
+    margin: float = Field(
+        0.0, ge=0, le=2, description="crops: what is added on each side of a box, as a fraction of its width or height."
+    )
+    classes: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = Field(
+        None, min_length=1, description="Use only these classes, in this order; by default all, in alphabetical order."
+    )
+    balance: Annotated[dict[str, Cap] | Cap, BeforeValidator(_caps)] = Field(
+        default_factory=dict,
+        description="Caps on the number of training examples: of one class ({person: mean}), or of every class (mean).",
+    )
+    split: Split = Field(default_factory=Split, description="How examples are divided.")
+    limit: int | None = Field(None, ge=1, description="Use at most this many examples of each split, for trying out.")
+    on_unreadable: Literal["skip", "fail"] = Field(
+        "skip", description="What an unreadable file or malformed annotation does: left out and named, or fatal."
+    )
+    max_pixels: int = Field(
+        89_478_485,
+        ge=1,
+        le=178_956_970,
+        description="A larger picture counts as unreadable (a decompression bomb). Default, limit: Pillow's.",
+    )
+    cache_dir: AbsolutePath | None = Field(
+        None, description="Where decoded pixels are kept; by default $SWEEP_CACHE, or the user's cache folder."
+    )
+    cache_limit_bytes: Annotated[
+        ByteSize,
+        BeforeValidator(_size),
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}),
+    ] = Field(
+        ByteSize(20_000_000_000),
+        ge=0,
+        description='The most that cache_dir may hold, such as "20GB"; the rest is decoded anew each epoch. 0: none.',
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="Settings of a Dataset of your own.")
+
+    @field_validator("classes")
+    @classmethod
+    def _no_class_twice(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if twice := sorted({name for name in classes or () if (classes or ()).count(name) > 1}):
+            raise ValueError(f"listed twice: {', '.join(twice)}")
+        return classes
+
+    @field_validator("dataset")
+    @classmethod
+    def _dataset_exists(cls, dataset: str) -> str:
+        from trainables.image.datasets import dataset_class
+
+        dataset_class(dataset)
+        return dataset
+
+    @model_validator(mode="after")
+    def _settings_belong_to_the_dataset(self) -> Self:
+        from trainables.image.datasets import dataset_class
+
+        adapter = dataset_class(self.dataset)
+        if adapter.needs_root and self.root is None:
+            raise ValueError(f"dataset {self.dataset} reads files: root must name their folder (data.root)")
+        if self.view not in adapter.views:
+            raise ValueError(f"dataset {self.dataset} has no view {self.view!r}: it has {', '.join(adapter.views)}")
+        fields = type(self).model_fields
+        for key in adapter.unused_settings:
+            if getattr(self, key) != fields[key].get_default(call_default_factory=True):
+                raise ValueError(f"dataset {self.dataset} does not use {key}: leave it out")
+        if self.margin and self.view != "crops":
+            raise ValueError(f"margin {self.margin} widens crops, but the view is {self.view}: leave it out")
+        return self
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where decoded pixels are kept on this node."""
+        if self.cache_dir is not None:
+            return self.cache_dir
+        if folder := os.environ.get("SWEEP_CACHE"):
+            return Path(folder).expanduser().absolute()
+        import platformdirs
+
+        return Path(platformdirs.user_cache_dir("sweep-runner"))
+
+
+def _listed(fractions: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {fraction:g}" for name, fraction in fractions.items())

@@ -1,0 +1,46 @@
+"""Dataset adapters, one a file, and the table of the built-in ones."""
+
+from __future__ import annotations
+
+import difflib
+import pkgutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainables.image.datasets.base import Dataset
+
+BUILT_IN = {
+    "digits": "trainables.image.datasets.digits:Digits",
+    "image_folder": "trainables.image.datasets.image_folder:ImageFolder",
+    "voc": "trainables.image.datasets.voc:Voc",
+}
+
+
+def dataset_class(name: str) -> type[Dataset]:
+    """The adapter of a built-in name or of "package.module:attribute".
+
+    The current directory is put on `sys.path`, so that a user's own module is found.
+
+    Raises:
+        ValueError: there is no such dataset, its module cannot be imported, or it is no `Dataset`.
+    """
+    from trainables.image.datasets.base import Dataset
+
+    target = BUILT_IN.get(name, name)
+    if ":" not in target:
+        near = difflib.get_close_matches(name, BUILT_IN, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(
+            f"unknown dataset {name!r}{hint}: built in are {', '.join(BUILT_IN)}; your own is package.module:attribute"
+        )
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = pkgutil.resolve_name(target)
+    except Exception as error:  # a user's module may raise anything
+        raise ValueError(f"dataset {name!r} cannot be imported: {type(error).__name__}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Dataset)):
+        raise ValueError(f"dataset {name!r} is no subclass of trainables.image.datasets.base.Dataset")
+    return found

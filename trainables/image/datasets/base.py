@@ -1,0 +1,127 @@
+"""What a dataset adapter is: a class that lists a dataset's examples."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import pyarrow as pa
+
+from trainables.contract import Progress, no_progress
+from trainables.image.index import SCHEMA
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trainables.image.data_config import DataConfig
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels of the upright picture; right and bottom are just outside."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example, before it is a row of the table.
+
+    Attributes:
+        name: unique in the dataset, and the same wherever the dataset lies: the path relative to its root.
+        labels: class numbers; exactly one unless the dataset is multi-label.
+        path: the image file, absolute. Or else:
+        image: the encoded image.
+        box: the part of the picture that is the example; None: all of it.
+        group: the picture (or person, or place) that it comes from; by default its own name.
+        split: the split that the dataset gives it; None: to be chosen.
+    """
+
+    name: str
+    labels: Sequence[int]
+    path: Path | None = None
+    image: bytes | None = None
+    box: Box | None = None
+    group: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Defect:
+    """Something that cannot be used.
+
+    Attributes:
+        name: the example or file.
+        reason: what is wrong with it.
+    """
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All examples of a dataset.
+
+    Attributes:
+        table: rows as in `SCHEMA`, `split` null where it is to be chosen; in an order that does not change.
+        classes: the class names; a label is a position in it.
+        multilabel: whether an example may have any number of labels.
+        notes: what the user should know of what was found: counts of files that were passed over, and the like.
+        defects: what could not be used; left out of the table.
+    """
+
+    table: pa.Table
+    classes: tuple[str, ...]
+    multilabel: bool = False
+    notes: tuple[str, ...] = ()
+    defects: tuple[Defect, ...] = ()
+
+
+class Dataset(ABC):
+    """Lists a dataset's examples. Subclass it, write `examples`; nothing else knows the dataset.
+
+    Keep the module light, because `sweep check` imports it: heavy imports belong into `examples`.
+
+    Class attributes:
+        needs_root: whether `data.root` must be given.
+        views: the values of `data.view` that it knows.
+        unused_settings: keys of the data section that mean nothing here and are therefore refused.
+    """
+
+    needs_root: ClassVar[bool] = True
+    views: ClassVar[tuple[str, ...]] = ("images",)
+    unused_settings: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, data: DataConfig) -> None:
+        self.data = data
+
+    @property
+    def root(self) -> Path:
+        """The dataset's folder."""
+        assert self.data.root is not None, "DataConfig asks for a root where one is needed"
+        return self.data.root
+
+    @abstractmethod
+    def examples(self, progress: Progress = no_progress) -> Listing:
+        """Lists everything, without decoding a picture.
+
+        Raises:
+            DataError: the dataset is not there, or nothing of it can be used.
+        """
+
+
+def table_of(examples: Iterable[Example]) -> pa.Table:
+    """The examples as a table in `SCHEMA`."""
+    columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
+    for example in examples:
+        assert (example.path is None) != (example.image is None), f"{example.name}: either a path or an image"
+        columns["example"].append(example.name)
+        columns["path"].append(None if example.path is None else str(example.path))
+        columns["image"].append(example.image)
+        columns["box"].append(example.box)
+        columns["labels"].append(list(example.labels))
+        columns["group"].append(example.name if example.group is None else example.group)
+        columns["split"].append(example.split)
+    return pa.table(columns, schema=SCHEMA)

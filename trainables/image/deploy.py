@@ -1,0 +1,217 @@
+"""The model package: exported, verified on real images, described."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save_model
+
+from trainables.errors import TrainableError
+from trainables.image.agreement import TOLERANCE, check_file, compare, require, without_folders
+from trainables.image.checkpoint import load_trained
+from trainables.image.config import ImageConfig
+from trainables.image.data_config import DataConfig
+from trainables.image.decode import UnreadableImage, decode
+from trainables.image.evaluate import GivenImages, compute_logits, threads
+from trainables.image.index import ImageIndex
+from trainables.image.models import normalization
+from trainables.image.onnx_graph import DeployedClassifier, write_onnx
+from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, OUTPUT, WEIGHTS_FILE, Package, PackageFacts
+from trainables.image.pixels import open_pixels
+from trainables.image.prepare import INDEX_FILE
+
+NUM_VERIFIED = 256
+"""Images that the exported model is compared on, at most; spread evenly over the split."""
+NUM_OWN_SIZE = 16
+"""Of these, as many go through once more at their own size, to see what resizing in the graph changes."""
+ORIGIN_KEYS = ("sweep", "trial", "name", "epoch")
+"""What of `info` the ONNX file itself carries."""
+METRIC_KEYS = ("metrics", "final_metrics")
+"""What of `info` are the model's figures: at its best epoch, and in the final evaluation."""
+LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "safetensors")
+
+
+def export_package(
+    config: ImageConfig,
+    data: DataConfig,
+    folder: Path,
+    checkpoint: Path,
+    package: Path,
+    info: Mapping[str, Any],
+    num_threads: int = 1,
+) -> Mapping[str, Any]:
+    """Writes a model package and verifies it.
+
+    The package holds `model.onnx` (the whole way from uint8 pixels to probabilities), `model.safetensors` (the
+    weights, by timm's names) and `model.json` (what they are, where they come from, how well they agree).
+
+    The graph takes images of any height and width and resizes them. `sweep predict` and the evaluation resize
+    with Pillow before, as for training, so that both see the very same pixels; the graph then changes nothing.
+
+    Args:
+        config: of the trial.
+        data: as in the sweep file.
+        folder: where `prepare` left the index.
+        checkpoint: the folder that the trial wrote.
+        package: an existing, empty folder.
+        info: of the model's origin, JSON-ready; goes into `model.json`, and `ORIGIN_KEYS` of it into the ONNX file.
+        num_threads: CPU threads to use.
+
+    Returns:
+        What was verified, JSON-ready.
+
+    Raises:
+        TrainableError: the model cannot be exported, or does not agree with the trained one: do not publish.
+    """
+    started = time.monotonic()
+    index = ImageIndex.load(folder / INDEX_FILE)
+    model = load_trained(config, len(index.classes), checkpoint)
+    mean, std = normalization(model)
+    facts = PackageFacts(
+        classes=index.classes,
+        multilabel=index.multilabel,
+        input_resolution=config.input_resolution,
+        channels=config.num_channels,
+        preprocessing=describe_preprocessing(config, mean, std, index.multilabel),
+        origin=without_folders({key: info[key] for key in ORIGIN_KEYS if key in info}),
+    )
+    with threads(num_threads):
+        save_model(model, str(package / WEIGHTS_FILE), metadata={"format": "pt"})
+        classifier = DeployedClassifier(model, mean, std, config.input_resolution, index.multilabel).eval()
+        write_onnx(classifier, facts, package / ONNX_FILE)
+        export_s = time.monotonic() - started
+        # safetensors lets nobody but the owner read what it writes; a package is for others, too.
+        (package / WEIGHTS_FILE).chmod((package / ONNX_FILE).stat().st_mode)
+        verification = _verify(model, index, data, package / ONNX_FILE, facts, num_threads)
+    verification["export_s"] = round(export_s, 2)
+    card = _card(config, model, index, facts, verification, info, package)
+    (package / CARD_FILE).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return verification
+
+
+def describe_preprocessing(
+    config: ImageConfig, mean: tuple[float, ...], std: tuple[float, ...], multilabel: bool
+) -> dict[str, Any]:
+    """What the graph does to an image, in order, and what it expects; for people who use it elsewhere."""
+    return {
+        "input": {
+            "name": INPUT,
+            "type": "uint8",
+            "layout": "NHWC",
+            "color": "RGB" if config.num_channels == 3 else "grey",
+            "upright": "turned by the EXIF orientation beforehand",
+        },
+        "in_graph": {
+            "resize": f"bilinear with antialiasing to {config.input_resolution}×{config.input_resolution}, "
+            "sides not kept in proportion; images of that size pass unchanged",
+            "scale": "divided by 255",
+            "mean": list(mean),
+            "std": list(std),
+        },
+        "output": {"name": OUTPUT, "function": "sigmoid" if multilabel else "softmax"},
+    }
+
+
+def _verify(
+    model: torch.nn.Module, index: ImageIndex, data: DataConfig, path: Path, facts: PackageFacts, num_threads: int
+) -> dict[str, Any]:
+    """Compares the file with the trained model on images of the test split (of val if there is no test).
+
+    Both get the pixels that the evaluation uses, so that this is also a check of the normalisation.
+    """
+    check_file(path)
+    exported = Package(path, num_threads)
+    if exported.facts != facts:
+        raise TrainableError(f"the exported ONNX file says {exported.facts} of itself instead of {facts}")
+    split = next(split for split in ("test", "val", "train") if len(index.rows(split)))
+    rows = index.rows(split)
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, NUM_VERIFIED).astype(np.int64))]
+    pixels = open_pixels(index, data, facts.input_resolution, facts.channels, num_threads)
+    reference = partial(_probabilities, model, facts.multilabel)
+    with contextlib.closing(pixels):
+        images = pixels.gather(rows)
+    agreement = compare(exported, reference, images, split)
+    require(agreement)
+    return {
+        "onnx_checker": "passed",
+        **agreement.to_json(),
+        "own_size": _at_own_size(model, index, data, exported, rows),
+    }
+
+
+def _at_own_size(
+    model: torch.nn.Module, index: ImageIndex, data: DataConfig, exported: Package, rows: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    """How far resizing in the graph is from resizing with Pillow; grey levels may be rounded otherwise, so no gate."""
+    facts = exported.facts
+    differences, same = [], 0
+    for record in index.table.take(rows[:NUM_OWN_SIZE]).to_pylist():
+        source = record["image"] if record["path"] is None else Path(record["path"])
+        options: dict[str, Any] = {"box": record["box"], "channels": facts.channels, "max_pixels": data.max_pixels}
+        try:
+            whole = decode(source, **options)
+            squashed = decode(source, resolution=facts.input_resolution, **options)
+        except UnreadableImage:
+            continue  # gone since the data was prepared: the comparison that counts has its pixels
+        (one,) = exported.probabilities(whole[np.newaxis])
+        (other,) = _probabilities(model, facts.multilabel, squashed[np.newaxis])
+        differences.append(float(np.abs(one - other).max()))
+        same += (
+            bool(((one >= facts.threshold) == (other >= facts.threshold)).all())
+            if facts.multilabel
+            else bool(one.argmax() == other.argmax())
+        )
+    return {"num_images": len(differences), "num_agreeing": same, "max_difference": max(differences, default=0.0)}
+
+
+def _probabilities(model: torch.nn.Module, multilabel: bool, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """The trained model's way from pixels to probabilities, as in the evaluation."""
+    rows = np.arange(len(images))
+    logits = torch.from_numpy(compute_logits(model, GivenImages(images), rows, torch.device("cpu")))
+    return (logits.sigmoid() if multilabel else logits.softmax(dim=-1)).numpy()
+
+
+def _card(
+    config: ImageConfig,
+    model: torch.nn.Module,
+    index: ImageIndex,
+    facts: PackageFacts,
+    verification: Mapping[str, Any],
+    info: Mapping[str, Any],
+    package: Path,
+) -> dict[str, Any]:
+    """What `model.json` holds."""
+    return {
+        "format": json.loads(facts.to_metadata()["format"]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "classes": list(facts.classes),
+        "multilabel": facts.multilabel,
+        "threshold": facts.threshold,
+        "input_resolution": facts.input_resolution,
+        "channels": facts.channels,
+        "preprocessing": facts.preprocessing,
+        "config": without_folders(config.model_dump(mode="json")),
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "data": {
+            "fingerprint": index.fingerprint,
+            "num_examples": {split: len(index.rows(split)) for split in ("train", "val", "test")},
+        },
+        "metrics": {**info.get("metrics", {}), **info.get("final_metrics", {})},
+        "verification": dict(verification),
+        "tolerance": {"value": TOLERANCE, "of": "1" if facts.multilabel else "the row's largest probability"},
+        "origin": without_folders({key: value for key, value in info.items() if key not in METRIC_KEYS}),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "files": {name: (package / name).stat().st_size for name in (ONNX_FILE, WEIGHTS_FILE)},
+    }

@@ -1,0 +1,93 @@
+"""The final evaluation of a checkpoint on a split."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from trainables.contract import Evaluation
+from trainables.image.checkpoint import load_trained
+from trainables.image.config import ImageConfig
+from trainables.image.data_config import DataConfig
+from trainables.image.feed import Feed, Source
+from trainables.image.index import ImageIndex
+from trainables.image.models import normalization
+from trainables.image.pixels import open_pixels
+from trainables.image.prepare import INDEX_FILE
+from trainables.image.scores import score
+
+BATCH_SIZE = 64
+
+
+def evaluate_checkpoint(
+    config: ImageConfig, data: DataConfig, folder: Path, checkpoint: Path, split: str, num_threads: int = 1
+) -> Evaluation | None:
+    """Scores a checkpoint's model on one split, on the GPU if there is one.
+
+    Args:
+        config: that it was trained with.
+        data: as in the sweep file.
+        folder: where `prepare` left the index.
+        checkpoint: the folder that the trial wrote.
+        split: `train`, `val` or `test`.
+        num_threads: CPU threads to use.
+
+    Returns:
+        None when the split has no example.
+    """
+    index = ImageIndex.load(folder / INDEX_FILE)
+    rows = index.rows(split)
+    if not len(rows):
+        return None
+    model = load_trained(config, len(index.classes), checkpoint)
+    pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads)
+    with contextlib.closing(pixels), threads(num_threads):
+        logits = compute_logits(model, pixels, rows)
+    examples = index.table["example"].take(rows).to_pylist()
+    return score(split, examples, index.targets[rows], logits, index.classes, index.multilabel)
+
+
+def compute_logits(
+    model: nn.Module, pixels: Source, rows: npt.NDArray[np.int64], device: torch.device | None = None
+) -> npt.NDArray[np.float32]:
+    """The outputs of a trained model, (N, classes), in float32.
+
+    Args:
+        model: in evaluation mode.
+        pixels: of the dataset.
+        rows: N of them.
+        device: where to compute; by default the GPU if there is one.
+    """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.to(device).to(memory_format=torch.channels_last)
+    feed = Feed(pixels, device, *normalization(model))
+    with torch.inference_mode():
+        logits = [model(images).float().cpu() for images in feed.batches(rows, BATCH_SIZE)]
+    return torch.cat(logits).numpy()
+
+
+class GivenImages:
+    """Images in memory, (N, H, W, C), as a source of pixels."""
+
+    def __init__(self, images: npt.NDArray[np.uint8]) -> None:
+        self._images = images
+
+    def gather(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        return self._images[rows]
+
+
+@contextlib.contextmanager
+def threads(num_threads: int) -> Iterator[None]:
+    """Lets PyTorch use this many CPU threads, and puts back what it was."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,101 @@
+"""From rows of the index to normalised images on the device, read ahead by a thread.
+
+Small images are taken many batches at a time: the cost of a read, a copy to the device, an augmentation and
+a normalisation is then paid once for all of them, which is most of what a small net's step costs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Rows = npt.NDArray[np.int64]
+Change = Callable[[torch.Tensor], torch.Tensor]
+
+_PORTION_BYTES = 1 << 20
+"""Of uint8 pixels, read at once unless a batch is larger; as float32 four times that, which caches still hold."""
+_READ_AHEAD = 2
+
+
+class Source(Protocol):
+    """Where the pixels come from."""
+
+    def gather(self, rows: Rows) -> npt.NDArray[np.uint8]:
+        """The images of these rows, (B, H, W, C)."""
+        ...
+
+
+class Feed:
+    """Gives out batches of images.
+
+    Attributes:
+        wait_s: how long the user of the batches has waited for pixels so far.
+    """
+
+    def __init__(self, pixels: Source, device: torch.device, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Args:
+        pixels: the source.
+        device: where the batches go.
+        mean: of each channel, for pixels in 0…1.
+        std: likewise.
+        """
+        self.wait_s = 0.0
+        self._pixels = pixels
+        self._device = device
+        means, stds = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (mean, std))
+        self._scale = 1.0 / (255.0 * stds)
+        self._shift = -means / stds
+        self._example_bytes = 0
+
+    def batches(self, rows: Rows, batch_size: int, change: Change | None = None) -> Iterator[torch.Tensor]:
+        """Yields `(B, C, H, W)` float32, normalised, in the order of the rows.
+
+        Args:
+            rows: of the index.
+            batch_size: of every batch; the last one is smaller when the rows do not divide evenly.
+            change: the augmentation, on uint8 `(N, C, H, W)`, of one or more batches at once.
+        """
+        portions = self._portions(rows, batch_size)
+        pending: deque[Future[torch.Tensor]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="pixels") as reader:
+            try:
+                while True:
+                    while len(pending) < _READ_AHEAD and (portion := next(portions, None)) is not None:
+                        pending.append(reader.submit(self._read, portion))
+                    if not pending:
+                        return
+                    waiting_since = perf_counter()
+                    images = pending.popleft().result()
+                    self.wait_s += perf_counter() - waiting_since
+                    yield from torch.split(self._normalised(images, change), batch_size)
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def _portions(self, rows: Rows, batch_size: int) -> Iterator[Rows]:
+        if not self._example_bytes and len(rows):
+            self._example_bytes = self._pixels.gather(rows[:1]).nbytes
+        num_batches = max(1, _PORTION_BYTES // max(1, self._example_bytes * batch_size))
+        size = num_batches * batch_size
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
+
+    def _read(self, rows: Rows) -> torch.Tensor:
+        images = torch.from_numpy(self._pixels.gather(rows))
+        # From pinned memory the copy to a GPU runs beside the computing.
+        return images.pin_memory() if self._device.type == "cuda" else images
+
+    def _normalised(self, images: torch.Tensor, change: Change | None) -> torch.Tensor:
+        # (N, H, W, C) seen as (N, C, H, W) is PyTorch's channels-last format: nothing is moved.
+        pictures = images.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
+        if change is not None:
+            pictures = change(pictures)
+        floats = torch.empty(pictures.shape, device=self._device, memory_format=torch.channels_last).copy_(pictures)
+        return floats.mul_(self._scale).add_(self._shift)

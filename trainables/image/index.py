@@ -1,0 +1,105 @@
+"""The index table: what every dataset becomes. A row is an example; nothing after this knows a dataset by name."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.feather
+
+SPLITS = ("train", "val", "test")
+
+SCHEMA = pa.schema(
+    [
+        ("example", pa.string()),  # unique: the relative path, with `#k` for the k-th crop of a picture
+        ("path", pa.string()),  # absolute path of the image file; null when `image` holds it
+        ("image", pa.binary()),  # the encoded image itself; null when `path` names it
+        ("box", pa.list_(pa.int32(), 4)),  # left, top, right, bottom in pixels; null: the whole picture
+        ("labels", pa.list_(pa.int32())),  # class numbers; exactly one unless the dataset is multi-label
+        ("group", pa.string()),  # examples of one group never fall on both sides of a split
+        ("split", pa.string()),  # train, val or test
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ImageIndex:
+    """Every example of a dataset.
+
+    Attributes:
+        table: rows as in `SCHEMA`.
+        classes: the class names; a label is a position in it.
+        multilabel: whether an example may have any number of labels.
+        fingerprint: changes when the examples, their pixels' source, labels or splits change.
+        pixels_fingerprint: changes only when the encoded images, their boxes or their order change; decoded pixels
+            are shared by what has the same. Empty: unknown, then `fingerprint` counts.
+    """
+
+    table: pa.Table
+    classes: tuple[str, ...]
+    multilabel: bool
+    fingerprint: str
+    pixels_fingerprint: str = ""
+
+    def rows(self, split: str) -> npt.NDArray[np.int64]:
+        """The row numbers of a split, in order, shape (n,)."""
+        mask = pc.equal(self.table["split"], split).to_numpy(zero_copy_only=False)
+        return np.flatnonzero(mask).astype(np.int64)
+
+    @cached_property
+    def targets(self) -> npt.NDArray[np.generic]:
+        """Single-label: class numbers, (N,) int64. Multi-label: 0 or 1, (N, C) float32."""
+        labels = self.table["labels"].combine_chunks()
+        counts = pc.list_value_length(labels).to_numpy(zero_copy_only=False)
+        flat = labels.flatten().to_numpy(zero_copy_only=False)
+        if not self.multilabel:
+            assert (counts == 1).all(), "a single-label example has exactly one label"
+            return np.asarray(flat, dtype=np.int64)
+        targets = np.zeros((len(self.table), len(self.classes)), dtype=np.float32)
+        targets[np.repeat(np.arange(len(self.table)), counts), flat] = 1.0
+        return targets
+
+    def save(self, path: Path) -> None:
+        """Writes the index as one Arrow (feather) file that `load` maps into memory."""
+        facts = {
+            "classes": self.classes,
+            "multilabel": self.multilabel,
+            "fingerprint": self.fingerprint,
+            "pixels_fingerprint": self.pixels_fingerprint,
+        }
+        table = self.table.replace_schema_metadata({"image_index": json.dumps(facts)})
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            pyarrow.feather.write_feather(table, file, compression="uncompressed")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Maps what `save` wrote."""
+        table = pyarrow.feather.read_table(path, memory_map=True)
+        facts = json.loads(table.schema.metadata[b"image_index"])
+        return cls(
+            table,
+            tuple(facts["classes"]),
+            facts["multilabel"],
+            facts["fingerprint"],
+            facts.get("pixels_fingerprint", ""),
+        )
+
+
+def flat_labels(table: pa.Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Every label of a table: the row that has it, and its class number, both (L,)."""
+    labels = table["labels"].combine_chunks()
+    counts = pc.list_value_length(labels).to_numpy(zero_copy_only=False)
+    rows = np.repeat(np.arange(len(table)), counts)
+    return rows, labels.flatten().to_numpy(zero_copy_only=False).astype(np.int64)

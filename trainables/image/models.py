@@ -1,0 +1,203 @@
+"""The one door to every model: `timm.create_model`, for timm's own and for ours alike."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from trainables.errors import TrainableError, WeightsError
+from trainables.image import nets  # registers our own nets with timm
+from trainables.image.config import ImageConfig
+from trainables.image.model_table import OWN_NETS, timm_name
+from trainables.image.weights import differences, local_weights, published_weights, read_weights
+
+_AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
+
+assert set(OWN_NETS) == set(nets.__all__), "the table of models knows every net of ours"
+
+
+def build_model(config: ImageConfig, num_classes: int) -> nn.Module:
+    """Makes a model with random weights, in timm's protocol: `forward_features`, `forward_head`, ...
+
+    Args:
+        config: model, pooling, input_resolution, color, dropout and width are read.
+        num_classes: outputs of the classifier.
+
+    Returns:
+        A model of images `(N, C, H, W)`, normalised as `normalization` says → logits `(N, num_classes)`.
+
+    Raises:
+        TrainableError: the model cannot be made so; `ImageClassifier.check` says so before anything starts.
+    """
+    name = timm_name(config.model)
+    options: dict[str, Any] = {
+        "num_classes": num_classes,
+        "global_pool": config.pooling,
+        "in_chans": config.num_channels,
+    }
+    options |= {"drop_rate": config.dropout} if config.dropout else {}
+    if name in OWN_NETS and config.width is not None:
+        options["width"] = config.width
+    source = timm.models.get_pretrained_cfg(name)
+    if source is not None and source.fixed_input_size:
+        options["img_size"] = config.input_resolution
+    return _create(name, options)
+
+
+def starting_model(config: ImageConfig, num_classes: int, weights: Path | None = None) -> nn.Module:
+    """Makes the model that training starts from: with its weights, and with what is not trained frozen.
+
+    Args:
+        config: one configuration.
+        num_classes: outputs of the classifier.
+        weights: the file that `find_weights` found; None for random weights.
+
+    Raises:
+        WeightsError: the file cannot be read or is of another model.
+    """
+    model = build_model(config, num_classes)
+    fresh = set(model.state_dict())
+    if weights is not None:
+        model, fresh = _with_weights(model, config, num_classes, weights)
+    if config.finetune == "head":
+        trained = fresh | _classifier_names(model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in trained)
+    return model
+
+
+def find_weights(config: ImageConfig) -> Path | None:
+    """The weight file that a configuration starts from: a local one, or the published one (fetched if need be).
+
+    Returns:
+        None when it starts from random weights: asked for, or nobody has published weights for the model.
+
+    Raises:
+        WeightsError: there is no such file, or it cannot be fetched.
+    """
+    if not config.wants_weights:
+        return None
+    name = timm_name(config.model)
+    return local_weights(config.weights_path, name) if config.weights_path else published_weights(name)
+
+
+def frozen_norms(model: nn.Module) -> list[nn.Module]:
+    """Batch normalisations without anything to train, in a model that is partly frozen.
+
+    Their running statistics would drift under `.train()`: put them into `.eval()` after it.
+    """
+    if all(parameter.requires_grad for parameter in model.parameters()):
+        return []
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and not any(parameter.requires_grad for parameter in module.parameters())
+    ]
+
+
+def normalization(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each input channel, for pixels in 0…1.
+
+    They are those of the model's published weights, ImageNet's when it has none; of a grayscale model, the
+    mean over the three channels.
+    """
+    source: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
+    mean, std = tuple(map(float, source["mean"])), tuple(map(float, source["std"]))
+    if getattr(model, "in_chans", 3) == 1:
+        return (sum(mean) / len(mean),), (sum(std) / len(std),)
+    return mean, std
+
+
+@lru_cache(maxsize=256)
+def impossible(name: str, pooling: str, resolution: int, channels: int = 3) -> str | None:
+    """Why a timm model cannot be trained so, None if it can: tried out without memory (on the meta device)."""
+    color = "rgb" if channels == 3 else "grayscale"
+    try:
+        config = ImageConfig.model_validate(
+            {"model": name, "pooling": pooling, "input_resolution": resolution, "color": color}
+        )
+        with torch.device("meta"):
+            logits = build_model(config, 5).train()(torch.zeros(2, channels, resolution, resolution))
+    except (TrainableError, RuntimeError, ValueError, TypeError, AssertionError, AttributeError) as error:
+        return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return None if logits.shape == (2, 5) else f"its output has the shape {tuple(logits.shape)}"
+
+
+def _create(name: str, options: dict[str, Any]) -> nn.Module:
+    try:
+        model: nn.Module = timm.create_model(name, **options)
+    except (RuntimeError, TypeError, ValueError, AssertionError, AttributeError) as error:
+        raise TrainableError(f"the model {name} cannot be made with {options}: {error}") from error
+    return _finished(model, options)
+
+
+def _finished(model: nn.Module, options: dict[str, Any]) -> nn.Module:
+    """Gives the classifier PyTorch's usual weights, and notes the channels."""
+    # timm draws a new classifier of the EfficientNet and MobileNet families from ±1/√classes (meant for 1000): with
+    # five classes the first loss is near 9 instead of 1.6, and fine-tuning spends its epochs on undoing that.
+    for module in _classifiers(model):
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.reset_parameters()
+    model.in_chans = options["in_chans"]
+    return model
+
+
+def _with_weights(model: nn.Module, config: ImageConfig, num_classes: int, path: Path) -> tuple[nn.Module, set[str]]:
+    """The model with the file's weights, and the names of the parameters that the file has nothing for."""
+    # Auxiliary classifiers of a published model (inception_v3) are of no use here.
+    weights = {name: value for name, value in read_weights(path).items() if not name.startswith(_AUXILIARY)}
+    own = model.state_dict()
+    classifier = _classifier_names(model)
+    if not differences(weights, own, ignore=frozenset(classifier)):
+        # Weights of just this model, pooling included: saved by an earlier trial, or nothing differs.
+        kept = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
+        model.load_state_dict(kept, strict=False)
+        return model, set(own) - set(kept)
+
+    name = timm_name(config.model)
+    with torch.device("meta"):
+        published = timm.create_model(name)
+    wrong = differences(weights, published.state_dict(), ignore=frozenset(_classifier_names(published)))
+    if wrong:
+        raise WeightsError(
+            f"{path}: these are not the weights of {config.model}: {'; '.join(wrong)}. "
+            f"Give a state dict of timm's {name}, or name the model that the file is of"
+        )
+    # The weights are the model's, but channels, resolution or pooling are not those it was published with:
+    # timm knows how to adapt each of its models (first convolution, position embedding, ...).
+    weights = {name: value for name, value in weights.items() if name not in _classifier_names(published)}
+    options = dict(model._model_args)  # type: ignore[arg-type]
+    # Names that a changed pooling does without are no news to anybody.
+    logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
+    try:
+        # Another number of classes than any: timm then asks for no classifier.
+        overlay = {"state_dict": weights, "num_classes": -1}
+        adapted: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(
+            f"{path}: the weights of {config.model} do not fit it with pooling {config.pooling}, "
+            f"{config.num_channels} channels and {config.input_resolution} pixels: {reason}"
+        ) from error
+    adapted.pretrained_cfg = model.pretrained_cfg  # without the weights themselves
+    adapted.default_cfg = model.pretrained_cfg
+    return _finished(adapted, options), set(own) - set(weights)
+
+
+def _classifier_names(model: nn.Module) -> set[str]:
+    """The names, in the state dict, of the classifier's weights."""
+    wanted = {id(parameter) for module in _classifiers(model) for parameter in module.parameters()}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in wanted}
+
+
+def _classifiers(model: nn.Module) -> tuple[nn.Module, ...]:
+    """The classifier; two of them in models that were distilled."""
+    classifiers = model.get_classifier()  # type: ignore[operator]
+    return classifiers if isinstance(classifiers, tuple) else (classifiers,)

@@ -1,0 +1,158 @@
+"""The exported graph: uint8 images of any size in, probabilities out; and the one ONNX file that holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables.errors import TrainableError
+from trainables.image.package import INPUT, OUTPUT, PackageFacts
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 20
+MOST_BYTES = 2 * 1024**3 - 64 * 1024**2
+"""Of weights in one ONNX file: a Protobuf message ends at 2 GiB, and the graph needs a little, too."""
+NOISY_LOGGERS = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir")
+
+
+class DeployedClassifier(nn.Module):
+    """The whole way from pixels to probabilities as one module.
+
+    Resizing copies what Pillow does for training (bilinear with antialiasing, first the width, then the
+    height, rounded to whole grey levels after each), so that a picture may come in at its own size. Images
+    that have the right size already pass it unchanged.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, model: nn.Module, mean: Sequence[float], std: Sequence[float], resolution: int, multilabel: bool
+    ) -> None:
+        """Wraps a trained model.
+
+        Args:
+            model: (N, C, H, W) normalised floats → (N, classes) logits.
+            mean: of each channel, for pixels in [0, 1].
+            std: as `mean`.
+            resolution: height and width in pixels that the model takes.
+            multilabel: sigmoid instead of softmax.
+        """
+        super().__init__()
+        self.model = model
+        self.resolution = resolution
+        self.multilabel = multilabel
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, H, W, C) uint8 → (N, classes) float32 probabilities."""
+        pixels = images.permute(0, 3, 1, 2).to(torch.float32)
+        pixels = _resize(pixels, (pixels.shape[2], self.resolution))
+        pixels = _resize(pixels, (self.resolution, self.resolution))
+        logits: Tensor = self.model((pixels / 255.0 - self.mean) / self.std)
+        return logits.sigmoid() if self.multilabel else logits.softmax(dim=-1)
+
+
+def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    resized = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return (resized + 0.5).floor().clamp(0.0, 255.0)
+
+
+def write_onnx(classifier: DeployedClassifier, facts: PackageFacts, path: Path) -> None:
+    """Exports the graph into one ONNX file.
+
+    The input is `images`, uint8 (batch, height, width, channels) with batch, height and width free; the output
+    is `probabilities`, float32 (batch, classes). What the exporter notes of this machine (source files, stack
+    traces) is left out.
+
+    Args:
+        classifier: on the CPU, in evaluation mode.
+        facts: become the file's metadata.
+        path: the file to write.
+
+    Raises:
+        TrainableError: the model is too large for one file, or cannot be exported.
+    """
+    num_bytes = sum(tensor.nbytes for tensor in classifier.state_dict().values())
+    if num_bytes > MOST_BYTES:
+        raise TrainableError(
+            f"the model's weights take {num_bytes / 1024**3:.1f} GiB, and one ONNX file holds less than 2 GiB: "
+            "export no ONNX (export.formats: []) or search smaller models"
+        )
+    # Height and width differ from each other and from the resolution, and the batch is not 1: the exporter takes
+    # what is equal by chance for equal by rule.
+    size = facts.input_resolution
+    example = torch.zeros(2, size + 3, size + 5, facts.channels, dtype=torch.uint8)
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("height"), 2: torch.export.Dim("width")}
+    with _quiet(), torch.no_grad():
+        try:
+            program = torch.onnx.export(
+                classifier,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                dynamic_shapes=(free,),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                external_data=False,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise TrainableError(f"the model cannot be exported to ONNX: {_first_line(error)}") from error
+    assert program is not None
+    proto = program.model_proto
+    _strip(proto)
+    for key, value in facts.to_metadata().items():
+        proto.metadata_props.add(key=key, value=value)
+    path.write_bytes(proto.SerializeToString())
+
+
+def _strip(proto: onnx.ModelProto) -> None:
+    """Removes what the exporter wrote for its own debugging: source paths, stack traces, module names."""
+    del proto.metadata_props[:]
+    for holder in (proto.graph, *proto.functions):
+        del holder.metadata_props[:]
+        holder.doc_string = ""
+        for node in holder.node:
+            del node.metadata_props[:]
+            node.doc_string = ""
+        for value in holder.value_info:
+            del value.metadata_props[:]
+    for value in (*proto.graph.input, *proto.graph.output):
+        del value.metadata_props[:]
+    for tensor in proto.graph.initializer:
+        del tensor.metadata_props[:]
+        tensor.doc_string = ""
+
+
+def _first_line(error: Exception) -> str:
+    cause = error.__cause__ or error
+    return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the exporter, which prints, warns and logs about itself; its failures are exceptions."""
+    loggers = [logging.getLogger(name) for name in NOISY_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

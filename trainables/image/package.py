@@ -1,0 +1,178 @@
+"""The model package: what its files are called, what the ONNX file says about itself, and how it is opened.
+
+Needs ONNX Runtime only: a package is used without PyTorch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from trainables.errors import DataError
+
+ONNX_FILE = "model.onnx"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "model.json"
+
+INPUT = "images"
+OUTPUT = "probabilities"
+FORMAT = "image-classifier/1"
+"""Names the meaning of the metadata and of the graph's input and output; raised when that changes."""
+
+THRESHOLD = 0.5
+"""A multi-label example has every label whose probability reaches this."""
+
+
+@dataclass(frozen=True)
+class PackageFacts:
+    """What one must know to use the model; all of it is in the ONNX file's metadata, each value as JSON.
+
+    Attributes:
+        classes: the class names, in the order of the probabilities.
+        multilabel: each class on its own (sigmoid), or exactly one of them (softmax).
+        threshold: for multi-label models, the probability from which a label counts as predicted.
+        input_resolution: height and width in pixels that the network sees.
+        channels: of the input images, 1 (grey) or 3 (RGB).
+        preprocessing: what the graph does to the pixels, and what is expected before it: for readers.
+        origin: where the model comes from (sweep, trial, ...).
+    """
+
+    classes: tuple[str, ...]
+    multilabel: bool
+    input_resolution: int
+    channels: int
+    threshold: float = THRESHOLD
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_metadata(self) -> dict[str, str]:
+        """The ONNX file's metadata."""
+        values = {
+            "format": FORMAT,
+            "classes": self.classes,
+            "multilabel": self.multilabel,
+            "threshold": self.threshold,
+            "input_resolution": self.input_resolution,
+            "channels": self.channels,
+            "preprocessing": self.preprocessing,
+            "origin": self.origin,
+        }
+        return {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
+        """What `to_metadata` wrote.
+
+        Raises:
+            ValueError: something is missing or is not what it should be.
+        """
+        try:
+            values = {key: json.loads(metadata[key]) for key in ("format", "classes", "multilabel", "threshold")}
+            resolution, channels = (json.loads(metadata[key]) for key in ("input_resolution", "channels"))
+            optional = {key: json.loads(metadata.get(key, "{}")) for key in ("preprocessing", "origin")}
+        except KeyError as error:
+            raise ValueError(f"its metadata has no {error.args[0]!r}") from error
+        except json.JSONDecodeError as error:
+            raise ValueError(f"its metadata is damaged: {error}") from error
+        if values["format"] != FORMAT:
+            raise ValueError(f"its format is {values['format']!r}, and only {FORMAT!r} is understood")
+        return cls(
+            classes=tuple(map(str, values["classes"])),
+            multilabel=bool(values["multilabel"]),
+            input_resolution=int(resolution),
+            channels=int(channels),
+            threshold=float(values["threshold"]),
+            **optional,
+        )
+
+
+class Package:
+    """An exported model, ready to predict.
+
+    Attributes:
+        path: of the ONNX file.
+        facts: classes, resolution and the rest.
+    """
+
+    def __init__(self, path: Path, num_threads: int = 1) -> None:
+        """Loads the ONNX file.
+
+        Raises:
+            DataError: no such file, damaged, or not a model package's ONNX file.
+        """
+        import onnxruntime as ort
+        from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # errors come as exceptions; without this they are printed, too
+        refusals = (
+            states.Fail,
+            states.InvalidArgument,
+            states.InvalidGraph,
+            states.InvalidProtobuf,
+            states.NotImplemented,
+            states.RuntimeException,
+        )
+        # Read here, so that a missing or forbidden file is the usual OSError.
+        content = _read(path)
+        try:
+            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except refusals as error:
+            reason = str(error).rpartition("failed:")[2].strip()
+            raise DataError(
+                f"{path}: not a usable ONNX file ({reason}). It may be cut short or damaged: export or copy it again."
+            ) from error
+        try:
+            self.facts = PackageFacts.from_metadata(self._session.get_modelmeta().custom_metadata_map)
+        except ValueError as error:
+            raise DataError(
+                f"{path}: an ONNX file, but no exported model of this project ({error}). Give a package's "
+                f"{ONNX_FILE}, or the folder that holds it."
+            ) from error
+        self.path = path
+
+    def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Runs the model.
+
+        Args:
+            images: (N, height, width, channels), of any height and width.
+
+        Returns:
+            (N, classes).
+        """
+        (result,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})
+        assert isinstance(result, np.ndarray)
+        return result
+
+
+def load_package(path: Path, num_threads: int = 1) -> Package:
+    """Opens a model package.
+
+    Args:
+        path: the package's folder, or its ONNX file.
+        num_threads: CPU threads for the model.
+
+    Raises:
+        DataError: there is none, it is damaged, or it is something else.
+    """
+    path = path.expanduser()
+    if path.is_dir():
+        if not (path / ONNX_FILE).is_file():
+            raise DataError(f"{path}: no model package, it holds no {ONNX_FILE}")
+        path = path / ONNX_FILE
+    return Package(path, num_threads)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error

@@ -1,0 +1,223 @@
+"""An index's examples as uint8 pixels: mapped from the node's cache, or decoded each time they are asked for."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from trainables.contract import Progress, no_progress
+from trainables.errors import DataError
+from trainables.image.decode import UnreadableImage, open_image, to_pixels
+from trainables.image.pictures import Facts, Picture, Target, fingerprint_of, iter_boxes, pictures_of, read_pictures
+from trainables.image.pixel_cache import MappedFile, PixelCache, Shape
+
+if TYPE_CHECKING:
+    from trainables.image.data_config import DataConfig
+    from trainables.image.index import ImageIndex
+
+
+class Pixels(ABC):
+    """The examples of an index at one resolution; row numbers are the index's.
+
+    Attributes:
+        shape: (N, H, W, C).
+        why_decoded: why the pixels are not in the cache but decoded each time; empty when they are in the cache.
+    """
+
+    def __init__(self, shape: Shape, why_decoded: str = "") -> None:
+        self.shape = shape
+        self.why_decoded = why_decoded
+
+    @property
+    def resolution(self) -> int:
+        """Height and width."""
+        return self.shape[1]
+
+    @property
+    def channels(self) -> int:
+        """3 for RGB, 1 for grey."""
+        return self.shape[3]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @abstractmethod
+    def gather(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+        """A new array with these rows, in this order: (B, H, W, C) uint8.
+
+        Raises:
+            DataError: a picture can no longer be read.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Gives back what is held: the file may be evicted, threads end."""
+
+
+class MappedPixels(Pixels):
+    """Pixels mapped from the cache, shared with every process of the node."""
+
+    def __init__(self, file: MappedFile) -> None:
+        super().__init__(file.array.shape)
+        self._file = file
+
+    def gather(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+        return np.asarray(self._file.array[rows])
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class DecodedPixels(Pixels):
+    """Pixels decoded anew each time, where the cache has no room. Slower, and otherwise the same."""
+
+    def __init__(
+        self, index: ImageIndex, data: DataConfig, resolution: int, channels: int, num_threads: int, why_decoded: str
+    ) -> None:
+        super().__init__((len(index.table), resolution, resolution, channels), why_decoded)
+        self._table = index.table
+        self._max_pixels = data.max_pixels
+        self._pool = ThreadPoolExecutor(max(1, num_threads), thread_name_prefix="decode")
+
+    def gather(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+        wanted = self._table.take(np.asarray(rows, dtype=np.int64))
+        pixels = np.empty((len(rows), *self.shape[1:]), dtype=np.uint8)
+
+        def decode(picture: Picture) -> None:
+            try:
+                source = picture.image if picture.path is None else picture.path
+                assert source is not None
+                image = open_image(source, max_pixels=self._max_pixels, name=str(picture.path or picture.name))
+                for row, box in zip(picture.rows, picture.boxes, strict=True):
+                    pixels[row] = to_pixels(image, box=box, resolution=self.resolution, channels=self.channels)
+            except (UnreadableImage, ValueError) as error:
+                raise DataError(
+                    f"{picture.name}: it could be read when the sweep was prepared, but now: {error}"
+                ) from error
+
+        list(self._pool.map(decode, pictures_of(wanted)))
+        return pixels
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def open_pixels(
+    index: ImageIndex,
+    data: DataConfig,
+    resolution: int,
+    channels: int = 3,
+    num_threads: int = 1,
+    progress: Progress = no_progress,
+) -> Pixels:
+    """The pixels of an index: from the cache, built there first when this node has none yet.
+
+    Safe when several processes ask at once: one builds, the others wait and map what it built. Where the cache has
+    no room (its limit, the disk, no right to write), pixels are decoded each time instead.
+
+    Args:
+        index: as `prepare_images` wrote it.
+        data: where the cache is and how much it may hold.
+        resolution: height and width that every example is squashed to.
+        channels: 3 for RGB, 1 for grey.
+        num_threads: to decode with.
+        progress: told while the cache is built.
+
+    Raises:
+        DataError: a picture cannot be read, or is not the one that was there when the sweep was prepared.
+    """
+    shape = (len(index.table), resolution, resolution, channels)
+    name = cache_name(index.pixels_fingerprint or index.fingerprint, (resolution, channels))
+
+    def waiting() -> None:
+        progress("waiting for another process that decodes the same pictures", 0, len(index.table))
+
+    if not data.cache_limit_bytes:
+        return DecodedPixels(index, data, resolution, channels, num_threads, "data.cache_limit_bytes: 0")
+    try:
+        cache = PixelCache(data.cache_folder, int(data.cache_limit_bytes))
+        file = cache.find(name, shape)
+        if file is None:
+            with cache.building(name, waiting):
+                file = cache.find(name, shape) or _build(cache, name, shape, index, data, num_threads, progress)
+        why = f"no room in {data.cache_folder} (data.cache_limit_bytes: {data.cache_limit_bytes:,}, or the disk)"
+    except OSError as error:
+        file, why = None, f"the cache {data.cache_folder} cannot be used: {error}"
+    return MappedPixels(file) if file else DecodedPixels(index, data, resolution, channels, num_threads, why)
+
+
+def cache_name(fingerprint: str, target: Target) -> str:
+    """What the file of these pixels is called in the cache."""
+    resolution, channels = target
+    return f"{fingerprint}-{resolution}x{resolution}x{channels}"
+
+
+def _build(
+    cache: PixelCache,
+    name: str,
+    shape: Shape,
+    index: ImageIndex,
+    data: DataConfig,
+    num_threads: int,
+    progress: Progress,
+) -> MappedFile | None:
+    partial = cache.reserve(shape)
+    if partial is None:
+        return None
+    try:
+        pictures = pictures_of(index.table)
+        targets = {(shape[1], shape[3]): partial}
+        facts = read_pictures(
+            pictures,
+            targets,
+            max_pixels=data.max_pixels,
+            num_threads=num_threads,
+            progress=progress,
+            what=f"decoding pictures to {shape[1]}×{shape[2]}",
+        )
+        _check_same(index, pictures, facts)
+    except BaseException:
+        partial.discard()
+        raise
+    if partial.error is not None:
+        partial.discard()
+        return None
+    partial.publish(cache.path(name))
+    return cache.find(name, shape)
+
+
+def _check_same(index: ImageIndex, pictures: Sequence[Picture], facts: Sequence[Facts]) -> None:
+    for picture, each in zip(pictures, facts, strict=True):
+        if each.defects:
+            row, reason = next(iter(each.defects.items()))
+            place = picture.path or "in the index"
+            raise DataError(
+                f"{index.table['example'][row].as_py()} ({place}): it could be read when the sweep was prepared, "
+                f"but now: {reason}"
+            )
+    digests = digests_by_row(len(index.table), pictures, facts)
+    if index.pixels_fingerprint not in ("", fingerprint_of(digests, list(iter_boxes(index.table)))):
+        raise DataError(
+            f"files below {_common_folder(pictures)} are not those that the sweep was prepared with: "
+            "put them back, or start a new sweep"
+        )
+
+
+def digests_by_row(num_rows: int, pictures: Sequence[Picture], facts: Sequence[Facts]) -> list[str]:
+    """The digest of each row's picture, (N,)."""
+    digests = [""] * num_rows
+    for picture, each in zip(pictures, facts, strict=True):
+        for row in picture.rows:
+            digests[row] = each.digest
+    return digests
+
+
+def _common_folder(pictures: Sequence[Picture]) -> str:
+    folders = {str(picture.path.parent) for picture in pictures if picture.path is not None}
+    return os.path.commonpath(folders) if folders else "."

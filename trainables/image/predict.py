@@ -1,0 +1,163 @@
+"""Prediction with a model package: image files in, a table out. Without PyTorch."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from trainables.errors import DataError
+from trainables.image.decode import SUFFIXES, UnreadableImage, decode
+from trainables.image.package import Package, PackageFacts, load_package
+
+__all__ = ["Package", "find_images", "load_package", "predict_paths", "predictions_schema"]
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
+    """The image files that paths stand for, each once, in the order asked for; folders and globs in name order.
+
+    Args:
+        paths: files (of any name), folders (searched with all their subfolders for image files), and glob
+            patterns such as `photos/**/*.jpg` (which stand for the image files among what they match).
+
+    Raises:
+        DataError: a path that is missing, or a folder or pattern without images; all of them are named.
+    """
+    found: dict[Path, None] = {}
+    problems = []
+    for given in paths:
+        path = Path(given).expanduser()
+        if path.is_dir():
+            files = list(_images_below(path))
+            if not files:
+                problems.append(f"{given}: no image in this folder (looked for {', '.join(sorted(SUFFIXES))})")
+        elif path.exists():
+            files = [path]
+        elif glob.has_magic(str(path)):
+            # Not Path.glob: that takes no absolute pattern.
+            matches = map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207
+            files = [match for match in matches if match.suffix.lower() in SUFFIXES and match.is_file()]
+            if not files:
+                problems.append(f"{given}: the pattern matches no image")
+        else:
+            files = []
+            problems.append(f"{given}: no such file or folder")
+        found.update(dict.fromkeys(files))
+    if problems:
+        raise DataError("\n".join(problems))
+    return list(found)
+
+
+def predictions_schema(facts: PackageFacts) -> pa.Schema:
+    """The columns of a prediction table.
+
+    Returns:
+        path, predicted (the class, or for a multi-label model the list of labels), probability (of the most
+        probable class), `p_<class>` for each class, error (why the file could not be read, else null).
+    """
+    predicted = pa.list_(pa.string()) if facts.multilabel else pa.string()
+    return pa.schema(
+        [
+            ("path", pa.string()),
+            ("predicted", predicted),
+            ("probability", pa.float32()),
+            *((f"p_{name}", pa.float32()) for name in facts.classes),
+            ("error", pa.string()),
+        ]
+    )
+
+
+def predict_paths(
+    package: Package, paths: Iterable[Path], batch_size: int = 32, num_threads: int = 1
+) -> Iterator[pa.RecordBatch]:
+    """Predicts image files, a batch at a time, in the order given.
+
+    The pixels are prepared as they were for training, so that an example's prediction here and in the final
+    evaluation are the same. A file that cannot be read becomes a row with an `error` and stops nothing.
+
+    Args:
+        package: the model.
+        paths: image files, as from `find_images`.
+        batch_size: images that go through the model together.
+        num_threads: threads that decode images while the model runs.
+
+    Yields:
+        Rows as in `predictions_schema`.
+    """
+    with ThreadPoolExecutor(num_threads, thread_name_prefix="decode") as pool:
+        for batch in _batches(_decoded(package.facts, paths, pool, ahead=2 * batch_size), batch_size):
+            yield _predict(package, batch)
+
+
+def _predict(package: Package, batch: Sequence[tuple[Path, Pixels | str]]) -> pa.RecordBatch:
+    facts = package.facts
+    images = [pixels for _, pixels in batch if not isinstance(pixels, str)]
+    readable = np.array([not isinstance(pixels, str) for _, pixels in batch])
+    probabilities = np.full((len(batch), len(facts.classes)), np.nan, dtype=np.float32)
+    if images:
+        probabilities[readable] = package.probabilities(np.stack(images))
+    predicted: list[str | list[str] | None] = []
+    for row, good in zip(probabilities, readable, strict=True):
+        if not good:
+            predicted.append(None)
+        elif facts.multilabel:
+            predicted.append([facts.classes[position] for position in np.flatnonzero(row >= facts.threshold)])
+        else:
+            predicted.append(facts.classes[int(row.argmax())])
+    schema = predictions_schema(facts)
+    best = np.full(len(batch), np.nan, dtype=np.float32)
+    best[readable] = probabilities[readable].max(axis=1)
+    columns = [
+        # A file's name may be no UTF-8, which a text column must be.
+        pa.array([os.fsencode(path).decode(errors="backslashreplace") for path, _ in batch], pa.string()),
+        pa.array(predicted, schema.field("predicted").type),
+        *(pa.array(column, pa.float32(), mask=~readable) for column in (best, *probabilities.T)),
+        pa.array([pixels if isinstance(pixels, str) else None for _, pixels in batch], pa.string()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _decoded(
+    facts: PackageFacts, paths: Iterable[Path], pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[tuple[Path, Pixels | str]]:
+    """Each path with its pixels or with why there are none; at most `ahead` pictures are held in memory."""
+    waiting: deque[tuple[Path, Future[Pixels | str]]] = deque()
+    for path in paths:
+        waiting.append((path, pool.submit(_decode, path, facts)))
+        if len(waiting) >= ahead:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    for first, future in waiting:
+        yield first, future.result()
+
+
+def _decode(path: Path, facts: PackageFacts) -> Pixels | str:
+    try:
+        return decode(path, resolution=facts.input_resolution, channels=facts.channels)
+    except UnreadableImage as error:
+        return error.reason
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    """Image files in a folder and its subfolders, in name order; hidden ones are left out."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield Path(place, name)
+
+
+def _batches(items: Iterable[tuple[Path, Pixels | str]], size: int) -> Iterator[list[tuple[Path, Pixels | str]]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

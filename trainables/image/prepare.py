@@ -1,0 +1,243 @@
+"""From a dataset to an index on disk: list, divide, balance, decode every picture once, leave out unreadable ones."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from trainables.contract import Preparation, Progress, no_progress
+from trainables.errors import DataError
+from trainables.image.data_config import DataConfig
+from trainables.image.datasets import dataset_class
+from trainables.image.datasets.base import Defect, Listing
+from trainables.image.index import SPLITS, ImageIndex, flat_labels
+from trainables.image.pictures import num_cpus
+from trainables.image.readable import Reading, read_all
+from trainables.image.splits import balance, divide, limit, no_class
+
+INDEX_FILE = "index.arrow"
+_SHOWN = 10  # classes, defects
+
+
+def prepare_images(
+    data: DataConfig,
+    folder: Path,
+    resolutions: Sequence[int],
+    channels: Sequence[int] = (3,),
+    num_threads: int | None = None,
+    progress: Progress = no_progress,
+) -> Preparation:
+    """Writes `folder/index.arrow` and fills the node's cache of decoded pixels.
+
+    Examples are divided, balanced and limited first; then those that are used are read, and unreadable ones are left
+    out of whatever split they are in. So a file that breaks moves no other example to another split.
+
+    A second run over unchanged files decodes nothing.
+
+    Args:
+        data: the sweep file's data section.
+        folder: where the index goes; it must exist.
+        resolutions: to decode to now; others are decoded when a trial asks for them.
+        channels: 3 for RGB, 1 for grey, or both.
+        num_threads: to decode with; by default as many as there are CPUs.
+        progress: told of files read.
+
+    Returns:
+        The fingerprint of the index, what to show of it, and as `details`: `classes`, `multilabel`, `examples` (split
+        to count), `class_counts` (class to split to count), `balanced` (class to its count in train before and after),
+        `defects` (name to reason), `picture_sizes`, `notes`, `pixels` (resolution to where they are).
+
+    Raises:
+        DataError: the data is not there, or cannot be used as asked.
+    """
+    listing = choose_classes(dataset_class(data.dataset)(data).examples(progress), data)
+    check_classes(listing)
+    division = divide(listing.table, listing.classes, data.split)
+    stay, unbalanced = balance(listing.table, division.splits, listing.classes, data.balance, data.split.seed)
+    balanced = _balanced(listing, division.splits, stay)
+    if data.limit is not None:
+        kept = np.flatnonzero(stay)
+        stay[kept] = limit(listing.table.take(pa.array(kept)), division.splits[kept], data.limit, data.split.seed)
+    splits = pa.array(division.splits.tolist(), type=pa.string())
+    table = listing.table.set_column(listing.table.schema.get_field_index("split"), "split", splits)
+    table = table.filter(pa.array(stay))
+
+    targets = list(itertools.product(sorted(set(resolutions)), sorted(set(channels))))
+    reading = read_all(table, data, targets, num_threads or num_cpus(), progress)
+    defects = (*listing.defects, *reading.defects)
+    if defects and data.on_unreadable == "fail":
+        raise DataError(
+            f"data.on_unreadable: fail, and {len(defects)} cannot be used:{_lines(defects)}\n"
+            "  Mend or remove them, or leave them out: --set data.on_unreadable=skip"
+        )
+    table = table.take(pa.array(reading.good_rows))
+    check_left(table, listing, {*division.splits.tolist()}, defects)
+    index = ImageIndex(
+        table,
+        listing.classes,
+        listing.multilabel,
+        fingerprint(table, reading.pixels_fingerprint, listing.classes, listing.multilabel),
+        reading.pixels_fingerprint,
+    )
+    index.save(folder / INDEX_FILE)
+    warnings = [*division.warnings, *unbalanced, *reading.warnings]
+    if defects:
+        warnings.insert(0, f"{len(defects)} left out because they cannot be used:{_lines(defects)}")
+    details = _details(index, listing, reading, balanced, defects)
+    return Preparation(index.fingerprint, _summary(data, details), tuple(warnings), details)
+
+
+def choose_classes(listing: Listing, data: DataConfig) -> Listing:
+    """The listing with only the classes of `data.classes`, numbered in that order.
+
+    Raises:
+        DataError: there is no such class.
+    """
+    if data.classes is None:
+        return listing
+    if unknown := [name for name in data.classes if name not in listing.classes]:
+        raise DataError(f"data.classes: {no_class(unknown[0], listing.classes)}")
+    number = {listing.classes.index(name): place for place, name in enumerate(data.classes)}
+    labels = [[number[label] for label in row if label in number] for row in listing.table["labels"].to_pylist()]
+    table = listing.table.set_column(
+        listing.table.schema.get_field_index("labels"),
+        listing.table.schema.field("labels"),
+        pa.array(labels, type=listing.table.schema.field("labels").type),
+    )
+    notes = listing.notes
+    if not listing.multilabel:
+        table = table.filter(pa.array([bool(row) for row in labels]))
+        notes = (*notes, f"{len(labels) - len(table)} examples of classes that data.classes does not list")
+    return Listing(table, data.classes, listing.multilabel, notes, listing.defects)
+
+
+def check_classes(listing: Listing) -> None:
+    """Whether there is something to tell apart.
+
+    Raises:
+        DataError: no example, one class only, or (multi-label) one class that every example has.
+    """
+    if not len(listing.table):
+        raise DataError(f"data: no example can be used{':' if listing.defects else ''}{_lines(listing.defects)}")
+    names = listing.table["example"].to_pylist()
+    if len(set(names)) < len(names):
+        twice = next(name for name, again in itertools.pairwise(sorted(names)) if name == again)
+        raise DataError(f"the dataset has two examples called {twice!r}: names must be unique")
+    rows, labels = flat_labels(listing.table)
+    counts = np.bincount(labels, minlength=len(listing.classes))
+    if absent := [name for name, count in zip(listing.classes, counts, strict=True) if not count]:
+        raise DataError(f"data: no example of class {', '.join(absent[:_SHOWN])}")
+    if len(listing.classes) < 2 and (not listing.multilabel or len(rows) == len(listing.table)):
+        raise DataError(
+            f"data: only one class, {listing.classes[0]!r}, which every example has: a classifier needs at least two"
+        )
+
+
+def check_left(table: pa.Table, listing: Listing, splits: set[str], defects: Sequence[Defect]) -> None:
+    """Whether enough is left after unreadable examples were taken out.
+
+    Raises:
+        DataError: a split is empty, or train lacks a class.
+    """
+    if not len(table):
+        raise DataError(f"data: none of the {len(listing.table)} examples can be read:{_lines(defects)}")
+    left = np.array(table["split"].to_pylist())
+    for split in sorted(splits - set(left.tolist())):
+        raise DataError(f"data: no readable example is left in {split}:{_lines(defects)}")
+    rows, labels = flat_labels(table)
+    trained = np.bincount(labels[left[rows] == "train"], minlength=len(listing.classes))
+    if absent := [name for name, count in zip(listing.classes, trained, strict=True) if not count]:
+        reason = _lines(defects) or "\n  raise data.limit, or leave the class out with data.classes"
+        raise DataError(f"data: no example of class {', '.join(absent[:_SHOWN])} is left in train:{reason}")
+
+
+def fingerprint(table: pa.Table, pixels_fingerprint: str, classes: Sequence[str], multilabel: bool) -> str:
+    """Names everything that a result depends on: pixels, names, labels, splits and classes. Not where files lie."""
+    state = hashlib.blake2b(repr((pixels_fingerprint, tuple(classes), multilabel)).encode(), digest_size=16)
+    for row in zip(*(table[name].to_pylist() for name in ("example", "labels", "split")), strict=True):
+        state.update(repr(row).encode())
+    return state.hexdigest()
+
+
+def _balanced(listing: Listing, splits: npt.NDArray[np.str_], stay: npt.NDArray[np.bool_]) -> dict[str, dict[str, int]]:
+    rows, labels = flat_labels(listing.table)
+    trained = splits[rows] == "train"
+    before = np.bincount(labels[trained], minlength=len(listing.classes))
+    after = np.bincount(labels[trained & stay[rows]], minlength=len(listing.classes))
+    counts = zip(listing.classes, before.tolist(), after.tolist(), strict=True)
+    return {name: {"before": old, "after": new} for name, old, new in counts if old != new}
+
+
+def _details(
+    index: ImageIndex,
+    listing: Listing,
+    reading: Reading,
+    balanced: Mapping[str, Mapping[str, int]],
+    defects: Sequence[Defect],
+) -> dict[str, Any]:
+    rows, labels = flat_labels(index.table)
+    splits = np.array(index.table["split"].to_pylist())
+    present = [split for split in SPLITS if (splits == split).any()]
+    by_split = {
+        split: np.bincount(labels[splits[rows] == split], minlength=len(index.classes)).tolist() for split in present
+    }
+    return {
+        "classes": list(index.classes),
+        "multilabel": index.multilabel,
+        "examples": {split: int((splits == split).sum()) for split in present},
+        "class_counts": {
+            name: {split: by_split[split][number] for split in present} for number, name in enumerate(index.classes)
+        },
+        "balanced": balanced,
+        "defects": {defect.name: defect.reason for defect in defects},
+        "picture_sizes": reading.sizes,
+        "notes": list(listing.notes),
+        "pixels": {f"{size}×{size}×{depth}": place for (size, depth), place in reading.places.items()},
+    }
+
+
+def _summary(data: DataConfig, details: Mapping[str, Any]) -> dict[str, str]:
+    kind = "any number of labels each" if details["multilabel"] else "one label each"
+    classes = details["classes"]
+    names = ", ".join(classes[:_SHOWN]) + (", …" if len(classes) > _SHOWN else "")
+    view = "" if data.view == "images" else f", view {data.view}"
+    summary = {
+        "data": f"{data.dataset}{view}{'' if data.root is None else f' in {data.root}'}",
+        "classes": f"{len(classes)} ({names}), {kind}",
+    }
+    for split, count in details["examples"].items():
+        summary[split] = f"{count} examples ({_counts({k: v[split] for k, v in details['class_counts'].items()})})"
+    if details["balanced"]:
+        capped = (f"{name} {count['before']} → {count['after']}" for name, count in details["balanced"].items())
+        summary["balance"] = "in train: " + ", ".join(itertools.islice(capped, _SHOWN))
+    sizes = details["picture_sizes"]
+    if sizes:
+        summary["pictures"] = (
+            "{count}, {width[0]}×{height[0]} to {width[2]}×{height[2]}, median {width[1]}×{height[1]}".format(**sizes)
+        )
+    if details["defects"]:
+        summary["left out"] = f"{len(details['defects'])} that cannot be used"
+    if details["notes"]:
+        summary["notes"] = "; ".join(details["notes"][:_SHOWN])
+    if details["pixels"]:
+        summary["pixels"] = ", ".join(f"{size}: {place}" for size, place in details["pixels"].items())
+    return summary
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    if len(counts) <= _SHOWN:
+        return ", ".join(f"{name} {count}" for name, count in counts.items())
+    low, high = min(counts, key=lambda name: counts[name]), max(counts, key=lambda name: counts[name])
+    return f"{counts[low]} of {low} to {counts[high]} of {high}"
+
+
+def _lines(defects: Sequence[Defect]) -> str:
+    more = f"\n  and {len(defects) - _SHOWN} more" if len(defects) > _SHOWN else ""
+    return "".join(f"\n  {defect}" for defect in defects[:_SHOWN]) + more

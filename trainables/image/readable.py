@@ -1,0 +1,194 @@
+"""One pass over all pictures: which can be read, and their pixels into the cache."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from trainables.contract import Progress
+from trainables.errors import DataError
+from trainables.image.data_config import DataConfig
+from trainables.image.datasets.base import Box, Defect
+from trainables.image.pictures import Facts, Picture, Target, fingerprint_of, iter_boxes, pictures_of, read_pictures
+from trainables.image.pixel_cache import PartialFile, PixelCache
+from trainables.image.pixels import cache_name, digests_by_row
+from trainables.image.scan import Scan
+
+_FEW = 0.1  # when fewer pictures than this fraction are new, they are looked at before it is known what to build
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What reading all pictures showed.
+
+    Attributes:
+        good_rows: the rows that can be used, ascending.
+        pixels_fingerprint: of those rows, in order.
+        defects: an entry a row that cannot be used.
+        sizes: of the pictures: `count`, and `width` and `height` as smallest, median, largest.
+        places: by resolution and channels: where the pixels are.
+        warnings: about the cache.
+    """
+
+    good_rows: npt.NDArray[np.int64]
+    pixels_fingerprint: str
+    defects: tuple[Defect, ...]
+    sizes: Mapping[str, Any]
+    places: Mapping[Target, str]
+    warnings: tuple[str, ...]
+
+
+def read_all(
+    table: pa.Table, data: DataConfig, targets: Sequence[Target], num_threads: int, progress: Progress
+) -> Reading:
+    """Reads every picture that is not known from an earlier run, and builds what the cache lacks.
+
+    Args:
+        table: rows as in `SCHEMA`.
+        data: limits, and where the cache is.
+        targets: resolutions and channels to build.
+        num_threads: to decode with.
+        progress: told of pictures read.
+
+    Raises:
+        DataError: `data.cache_dir` was given and cannot be used.
+    """
+    pass_ = _Pass(table, data, targets, num_threads, progress)
+    try:
+        cache = PixelCache(data.cache_folder, int(data.cache_limit_bytes))
+        scan = Scan(data.cache_folder, f"{data.dataset} {data.root} {data.max_pixels}")
+    except OSError as error:
+        if data.cache_dir is not None:
+            raise DataError(f"data.cache_dir: {data.cache_dir} cannot be used: {error.strerror or error}") from error
+        warning = f"no cache in {data.cache_folder} ({error.strerror or error}): pictures are decoded again each epoch"
+        return pass_.reading(pass_.read(pass_.pictures, {}), {}, [warning])
+    with scan.opened(pass_.waiting):
+        return pass_.run(cache, scan)
+
+
+class _Pass:
+    def __init__(
+        self, table: pa.Table, data: DataConfig, targets: Sequence[Target], num_threads: int, progress: Progress
+    ) -> None:
+        self.table = table
+        self.data = data
+        self.targets = targets
+        self.num_threads = num_threads
+        self.progress = progress
+        self.pictures = pictures_of(table)
+        self.boxes: list[Box | None] = list(iter_boxes(table))
+
+    def waiting(self) -> None:
+        self.progress("waiting for another process that reads the same pictures", 0, len(self.pictures))
+
+    def run(self, cache: PixelCache, scan: Scan) -> Reading:
+        known = [scan.facts(picture) for picture in self.pictures]
+        new = [position for position, facts in enumerate(known) if facts is None]
+        facts: list[Facts] | None = None
+        if len(new) <= _FEW * len(self.pictures) or not self.targets:
+            found = dict(zip(new, self.read([self.pictures[position] for position in new], {}), strict=True))
+            facts = [each or found[position] for position, each in enumerate(known)]
+        cached = self.data.cache_limit_bytes > 0
+        lacking = self.targets if facts is None or not cached else self.lacking(cache, facts)
+        places = {target: "in the cache" for target in self.targets if target not in lacking}
+        warnings: list[str] = []
+        if lacking:
+            with self.reserved(cache, lacking) as partial:
+                if partial or facts is None:
+                    facts = self.read(self.pictures, partial)
+                self.publish(cache, partial, facts)
+                for target in lacking:
+                    fits = target in partial and partial[target].error is None
+                    places[target] = "in the cache" if fits else "decoded again each epoch"
+                    if cached and not fits:
+                        warnings.append(self.no_room(target))
+        assert facts is not None
+        # A full disk costs the next run some time, and this one nothing.
+        with contextlib.suppress(OSError):
+            scan.remember(self.pictures, facts)
+        return self.reading(facts, places, warnings)
+
+    def read(self, pictures: Sequence[Picture], partial: Mapping[Target, PartialFile]) -> list[Facts]:
+        return read_pictures(
+            pictures,
+            partial,
+            max_pixels=self.data.max_pixels,
+            num_threads=self.num_threads,
+            progress=self.progress,
+        )
+
+    def good_rows(self, facts: Sequence[Facts]) -> npt.NDArray[np.int64]:
+        bad = {row for each in facts for row in each.defects}
+        return np.array([row for row in range(len(self.table)) if row not in bad], dtype=np.int64)
+
+    def fingerprint(self, facts: Sequence[Facts]) -> str:
+        digests = digests_by_row(len(self.table), self.pictures, facts)
+        rows = self.good_rows(facts)
+        return fingerprint_of([digests[row] for row in rows], [self.boxes[row] for row in rows])
+
+    def lacking(self, cache: PixelCache, facts: Sequence[Facts]) -> list[Target]:
+        name, num_rows = self.fingerprint(facts), len(self.good_rows(facts))
+        lacking = []
+        for target in self.targets:
+            resolution, channels = target
+            file = cache.find(cache_name(name, target), (num_rows, resolution, resolution, channels))
+            if file is None:
+                lacking.append(target)
+            else:
+                file.close()
+        return lacking
+
+    @contextlib.contextmanager
+    def reserved(self, cache: PixelCache, targets: Sequence[Target]) -> Iterator[dict[Target, PartialFile]]:
+        partial: dict[Target, PartialFile] = {}
+        try:
+            for resolution, channels in targets:
+                file = cache.reserve((len(self.table), resolution, resolution, channels))
+                if file is not None:
+                    partial[resolution, channels] = file
+            yield partial
+        finally:
+            for file in partial.values():
+                file.discard()
+
+    def publish(self, cache: PixelCache, partial: Mapping[Target, PartialFile], facts: Sequence[Facts]) -> None:
+        rows, name = self.good_rows(facts), self.fingerprint(facts)
+        for target, file in partial.items():
+            if file.error is None and len(rows):
+                if len(rows) < len(self.table):
+                    file.keep(rows)
+                file.publish(cache.path(cache_name(name, target)))
+
+    def no_room(self, target: Target) -> str:
+        resolution, channels = target
+        size = len(self.table) * resolution * resolution * channels
+        return (
+            f"pixels of {resolution}×{resolution}×{channels} ({size / 1e9:.2f} GB) have no room in "
+            f"{self.data.cache_folder} (data.cache_limit_bytes: {self.data.cache_limit_bytes / 1e9:.2f} GB, or disk): "
+            "pictures are decoded again each epoch"
+        )
+
+    def reading(self, facts: Sequence[Facts], places: Mapping[Target, str], warnings: Sequence[str]) -> Reading:
+        names = self.table["example"]
+        defects = [Defect(names[row].as_py(), reason) for each in facts for row, reason in sorted(each.defects.items())]
+        return Reading(
+            self.good_rows(facts), self.fingerprint(facts), tuple(defects), sizes_of(facts), places, tuple(warnings)
+        )
+
+
+def sizes_of(facts: Sequence[Facts]) -> dict[str, Any]:
+    """How large the pictures are: their number, and smallest, median and largest width and height."""
+    read = [each for each in facts if each.digest]
+    if not read:
+        return {}
+    quantiles = {
+        side: [int(value) for value in np.quantile([getattr(each, side) for each in read], [0, 0.5, 1])]
+        for side in ("width", "height")
+    }
+    return {"count": len(read), **quantiles}

@@ -1,0 +1,82 @@
+"""Before the first trial: are the weights there that the sweep's trials will start from, and do they fit?"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainables.contract import Progress
+from trainables.errors import WeightsError
+from trainables.image.config import ImageConfig
+
+_NUM_CLASSES = 2  # any number will do: the classifier is never read from the file
+
+
+@dataclass(frozen=True)
+class PreparedWeights:
+    """What was found.
+
+    Attributes:
+        paths: `pretrained` as written → absolute path, for local files.
+        summary: lines for the plan.
+        warnings: combinations that will fail, while others of the sweep work.
+    """
+
+    paths: Mapping[str, str] = field(default_factory=dict)
+    summary: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def prepare_weights(candidates: Mapping[str, Sequence[Any]], progress: Progress) -> PreparedWeights:
+    """Fetches published weights into the cache, and tries local weight files on the models.
+
+    Which combinations occur is not known here (parameters may be conditional), so that only what can never
+    work is an error: a model that no weights fit, weights that fit no model.
+
+    Args:
+        candidates: every value of each config key.
+        progress: called for each combination.
+
+    Raises:
+        WeightsError: see above.
+    """
+    if all(value == "scratch" for value in candidates["finetune"]) or not any(candidates["pretrained"]):
+        return PreparedWeights()
+    pairs = list(itertools.product(candidates["model"], [value for value in candidates["pretrained"] if value]))
+    found: dict[tuple[str, bool | str], Path | None] = {}
+    failed: dict[tuple[str, bool | str], WeightsError] = {}
+    for number, (model, pretrained) in enumerate(pairs):
+        progress("looking for pretrained weights", number, len(pairs))
+        try:
+            found[model, pretrained] = _try(model, pretrained, candidates)
+        except WeightsError as error:
+            failed[model, pretrained] = error
+    progress("looking for pretrained weights", len(pairs), len(pairs))
+
+    without_weights_too = not all(candidates["pretrained"]) or "scratch" in candidates["finetune"]
+    for (model, pretrained), failure in failed.items():
+        model_works = any(model == other for other, _ in found)
+        weights_work = any(pretrained == other for _, other in found)
+        if not weights_work or not (model_works or without_weights_too):
+            raise failure
+    return PreparedWeights(
+        paths={written: str(path) for (_, written), path in found.items() if isinstance(written, str)},
+        summary={f"weights of {model}": str(path) for (model, _), path in found.items() if path is not None},
+        warnings=tuple(
+            f"trials with {model} from these weights will fail: {error}" for (model, _), error in failed.items()
+        ),
+    )
+
+
+def _try(model: str, pretrained: bool | str, candidates: Mapping[str, Sequence[Any]]) -> Path | None:
+    from trainables.image.models import find_weights, starting_model
+
+    first = {key: candidates[key][0] for key in ("pooling", "input_resolution", "color")}
+    config = ImageConfig.model_validate({**first, "model": model, "pretrained": pretrained})
+    path = find_weights(config)
+    if path is not None:
+        starting_model(config, _NUM_CLASSES, path)
+    return path

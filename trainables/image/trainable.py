@@ -1,0 +1,135 @@
+"""The built-in image classifier, as a `Trainable`. Light to import: `sweep check` does it for each sweep file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from trainables.contract import (
+    ConfigProblem,
+    Evaluation,
+    Mode,
+    Preparation,
+    Progress,
+    Trainable,
+    TrialHandle,
+    no_progress,
+)
+from trainables.errors import DataError
+from trainables.image.check import CHECK_KEYS, config_problems
+from trainables.image.config import ImageConfig
+from trainables.image.data_config import DataConfig
+
+WEIGHTS_FILE = "weights.json"
+
+
+class ImageClassifier(Trainable[ImageConfig, DataConfig]):
+    """Fine-tunes an image classifier, or trains one from scratch; one label an example, or any number."""
+
+    config_class = ImageConfig
+    data_class = DataConfig
+    check_keys = CHECK_KEYS
+    metrics: ClassVar[Mapping[str, Mode]] = {
+        "train_loss": "min",
+        "train_accuracy": "max",
+        "val_loss": "min",
+        "val_accuracy": "max",
+        "val_macro_f1": "max",
+        "val_macro_precision": "max",
+        "val_macro_recall": "max",
+        # Of multi-label data only.
+        "val_exact_match": "max",
+        "val_map": "max",
+    }
+
+    @classmethod
+    def check(cls, config: ImageConfig) -> list[ConfigProblem]:
+        """See `trainables.image.check`."""
+        return config_problems(config)
+
+    def prepare(self, candidates: Mapping[str, Sequence[Any]], progress: Progress = no_progress) -> Preparation:
+        """Finds (or fetches) the weights, makes the index, fills the pixel cache.
+
+        Raises:
+            DataError: the data or the weights cannot be used.
+        """
+        from trainables.image.index import ImageIndex
+        from trainables.image.prepare import INDEX_FILE, prepare_images
+        from trainables.image.start import prepare_weights
+
+        def values(key: str) -> list[Any]:
+            return list(dict.fromkeys(candidates.get(key) or [ImageConfig.model_fields[key].default]))
+
+        weights = prepare_weights({key: values(key) for key in ImageConfig.model_fields}, progress)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / WEIGHTS_FILE).write_text(json.dumps(weights.paths, indent=1), encoding="utf-8")
+
+        preparation = prepare_images(
+            self.data,
+            self.folder,
+            resolutions=[int(value) for value in values("input_resolution")],
+            channels=[ImageConfig(color=color).num_channels for color in values("color")],
+            progress=progress,
+        )
+        index = ImageIndex.load(self.folder / INDEX_FILE)
+        num_train, num_val = (len(index.rows(split)) for split in ("train", "val"))
+        if num_train < 2 or num_val < 1:
+            raise DataError(
+                f"{num_train} examples to train on and {num_val} to validate on: at least 2 and 1 are needed. "
+                "Give more data, or change data.split"
+            )
+        warnings = [*preparation.warnings, *weights.warnings]
+        too_large = [size for size in values("batch_size") if size > num_train]
+        if too_large:
+            warnings.append(
+                f"batch_size {max(too_large)} is more than the {num_train} training examples: an epoch is one step then"
+            )
+        return replace(preparation, summary={**preparation.summary, **weights.summary}, warnings=tuple(warnings))
+
+    def check_data(self, progress: Progress = no_progress) -> Preparation:
+        """See `trainables.image.prepare.prepare_images`."""
+        from trainables.image.prepare import prepare_images
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return prepare_images(self.data, self.folder, resolutions=[], progress=progress)
+
+    def train(self, config: ImageConfig, handle: TrialHandle) -> None:
+        """See `trainables.image.classifier.train_classifier`."""
+        from trainables.image.classifier import train_classifier
+        from trainables.image.index import ImageIndex
+        from trainables.image.models import find_weights
+        from trainables.image.pixels import open_pixels
+        from trainables.image.prepare import INDEX_FILE
+
+        weights = find_weights(self._with_absolute_path(config))
+        index = ImageIndex.load(self.folder / INDEX_FILE)
+        pixels = open_pixels(index, self.data, config.input_resolution, config.num_channels, handle.num_threads)
+        try:
+            train_classifier(config, index, pixels, weights, handle)
+        finally:
+            pixels.close()
+
+    def evaluate(self, config: ImageConfig, checkpoint: Path, split: str, num_threads: int = 1) -> Evaluation | None:
+        """See `trainables.image.evaluate.evaluate_checkpoint`."""
+        from trainables.image.evaluate import evaluate_checkpoint
+
+        return evaluate_checkpoint(config, self.data, self.folder, checkpoint, split, num_threads)
+
+    def export(
+        self, config: ImageConfig, checkpoint: Path, folder: Path, info: Mapping[str, Any], num_threads: int = 1
+    ) -> Mapping[str, Any] | None:
+        """See `trainables.image.deploy.export_package`."""
+        from trainables.image.deploy import export_package
+
+        return export_package(config, self.data, self.folder, checkpoint, folder, info, num_threads)
+
+    def _with_absolute_path(self, config: ImageConfig) -> ImageConfig:
+        """The path of the weights as seen from where the sweep was started: a trial's folder is another one."""
+        paths = self.folder / WEIGHTS_FILE
+        if config.weights_path is None or not paths.is_file():
+            return config
+        written = config.weights_path
+        return config.model_copy(update={"pretrained": json.loads(paths.read_bytes()).get(written, written)})

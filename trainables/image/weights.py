@@ -1,0 +1,182 @@
+"""Pretrained weights: where they are, read safely, and whether they are the model's.
+
+Nothing here unpickles: PyTorch files are read with `weights_only=True`, others are safetensors.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import getproxies
+
+from trainables.errors import WeightsError
+from trainables.image.config import WEIGHT_SUFFIXES
+
+if TYPE_CHECKING:
+    import torch
+
+StateDict = dict[str, "torch.Tensor"]
+_WITHOUT = "or train without weights (finetune: scratch, or pretrained: false)"
+
+
+def local_weights(written: str, model: str) -> Path:
+    """The weight file that `pretrained: <path>` means for a model.
+
+    Args:
+        written: a file, or a folder with a file `<model>.safetensors` (.pth, .pt, .bin).
+        model: timm's name of the model.
+
+    Raises:
+        WeightsError: there is no such file, or it is of no known kind.
+    """
+    path = Path(os.path.expandvars(written)).expanduser().absolute()
+    if path.is_dir():
+        found = [path / f"{model}{suffix}" for suffix in WEIGHT_SUFFIXES if (path / f"{model}{suffix}").is_file()]
+        if not found:
+            kinds = ", ".join(WEIGHT_SUFFIXES)
+            raise WeightsError(f"pretrained: the folder {path} holds no {model} with one of the endings {kinds}")
+        return found[0]
+    if not path.exists():
+        raise WeightsError(
+            f"pretrained: there is no weight file {path}. Give the path of a file with one of the endings "
+            f"{', '.join(WEIGHT_SUFFIXES)}, true for the published weights, or false"
+        )
+    if path.suffix not in WEIGHT_SUFFIXES:
+        raise WeightsError(f"pretrained: {path} is no weight file: its ending is none of {', '.join(WEIGHT_SUFFIXES)}")
+    return path
+
+
+def published_weights(model: str) -> Path | None:
+    """The file with a timm model's published weights: from the cache, else fetched into it.
+
+    Args:
+        model: timm's name, with or without a tag (`resnet50.a1_in1k`).
+
+    Returns:
+        None when nobody has published weights for the model.
+
+    Raises:
+        WeightsError: not in the cache, and cannot be fetched.
+    """
+    import timm
+
+    source = timm.models.get_pretrained_cfg(model)
+    if source is None or not source.has_weights:
+        return None
+    if source.hf_hub_id:
+        return _from_hub(model, source.hf_hub_id, source.hf_hub_filename)
+    return _from_url(model, source.url)
+
+
+def read_weights(path: Path) -> StateDict:
+    """Reads a state dict; of a training checkpoint, the model's part.
+
+    Raises:
+        WeightsError: cut short, not a state dict, or one that would have to run code to be read.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from timm.models import load_state_dict
+
+    try:
+        state = load_state_dict(str(path), weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        if "non-allowlisted" in str(error):
+            raise WeightsError(
+                f"{path}: refused, because more than tensors is pickled in it and reading that could run any code. "
+                f"Save the model's state_dict() alone, best as .safetensors"
+            ) from error
+        said = "" if isinstance(error, KeyError) else str(error)  # a KeyError's text is the key alone
+        reason = said.partition(". ")[0].splitlines()[0] if said else "it is no PyTorch file, or an empty one"
+        raise WeightsError(
+            f"{path}: cannot be read as weights ({reason}). It may be cut short: copy or fetch it again"
+        ) from error
+    except AttributeError:  # timm looks for keys in whatever the file holds
+        state = None
+    tensors = isinstance(state, Mapping) and state and all(isinstance(value, torch.Tensor) for value in state.values())
+    if not tensors:
+        raise WeightsError(f"{path}: holds no state dict (names and tensors). Save the model's state_dict()")
+    return dict(state)
+
+
+def differences(weights: StateDict, expected: Mapping[str, torch.Tensor], ignore: frozenset[str]) -> list[str]:
+    """What keeps weights from being a model's: names on one side only, other shapes; empty when they fit.
+
+    Args:
+        weights: from a file.
+        expected: the model's state dict (its values may be on the meta device).
+        ignore: names that need not fit (the classifier's).
+    """
+    # Files older than the counter of batch normalisation lack it; it plays no part in what a model computes.
+    lacking = [name for name in expected if name not in weights and not name.endswith("num_batches_tracked")]
+    missing = [name for name in lacking if name not in ignore]
+    unexpected = [name for name in weights if name not in expected and name not in ignore]
+    shapes = [
+        f"{name} is {tuple(weights[name].shape)} where {tuple(value.shape)} is wanted"
+        for name, value in expected.items()
+        if name in weights and name not in ignore and weights[name].shape != value.shape
+    ]
+    found = []
+    if missing:
+        found.append(f"{len(missing)} of {len(expected)} names are missing, the first is {missing[0]}")
+    if unexpected:
+        found.append(f"{len(unexpected)} names are not the model's, the first is {unexpected[0]}")
+    if shapes:
+        found.append(f"{len(shapes)} shapes differ, the first: {shapes[0]}")
+    return found
+
+
+def _from_hub(model: str, repository: str, filename: str | None) -> Path:
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RemoteEntryNotFoundError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    names = (filename,) if filename else ("model.safetensors", "pytorch_model.bin")
+    for name in names:  # the cache first: a sweep asks once a trial, and must not need the network for it
+        cached = try_to_load_from_cache(repository, name)
+        if isinstance(cached, str):
+            return Path(cached)
+    address = f"{constants.ENDPOINT}/{repository}/resolve/main/{names[0]}"
+    if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):
+        raise _unreachable(model, address, f"{urlparse(constants.ENDPOINT).hostname} cannot be reached")
+    disable_progress_bars()
+    for name in names:
+        try:
+            return Path(hf_hub_download(repository, name))
+        except RemoteEntryNotFoundError:
+            continue  # the repository has no file of this name: try the next
+        except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+            raise _unreachable(model, address, str(error).splitlines()[0]) from error
+    raise _unreachable(model, address, "the repository has no such file")
+
+
+def _from_url(model: str, url: str) -> Path:
+    from timm.models._hub import download_cached_file
+
+    try:
+        return Path(download_cached_file(url, check_hash=False))
+    except OSError as error:
+        raise _unreachable(model, url, str(error)) from error
+
+
+def _reachable(endpoint: str) -> bool:
+    """Whether the host's name resolves: asked first, because the hub's client retries for most of a minute."""
+    if getproxies():
+        return True  # a proxy resolves names for us
+    try:
+        socket.getaddrinfo(urlparse(endpoint).hostname, 443)
+    except OSError:
+        return False
+    return True
+
+
+def _unreachable(model: str, address: str, reason: str) -> WeightsError:
+    return WeightsError(
+        f"the published weights of {model} are not in the cache and cannot be fetched: {reason}.\n"
+        f"Fetch {address} elsewhere and name the file here (pretrained: /path/to/file), {_WITHOUT}"
+    )

@@ -276,7 +276,7 @@ class Keeper:
         self._tell(proposal.number, original.state, original.best_value)
 
     def _tell(self, number: int, state: State, value: float | None) -> None:
-        if state == "WAITING" or state == "RUNNING":  # noqa: PLR1714 - narrows the type
+        if state == "WAITING" or state == "RUNNING":
             raise AssertionError(f"trial {number} is {state}: it has not ended")
         self._study.tell(number, state, value)
 

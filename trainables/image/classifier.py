@@ -38,6 +38,10 @@ def train_classifier(
 ) -> None:
     """Trains one configuration, from `handle.resumed` when that is set, reporting after each epoch.
 
+    Of the figures reported: `train_loss` and `train_accuracy` are those seen while training (augmented, with
+    dropout, smoothed labels); `val_loss` is without label smoothing, so that trials compare; `lr` is that of the
+    epoch's last step; `images_per_s` is of training alone; `num_parameters` counts frozen ones, too.
+
     Args:
         config: the hyperparameters.
         index: the examples; training reads its train split, and the reports are on its val split.
@@ -186,9 +190,10 @@ def predict(model: nn.Module, feed: Feed, rows: Rows, batch_size: int) -> torch.
 
 def check_finite(losses: list[torch.Tensor], epoch: int, steps_per_epoch: int, lr_at: partial[float]) -> None:
     """Raises Diverged when a loss of this epoch is no finite number, naming the first step where that was so."""
-    bad = (~torch.stack(losses).isfinite()).nonzero()
+    first = max(0, len(losses) - _STEPS_BETWEEN_CHECKS)  # those before were looked at the last time
+    bad = (~torch.stack(losses[first:]).isfinite()).nonzero()
     if len(bad):
-        number = int(bad[0])
+        number = first + int(bad[0])
         step = (epoch - 1) * steps_per_epoch + number
         raise Diverged(
             f"the training loss is {losses[number].item()} in epoch {epoch}, step {number + 1} of {steps_per_epoch} "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep_runner.cli.common import Out, console
@@ -87,7 +88,8 @@ class View:
     def started(self, session: RaySession, max_concurrent: int) -> None:
         if session.dashboard_url:
             self._dashboard = session.dashboard_url
-            self._out.say(f"Ray dashboard: {session.dashboard_url}")
+            token = short_path(session.token_file)
+            self._out.say(f"Ray dashboard: {session.dashboard_url} (asks once for the token in {token})")
         at_a_time = f"{max_concurrent} trial{'s' if max_concurrent > 1 else ''} at a time"
         self._out.say(f"running {self._name}: {self._num_trials} trials, {at_a_time}, on {resources_text(session)}")
         self._began = time.monotonic()
@@ -188,6 +190,11 @@ def resources_text(session: RaySession) -> str:
     """The cluster's CPUs and GPUs in words."""
     gpus = f" and {session.gpus:g} GPU{'s' if session.gpus > 1 else ''}" if session.gpus else ""
     return f"{session.cpus:g} CPUs{gpus}"
+
+
+def short_path(path: Path) -> str:
+    """A path with `~` for the home directory."""
+    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
 
 
 def clock(seconds: float) -> str:

@@ -24,7 +24,7 @@ from trainables.contract import Trainable
 from trainables.errors import TrainableError
 from trainables.loading import NoSuchTrainable, load_trainable
 
-MAX_GRID = 1_000_000
+MAX_GRID = 100_000
 
 
 def check_spec(loaded: LoadedSpec) -> Plan:

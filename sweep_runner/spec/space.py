@@ -59,7 +59,7 @@ class _Range(_Parameter):
             raise ValueError(f"low {self.low} is above high {self.high}: low must not exceed high")
         if self.log and self.low <= 0:
             raise ValueError(f"low {self.low} with log: true, but a logarithm needs low > 0")
-        if self.log and self.step is not None and self.step != 1:
+        if self.log and self.step is not None:
             raise ValueError("step and log: true together: a log range has no even steps; leave one of them out")
         if self.step is not None and self.step <= 0:
             raise ValueError(f"step {self.step}: must be above 0")

@@ -37,7 +37,7 @@ class QmcOptions(Options):
 class CmaEsOptions(Options):
     startup_trials: int = Field(1, ge=1, description="Random trials before the evolution starts.")
     sigma0: float | None = Field(None, gt=0, description="First step size; by default a sixth of the range.")
-    popsize: int | None = Field(None, ge=2, description="Trials a generation.")
+    popsize: int | None = Field(None, ge=4, description="Trials a generation.")
 
 
 class GpOptions(Options):

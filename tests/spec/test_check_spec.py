@@ -303,7 +303,7 @@ def test_a_huge_grid_is_refused(problems_of: Problems) -> None:
           epochs: {low: 1, high: 9000000000000000000}
         search: {sampler: grid}
     """)
-    assert "more than 1,000,000, the most that can be laid out" in text
+    assert "more than 100,000, the most that can be laid out" in text
 
 
 def test_the_problem_of_a_users_module_is_told_without_a_traceback(problems_of: Problems, folder: Path) -> None:

@@ -150,6 +150,8 @@ class View:
             parts.append(f"best {state.objective.metric} {best.best_value:.4f} (trial {best.trial})")
         if images := _images_per_s(keeper):
             parts.append(f"{images:,.0f} images/s")
+        if keeper.paused:
+            parts.append(keeper.paused)
         return f"{'; '.join(parts)}; {self._times(state)}"
 
     def _times(self, state: SweepState) -> str:

@@ -8,11 +8,13 @@ because a pruning decision depends on nothing but the recorded values.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from sweep_runner.errors import SweepError
 from sweep_runner.execution.messages import Assignment, Message
 from sweep_runner.execution.retention import Retention
 from sweep_runner.results.events import AttemptFailed, EpochReported, State, TrialEnded, TrialStarted
@@ -40,17 +42,21 @@ class LiveTrial:
         proposal: what is being tried.
         attempt: of which hand-out reports are accepted.
         started: wall-clock time of the hand-out.
+        began: when it was handed out, on the monotonic clock.
         last_sign: when a report came last (or the hand-out), on the monotonic clock.
         epoch: the last reported epoch.
         metrics: of that epoch.
+        overdue: why its worker was ended, when it took too long.
     """
 
     proposal: Proposal
     attempt: int
     started: float
+    began: float
     last_sign: float
     epoch: int = 0
     metrics: dict[str, float] | None = None
+    overdue: str = ""
 
 
 class Keeper:
@@ -77,6 +83,7 @@ class Keeper:
         self.spec = spec
         self.live: dict[int, LiveTrial] = {}
         self.stopping = False
+        self.paused = ""
         self._paths = paths
         self._study = study
         self._recorder = recorder
@@ -91,7 +98,7 @@ class Keeper:
 
     def next(self) -> Assignment | None:
         """The next hand-out; None when nothing is to be handed out now."""
-        if self.stopping or len(self.live) >= self._max_live:
+        if self.stopping or len(self.live) >= self._max_live or self._disk_is_low():
             return None
         proposal = self._next_proposal()
         return None if proposal is None else self._hand_out(proposal)
@@ -99,7 +106,30 @@ class Keeper:
     @property
     def finished(self) -> bool:
         """Whether nothing is live. Call it when `next` has just given None: then nothing is to come either."""
-        return not self.live
+        return not self.live and not self.paused
+
+    def overdue(self) -> Iterator[tuple[int, int]]:
+        """The trials (number, attempt) whose workers are to be ended because they take too long."""
+        limits = self.spec.resources
+        now = time.monotonic()
+        for number, live in self.live.items():
+            if limits.trial_timeout_s is not None and now - live.began > limits.trial_timeout_s:
+                live.overdue = f"timed out: not done after {limits.trial_timeout_s:g} s (resources.trial_timeout_s)"
+            elif limits.report_timeout_s is not None and now - live.last_sign > limits.report_timeout_s:
+                live.overdue = f"timed out: no report for {limits.report_timeout_s:g} s (resources.report_timeout_s)"
+            if live.overdue:
+                yield number, live.attempt
+
+    def _disk_is_low(self) -> bool:
+        """Whether there is too little room to start a trial; `paused` says so."""
+        free, wanted = shutil.disk_usage(self._paths.root).free, self.spec.resources.min_free_disk
+        self.paused = ""
+        if free < wanted:
+            self.paused = (
+                f"paused: {free / 1e6:,.0f} MB free in {self._paths.root}, "
+                f"less than resources.min_free_disk ({wanted / 1e6:,.0f} MB); goes on when there is room"
+            )
+        return bool(self.paused)
 
     def _next_proposal(self) -> Proposal | None:
         while True:
@@ -137,7 +167,8 @@ class Keeper:
                 name=proposal.name,
             )
         )
-        self.live[proposal.number] = LiveTrial(proposal, attempt, now, time.monotonic(), epochs)
+        began = time.monotonic()
+        self.live[proposal.number] = LiveTrial(proposal, attempt, now, began, began, epochs)
         return self._assign(proposal, attempt, seed, epochs)
 
     # What happened --------------------------------------------------------------------------------------
@@ -154,6 +185,13 @@ class Keeper:
         if message.report is not None:
             return self._on_report(live, message.report, message)
         assert message.outcome is not None
+        if message.disk_full:
+            # It stays open in log and study, and a resume goes on with it from its last checkpoint.
+            del self.live[number]
+            raise SweepError(
+                f"the disk is full: trial {number} could not write its checkpoint ({message.reason}). "
+                f"Make room, then go on with: sweep resume {self._paths.name}"
+            )
         if message.retry and self._failed_often(live) is False:
             self._try_again(live, message.reason)
         else:
@@ -169,9 +207,9 @@ class Keeper:
             # Not the trial's fault: it stays open in log and study, and a resume goes on with it.
             del self.live[number]
         elif self._failed_often(live):
-            self._end(live, "FAILED", reason)
+            self._end(live, "FAILED", live.overdue or reason)
         else:
-            self._try_again(live, reason)
+            self._try_again(live, live.overdue or reason)
 
     def requeue_live(self) -> None:
         """Puts every live trial back into the queue: its worker is gone with the Tuner."""
@@ -301,7 +339,7 @@ class Keeper:
             elif last is not None and last.trial == number:
                 reason = self._report_to_study(number, last.epoch, last.metrics, proposal)
                 if reason is not None:
-                    self._end(LiveTrial(proposal, last.attempt, last.time, 0.0), "PRUNED", reason)
+                    self._end(LiveTrial(proposal, last.attempt, last.time, 0.0, 0.0), "PRUNED", reason)
                     del open_trials[number]
         self._queue.extend(open_trials[number] for number in sorted(open_trials))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -81,6 +81,7 @@ class Message:
         outcome: how the attempt ended, None with a report.
         reason: why, in words; empty when completed.
         retry: whether another attempt may fare better.
+        disk_full: it ended because there was no room: no fault of the trial.
     """
 
     attempt: int
@@ -89,7 +90,8 @@ class Message:
     report: EpochReport | None = None
     outcome: OutcomeKind | None = None
     reason: str = ""
-    retry: bool = field(default=False)
+    retry: bool = False
+    disk_full: bool = False
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))

@@ -62,6 +62,8 @@ class KeeperSearcher(Searcher):  # type: ignore[misc]  # ray has no types
 
     def suggest(self, trial_id: str) -> Any:
         keeper = self._link.keeper
+        if not keeper.live:
+            self._link.on_tick()  # with nothing live, Tune waits for a trial and calls nothing else
         try:
             assignment = keeper.next()
         except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
@@ -112,9 +114,12 @@ class KeeperScheduler(FIFOScheduler):  # type: ignore[misc]  # ray has no types
         Tune starts pending trials by itself; its own scan over all trials for this is left out.
         """
         self._link.on_tick()
-        if self._link.keeper.stopping:
+        keeper = self._link.keeper
+        overdue = set(keeper.overdue())
+        if keeper.stopping or overdue:
             for trial in list(tune_controller.get_live_trials()):
-                _kill_worker(trial)
+                if keeper.stopping or self._link.trials[trial.trial_id] in overdue:
+                    _kill_worker(trial)
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import platform
@@ -84,10 +85,16 @@ def _train(assignment: Assignment) -> Message:
         if handle is not None and handle.stopped:
             raise
         return Message(attempt=attempt, outcome="failed", reason=f"the trainable called sys.exit({error.code})")
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return Message(attempt=attempt, outcome="failed", reason=_words(error), retry=True, disk_full=full)
     except Exception as error:  # noqa: BLE001 - whatever a trainable raises fails this trial, and only this one
-        reason = f"{type(error).__name__}: {error}".strip().rstrip(":")
-        return Message(attempt=attempt, outcome="failed", reason=reason, retry=True)
+        return Message(attempt=attempt, outcome="failed", reason=_words(error), retry=True)
     return Message(attempt=attempt, outcome="completed")
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".strip().rstrip(":")
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sweep_runner.spec.space import Parameter, Scalar
 from sweep_runner.spec.strategies import NoPruner, Pruner, Sampler, sampler_options
+from trainables.units import Size
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
@@ -57,6 +58,9 @@ class Search(_Section):
         return self
 
 
+Seconds = Annotated[float, Field(gt=0)]
+
+
 class Resources(_Section):
     """What one trial gets, and how many run at a time."""
 
@@ -69,6 +73,18 @@ class Resources(_Section):
         "auto", description="Trials at a time; auto: as many as the CPUs and GPUs allow."
     )
     max_failures: int = Field(2, ge=0, description="How often a trial that failed is tried again.")
+    trial_timeout_s: Seconds | None = Field(
+        None, description="An attempt that takes longer is ended, and counts as failed. Default: no limit."
+    )
+    report_timeout_s: Seconds | None = Field(
+        None,
+        description="An attempt that reports nothing for so long is ended, and counts as failed. "
+        "The first report's time includes the worker's start and reading the data. Default: no limit.",
+    )
+    min_free_disk: Size = Field(
+        500_000_000,
+        description='No trial is started while the results folder\'s disk has less room, such as "2GB".',
+    )
 
 
 class Keep(_Section):

@@ -11,15 +11,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ByteSize,
     ConfigDict,
     Field,
-    TypeAdapter,
-    ValidationError,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
+
+from trainables.units import Size
 
 DEFAULT_FRACTIONS = {"train": 0.64, "val": 0.16, "test": 0.20}
 """A fifth is kept for the test, and a fifth of the rest for validation."""
@@ -69,16 +67,6 @@ def _year(value: Any) -> Any:
     if value is None or str(value) in YEARS:
         return None if value is None else str(value)
     raise ValueError(f"{value!r}: VOC has the years {YEARS[0]} to {YEARS[-1]}")
-
-
-def _size(value: Any) -> Any:
-    try:
-        size = TypeAdapter(ByteSize).validate_python(value)
-    except ValidationError:
-        size = None
-    if size is None or size < 0 or isinstance(value, bool):
-        raise ValueError(f'{value!r} is no size: give bytes, or a number with a unit such as "20GB" or "500MiB"')
-    return size
 
 
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
@@ -184,12 +172,8 @@ class DataConfig(BaseModel):
     cache_dir: AbsolutePath | None = Field(
         None, description="Where decoded pixels are kept; by default $SWEEP_CACHE, or the user's cache folder."
     )
-    cache_limit_bytes: Annotated[
-        ByteSize,
-        BeforeValidator(_size),
-        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}),
-    ] = Field(
-        ByteSize(20_000_000_000),
+    cache_limit_bytes: Size = Field(
+        20_000_000_000,
         ge=0,
         description='The most that cache_dir may hold, such as "20GB"; the rest is decoded anew each epoch. 0: none.',
     )

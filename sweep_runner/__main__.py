@@ -1,7 +1,19 @@
-"""`python -m sweep_runner` is `sweep`."""
+"""`python -m sweep_runner`, and the `sweep` command, which are the same."""
 
 import sys
 
-from sweep_runner.cli.main import main
 
-sys.exit(main())
+def run() -> int:
+    """Runs the `sweep` command and returns its exit code. Ctrl-C while it is still being imported ends quietly, too."""
+    try:
+        from sweep_runner.cli.main import EXIT_INTERRUPTED, main
+    except KeyboardInterrupt:
+        return 130
+    try:
+        return main()
+    except KeyboardInterrupt:  # while an error was being told
+        return EXIT_INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(run())

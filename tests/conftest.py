@@ -14,12 +14,14 @@ from trainables.image.package import INPUT, ONNX_FILE, OUTPUT, PackageFacts
 COLORS = ("red", "green", "blue")
 
 
-def write_color_model(folder: Path, *, multilabel: bool = False, resolution: int = 8) -> Path:
+def write_color_model(
+    folder: Path, *, multilabel: bool = False, resolution: int = 8, threshold: float | tuple[float, ...] = 0.5
+) -> Path:
     """A package without training: how probable a color is depends on the image's mean of its channel.
 
     Single-label: softmax(mean / 16). Multi-label: sigmoid((mean - 128) / 16), a label a channel.
     """
-    facts = PackageFacts(COLORS, multilabel, resolution, 3, origin={"sweep": "colors", "trial": 7})
+    facts = PackageFacts(COLORS, multilabel, resolution, 3, threshold, origin={"sweep": "colors", "trial": 7})
     shape = ["batch", "height", "width", 3]
     shift = np.array([128.0 if multilabel else 0.0], dtype=np.float32)
     nodes = [
@@ -58,3 +60,15 @@ def color_model(tmp_path: Path) -> Path:
 def color_labels_model(tmp_path: Path) -> Path:
     """As `color_model`, multi-label: every channel that is bright is a label."""
     return write_color_model(tmp_path / "color-labels-model", multilabel=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the tests marked `long`, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]

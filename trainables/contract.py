@@ -115,12 +115,14 @@ class Preparation:
         summary: lines for the plan that the user sees (label → text).
         warnings: what the user should know but that stops nothing.
         details: the same and more for scripts (`sweep data check --json`): JSON-ready.
+        reports: which of `Trainable.metrics` training on this data reports; None: all of them.
     """
 
     fingerprint: str = ""
     summary: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    reports: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,13 +133,17 @@ class Evaluation:
         metrics: by name, with the split as prefix (`test_accuracy`).
         num_examples: how many examples the metrics are over.
         predictions: a row an example: split, example, labels, predicted, `p_<class>` for each class.
-        classes: a row a class: split, class, precision, recall, f1, support, average_precision.
+        classes: a row a class: split, class, precision, recall, f1, support, average_precision; of a label on its
+            own also accuracy and threshold.
+        confusions: a row a cell that is not 0: split, actual, predicted, count; in multi-label data also label, whose
+            2×2 matrix the row is of, with `yes` and `no` as actual and predicted. None: not told.
     """
 
     metrics: Mapping[str, float]
     num_examples: int
     predictions: pa.Table
     classes: pa.Table
+    confusions: pa.Table | None = None
 
 
 class Progress(Protocol):
@@ -174,13 +180,15 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
         metrics: the metrics that `train` reports and that may be the objective, with the mode that is
             better. Empty: unknown beforehand, any name is accepted.
         check_keys: the config keys that `check` looks at. The sweep calls it for every combination of
-            their values in the space (end points of ranges), and for each baseline.
+            their values in the space (end points of ranges), and for each baseline. Keys that have nothing to do
+            with each other go into groups, `(("model", "pooling"), ("optimizer", "momentum"))`: then only the
+            combinations within each group are tried.
     """
 
     config_class: ClassVar[type[BaseModel]]
     data_class: ClassVar[type[BaseModel]] = NoData
     metrics: ClassVar[Mapping[str, Mode]] = {}
-    check_keys: ClassVar[tuple[str, ...]] = ()
+    check_keys: ClassVar[tuple[str, ...] | tuple[tuple[str, ...], ...]] = ()
 
     def __init__(self, data: DataT, folder: Path) -> None:
         """Made once in each process, before any of the methods below.

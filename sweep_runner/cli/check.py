@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 @json_option
 @common_options
 def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """Validate a sweep FILE and print the resolved plan; nothing is started, no data is read."""
+    """Validate a sweep FILE and print the resolved plan; nothing is started, no data is read.
+
+    \b
+    Examples:
+      sweep check sweeps/quickstart.yaml
+      sweep check sweeps/voc.yaml --set 'space.model=[resnet18]' --set space.finetune=head --set 'baselines={}'
+    """
     from sweep_runner.spec.check import check_spec
     from sweep_runner.spec.loader import load_spec
 
@@ -43,22 +49,40 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
 
 
 @click.command()
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["json", "markdown"]),
+    default="json",
+    show_default=True,
+    help="json: JSON Schema, for editors; markdown: a page for people.",
+)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to a file.")
 @common_options
-def schema(output: Path | None, results: ResultsPaths, out: Out) -> None:
-    """Print the JSON Schema of the sweep file, for editors.
+def schema(file_format: str, output: Path | None, results: ResultsPaths, out: Out) -> None:
+    """Print the JSON Schema of the sweep file, for editors, or a reference of all its keys.
 
     Editors with the YAML language server use it when the sweep file begins with
     "# yaml-language-server: $schema=FILE".
-    """
-    from sweep_runner.spec.schema import sweep_schema
 
-    text = json.dumps(sweep_schema(), indent=2, ensure_ascii=False)
+    \b
+    Examples:
+      sweep schema --output sweeps/sweep.schema.json
+      sweep schema --format markdown
+    """
+    if file_format == "markdown":
+        from sweep_runner.spec.reference import sweep_reference
+
+        text = sweep_reference()
+    else:
+        from sweep_runner.spec.schema import sweep_schema
+
+        text = json.dumps(sweep_schema(), indent=2, ensure_ascii=False) + "\n"
     if output is None:
-        out.result(text)
+        out.result(text.removesuffix("\n"))
         return
     partial = output.with_name(f"{output.name}.partial")
-    partial.write_text(text + "\n", encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(output)
     out.say(f"wrote {output}")
 

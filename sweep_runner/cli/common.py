@@ -12,6 +12,8 @@ from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from sweep_runner.cli.tables import print_table
+from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths
 
 if TYPE_CHECKING:
@@ -75,37 +77,6 @@ def say(text: str, *, style: str = "") -> None:
         click.echo(text, err=True)
 
 
-def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "", stream: IO[str] | None = None
-) -> None:
-    """Prints rows as a rich table on a terminal, as tab-separated values with a header otherwise.
-
-    Args:
-        columns: the header.
-        rows: one sequence of values a row; None is shown as an empty cell. Floats are shortened on a
-            terminal only. Columns that hold only numbers are aligned right.
-        title: shown above on a terminal.
-        stream: stdout unless given.
-    """
-    stream = stream or sys.stdout
-    rows = [list(row) for row in rows]
-    if not stream.isatty():
-        for row in [columns, *rows]:
-            click.echo("\t".join(_one_line(_plain(cell)) for cell in row), file=stream)
-        return
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for position, column in enumerate(columns):
-        cells = [row[position] for row in rows if row[position] is not None]
-        numeric = bool(cells) and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells)
-        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_short(cell)) for cell in row))
-    console(stream).print(table)
-
-
 def common_options(command: Callable[P, R]) -> Callable[..., R]:
     """Adds `--results`, `--quiet`, `--verbose`; the command gets `results: ResultsPaths` and `out: Out`."""
 
@@ -124,7 +95,12 @@ def common_options(command: Callable[P, R]) -> Callable[..., R]:
     @click.option("--verbose", "-v", is_flag=True, help="Say more.")
     @functools.wraps(command)
     def wrapped(*args: Any, results_folder: Path, quiet: bool, verbose: bool, **kwargs: Any) -> R:
-        kwargs["results"] = ResultsPaths(results_folder.expanduser().absolute())
+        root = results_folder.expanduser().absolute()
+        if root.exists() and not root.is_dir():
+            raise RequestError(
+                f"--results {results_folder}: this is a file", hint="Name the folder that holds all sweeps."
+            )
+        kwargs["results"] = ResultsPaths(root)
         kwargs["out"] = Out(quiet=quiet, verbose=verbose and not quiet)
         return command(*args, **kwargs)
 
@@ -145,18 +121,6 @@ def set_option(command: Callable[P, R]) -> Callable[P, R]:
 def json_option(command: Callable[P, R]) -> Callable[P, R]:
     """Adds `--json`; the command gets `as_json: bool`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
-
-
-def _plain(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _one_line(text: str) -> str:
-    return text.replace("\t", " ").replace("\r", " ").replace("\n", " ")
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else _plain(value)
 
 
 def _json_ready(value: Any) -> Any:

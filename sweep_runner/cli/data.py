@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from sweep_runner.cli.common import Out, common_options, json_option, set_option
 from sweep_runner.results.paths import ResultsPaths
 
 _SAY_EVERY_S = 2.0
+_MOST_GROUPS = 20
 
 
 @click.group()
@@ -27,10 +28,13 @@ def data() -> None:
 @json_option
 @common_options
 def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """Read every picture of FILE's data: counts, unreadable files, class balance.
+    """Read every picture of FILE's data: counts, unreadable files, class balance, copies of one picture.
 
     Prints a row a class with its examples in each split. With --json everything that was found, also what is told to
     stderr otherwise.
+
+    Near-duplicates are pictures that are the same but for being turned, mirrored, inverted, resized or encoded anew.
+    They are listed, and a warning says when some are in several splits.
 
     \b
     Examples:
@@ -42,7 +46,7 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
 
     plan = check_spec(load_spec(file, overrides))
     with tempfile.TemporaryDirectory(prefix="sweep-data-check-") as folder:
-        preparation = plan.trainable(plan.data, Path(folder)).check_data(_Teller(out))
+        preparation = plan.trainable(plan.data, Path(folder)).check_data(Teller(out))
     if as_json:
         found = {"fingerprint": preparation.fingerprint, "summary": preparation.summary, **preparation.details}
         out.json({**found, "warnings": preparation.warnings})
@@ -53,12 +57,13 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
         out.say(f"fingerprint: {preparation.fingerprint}")
     for warning in preparation.warnings:
         out.warn(warning)
+    _say_duplicates(preparation.details.get("near_duplicates", []), out)
     _print_classes(preparation.details, out)
     if not preparation.summary:
         out.say(f"{plan.spec.trainable} reads no data")
 
 
-class _Teller:
+class Teller:
     """A `Progress` that says where it is now and then."""
 
     def __init__(self, out: Out) -> None:
@@ -70,6 +75,13 @@ class _Teller:
         if now - self._said >= _SAY_EVERY_S:
             self._said = now
             self._out.say(f"{what}: {done:,} of {total:,}")
+
+
+def _say_duplicates(groups: Sequence[Sequence[str]], out: Out) -> None:
+    for group in groups[:_MOST_GROUPS]:
+        out.say(f"near-duplicates: {', '.join(group)}")
+    if len(groups) > _MOST_GROUPS:
+        out.say(f"and {len(groups) - _MOST_GROUPS} more groups: --json has all")
 
 
 def _print_classes(details: Mapping[str, Any], out: Out) -> None:

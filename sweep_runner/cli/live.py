@@ -44,8 +44,7 @@ class View:
         self._console = console()
         self._is_terminal = self._console.is_terminal and not out.quiet
         self._live: Live | None = None
-        self._began = time.monotonic()
-        self._shown = 0.0
+        self._began = self._shown = time.monotonic()
         self._ended_before: int | None = None
         self._reported: set[int] = set()
         self._dashboard = ""
@@ -109,6 +108,9 @@ class View:
 
     def stopping(self) -> None:
         self._out.say("stopping: ending the running trials (again to quit at once)", style="yellow")
+
+    def warned(self, text: str) -> None:
+        self._out.warn(text)
 
     def searched(self) -> None:
         self._show_step("search ended")

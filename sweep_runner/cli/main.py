@@ -33,7 +33,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "show": ("sweep_runner.cli.results:show", "One trial: params, metrics, why it ended."),
     "query": ("sweep_runner.cli.results:query", "SQL over the tables of all sweeps, read-only."),
     "data": ("sweep_runner.cli.data:data", "Look at the data of a sweep file."),
+    "plots": ("sweep_runner.cli.plots:plots", "Draw learning curves, confusions, two trials side by side."),
     "predict": ("sweep_runner.cli.model:predict", "Predict images with an exported model."),
+    "evaluate": ("sweep_runner.cli.evaluate:evaluate", "Hold an exported model against labelled data."),
     "export": ("sweep_runner.cli.model:export", "Export a trial's model."),
 }
 """Name → where the command is, and its line in `sweep --help`."""

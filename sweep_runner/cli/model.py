@@ -52,6 +52,11 @@ def predict(
     Prints a row an image: path, predicted, probability, the probability of each class, and an error for a file
     that could not be read; a terminal shows no column for each class, but --top K does. Exit code 1 if there was a
     file that could not be read.
+
+    \b
+    Examples:
+      sweep predict quickstart photo.jpg
+      sweep predict results/voc-crops/best 'photos/**/*.jpg' --top 3 --output predictions.parquet
     """
     import pyarrow as pa
 
@@ -94,17 +99,22 @@ def export(name: str, number: int | None, output: Path | None, results: ResultsP
     """Export the model of a trial of the sweep NAME: writes the package, verifies it, prints its folder.
 
     The test split is not evaluated: only the best trial's model is held against it, once, when the sweep ends.
+
+    \b
+    Examples:
+      sweep export voc-crops
+      sweep export voc-crops --trial 12 --output /tmp/trial-12
     """
     from sweep_runner.execution.finalize import publish
     from sweep_runner.execution.finish import export_trial, published_trial
     from sweep_runner.results.log import read_events
-    from sweep_runner.results.lookup import find_sweep
+    from sweep_runner.results.lookup import find_sweep, spec_file
     from sweep_runner.results.state import fold
     from sweep_runner.spec.check import check_spec
     from sweep_runner.spec.loader import load_resolved
 
     paths = find_sweep(results, name)
-    plan = check_spec(load_resolved(paths.spec))
+    plan = check_spec(load_resolved(spec_file(paths)))
     state = fold(read_events(paths.log), plan.spec.objective)
     trial = _exportable(name, state, number)
     if output is None and published_trial(paths) == trial:
@@ -152,7 +162,7 @@ def find_model(model: str, results: ResultsPaths) -> Path:
     if not (sweep.best / ONNX_FILE).is_file():
         raise RequestError(
             f"the sweep {sweep.name!r} has published no model yet ({sweep.best})",
-            hint=f"Let it finish (sweep resume {sweep.name}), or export a trial: sweep export {sweep.name}",
+            hint=f"Let it finish ({sweep.command('resume')}), or export a trial: {sweep.command('export')}",
         )
     return sweep.best
 

@@ -12,7 +12,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from sweep_runner.cli.common import Out, print_table
+from sweep_runner.cli.common import Out
+from sweep_runner.cli.tables import print_table
 from sweep_runner.durable import write_atomically
 from sweep_runner.errors import RequestError
 

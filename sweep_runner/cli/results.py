@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
-from sweep_runner.results.paths import ResultsPaths
+from sweep_runner.cli.tables import fits_terminal
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
 if TYPE_CHECKING:
     from sweep_runner.results.leaderboard import Leaderboard, SweepRow, TrialRow
@@ -18,7 +21,13 @@ if TYPE_CHECKING:
 @json_option
 @common_options
 def ls(as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """List the sweeps: their state, their best value, how many trials are in which state."""
+    """List the sweeps: their state, their best value, how many trials are in which state.
+
+    \b
+    Examples:
+      sweep ls
+      sweep ls --results /shared/results --json
+    """
     from sweep_runner.results.leaderboard import sweep_rows
 
     rows = sweep_rows(results)
@@ -58,6 +67,11 @@ def top(name: str, limit: int, as_json: bool, results: ResultsPaths, out: Out) -
     """Show the leaderboard of the sweep NAME.
 
     Failed trials, and copies of a configuration that was trained already, have no rank.
+
+    \b
+    Examples:
+      sweep top quickstart
+      sweep top quickstart --limit 50 --json
     """
     from sweep_runner.results.leaderboard import leaderboard
 
@@ -65,56 +79,92 @@ def top(name: str, limit: int, as_json: bool, results: ResultsPaths, out: Out) -
     if as_json:
         out.json(_board_json(board, limit))
         return
-    _print_board(board, limit, out)
+    _print_board(board, results.sweep(name), limit, out)
 
 
 def show_leaderboard(results: ResultsPaths, name: str, limit: int, out: Out) -> None:
     """Prints what `sweep top NAME` prints."""
     from sweep_runner.results.leaderboard import leaderboard
 
-    _print_board(leaderboard(results, name), limit, out)
+    _print_board(leaderboard(results, name), results.sweep(name), limit, out)
 
 
-def _print_board(board: Leaderboard, limit: int, out: Out) -> None:
+def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out) -> None:
     sweep = board.sweep
     out.say(
         f"{sweep.sweep}: {sweep.state.lower()}, {_counts(sweep) or 'no trials yet'}; {board.objective} ({board.mode})"
     )
     if sweep.state == "INTERRUPTED":
-        out.say(f"go on with: sweep resume {sweep.sweep}")
+        out.say(f"go on with: {paths.command('resume')}")
     shown = board.ranked[:limit]
     if not shown:
         out.say("No trial has a value yet.")
         return
     metrics = _metrics_to_show(board, shown)
     params = [param for param in board.params if any(param in row.params for row in shown)]
-    out.table(
-        ("rank", "trial", "name", "state", board.objective, *metrics, "epoch", *params),
-        [
-            (
-                row.rank,
-                row.trial,
-                f"★ {row.name}" if row.name else None,
-                row.state,
-                row.value,
-                *(row.metrics.get(metric) for metric in metrics),
-                row.row["best_epoch"],
-                *(row.params.get(param) for param in params),
-            )
-            for row in shown
-        ],
-    )
+    alike = _alike(params, shown) if sys.stdout.isatty() else {}
+    params = [param for param in params if param not in alike]
+    names = [f"★ {row.name}" if row.name else None for row in shown]
+    with_names = any(names) or not sys.stdout.isatty()
+    columns = ("rank", "trial", *(["name"] * with_names), "state", board.objective, *metrics, "epoch")
+    rows = [
+        (
+            row.rank,
+            row.trial,
+            *([name] * with_names),
+            row.state,
+            row.value,
+            *(row.metrics.get(metric) for metric in metrics),
+            row.row["best_epoch"],
+        )
+        for row, name in zip(shown, names, strict=True)
+    ]
+    wide = [(*cells, *(row.params.get(param) for param in params)) for cells, row in zip(rows, shown, strict=True)]
+    if not sys.stdout.isatty() or fits_terminal((*columns, *params), wide):
+        out.table((*columns, *params), wide)
+    else:
+        out.table(
+            (*columns, "params"),
+            [(*cells, _in_words(row.params, params)) for cells, row in zip(rows, shown, strict=True)],
+        )
+    if alike:
+        out.say(f"all of them: {_in_words(alike, list(alike))}")
     if any(row.name for row in shown):
         out.say("★ baseline")
     if len(board.ranked) > limit:
-        out.say(f"{len(board.ranked) - limit} more: sweep top {sweep.sweep} --limit {len(board.ranked)}")
+        out.say(f"{len(board.ranked) - limit} more: {paths.command('top', f'--limit {len(board.ranked)}')}")
+
+
+def _in_words(values: Mapping[str, Any], params: Sequence[str]) -> str:
+    """Params in one cell: `optimizer sgd, lr 0.0123`."""
+    shown = ((param, values[param]) for param in params if param in values)
+    return ", ".join(
+        f"{param} {value:.4g}" if isinstance(value, float) else f"{param} {value}" for param, value in shown
+    )
+
+
+def _alike(params: Sequence[str], rows: Sequence[TrialRow]) -> dict[str, Any]:
+    """The params that are the same in all rows: they need no column."""
+    if len(rows) < 2:
+        return {}
+    first = rows[0].params
+    return {
+        param: first[param]
+        for param in params
+        if all(param in row.params and row.params[param] == first.get(param) for row in rows)
+    }
 
 
 def _metrics_to_show(board: Leaderboard, rows: tuple[TrialRow, ...]) -> list[str]:
-    """The metrics of the objective's split and of the final evaluation: a screen is not wide enough for all."""
-    splits = (board.objective.split("_")[0] + "_", "test_")
+    """The metrics of the objective's split and of the final evaluation; on a screen only what the objective is on test.
+
+    A screen is not wide enough for all, and a table that folds every cell can be read by nobody.
+    """
     names = dict.fromkeys(name for row in rows for name, value in row.metrics.items() if value is not None)
-    return [name for name in names if name.startswith(splits) and not name.endswith("_num_examples")]
+    split, _, metric = board.objective.partition("_")
+    if sys.stdout.isatty():
+        return [name for name in names if name == f"test_{metric}" != board.objective]
+    return [name for name in names if name.startswith((f"{split}_", "test_")) and not name.endswith("_num_examples")]
 
 
 @click.command()
@@ -123,7 +173,12 @@ def _metrics_to_show(board: Leaderboard, rows: tuple[TrialRow, ...]) -> list[str
 @json_option
 @common_options
 def show(name: str, trial: int, as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """Show the trial number TRIAL of the sweep NAME: params, metrics, learning curve, attempts, files."""
+    """Show the trial number TRIAL of the sweep NAME: params, metrics, learning curve, attempts, files.
+
+    \b
+    Example:
+      sweep show quickstart 0
+    """
     from sweep_runner.cli.trial_view import print_trial, trial_json
     from sweep_runner.results.history import attempts_of, files_of, learning_curve
     from sweep_runner.results.leaderboard import leaderboard
@@ -173,7 +228,7 @@ def query(
     """Run SQL (DuckDB's) over the tables of all sweeps; a sweep may be running. Queries read, and write nothing.
 
     \b
-    Tables: sweeps, trials, epochs, predictions, classes.
+    Tables: sweeps, trials, epochs, predictions, classes, confusions.
     Examples:
       sweep query "select pooling, max(best_val_accuracy) from trials group by pooling"
       sweep query --format csv "select * from epochs where sweep = 'digits'" > epochs.csv

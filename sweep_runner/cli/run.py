@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sweep_runner.cli.common import Out, common_options, json_option, set_option
-from sweep_runner.results.paths import ResultsPaths, SweepPaths
+from sweep_runner.errors import RequestError
+from sweep_runner.results.paths import ResultsPaths, SweepPaths, results_option
 
 if TYPE_CHECKING:
     from sweep_runner.execution.sweep import Observer, SweepOutcome
@@ -43,37 +44,49 @@ def run(file: Path, overrides: tuple[str, ...], fresh: bool, as_json: bool, resu
 
 @click.command()
 @click.argument("name")
+@click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Take the sweep file as it is now.")
 @set_option
 @json_option
 @common_options
-def resume(name: str, overrides: tuple[str, ...], as_json: bool, results: ResultsPaths, out: Out) -> None:
+def resume(
+    name: str, file: Path | None, overrides: tuple[str, ...], as_json: bool, results: ResultsPaths, out: Out
+) -> None:
     """Go on with the sweep NAME after it stopped; what was finished is not run again.
+
+    Trials, resources and the pruner may change, further baselines may come, and the space may get wider: the
+    trials that are there keep their place. What would make them incomparable is refused.
 
     \b
     Examples:
       sweep resume voc-crops
       sweep resume voc-crops --set resources.max_concurrent=1
+      sweep resume voc-crops --set space.lr.high=1.0
+      sweep resume voc-crops --file sweeps/voc.yaml
     """
-    _resume(name, overrides, as_json, results, out)
+    _resume(name, overrides, as_json, results, out, file=file)
 
 
 @click.command()
 @click.argument("name")
 @click.option("--trials", type=click.IntRange(min=1), required=True, help="How many trials more.")
+@set_option
 @json_option
 @common_options
-def extend(name: str, trials: int, as_json: bool, results: ResultsPaths, out: Out) -> None:
+def extend(name: str, trials: int, overrides: tuple[str, ...], as_json: bool, results: ResultsPaths, out: Out) -> None:
     """Give the sweep NAME more trials, and run them.
 
     \b
-    Example:
+    Examples:
       sweep extend voc-crops --trials 20
+      sweep extend voc-crops --trials 20 --set 'space.optimizer=[adam, sgd, adamw]'
     """
-    from sweep_runner.results.lookup import find_sweep
+    from sweep_runner.results.lookup import find_sweep, spec_file
+    from sweep_runner.spec.check import check_spec
     from sweep_runner.spec.loader import load_resolved
 
-    planned = load_resolved(find_sweep(results, name).spec).spec.search.trials
-    _resume(name, (f"search.trials={planned + trials}",), as_json, results, out)
+    # Not what was asked for: a grid may have ended before.
+    planned = check_spec(load_resolved(spec_file(find_sweep(results, name)))).num_trials
+    _resume(name, (*overrides, f"search.trials={planned + trials}"), as_json, results, out)
 
 
 @click.command()
@@ -97,15 +110,25 @@ def _resume(
     results: ResultsPaths,
     out: Out,
     *,
+    file: Path | None = None,
     retry_failed: bool = False,
 ) -> None:
     from sweep_runner.execution.sweep import resume_sweep
-    from sweep_runner.results.lookup import find_sweep
+    from sweep_runner.results.lookup import find_sweep, spec_file
+    from sweep_runner.spec.changes import differences
     from sweep_runner.spec.check import check_spec
-    from sweep_runner.spec.loader import load_resolved
+    from sweep_runner.spec.loader import load_resolved, load_spec
 
     paths = find_sweep(results, name)
-    plan = check_spec(load_resolved(paths.spec, overrides))
+    before = load_resolved(spec_file(paths)).spec
+    plan = check_spec(load_spec(file, overrides) if file else load_resolved(paths.spec, overrides))
+    if plan.spec.name != before.name:
+        raise RequestError(
+            f"{plan.loaded.where('name')}: name: {before.name} → {plan.spec.name}: this is another sweep",
+            hint=f"add --set name={before.name} if it is meant to be the same, or run it as a new one: sweep run FILE",
+        )
+    for change in differences(before, plan.spec):
+        out.say(f"changed: {change}")
     _drive(plan, results, paths, out, as_json, lambda view: resume_sweep(plan, paths, view, retry_failed=retry_failed))
 
 
@@ -157,10 +180,11 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
             out.warn(f"trial {trial.trial} {trial.state}: {trial.reason}")
     for note in outcome.notes:
         out.warn(note)
-    out.say(f"leaderboard  sweep top {paths.name}")
-    out.say(f'tables       {paths.tables}   sweep query "select * from trials"')
+    out.say(f"leaderboard  {paths.command('top')}")
+    where = " ".join(["", *results_option(results.root)])
+    out.say(f'tables       {paths.tables}   sweep query "select * from trials"{where}')
     if outcome.package is not None:
-        out.say(f"model        {outcome.package / 'model.onnx'}   sweep predict {paths.name} IMAGES")
+        out.say(f"model        {outcome.package / 'model.onnx'}   sweep predict {paths.name} IMAGES{where}")
 
 
 def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]:

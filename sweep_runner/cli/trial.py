@@ -28,7 +28,7 @@ def trial(
       sweep trial sweeps/voc.yaml --baseline adam-max --folder /tmp/voc-trial
     """
     from sweep_runner.errors import RequestError
-    from sweep_runner.spec.check import check_spec
+    from sweep_runner.spec.check import check_prepared, check_spec
     from sweep_runner.spec.loader import load_spec
     from sweep_runner.spec.space import first_params
     from trainables.contract import EpochReport
@@ -53,6 +53,7 @@ def trial(
         data_folder.mkdir(parents=True, exist_ok=True)
         trainable = plan.trainable(plan.data, data_folder)
         preparation = trainable.prepare(plan.candidates)
+        check_prepared(plan, preparation)
         for label, text in preparation.summary.items():
             out.say(f"{label}: {text}")
         for warning in preparation.warnings:

@@ -64,7 +64,8 @@ class FinalResult:
 def finalize(task: FinalTask) -> FinalResult:
     """Evaluates and exports one checkpoint, into `task.staging`.
 
-    Files there: `predictions-<split>.parquet`, `classes-<split>.parquet`, `package/`.
+    Files there: `predictions-<split>.parquet`, `classes-<split>.parquet`, `confusions-<split>.parquet` (if the
+    trainable tells them), `package/`.
     """
     import pyarrow.parquet as pq
 
@@ -82,6 +83,8 @@ def finalize(task: FinalTask) -> FinalResult:
                 continue
             pq.write_table(evaluation.predictions, staging / f"predictions-{split}.parquet")
             pq.write_table(evaluation.classes, staging / f"classes-{split}.parquet")
+            if evaluation.confusions is not None:
+                pq.write_table(evaluation.confusions, staging / f"confusions-{split}.parquet")
             metrics[split], counts[split] = dict(evaluation.metrics), evaluation.num_examples
         if task.export:
             package = staging / "package"

@@ -1,4 +1,7 @@
-"""After the search: the best trial is evaluated on val and test, and its model is verified and published."""
+"""After the search: the best trial is evaluated on val and test, and its model is verified and published.
+
+Baselines are evaluated on val alone: test is for the one model that the sweep ends with, and the choice fell on val.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.execution.finalize import FinalResult, FinalTask, finalize, publish
 from sweep_runner.execution.resources import Slot
@@ -20,26 +25,58 @@ from sweep_runner.results.recorder import Recorder
 from sweep_runner.results.state import RANKED, SweepState, TrialSummary
 from sweep_runner.spec.plan import Plan
 from trainables.checkpoints import checkpoint_of_epoch
+from trainables.contract import Trainable
 
 SPLITS = ("val", "test")
+_POLL_S = 0.5
 
 
 def finish_search(
-    plan: Plan, paths: SweepPaths, recorder: Recorder, slot: Slot, say: Callable[[str], None]
+    plan: Plan,
+    paths: SweepPaths,
+    recorder: Recorder,
+    slot: Slot,
+    say: Callable[[str], None],
+    stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[Path | None, list[str]]:
-    """Evaluates the best trial where that is not done yet, and publishes its model.
+    """Evaluates the best trial and the baselines where that is not done yet, and publishes the best model.
+
+    Args:
+        plan: the sweep.
+        paths: of its folder.
+        recorder: open.
+        slot: what one evaluation gets.
+        say: told what happens.
+        stopped: whether the user wants it to end; looked at now and then.
 
     Returns:
         The published package (None without one), and notes on what did not come out.
     """
-    state = recorder.state
-    best = state.best()
+    best = recorder.state.best()
     if best is None:
         return None, ["no trial has a result: there is no best model"]
+    package, notes = _finish_best(best, plan, paths, recorder, slot, say, stopped)
+    if not stopped():
+        notes += _evaluate_baselines(plan, paths, recorder, slot, say, stopped)
+    return package, notes
+
+
+def _finish_best(
+    best: TrialSummary,
+    plan: Plan,
+    paths: SweepPaths,
+    recorder: Recorder,
+    slot: Slot,
+    say: Callable[[str], None],
+    stopped: Callable[[], bool],
+) -> tuple[Path | None, list[str]]:
+    state = recorder.state
     original = state.trials[best.copy_of] if best.copy_of is not None else best
-    splits = [split for split in SPLITS if f"{split}_num_examples" not in original.final_metrics]
+    evaluates = plan.trainable.evaluate is not Trainable.evaluate
+    splits = [split for split in SPLITS if evaluates and f"{split}_num_examples" not in original.final_metrics]
     published = published_trial(paths) == original.trial
-    export = bool(plan.spec.export.formats) and not published
+    has_package = plan.trainable.export is not Trainable.export
+    export = bool(plan.spec.export.formats) and has_package and not published
     if not splits and not export:
         return (paths.best if published else None), []
     checkpoint = _checkpoint(paths, original)
@@ -49,15 +86,53 @@ def finish_search(
     staging = _staging(paths)
     try:
         task = _task(plan, paths, state, original, checkpoint, staging, splits, export, slot.num_threads)
-        result = _finalize_on_ray(task, slot)
+        (result,) = _finalize_on_ray([task], slot, stopped)
         _record(recorder, original.trial, result, staging)
         notes = [result.error] if result.error else []
         if result.verified is not None:
             publish(staging / "package", paths.best)
             published = True
         elif export and not result.error:
-            notes.append(f"trainable {plan.spec.trainable!r} has no model package to publish")
+            notes.append(f"trainable {plan.spec.trainable!r} gave no model package to publish")
         return (paths.best if published else None), notes
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _evaluate_baselines(
+    plan: Plan,
+    paths: SweepPaths,
+    recorder: Recorder,
+    slot: Slot,
+    say: Callable[[str], None],
+    stopped: Callable[[], bool],
+) -> list[str]:
+    """Evaluates every baseline with a checkpoint on val, side by side; notes on what did not come out."""
+    if plan.trainable.evaluate is Trainable.evaluate:
+        return []  # it evaluates nothing
+    trials = recorder.state.trials
+    named = [summary for summary in trials.values() if summary.name is not None]
+    due = {summary.trial if summary.copy_of is None else summary.copy_of for summary in named}
+    staging = _staging(paths)
+    try:
+        tasks = {}
+        for number in sorted(due):
+            checkpoint = _checkpoint(paths, trials[number])
+            if checkpoint is not None and "val_num_examples" not in trials[number].final_metrics:
+                folder = staging / str(number)
+                folder.mkdir()
+                tasks[number] = _task(
+                    plan, paths, recorder.state, trials[number], checkpoint, folder, ("val",), False, slot.num_threads
+                )
+        if not tasks:
+            return []
+        say(f"evaluating {len(tasks)} baseline{'s' if len(tasks) > 1 else ''} on val")
+        notes = []
+        for number, result in zip(tasks, _finalize_on_ray(list(tasks.values()), slot, stopped), strict=True):
+            _record(recorder, number, result, staging / str(number))
+            if result.error:
+                notes.append(f"trial {number} ({trials[number].name or 'a baseline'}): {result.error}")
+        return notes
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -109,8 +184,11 @@ def _checkpoint(paths: SweepPaths, summary: TrialSummary) -> Path | None:
 
 
 def _staging(paths: SweepPaths) -> Path:
+    for left in paths.root.glob(".final-*"):
+        # Of a process that was killed; another `sweep export` may be at work beside this one.
+        if left.name == f".final-{os.getpid()}" or not psutil.pid_exists(int(left.name.rpartition("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
     staging = paths.root / f".final-{os.getpid()}"
-    shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     return staging
 
@@ -153,14 +231,29 @@ def _task(
     )
 
 
-def _finalize_on_ray(task: FinalTask, slot: Slot) -> FinalResult:
+def _finalize_on_ray(tasks: Sequence[FinalTask], slot: Slot, stopped: Callable[[], bool]) -> list[FinalResult]:
+    """Runs tasks side by side, as far as there is room; those not done when it is stopped end with an error."""
     import ray
 
     remote = ray.remote(num_cpus=slot.cpus, num_gpus=slot.gpus, max_retries=0)(_finalize_json)
+    named = remote.options(name="final evaluation")
+    answers = [named.remote(dataclasses.asdict(task)) for task in tasks]
+    pending = answers
+    while pending and not stopped():
+        _, pending = ray.wait(pending, num_returns=len(pending), timeout=_POLL_S)
+    for answer in pending:
+        ray.cancel(answer, force=True)
+    return [_answered(answer) for answer in answers]
+
+
+def _answered(promise: Any) -> FinalResult:
+    import ray
+
     try:
-        answer = ray.get(remote.options(name="final evaluation and export").remote(dataclasses.asdict(task)))
+        answer = ray.get(promise)
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1]
+        # Of a cancelled task the error has no text.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         return FinalResult(metrics={}, num_examples={}, verified=None, error=f"the final evaluation failed: {reason}")
     return FinalResult(**answer)
 
@@ -175,7 +268,10 @@ def _record(recorder: Recorder, trial: int, result: FinalResult, staging: Path) 
     for split, metrics in result.metrics.items():
         predictions = pq.read_table(staging / f"predictions-{split}.parquet")
         classes = pq.read_table(staging / f"classes-{split}.parquet")
-        recorder.record_evaluation(trial, split, predictions, classes)
+        confusions = staging / f"confusions-{split}.parquet"
+        recorder.record_evaluation(
+            trial, split, predictions, classes, pq.read_table(confusions) if confusions.exists() else None
+        )
         recorder.record(
             FinalEvaluated(
                 time=time.time(), trial=trial, split=split, num_examples=result.num_examples[split], metrics=metrics

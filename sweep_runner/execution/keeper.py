@@ -91,7 +91,7 @@ class Keeper:
         self._assign = assign
         self._queue: deque[Proposal] = deque()
         self._copies: dict[int, list[Proposal]] = {}
-        self._retention = Retention(paths, spec.objective, spec.keep.best, recorder.state.trials.values())
+        self._retention = Retention(paths, spec.objective, spec.keep, recorder.state.trials.values())
         self._catch_up()
 
     # What is next ---------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ class Keeper:
             del self.live[number]
             raise SweepError(
                 f"the disk is full: trial {number} could not write its checkpoint ({message.reason}). "
-                f"Make room, then go on with: sweep resume {self._paths.name}"
+                f"Make room, then go on with: {self._paths.command('resume')}"
             )
         if message.retry and self._failed_often(live) is False:
             self._try_again(live, message.reason)
@@ -244,6 +244,8 @@ class Keeper:
         epochs = self.spec.config_of(proposal.params).get("epochs")
         if isinstance(epochs, int) and epoch >= epochs:
             return None  # it has run to its end: there is nothing left to save by stopping it
+        if proposal.name is not None and not self.spec.search.prune_baselines:
+            return None
         return self._study.should_prune(number, epoch)
 
     def _failed_often(self, live: LiveTrial) -> bool:

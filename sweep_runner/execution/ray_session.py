@@ -22,6 +22,8 @@ from typing import Any
 import platformdirs
 import psutil
 
+_logger = logging.getLogger(__name__)
+
 _PREFIX = "sweep-ray-"
 _OWNER = "owner.json"
 _OBJECT_STORE_BYTES = 128 * 1024**2
@@ -61,10 +63,17 @@ def ray_session(name: str, dashboard: bool, max_concurrent: int) -> Iterator[Ray
     _write_owner(folder)
     assert "ray" not in sys.modules, "Ray reads its environment variables when it is imported"
     token_file = _token_file()
+    scratch = folder / "tmp"
+    scratch.mkdir()
     os.environ.update(
         {
             **_tune_environment(max_concurrent),
+            # Of Ray's processes and of the workers: what they leave goes with the folder.
+            "TMPDIR": str(scratch),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Ray's switch for systems whose firewall asks at every open port: all of its ports are then on
+            # 127.0.0.1. Without it most of them are on every interface (`_node_ip_address` does not help).
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
             # Without this a worker that asks for no GPU sees all of them.
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
             "RAY_IGNORE_UNHANDLED_ERRORS": "1",
@@ -77,6 +86,10 @@ def ray_session(name: str, dashboard: bool, max_concurrent: int) -> Iterator[Ray
     from ray.job_config import JobConfig
 
     logging.getLogger("ray").setLevel(logging.ERROR)
+    # Two private places in Ray: it would put a handler of its own in place of ours, which ends the process without a
+    # word, and print to stdout (where our results go) what it thinks of every worker that died.
+    ray._private.utils.set_sigterm_handler = lambda handler: None
+    ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: _logger.debug("%s", data["lines"])
     try:
         context = ray.init(
             address="local",
@@ -85,7 +98,8 @@ def ray_session(name: str, dashboard: bool, max_concurrent: int) -> Iterator[Ray
             log_to_driver=False,
             logging_level="ERROR",
             configure_logging=False,
-            _temp_dir=str(folder),
+            # A folder inside ours: Ray opens its own to every user, and with it the sockets of its object store.
+            _temp_dir=str(folder / "ray"),
             object_store_memory=_OBJECT_STORE_BYTES,
             job_config=JobConfig(metadata={"job_name": f"sweep {name}", "sweep": name}),
         )
@@ -136,19 +150,32 @@ def _token_file() -> Path:
     return path
 
 
-def remove_leftovers() -> None:
-    """Removes the temporary folders of sweeps that were killed before they could."""
+def remove_leftovers(own: bool = False) -> None:
+    """Removes the temporary folders of sweeps that were killed before they could.
+
+    Args:
+        own: those of this process instead, which is about to end.
+    """
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        try:
-            owner = json.loads((folder / _OWNER).read_text())
-            alive = psutil.Process(owner["pid"]).create_time() == owner["created"]
-        except psutil.NoSuchProcess:
-            alive = False
-        except (OSError, ValueError, KeyError):
-            # No readable owner: being made at this moment, or another user's.
-            continue
-        if not alive:
+        if owner_is_alive(folder) is own and (not own or _owner(folder)["pid"] == os.getpid()):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def owner_is_alive(folder: Path) -> bool | None:
+    """Whether the process that made a temporary folder lives; None when the folder does not say (or not to us)."""
+    try:
+        owner = _owner(folder)
+        return bool(psutil.Process(owner["pid"]).create_time() == owner["created"])
+    except psutil.NoSuchProcess:
+        return False
+    except (OSError, ValueError, KeyError):
+        # No readable owner: being made at this moment, or another user's.
+        return None
+
+
+def _owner(folder: Path) -> dict[str, Any]:
+    owner: dict[str, Any] = json.loads((folder / _OWNER).read_text())
+    return owner
 
 
 def _write_owner(folder: Path) -> None:
@@ -194,9 +221,12 @@ class StopSignals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         # A closed terminal can send SIGHUP and SIGINT together: only a second one after a while is meant.
         if self.received is not None and time.monotonic() - self._first_s > 0.5:
-            for process in _children():
+            processes = _children()
+            for process in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
+            psutil.wait_procs(processes, timeout=3)
+            remove_leftovers(own=True)
             os._exit(130)
         if self.received is None:
             self.received = signal.Signals(number)

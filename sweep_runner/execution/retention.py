@@ -1,4 +1,4 @@
-"""Which checkpoints stay on disk: the best epoch of the few best trials of the sweep."""
+"""Which checkpoints stay on disk: the best epoch of the few best trials of the sweep, and of its baselines."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections.abc import Iterable
 
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.state import RANKED, TrialSummary
-from sweep_runner.spec.model import Objective
+from sweep_runner.spec.model import Keep, Objective
 
 
 class Retention:
-    """Drops the checkpoints of ended trials that are not among the best.
+    """Drops the checkpoints of ended trials that are not among the best and no baselines.
 
     A FAILED trial keeps its own, to find out why it failed.
     """
 
-    def __init__(self, paths: SweepPaths, objective: Objective, keep_best: int, ended: Iterable[TrialSummary]) -> None:
+    def __init__(self, paths: SweepPaths, objective: Objective, keep: Keep, ended: Iterable[TrialSummary]) -> None:
         self._paths = paths
         self._sign = 1.0 if objective.mode == "max" else -1.0
-        self._keep_best = keep_best
+        self._keep = keep
+        self._baselines: set[int] = set()
         self._kept: list[tuple[float, int]] = []
         for summary in ended:
             self._rank(summary)
@@ -29,8 +30,9 @@ class Retention:
         if summary.state not in RANKED or summary.copy_of is not None:
             return
         for number in self._rank(summary):
-            self._drop(number, None)
-        if any(number == summary.trial for _, number in self._kept):
+            if number not in self._baselines:
+                self._drop(number, None)
+        if summary.trial in self._baselines or any(number == summary.trial for _, number in self._kept):
             self._drop(summary.trial, summary.best_epoch)
 
     def _rank(self, summary: TrialSummary) -> list[int]:
@@ -39,11 +41,13 @@ class Retention:
             return []
         if summary.best_value is None:
             return [summary.trial]
+        if self._keep.baselines and summary.name is not None:
+            self._baselines.add(summary.trial)
         # Of two that are as good the earlier one stays: its number is lower.
         self._kept.append((-self._sign * summary.best_value, summary.trial))
         self._kept.sort()
-        fallen = self._kept[self._keep_best :]
-        del self._kept[self._keep_best :]
+        fallen = self._kept[self._keep.best :]
+        del self._kept[self._keep.best :]
         return [number for _, number in fallen]
 
     def _drop(self, number: int, keep_epoch: int | None) -> None:

@@ -14,22 +14,28 @@ from pathlib import Path
 from typing import Protocol
 
 from sweep_runner.durable import SweepLock, write_atomically
-from sweep_runner.errors import Interrupted, RequestError, SweepError
+from sweep_runner.errors import Interrupted, Problem, RequestError, SweepError
 from sweep_runner.execution.finish import finish_search
 from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.messages import Assignment
+from sweep_runner.execution.prepared import put_back_on_error
 from sweep_runner.execution.ray_session import RaySession, StopSignals, ray_session
 from sweep_runner.execution.resources import resolve
-from sweep_runner.results.environment import capture_environment
+from sweep_runner.results.environment import add_run, capture_environment
 from sweep_runner.results.events import SweepChanged, TrialReopened
 from sweep_runner.results.events import SweepState as SweepStatus
+from sweep_runner.results.log import read_events
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
-from sweep_runner.results.state import SweepState
+from sweep_runner.results.state import SweepState, fold
 from sweep_runner.search.study import Proposal, Study
-from sweep_runner.spec.loader import dump_spec
+from sweep_runner.spec.changes import differences
+from sweep_runner.spec.check import check_prepared
+from sweep_runner.spec.loader import dump_spec, load_resolved
 from sweep_runner.spec.plan import Plan
 from trainables.contract import Preparation
+
+_PROBE_BYTES = 4096
 
 
 class Observer(Protocol):
@@ -40,6 +46,7 @@ class Observer(Protocol):
     def started(self, session: RaySession, max_concurrent: int) -> None: ...
     def tick(self, keeper: Keeper, state: SweepState) -> None: ...
     def stopping(self) -> None: ...
+    def warned(self, text: str) -> None: ...
     def searched(self) -> None: ...
     def finishing(self, what: str) -> None: ...
 
@@ -108,12 +115,15 @@ def resume_sweep(plan: Plan, paths: SweepPaths, observer: Observer, *, retry_fai
 
 
 def _run(plan: Plan, paths: SweepPaths, observer: Observer, retry_failed: bool = False) -> SweepOutcome:
-    signals = StopSignals(lambda: None)
+    # Preparing may take minutes and has nothing that is to be kept: it is left at once.
+    signals = StopSignals(lambda: _leave_if(signals, paths))
     signals.install()
     try:
+        Study.check(paths.study, plan.spec)  # preparing may take minutes: what is refused is refused before
         preparation = _prepare(plan, paths, observer)
+        signals.on_stop = observer.stopping
         with (
-            _recorder(plan, paths, preparation) as recorder,
+            _recorder(plan, paths, observer) as recorder,
             Study.open(paths.study, plan.spec, plan.max_epochs) as study,
         ):
             if retry_failed:
@@ -126,31 +136,42 @@ def _run(plan: Plan, paths: SweepPaths, observer: Observer, retry_failed: bool =
 
 def _prepare(plan: Plan, paths: SweepPaths, observer: Observer) -> Preparation:
     paths.data.mkdir(exist_ok=True)
-    preparation = plan.trainable(plan.data, paths.data).prepare(plan.candidates, observer.preparing)
-    observer.prepared(preparation)
+    with put_back_on_error(paths.data):
+        preparation = plan.trainable(plan.data, paths.data).prepare(plan.candidates, observer.preparing)
+        observer.prepared(preparation)
+        check_prepared(plan, preparation)
+        before = fold(read_events(paths.log), plan.spec.objective).data_fingerprint
+        if before and before != preparation.fingerprint:
+            raise RequestError(_other_data(plan, paths, before, preparation.fingerprint))
     return preparation
 
 
 @contextlib.contextmanager
-def _recorder(plan: Plan, paths: SweepPaths, preparation: Preparation) -> Iterator[Recorder]:
-    """The recorder, with the sweep's files written beside it when it is new."""
-    if not paths.environment.exists():
-        environment = capture_environment(sys.argv)
-        write_atomically(paths.environment, json.dumps(environment, indent=2).encode())
-    environment = json.loads(paths.environment.read_bytes())
+def _recorder(plan: Plan, paths: SweepPaths, observer: Observer) -> Iterator[Recorder]:
+    """The recorder, with the sweep's other files written beside it."""
+    environment, changed = add_run(paths.environment, capture_environment(sys.argv))
+    if changed:
+        observer.warned(f"not the code of the run before, whose trials may compare badly: {', '.join(changed)}")
     recorder = Recorder(paths, plan.spec.objective, list(plan.spec.space), environment)
     try:
-        before = recorder.state.data_fingerprint
-        if before and before != preparation.fingerprint:
-            raise RequestError(
-                f"{paths.name}: the data is not what the sweep began with (fingerprint {preparation.fingerprint}, "
-                f"was {before}): its trials could not be compared",
-                hint="put the data back as it was, or start a new sweep under another name",
-            )
+        write_atomically(paths.environment, json.dumps(environment, indent=2).encode())
         write_atomically(paths.spec, dump_spec(plan.spec).encode())
         yield recorder
     finally:
         recorder.close()
+
+
+def _other_data(plan: Plan, paths: SweepPaths, before: str, now: str) -> list[Problem]:
+    """That the data is not what it was, and what of it the sweep file says otherwise."""
+    changes = differences(load_resolved(paths.spec).spec, plan.spec) if paths.spec.exists() else []
+    return [
+        *(Problem(str(change)) for change in changes if change.key[0] == "data"),
+        Problem(
+            f"{paths.name}: the data is not what the sweep began with (fingerprint {before} → {now}): "
+            "its trials could not be compared",
+            hint="put the data back as it was, or start a new sweep under another name",
+        ),
+    ]
 
 
 def _search_and_finish(
@@ -165,6 +186,7 @@ def _search_and_finish(
     ended: SweepStatus = "FAILED"
     reason = ""
     try:
+        signals.on_stop = lambda: _leave_if(signals, paths)  # Ray takes seconds to start, and is not waited for
         _leave_if(signals, paths)
         limit = spec.resources.max_concurrent
         with ray_session(
@@ -172,7 +194,8 @@ def _search_and_finish(
         ) as session:
             from sweep_runner.execution.tune_adapter import run_trials  # imports ray: not before its environment
 
-            signals.install()  # Ray has put its own in their place
+            signals.on_stop = lambda: None  # what follows writes, and is not to be torn
+            _leave_if(signals, paths)
             slot = resolve(spec.resources, session.cpus, session.gpus)
             assign = _assigner(plan, paths, slot.num_threads)
             keeper = Keeper(spec, paths, study, recorder, slot.max_concurrent, assign)
@@ -183,7 +206,9 @@ def _search_and_finish(
             run_trials(keeper, slot, session.folder, lambda: observer.tick(keeper, recorder.state), spec.name)
             observer.searched()
             _leave_if(signals, paths)
-            package, notes = finish_search(plan, paths, recorder, slot, observer.finishing)
+            package, notes = finish_search(
+                plan, paths, recorder, slot, observer.finishing, stopped=lambda: bool(signals.received)
+            )
             _leave_if(signals, paths)
         ended = "COMPLETED"
         return SweepOutcome(recorder.state, package, tuple(notes))
@@ -247,10 +272,10 @@ def _stop(keeper: Keeper, observer: Observer) -> None:
 
 def _leave_if(signals: StopSignals, paths: SweepPaths) -> None:
     if signals.received:
-        raise Interrupted(
-            f"stopped by {signals.received.name}; nothing that was recorded is lost. "
-            f"Go on with: sweep resume {paths.name}"
-        )
+        state = "nothing was begun"
+        if paths.spec.exists():
+            state = f"nothing that was recorded is lost. Go on with: {paths.command('resume')}"
+        raise Interrupted(f"stopped by {signals.received.name}; {state}")
 
 
 def _make_folder(folder: Path) -> bool:
@@ -259,22 +284,30 @@ def _make_folder(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(_PROBE_BYTES))  # a full disk lets a file be made, and nothing be written into it
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
+        in_the_way = next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
+        reason = f"{in_the_way} is a file, not a folder" if in_the_way else error.strerror or error
         raise RequestError(
-            f"{folder}: cannot write here ({error.strerror or error})",
-            hint="choose another folder with --results DIR, or mend its permissions",
+            f"{folder}: cannot write here ({reason})",
+            hint="choose another folder with --results DIR, or make this one writable",
         ) from error
     return made
 
 
 def _already_there(paths: SweepPaths) -> str:
-    return (
-        f"{paths.root}: there is a sweep named {paths.name!r} already. Choose one:\n"
-        f"    sweep resume {paths.name}          go on with it\n"
-        f"    sweep run FILE --fresh{' ' * len(paths.name)}  put it aside and start over\n"
-        f"    sweep run FILE --set name=OTHER    run under another name"
+    choices = {
+        paths.command("resume"): "go on with it",
+        paths.command("resume", "--file FILE"): "go on with it, with the file as it is now",
+        "sweep run FILE --fresh": "put it aside and start over",
+        "sweep run FILE --set name=OTHER": "run under another name",
+    }.items()
+    width = max(len(command) for command, _ in choices)
+    return f"{paths.root}: there is a sweep named {paths.name!r} already. Choose one:\n" + "\n".join(
+        f"    {command:<{width}}  {what}" for command, what in choices
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -139,6 +141,7 @@ def run_trials(keeper: Keeper, slot: Slot, folder: Path, on_tick: Callable[[], N
     """
     # Tune logs every lost worker with a traceback; the keeper records the reason.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    RayActorManager._actor_task_failed = _actor_task_failed
     for restart in range(MAX_RESTARTS + 1):
         link = Link(keeper, on_tick)
         tuner = tune.Tuner(
@@ -170,6 +173,19 @@ def run_trials(keeper: Keeper, slot: Slot, folder: Path, on_tick: Callable[[], N
         _logger.debug("Tune died, starting it again", exc_info=died)
         keeper.requeue_live()
     raise SweepError(f"Ray Tune died {MAX_RESTARTS + 1} times, last with: {died}. `sweep resume` goes on from here.")
+
+
+_original_actor_task_failed = RayActorManager._actor_task_failed
+
+
+def _actor_task_failed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+    """In place of Tune's: a worker that Ray's memory monitor ended is a lost worker, and no reason for Tune to die.
+
+    Private in Ray, which knows two kinds of failure here and dies of any other, whatever `max_failures` says.
+    """
+    if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
+        exception = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
+    _original_actor_task_failed(self, tracked_actor_task, exception)
 
 
 def _trainable_class(sweep: str, slot: Slot) -> type:

@@ -1,7 +1,13 @@
-"""What a sweep ran with: versions, git commit, hardware and command. No environment variables, no secrets."""
+"""What a sweep ran with: versions, git commit, hardware and command. No environment variables, no secrets.
+
+`environment.json` holds what the sweep began with; under `later_runs` the same of every later run (resume, extend,
+retry), oldest first.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import re
@@ -9,7 +15,7 @@ import shlex
 import shutil
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -45,7 +51,8 @@ def capture_environment(command: Sequence[str]) -> dict[str, Any]:
 
     Returns:
         command, captured (when), host, platform, python, versions (package → version of those installed), git_commit
-        and git_dirty (None outside a repository), num_cpus, memory_bytes, gpus (names).
+        and git_dirty (None outside a repository), git_changes (a digest of what differs from the commit in tracked
+        files; None when nothing does), num_cpus, memory_bytes, gpus (names).
     """
     commit, dirty = _git(Path.cwd())
     return {
@@ -57,10 +64,62 @@ def capture_environment(command: Sequence[str]) -> dict[str, Any]:
         "versions": versions(),
         "git_commit": commit,
         "git_dirty": dirty,
+        "git_changes": _git_changes(Path.cwd()) if dirty else None,
         "num_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpus": _gpus(),
     }
+
+
+def add_run(path: Path, now: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A run's environment, added to those of the earlier runs. Writes nothing; but a damaged file is put aside.
+
+    Args:
+        path: of `environment.json`; it need not be there.
+        now: `capture_environment` of this run.
+
+    Returns:
+        What the file is to hold, and in words what is different in code and versions from the run before.
+    """
+    kept = _read(path)
+    if kept is None:
+        document, differences = dict(now), []
+    else:
+        earlier = kept.get("later_runs", [])
+        document = {**kept, "later_runs": [*earlier, dict(now)]}
+        differences = environment_differences(earlier[-1] if earlier else kept, now)
+    return document, differences
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        kept = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        kept = None
+    if isinstance(kept, dict) and isinstance(kept.get("later_runs", []), list):
+        return kept
+    path.replace(path.with_name(f"{path.name}.damaged"))
+    return None
+
+
+def environment_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is different in the code and the versions of two runs, in words: `torch 2.14 → 2.15`."""
+    found = []
+    if before.get("git_commit") != now.get("git_commit"):
+        found.append(f"git commit {_short(before.get('git_commit'))} → {_short(now.get('git_commit'))}")
+    elif before.get("git_changes") != now.get("git_changes"):
+        found.append("uncommitted changes of the code")
+    pairs = {"python": (before.get("python"), now.get("python"))}
+    old, new = before.get("versions") or {}, now.get("versions") or {}
+    pairs.update({package: (old.get(package), new.get(package)) for package in dict.fromkeys((*old, *new))})
+    found += [f"{name} {one or 'none'} → {other or 'none'}" for name, (one, other) in pairs.items() if one != other]
+    return found
+
+
+def _short(commit: Any) -> str:
+    return str(commit)[:10] if commit else "none"
 
 
 def versions() -> dict[str, str]:
@@ -96,6 +155,11 @@ def _git(folder: Path) -> tuple[str | None, bool | None]:
         return None, None
     changes = _output(["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"])
     return commit, None if changes is None else bool(changes)
+
+
+def _git_changes(folder: Path) -> str | None:
+    changes = _output(["git", "-C", str(folder), "diff", "HEAD"])
+    return None if changes is None else hashlib.sha256(changes.encode()).hexdigest()[:16]
 
 
 def _gpus() -> list[str]:

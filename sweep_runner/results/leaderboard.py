@@ -44,6 +44,8 @@ class SweepRow:
     def counts(self) -> dict[str, int]:
         """How many trials are in each state that occurs."""
         counts = {state: self.values.get(f"num_{state.lower()}") or 0 for state in STATES}
+        if self.state != "RUNNING":  # nobody runs them: they go on when the sweep is resumed
+            counts["WAITING"] += counts.pop("RUNNING")
         return {state: count for state, count in counts.items() if count}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
@@ -27,3 +28,18 @@ def find_sweep(results: ResultsPaths, name: str) -> SweepPaths:
     others = ", ".join(shown) + (f" and {len(sweeps) - len(shown)} more" if len(sweeps) > len(shown) else "")
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {others}"
     raise RequestError(f"there is no sweep {name!r} in {results.root}", hint=hint)
+
+
+def spec_file(paths: SweepPaths) -> Path:
+    """The resolved sweep file of a sweep that is there.
+
+    Raises:
+        RequestError: the file was removed; says how to go on.
+    """
+    if not paths.spec.is_file():
+        raise RequestError(
+            f"{paths.spec} is missing, which says what the sweep searches; its log, study and tables are there",
+            hint=f"put it back from a copy, or run the file that the sweep came from again (sweep run FILE, with name: "
+            f"{paths.name}): it goes on with the trials that are there, if it is the same search",
+        )
+    return paths.spec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,11 +27,42 @@ def write_part(path: Path, table: pa.Table) -> None:
         OSError: it could not be written; the old file is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda file: pq.write_table(table, file, compression="snappy"))
+    # With a checksum a page, so that damage shows instead of giving other numbers.
+    write_atomically(path, lambda file: pq.write_table(table, file, compression="snappy", write_page_checksum=True))
 
 
 def part_path(folder: Path, number: int) -> Path:
     return folder / f"part-{number:05d}.parquet"
+
+
+def evaluation_path(folder: Path, trial: int, split: str) -> Path:
+    """Where the rows of one final evaluation are, in the folder of their table."""
+    return folder / f"part-{trial:05d}-{split}.parquet"
+
+
+def set_aside_damaged(folder: Path) -> list[tuple[Path, Path, str]]:
+    """Renames the parts of a table that cannot be read to the end, so that nobody reads or overwrites them.
+
+    Returns:
+        For each: where it was, where it is now, what is wrong with it.
+
+    Raises:
+        OSError: one could not be renamed.
+    """
+    found = []
+    for path in sorted(folder.glob("part-*.parquet")):
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                file.read()
+        except (OSError, pa.ArrowException) as error:
+            aside = next(
+                name
+                for number in itertools.count(1)
+                if not (name := path.with_name(f"{path.name}.damaged-{number}")).exists()
+            )
+            path.rename(aside)
+            found.append((path, aside, (str(error).strip() or type(error).__name__).splitlines()[0]))
+    return found
 
 
 class EpochParts:
@@ -96,7 +128,7 @@ def _last_row(path: Path) -> str | None:
     """What a sealed part says of its last row; None for an open, damaged or missing one."""
     try:
         metadata = pq.read_metadata(path).metadata or {}
-    except (OSError, pa.ArrowInvalid):
+    except (OSError, pa.ArrowException):
         return None
     last = metadata.get(_LAST_ROW)
     return None if last is None else last.decode()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-TABLES = ("sweeps", "trials", "epochs", "predictions", "classes")
+TABLES = ("sweeps", "trials", "epochs", "predictions", "classes", "confusions")
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,10 @@ class SweepPaths:
     @property
     def name(self) -> str:
         return self.root.name
+
+    def command(self, verb: str, *more: str) -> str:
+        """A `sweep` command on this sweep, as a user here can copy and run it: `sweep resume NAME --results DIR`."""
+        return " ".join(["sweep", verb, shlex.quote(self.name), *more, *results_option(self.root.parent)])
 
     @property
     def spec(self) -> Path:
@@ -86,6 +92,20 @@ class SweepPaths:
     def report(self) -> Path:
         return self.root / "report.html"
 
+    @property
+    def plots(self) -> Path:
+        """The figures that `sweep plots` draws."""
+        return self.root / "plots"
+
+
+def results_option(root: Path) -> tuple[str, ...]:
+    """`--results DIR` as words of a command; none where the command would look in `root` by itself."""
+    usual = Path(os.environ.get("SWEEP_RESULTS") or "results").expanduser().absolute()
+    if root == usual:
+        return ()
+    here = Path.cwd()
+    return ("--results", shlex.quote(str(root.relative_to(here) if root.is_relative_to(here) else root)))
+
 
 @dataclass(frozen=True)
 class ResultsPaths:
@@ -101,9 +121,10 @@ class ResultsPaths:
         return SweepPaths(self.root / name)
 
     def sweeps(self) -> Iterator[SweepPaths]:
-        """Every sweep there, by name."""
+        """Every sweep there, by name; also one whose sweep file was lost, because its tables can be read."""
         if not self.root.is_dir():
             return
         for folder in sorted(self.root.iterdir()):
-            if (folder / "sweep.yaml").is_file():
-                yield SweepPaths(folder)
+            paths = SweepPaths(folder)
+            if paths.spec.is_file() or paths.log.is_file():
+                yield paths

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +16,7 @@ from sweep_runner.durable import remove_leftovers
 from sweep_runner.errors import SweepError
 from sweep_runner.results.events import EpochReported, Event, SweepChanged
 from sweep_runner.results.log import EventLog, read_events
-from sweep_runner.results.parts import PART_ROWS, EpochParts, part_path, write_part
+from sweep_runner.results.parts import PART_ROWS, EpochParts, evaluation_path, part_path, set_aside_damaged, write_part
 from sweep_runner.results.paths import TABLES, SweepPaths
 from sweep_runner.results.schemas import evaluation_table, sweeps_table, trial_row, trials_table
 from sweep_runner.results.state import Objective, SweepState
@@ -23,6 +25,10 @@ FLUSH_INTERVAL_S = 2.0
 # A flush writes every trial's row: with very many trials flushing takes at most this share of the time.
 _FLUSH_FRACTION = 0.1
 _REBUILD_ROWS = 5_000
+FROM_LOG = ("sweeps", "trials", "epochs")
+"""The tables whose rows the log has."""
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -77,6 +83,8 @@ class Recorder:
             remove_leftovers(paths.root)
             for table in TABLES:
                 remove_leftovers(paths.table(table))
+                for path, aside, reason in set_aside_damaged(paths.table(table)):
+                    _LOGGER.warning(_damaged(path, aside, reason))
             self._log = EventLog.open(paths.log)
             self._rebuild()
         except OSError as error:
@@ -147,7 +155,9 @@ class Recorder:
         if not isinstance(event, SweepChanged):
             self._changed.add(event.trial)  # type: ignore[attr-defined]  # every other event is of a trial
 
-    def record_evaluation(self, trial: int, split: str, predictions: pa.Table, classes: pa.Table) -> None:
+    def record_evaluation(
+        self, trial: int, split: str, predictions: pa.Table, classes: pa.Table, confusions: pa.Table | None = None
+    ) -> None:
         """Stores the rows of a final evaluation; call it before `FinalEvaluated` is recorded.
 
         Done again for the same trial and split (after a crash in between), it replaces the rows.
@@ -157,14 +167,18 @@ class Recorder:
             split: `val` or `test`.
             predictions: a row an example, as `trainables.contract.Evaluation` says.
             classes: a row a class, likewise.
+            confusions: a row a cell of the confusion matrix, likewise; None: the trainable tells none.
 
         Raises:
             SweepError: they could not be written.
         """
-        for name, rows in (("predictions", predictions), ("classes", classes)):
+        tables = {"predictions": predictions, "classes": classes, "confusions": confusions}
+        for name, rows in tables.items():
+            if rows is None:
+                continue
             table = evaluation_table(self._paths.name, trial, split, rows)
             try:
-                write_part(self._paths.table(name) / f"part-{trial:05d}-{split}.parquet", table)
+                write_part(evaluation_path(self._paths.table(name), trial, split), table)
             except OSError as error:
                 raise self._cannot_write(error) from error
 
@@ -249,6 +263,13 @@ class Recorder:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _damaged(path: Path, aside: Path, reason: str) -> str:
+    rows = "its rows are written anew from the sweep's log"
+    if path.parent.name not in FROM_LOG:
+        rows = "its rows are of a final evaluation, which is not repeated: they are gone unless you have a copy"
+    return f"{path} is damaged ({reason}); it is kept as {aside.name}, and {rows}"
 
 
 def _unexpected(error: Exception) -> SweepError:

@@ -45,8 +45,25 @@ CLASSES = pa.schema(
         *((name, pa.float64()) for name in ("precision", "recall", "f1")),
         ("support", pa.int64()),
         ("average_precision", pa.float64()),
+        ("accuracy", pa.float64()),
+        ("threshold", pa.float64()),
     ]
 )
+CONFUSIONS = pa.schema(
+    [
+        ("sweep", pa.string()),
+        ("trial", pa.int64()),
+        ("split", pa.string()),
+        ("label", pa.string()),
+        ("actual", pa.string()),
+        ("predicted", pa.string()),
+        ("count", pa.int64()),
+    ]
+)
+"""Confusion matrices, a row a cell. `label` is null where each example has one class; else the row is of that label's
+2×2 matrix, with `yes` and `no` as actual and predicted."""
+EVALUATIONS = {"predictions": PREDICTIONS, "classes": CLASSES, "confusions": CONFUSIONS}
+"""The tables of final evaluations, with what they have at least."""
 
 TRIAL_HEAD = {
     "sweep": pa.string(),
@@ -226,7 +243,7 @@ def empty_table(table: str) -> pa.Table:
         return epochs_table("", ())
     if table == "sweeps":
         return sweeps_table("", SweepState(_NoObjective()), {}).slice(0, 0)
-    return {"predictions": PREDICTIONS, "classes": CLASSES}[table].empty_table()
+    return EVALUATIONS[table].empty_table()
 
 
 class _NoObjective:
@@ -238,7 +255,7 @@ class _NoObjective:
 
 
 def evaluation_table(sweep: str, trial: int, split: str, table: pa.Table) -> pa.Table:
-    """A trainable's `predictions` or `classes`, with the columns that say whose they are in front."""
+    """A trainable's table of an evaluation, with the columns that say whose it is in front."""
     rest = table.drop_columns([name for name in ("sweep", "trial", "split") if name in table.column_names])
     front = {
         "sweep": pa.array([sweep] * len(table), pa.string()),

@@ -91,7 +91,7 @@ def load_table(
 
     Args:
         results: where the sweeps are.
-        table: sweeps, trials, epochs, predictions or classes.
+        table: one of `TABLES`.
         sweeps: only these sweeps; by default all.
         warn: told of each damaged part, which is left out.
     """

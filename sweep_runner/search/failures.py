@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import copy
+import math
+from bisect import insort
 from collections.abc import Container, Sequence
 from typing import Any, cast
 
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+
+from sweep_runner.search.repeatable import unit_hash
 
 RETRY_OF = "retry_of"
 """Trial attribute: the number of the Optuna trial that this one tries again."""
+MOST_MODELLED = 500
+"""On how many finished trials a proposal is modelled. tpe calls 25 of them good, however many there are."""
+
+_NUM_BEST = 50
 
 
 class WrappedSampler(BaseSampler):
@@ -42,16 +51,16 @@ class WrappedSampler(BaseSampler):
 
 
 class AvoidsFailures(WrappedSampler):
-    """Shows failed trials to a sampler as infeasible ones.
+    """Shows failed trials to a sampler as infeasible ones, and of very many trials not all.
 
     tpe models where trials were, good and bad. A region in which every trial fails (a learning rate that
     diverges) is empty to it, hence interesting: in a space with one choice of three that always fails, 19 of
     20 proposals were that choice; shown as infeasible it is 3 of 20.
     """
 
-    def __init__(self, inner: BaseSampler) -> None:
+    def __init__(self, inner: BaseSampler, most: int = MOST_MODELLED) -> None:
         super().__init__(inner)
-        self._shown: dict[int, FrozenTrial] = {}
+        self._shown = Shown(most)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return super().infer_relative_search_space(self._view(study), trial)
@@ -71,12 +80,12 @@ class AvoidsFailures(WrappedSampler):
 
 
 class _View:
-    """An Optuna study in which failed trials are infeasible, and trials that were tried again are gone.
+    """An Optuna study as `Shown` has it.
 
     Samplers get a study's trials through `_get_trials`; Optuna's own hyperband replaces it just so.
     """
 
-    def __init__(self, study: Study, shown: dict[int, FrozenTrial]) -> None:
+    def __init__(self, study: Study, shown: Shown) -> None:
         self._study = study
         self._shown = shown
 
@@ -87,17 +96,81 @@ class _View:
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
         trials = self._study._get_trials(deepcopy=False, use_cache=use_cache)
-        tried_again = {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
-        seen = [self._as_infeasible(trial) for trial in trials if trial.number not in tried_again]
+        seen = self._shown.of(trials, maximize=self._study.direction == StudyDirection.MAXIMIZE)
         chosen = [trial for trial in seen if states is None or trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
-    def _as_infeasible(self, trial: FrozenTrial) -> FrozenTrial:
-        if trial.state != TrialState.FAIL:
-            return trial
-        if trial.number not in self._shown:
+
+class Shown:
+    """Which trials a sampler sees, and as what. Depends on nothing but the trials, also after a restart.
+
+    Failed trials are infeasible, and trials that were tried again are gone. Of very many, the best are shown and
+    an even selection of the others (those whose number has the lowest hashes): what a proposal costs grows with
+    the trials that it is modelled on. All that is kept here is to not look at a finished trial twice.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._finished: dict[int, FrozenTrial] = {}  # by number, as shown
+        self._best: list[tuple[float, float, float, int]] = []  # see `_rank`; ascending
+        self._by_chance: list[tuple[float, int]] = []  # hash and number, ascending
+        self._unfinished: list[int] = []
+        self._num_seen = 0
+
+    def of(self, trials: Sequence[FrozenTrial], *, maximize: bool) -> list[FrozenTrial]:
+        """What is shown of all trials of a study (in their order), by number.
+
+        Args:
+            trials: those of the call before, as they are now, and perhaps more.
+            maximize: which way is better.
+        """
+        news = [*self._unfinished, *range(self._num_seen, len(trials))]
+        self._unfinished = []
+        for number in news:
+            trial = trials[number]
+            if number >= self._num_seen and RETRY_OF in trial.user_attrs:
+                self._forget(trial.user_attrs[RETRY_OF])
+            if trial.state.is_finished():
+                self._finish(trial, maximize)
+            else:
+                self._unfinished.append(number)
+        self._num_seen = len(trials)
+        if len(self._finished) <= self._most:
+            numbers = set(self._finished)
+        else:
+            numbers = {number for _, number in self._by_chance[: self._most - _NUM_BEST]}
+            numbers |= {number for *_, number in self._best[:_NUM_BEST]}
+        return [
+            self._finished[number] if number in self._finished else trials[number]
+            for number in sorted(numbers.union(self._unfinished))
+        ]
+
+    def _finish(self, trial: FrozenTrial, maximize: bool) -> None:
+        if trial.state == TrialState.FAIL:
             shown = copy.copy(trial)
             shown.state = TrialState.PRUNED
             shown.system_attrs = {**trial.system_attrs, "constraints:ran_to_its_end": 1.0}
-            self._shown[trial.number] = shown
-        return self._shown[trial.number]
+        else:
+            shown = trial
+        self._finished[trial.number] = shown
+        insort(self._by_chance, (unit_hash("shown", trial.number), trial.number))
+        if not any(violation > 0 for violation in shown.constraints.values()):
+            insort(self._best, _rank(shown, maximize))
+
+    def _forget(self, number: int) -> None:
+        """A failed trial that was tried again: the new one stands for it."""
+        del self._finished[number]
+        self._by_chance.remove((unit_hash("shown", number), number))
+
+
+def _rank(trial: FrozenTrial, maximize: bool) -> tuple[float, float, float, int]:
+    """What sorts trials as tpe does: completed ones by value, then pruned ones by how far they came."""
+    sign = -1.0 if maximize else 1.0
+    if trial.state == TrialState.COMPLETE:
+        assert trial.value is not None
+        return (0, sign * trial.value, 0.0, trial.number)
+    last = trial.last_step
+    if last is None:
+        return (2, 0.0, 0.0, trial.number)
+    value = trial.intermediate_values[last]
+    return (1, -last, math.inf if math.isnan(value) else sign * value, trial.number)

@@ -5,42 +5,27 @@ The file is Optuna's own format: optuna-dashboard and `optuna.load_study` read i
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial, TrialState
 
 from sweep_runner.durable import AppendFile, cut_torn_tail
 from sweep_runner.errors import SweepError
 
 
-class FlockLock(BaseJournalFileLock):
-    """A lock that dies with its holder. Optuna's own leave a lock file behind when the process is killed."""
+class Journal(BaseJournalBackend):
+    """Optuna's journal file for the one process that has the sweep's lock.
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
-
-    def acquire(self) -> bool:
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        return True
-
-    def release(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class Journal(JournalFileBackend):
-    """Optuna's journal file, but an append that fails leaves the file as it was.
-
-    Optuna's own leaves a half-written line, after which the study can never be read again.
+    Otherwise than Optuna's own backend, an append that fails leaves the file as it was (theirs leaves half a line,
+    after which the study can never be read again), no lock file is left behind by a killed process, and what it
+    remembers of the file does not grow with it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,10 +35,10 @@ class Journal(JournalFileBackend):
             path: absolute.
         """
         self._file = AppendFile(path)
-        self._flock = FlockLock(path)
+        self._reading: int | None = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._read = (0, 0)  # how many records, and how many bytes, were read
         self._path = path
         self._deferred = False
-        super().__init__(str(path), lock_obj=self._flock)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Appends records, all or none.
@@ -61,25 +46,45 @@ class Journal(JournalFileBackend):
         Raises:
             SweepError: the disk does not take them; the journal is as before.
         """
-        lines = [json.dumps(log, separators=(",", ":")).encode() for log in logs]
-        self._flock.acquire()
-        try:
-            with self._told_to_user():
-                self._file.append_many(lines, sync=not self._deferred)
-        finally:
-            self._flock.release()
+        with self._told_to_user():
+            self._file.append_many(map(_encoded, logs), sync=not self._deferred)
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The records from this one on, whoever wrote them: optuna-dashboard may add notes while the sweep runs."""
+        if self._read[0] > log_number_from:
+            self._read = (0, 0)
+        number, position = self._read
+        assert self._reading is not None, "the journal is closed"
+        # A new buffer each time: it must not hold what an append that failed has taken back.
+        with open(self._reading, "rb", closefd=False) as file:
+            file.seek(position)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return  # somebody is writing it
+                number, position = number + 1, position + len(line)
+                self._read = (number, position)
+                if number > log_number_from:
+                    yield json.loads(line)
 
     @contextmanager
     def one_sync(self) -> Iterator[None]:
         """Waits for the disk once, at the end, instead of after every record."""
-        assert not self._deferred, "one_sync does not nest"
+        try:
+            with self.no_sync():
+                yield
+        finally:
+            with self._told_to_user():
+                self._file.sync()
+
+    @contextmanager
+    def no_sync(self) -> Iterator[None]:
+        """Does not wait for the disk: a later append does, for these records, too."""
+        assert not self._deferred, "one_sync and no_sync do not nest"
         self._deferred = True
         try:
             yield
         finally:
             self._deferred = False
-            with self._told_to_user():
-                self._file.sync()
 
     @contextmanager
     def _told_to_user(self) -> Iterator[None]:
@@ -92,12 +97,35 @@ class Journal(JournalFileBackend):
             ) from error
 
     def close(self) -> None:
-        """Closes the file. Nothing can be appended afterwards."""
+        """Closes the file. Nothing can be appended afterwards. Again: does nothing."""
         self._file.close()
-        self._flock.close()
+        if self._reading is not None:
+            os.close(self._reading)
+            self._reading = None
 
 
-def open_journal(path: Path) -> tuple[JournalStorage, Journal]:
+def _encoded(log: dict[str, Any]) -> bytes:
+    return json.dumps(log, separators=(",", ":")).encode()
+
+
+class SweepStorage(JournalStorage):
+    """Optuna's storage, told whether any trial waits: its `ask` looks for one through all trials, every time.
+
+    Attributes:
+        trials_wait: False, when nothing waits to be asked for.
+    """
+
+    trials_wait = True
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        if states == (TrialState.WAITING,) and not self.trials_wait:
+            return []
+        return super().get_all_trials(study_id, deepcopy, states)
+
+
+def open_journal(path: Path) -> tuple[SweepStorage, Journal]:
     """Opens or creates the journal of a study. The caller holds the sweep's lock.
 
     Args:
@@ -114,7 +142,7 @@ def open_journal(path: Path) -> tuple[JournalStorage, Journal]:
     except OSError as error:
         raise SweepError(f"cannot open {path}: {error.strerror}") from error
     try:
-        return JournalStorage(journal), journal
+        return SweepStorage(journal), journal
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         journal.close()
         raise SweepError(

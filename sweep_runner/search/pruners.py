@@ -104,7 +104,7 @@ def _never(options: Any, case: Case) -> str | None:
 
 
 def _successive_halving(
-    options: SuccessiveHalving, case: Case, is_rival: Callable[[int], bool] = lambda number: True
+    options: SuccessiveHalving, case: Case, is_rival: Callable[[int], bool] | None = None
 ) -> str | None:
     """Asynchronous successive halving (Li et al. 2020, arXiv:1810.05934), stopping instead of pausing.
 
@@ -127,18 +127,23 @@ def _rungs(options: SuccessiveHalving, last_epoch: int) -> Iterator[int]:
         rung *= options.reduction_factor
 
 
-def _halve(reduction_factor: int, rung: int, case: Case, is_rival: Callable[[int], bool]) -> str | None:
+def _halve(reduction_factor: int, rung: int, case: Case, is_rival: Callable[[int], bool] | None) -> str | None:
     value = case.own[case.epoch]
     place = f"rung at epoch {rung}"
     if math.isnan(value):
         return f"{place}: the value is not a number"
-    others = [
-        _value_at(rung, steps) for number, steps in case.values.items() if number != case.number and is_rival(number)
+    # The one loop over all trials that a report costs: kept lean, for sweeps of thousands.
+    rivals = [
+        rival
+        for number, steps in case.values.items()
+        if (rival := steps[rung] if rung in steps else _first_after(rung, steps)) is not None
+        and number != case.number
+        and (is_rival is None or is_rival(number))
     ]
-    rivals = [other for other in others if other is not None]
     num_trials = len(rivals) + 1
     num_kept = max(1, num_trials // reduction_factor)
-    better = [rival for rival in rivals if case.better(rival, value)]
+    # (A rival that is not a number compares as false, hence is not better.)
+    better = [rival for rival in rivals if rival > value] if case.mode == "max" else [r for r in rivals if r < value]
     if len(better) < num_kept:
         return None
     needed = sorted(better, reverse=case.mode == "max")[num_kept - 1]
@@ -149,11 +154,11 @@ def _halve(reduction_factor: int, rung: int, case: Case, is_rival: Callable[[int
     return f"{place}: {_show(value)} is not among {among} (needs {_show(needed)})"
 
 
-def _value_at(rung: int, steps: Mapping[int, float]) -> float | None:
-    """The value with which a trial reached a rung: at the rung's epoch, or the first one reported after it."""
-    if rung in steps:
-        return steps[rung]
-    return steps[min(after)] if (after := [step for step in steps if step > rung]) else None
+def _first_after(rung: int, steps: Mapping[int, float]) -> float | None:
+    """The value with which a trial reached a rung at whose epoch it reported nothing; None if it did not reach it."""
+    if not steps or max(steps) < rung:
+        return None
+    return steps[min(step for step in steps if step > rung)]
 
 
 def _hyperband(options: Hyperband, case: Case) -> str | None:

@@ -1,8 +1,12 @@
 """Samplers that propose the same at every run: pure functions of the sweep's seed, an index and the space.
 
-The index counts the proposed trials from 0. Baselines, which come first, and retries do not count, so a sweep
-with another baseline proposes the same settings as without it. An interrupted sweep that goes on proposes
-exactly what it would have proposed without the interruption.
+The index counts the proposed trials from 0. Baselines and retries do not count, so a sweep with another baseline
+proposes the same settings as without it. An interrupted sweep that goes on proposes exactly what it would have
+proposed without the interruption.
+
+When the space of a sweep changes after some trials, these stay. From then on random and qmc propose what a sweep
+of the new space has at the same index, and the grid goes through those of its new combinations that were not
+proposed before.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ MAX_GRID = 100_000
 """More combinations than anyone trains; enumerating many more takes seconds and memory."""
 
 IndexOf = Callable[[int], int]
-"""From an Optuna trial number to the index among proposed trials; negative for a baseline."""
+"""From an Optuna trial number to the index among proposed trials; negative (and unlike any other) for a baseline."""
 
 
 def unit_hash(*parts: object) -> float:
@@ -95,11 +99,22 @@ class GridPoints(Repeatable):
         keys = {id(point): same_configuration_key(point) for point in points}
         self._points = sorted(points, key=lambda point: (unit_hash("grid", seed, keys[id(point)]), keys[id(point)]))
 
+    def go_on_after(self, proposed: Sequence[Params]) -> None:
+        """Puts what was proposed already in front, in its order; the rest keeps its own.
+
+        Without a change of the space this changes nothing: what was proposed is the front.
+
+        Args:
+            proposed: the proposals so far, as Optuna stores the values; they need not be of this grid.
+        """
+        known = {same_configuration_key(point) for point in proposed}
+        self._points = [*proposed, *(point for point in self._points if same_configuration_key(point) not in known)]
+
     def value(self, index: int, name: str, distribution: BaseDistribution) -> Scalar:
         return self._points[index][name]
 
     def __len__(self) -> int:
-        """How many combinations there are."""
+        """How many combinations there are, with those of earlier spaces that were proposed."""
         return len(self._points)
 
 

@@ -1,8 +1,11 @@
 """The persistent study: proposes trials, takes their values, decides what is pruned, and survives any crash.
 
 Wraps one Optuna study in a journal file. Trials have the sweep's numbers: baselines 0, 1, … in file order, then
-proposals. Optuna cannot reopen a finished trial, so a retry is a further trial in Optuna's file with the user
-attributes `retry_of` and `trial`; here it goes on under its old number.
+proposals, then baselines that were added later, and so on. Optuna cannot reopen a finished trial, so a retry is a
+further trial in Optuna's file with the user attributes `retry_of` and `trial`; here it goes on under its old number.
+
+A sweep whose file has changed goes on with its history, if `compatibility` allows the change: the journal is
+written anew (`migration`) and put in the old one's place in one step, so that a crash leaves either.
 """
 
 from __future__ import annotations
@@ -10,9 +13,10 @@ from __future__ import annotations
 import math
 import warnings
 from bisect import bisect_left
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import optuna
 from optuna.pruners import NopPruner
@@ -20,16 +24,19 @@ from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweep_runner.errors import RequestError
+from sweep_runner.durable import write_atomically
+from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.search import pruners
-from sweep_runner.search.compatibility import check_unchanged, identity
+from sweep_runner.search.compatibility import as_stored, changes, check_changes, identity
 from sweep_runner.search.distributions import Params, decode_all, encode, same_configuration_key, suggest
 from sweep_runner.search.failures import RETRY_OF
-from sweep_runner.search.journal import Journal, open_journal
+from sweep_runner.search.journal import Journal, SweepStorage, open_journal
+from sweep_runner.search.migration import migrated
 from sweep_runner.search.repeatable import GridPoints
 from sweep_runner.search.samplers import make_sampler
 from sweep_runner.search.trial import EndState, Proposal, State, TrackedTrial, TrialRecord
 from sweep_runner.spec.model import SweepSpec
+from sweep_runner.spec.space import is_active
 from sweep_runner.spec.strategies import Pruner
 
 __all__ = ["EndState", "Proposal", "State", "Study", "TrialRecord"]
@@ -42,7 +49,7 @@ _FITS_MEMORY = "fits_memory"  # Optuna constraint: above 0 is violated
 class Study:
     """See the module. Made by `Study.open`; for one thread.
 
-    Every change is on disk when the method returns. After a SweepError (full disk) open the study anew.
+    Every change but a report is on disk when the method returns. After a SweepError (full disk) open the study anew.
     """
 
     def __init__(
@@ -50,15 +57,15 @@ class Study:
         spec: SweepSpec,
         pruner: Pruner,
         sampler: BaseSampler,
-        retries: list[int],
-        storage: JournalStorage,
+        not_proposed: list[int],
+        storage: SweepStorage,
         journal: Journal,
     ) -> None:
         """Use `Study.open`."""
         self._spec = spec
         self._pruner = pruner
-        self._retries = retries  # Optuna's numbers of the trials that are retries, ascending; the sampler sees them
-        self._grid_size = len(sampler) if isinstance(sampler, GridPoints) else None
+        self._not_proposed = not_proposed  # Optuna's numbers of baselines and retries, ascending; the sampler sees them
+        self._grid = sampler if isinstance(sampler, GridPoints) else None
         self._storage = storage
         self._journal = journal
         self._study = self._create_or_load(sampler)
@@ -75,8 +82,7 @@ class Study:
 
         Args:
             path: of the journal file (`SweepPaths.study`), in an existing folder.
-            spec: the sweep. Against an earlier run the number of trials, the pruner and the resources may
-                differ; the space, fixed keys, baselines, objective and sampler may not.
+            spec: the sweep. What may be different in it from an earlier run is said in `compatibility`.
             default_epochs: the trainable's, when the sweep names no epochs; only hyperband asks.
 
         Raises:
@@ -84,14 +90,43 @@ class Study:
             SweepError: the file cannot be read or written.
         """
         _quiet()
-        # What may be refused comes before a file is made.
         pruner = pruners.resolve(spec, default_epochs)
-        retries: list[int] = []
-        sampler = make_sampler(spec, lambda optuna_number: _index(optuna_number, retries, len(spec.baselines)))
+        try:
+            return cls._open(path, spec, pruner)
+        except _Changed as changed:
+            before = as_stored(changed.stored, spec)
+            with cls._open(path, before, pruner) as study:
+                check_changes(before, spec, study.trials())
+                content = migrated(study._storage, before.space, spec.space, {_IDENTITY: identity(spec)})
+            try:
+                write_atomically(path, content)
+            except OSError as error:
+                raise SweepError(f"cannot write {path}: {error.strerror}; the study is as it was") from error
+            return cls._open(path, spec, pruner)
+
+    @classmethod
+    def check(cls, path: Path, spec: SweepSpec) -> None:
+        """Whether `open` would take the sweep as it is now. As `open`, but changes nothing that was recorded."""
+        _quiet()
+        if not path.exists():
+            return
+        storage, journal = open_journal(path)
+        stored = _stored_identity(storage)
+        journal.close()
+        if stored is not None and changes(stored, spec):
+            before = as_stored(stored, spec)
+            with cls._open(path, before, spec.pruner) as study:
+                check_changes(before, spec, study.trials())
+
+    @classmethod
+    def _open(cls, path: Path, spec: SweepSpec, pruner: Pruner) -> Self:
+        # What may be refused comes before a file is made.
+        not_proposed: list[int] = []
+        sampler = make_sampler(spec, lambda optuna_number: _index(optuna_number, not_proposed))
         storage, journal = open_journal(path)
         try:
             with journal.one_sync():
-                return cls(spec, pruner, sampler, retries, storage, journal)
+                return cls(spec, pruner, sampler, not_proposed, storage, journal)
         except BaseException:
             journal.close()
             raise
@@ -114,6 +149,7 @@ class Study:
         """The next trial, baselines first; None when all of `planned` have been asked for."""
         if self._num_asked >= self.planned:
             return None
+        self._storage.trials_wait = self._num_asked < len(self._trials)
         with self._journal.one_sync():
             optuna_trial = self._study.ask()
             number = self._num_asked
@@ -127,9 +163,9 @@ class Study:
     @property
     def planned(self) -> int:
         """How many trials the sweep will have: `search.trials`, or fewer when the grid ends before."""
-        if self._grid_size is None:
+        if self._grid is None:
             return self._spec.search.trials
-        return min(self._spec.search.trials, len(self._spec.baselines) + self._grid_size)
+        return min(self._spec.search.trials, len(self._spec.baselines) + len(self._grid))
 
     def open_trials(self) -> list[Proposal]:
         """The running trials, numbers ascending. Just opened: those to hand out again, their driver is dead."""
@@ -164,7 +200,7 @@ class Study:
             )
         )
         added = self._study.get_trials(deepcopy=False)[-1]
-        self._retries.append(added.number)
+        self._not_proposed.append(added.number)
         trial.optuna_number, trial.optuna_id = added.number, added._trial_id
         trial.state, trial.value = "RUNNING", None
         return trial.proposal()
@@ -172,12 +208,17 @@ class Study:
     # What happened --------------------------------------------------------------------------------------
 
     def report(self, number: int, epoch: int, value: float) -> None:
-        """Records the objective's value after an epoch. An epoch that is recorded already stays as it is."""
+        """Records the objective's value after an epoch. An epoch that is recorded already stays as it is.
+
+        Does not wait for the disk, which would halve the reports that a driver can take: `tell` does, and until
+        then the sweep's log has the value, from which the keeper brings the study up.
+        """
         trial = self._trials[number]
         if epoch in trial.intermediate:
             return
         assert trial.state == "RUNNING", f"trial {number} is {trial.state} and reports epoch {epoch}"
-        self._storage.set_trial_intermediate_value(trial.optuna_id, epoch, float(value))
+        with self._journal.no_sync():
+            self._storage.set_trial_intermediate_value(trial.optuna_id, epoch, float(value))
         trial.intermediate[epoch] = float(value)
 
     def should_prune(self, number: int, epoch: int) -> str | None:
@@ -244,9 +285,10 @@ class Study:
                 pruner=NopPruner(),
                 direction="maximize" if spec.objective.mode == "max" else "minimize",
             )
-        stored = study.user_attrs.get(_IDENTITY)
+        stored = _stored_identity(self._storage)
         if stored is not None:
-            check_unchanged(stored, spec, spec.name)
+            if changes(stored, spec):
+                raise _Changed(stored)
         else:  # new, or killed before this line: then it has no trials either
             study.set_metric_names([spec.objective.metric])
             study.set_user_attr(_IDENTITY, identity(spec))
@@ -255,7 +297,9 @@ class Study:
     def _load(self) -> None:
         """Reads every trial, queues missing baselines, and completes a trial whose suggestion was cut off."""
         known = self._study.get_trials(deepcopy=False)
-        self._retries.extend(frozen.number for frozen in known if RETRY_OF in frozen.user_attrs)
+        self._not_proposed.extend(frozen.number for frozen in known if _is_baseline_or_retry(frozen))
+        if self._grid is not None:
+            self._grid.go_on_after([frozen.params for frozen in known if self._is_whole_proposal(frozen)])
         for frozen in known:
             if RETRY_OF in frozen.user_attrs:
                 trial = self._trials[frozen.user_attrs[_NUMBER]]
@@ -267,8 +311,17 @@ class Study:
                 )
                 self._add(trial)
             self._take(trial, frozen)
-        for name in list(self._spec.baselines)[len(self._trials) :]:
-            self._enqueue(name)
+        names = {trial.name for trial in self._trials}
+        for name in self._spec.baselines:
+            if name not in names:
+                self._enqueue(name)
+
+    def _is_whole_proposal(self, frozen: FrozenTrial) -> bool:
+        """Not a baseline, not a retry, and not one whose suggestion was cut off."""
+        if _is_baseline_or_retry(frozen):
+            return False
+        space, params = self._spec.space, decode_all(self._spec.space, frozen.params)
+        return all(name in params or not is_active(space[name], {**self._spec.fixed, **params}) for name in space)
 
     def _take(self, trial: TrackedTrial, frozen: FrozenTrial) -> None:
         trial.intermediate.update(frozen.intermediate_values)
@@ -287,6 +340,7 @@ class Study:
         stored = {key: encode(space[key], value) for key, value in params.items() if key in space}
         self._study.enqueue_trial(stored, user_attrs={_NAME: name})
         added = self._study.get_trials(deepcopy=False)[-1]
+        self._not_proposed.append(added.number)
         self._add(TrackedTrial(len(self._trials), added.number, added._trial_id, name, dict(params), "WAITING"))
 
     def _add(self, trial: TrackedTrial) -> None:
@@ -312,11 +366,38 @@ class Study:
         else:
             trial.state = "PRUNED"
         trial.value = frozen.value
+        # Optuna has the same values once more: one copy is enough for thousands of trials.
+        trial.intermediate = self._values[trial.number] = frozen.intermediate_values
 
 
-def _index(optuna_number: int, retries: list[int], num_baselines: int) -> int:
-    """The index among proposed trials: without baselines, which come first, and without retries."""
-    return optuna_number - bisect_left(retries, optuna_number) - num_baselines
+class _Changed(Exception):
+    """The study was made for another sweep file.
+
+    Attributes:
+        stored: its identity.
+    """
+
+    def __init__(self, stored: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.stored = stored
+
+
+def _stored_identity(storage: JournalStorage) -> Mapping[str, Any] | None:
+    """What the study was made for; None when there is no study yet."""
+    studies = storage.get_all_studies()
+    return studies[0].user_attrs.get(_IDENTITY) if studies else None
+
+
+def _is_baseline_or_retry(frozen: FrozenTrial) -> bool:
+    return RETRY_OF in frozen.user_attrs or _NAME in frozen.user_attrs
+
+
+def _index(optuna_number: int, not_proposed: list[int]) -> int:
+    """The index among proposed trials: without baselines and retries. Negative for one of those."""
+    position = bisect_left(not_proposed, optuna_number)
+    if position < len(not_proposed) and not_proposed[position] == optuna_number:
+        return -1 - position
+    return optuna_number - position
 
 
 def _running(study: optuna.Study, optuna_id: int) -> optuna.Trial:

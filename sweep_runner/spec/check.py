@@ -20,7 +20,7 @@ from sweep_runner.spec.plan import Plan, count_settings, find_candidates, most_e
 from sweep_runner.spec.space import Choice, Parameter, Scalar, in_order, same_value
 from sweep_runner.spec.strategies import GridOptions, Hyperband, Patient, SuccessiveHalving, sampler_options
 from sweep_runner.spec.sugar import value_place
-from trainables.contract import Trainable
+from trainables.contract import Preparation, Trainable
 from trainables.errors import TrainableError
 from trainables.loading import NoSuchTrainable, load_trainable
 
@@ -39,6 +39,20 @@ def check_spec(loaded: LoadedSpec) -> Plan:
         problem = Problem(f"trainable: {error}", where=loaded.where("trainable"), hint=error.hint)
         raise RequestError([problem]) from error
     return _Check(loaded, trainable).plan()
+
+
+def check_prepared(plan: Plan, preparation: Preparation) -> None:
+    """Holds the objective against the data: whether there is such a metric shows only when the data was looked at.
+
+    Raises:
+        RequestError: no trial could ever report the objective.
+    """
+    metric = plan.spec.objective.metric
+    if preparation.reports is None or metric in preparation.reports:
+        return
+    message = f"objective.metric is {shown(metric)}: that is not reported of this kind of data"
+    hint = f"Of this data there are {', '.join(sorted(preparation.reports))}."
+    raise RequestError([Problem(message, where=plan.loaded.places.where(("objective", "metric")), hint=hint)])
 
 
 class _Check:
@@ -178,6 +192,13 @@ class _Check:
                     good = False
                 elif parent in space or parent in fixed:
                     when[parent] = tuple(self.fields.check(parent, value).value for value in allowed)
+                    if parent in space and self.places.overridden(("space", parent)) and not self.places.overridden(at):
+                        # `--set` made the parent's choice smaller: that is no reason to rewrite every condition.
+                        when[parent] = tuple(value for value in when[parent] if space[parent].contains(value))
+                    if not when[parent]:
+                        reason = f"with {parent} {space[parent].describe()} its `when` is never true"
+                        self.warnings.append(f"{name} is left out of the space: {reason}")
+                        good = False
                     for value in when[parent]:
                         good = self._can_be(parent, value, space, fixed, at) and good
                 else:  # the parent's own problem is told already

@@ -37,12 +37,13 @@ def check_configs(
         warnings: what the user should know is added here.
     """
     told: dict[tuple[str, str], Problem] = {}
-    for number, params in enumerate(_params(spec.space, spec.fixed, trainable.check_keys)):
-        if number == MAX_COMBINATIONS:
-            warnings.append(f"only the first {MAX_COMBINATIONS:,} combinations of the space were checked")
-            break
-        for found in _check(trainable, spec.config_of(params)):
-            told.setdefault((found.key, found.message), _located(found, params, spec, places, value_places))
+    for keys in _groups(trainable.check_keys):
+        for number, params in enumerate(_params(spec.space, spec.fixed, keys)):
+            if number == MAX_COMBINATIONS:
+                warnings.append(f"only the first {MAX_COMBINATIONS:,} combinations of {', '.join(keys)} were checked")
+                break
+            for found in _check(trainable, spec.config_of(params)):
+                told.setdefault((found.key, found.message), _located(found, params, spec, places, value_places))
     for name, baseline in spec.baselines.items():
         if problems and not _complete(baseline, spec):
             continue
@@ -51,6 +52,12 @@ def check_configs(
             problem = Problem(f"{dotted(at)}: {found.message}", where=places.where(at))
             told.setdefault((found.key, found.message), problem)
     problems += told.values()
+
+
+def _groups(check_keys: tuple[str, ...] | tuple[tuple[str, ...], ...]) -> list[tuple[str, ...]]:
+    single = tuple(key for key in check_keys if isinstance(key, str))
+    groups = [key for key in check_keys if not isinstance(key, str)]
+    return groups if groups and not single else [single, *groups]
 
 
 def _params(space: Space, fixed: Mapping[str, Any], keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:

@@ -62,6 +62,10 @@ class Places:
                 return f"{self.file}:{self.lines[path[:end]]}"
         return self.file
 
+    def overridden(self, path: KeyPath) -> bool:
+        """Whether a `--set` gave this key's value, and not the file."""
+        return any(path[:end] in self.overrides for end in range(1, len(path) + 1))
+
     def has(self, path: KeyPath) -> bool:
         """Whether exactly this key path was written."""
         return path in self.lines or path in self.overrides

@@ -45,7 +45,10 @@ class Search(_Section):
     sampler: Sampler = Field("tpe", description="The algorithm that proposes settings.")
     trials: int = Field(20, ge=1, description="How many trials, baselines included. A grid may end before.")
     seed: int = Field(0, ge=0, lt=2**32, description="Every trial's own seed and every proposal come from it.")
-    options: dict[str, Any] = Field(default_factory=dict, description="Options of the sampler, by Optuna's names.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the sampler: see its own table.")
+    prune_baselines: bool = Field(
+        True, description="false: baselines run to their end whatever the pruner says, so that they can be compared."
+    )
 
     @model_validator(mode="after")
     def _options_fit_the_sampler(self) -> Self:
@@ -91,6 +94,9 @@ class Keep(_Section):
     """Which checkpoints stay on disk, across the whole sweep."""
 
     best: int = Field(3, ge=1, description="The best checkpoint of this many best trials stays.")
+    baselines: bool = Field(
+        True, description="The best checkpoint of each baseline stays, too; it is evaluated on val when the sweep ends."
+    )
 
 
 class Export(_Section):

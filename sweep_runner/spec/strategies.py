@@ -129,7 +129,9 @@ class Patient(Options):
     kind: Literal["patient"]
     patience: int = Field(ge=0, description="Epochs without a gain.")
     min_delta: float = Field(0.0, ge=0, description="The smallest change that is a gain.")
-    inner: SuccessiveHalving | Hyperband | Percentile | Median | Threshold | None = Field(None, discriminator="kind")
+    inner: SuccessiveHalving | Hyperband | Percentile | Median | Threshold | None = Field(
+        None, discriminator="kind", description="A pruner that must agree."
+    )
 
 
 Pruner = Annotated[

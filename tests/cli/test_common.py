@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from sweep_runner.cli.common import Out, common_options, print_table
+from sweep_runner.cli.common import Out, common_options
+from sweep_runner.cli.tables import print_table
 from sweep_runner.results.paths import ResultsPaths
 
 
@@ -69,3 +70,14 @@ def test_tables_are_tab_separated_for_programs_and_aligned_for_people() -> None:
     print_table(["name", "value"], rows, stream=terminal, title="T")
     assert "0.1235" in terminal.getvalue()
     assert "\x1b[" in terminal.getvalue() or "name" in terminal.getvalue()
+
+
+def test_on_a_narrow_screen_headers_are_folded_before_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    columns = ["trial", "validation_accuracy", "input_resolution", "model"]
+    screen = Terminal()
+    print_table(columns, [[7, 0.98269, 224, "simple_cnn3"]], stream=screen)
+    lines = click.unstyle(screen.getvalue()).splitlines()
+    assert [line for line in lines if "7" in line and "0.9827" in line and "224" in line and "simple_cnn3" in line]
+    assert all(len(line) <= 40 for line in lines)
+    assert len(lines) > 2

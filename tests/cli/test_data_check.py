@@ -55,6 +55,16 @@ def test_json_has_everything(sweep_file: Path, capsys: pytest.CaptureFixture[str
     assert found["fingerprint"]
 
 
+def test_copies_of_a_picture_are_listed(sweep_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = sweep_file.parent / "pictures"
+    with Image.open(pictures / "dog/0.png") as picture:
+        picture.transpose(Image.Transpose.ROTATE_90).save(pictures / "dog/turned.png")
+    assert main(["data", "check", str(sweep_file)]) == 0
+    assert "near-duplicates: dog/0.png, dog/turned.png\n" in capsys.readouterr().err
+    assert main(["data", "check", str(sweep_file), "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["near_duplicates"] == [["dog/0.png", "dog/turned.png"]]
+
+
 def test_missing_data_is_the_users_to_mend(sweep_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", str(sweep_file), "--set", "data.root=/no/such/folder"]) == 2
     assert "/no/such/folder does not exist" in capsys.readouterr().err

@@ -8,86 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import pytest
 import timm
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from torch import nn
 
+from tests.support.trials import TIMES, Case, bright_corners, numbers, resumes_to_the_bit
 from trainables.contract import EpochReport
-from trainables.errors import DataError, Diverged, TrainableError, WeightsError
-from trainables.image.checkpoint import MODEL_FILE, load_trained
-from trainables.image.classifier import epoch_order, epoch_size, train_classifier
+from trainables.errors import DataError, Diverged, Infeasible, TrainableError, WeightsError
+from trainables.image import classifier
+from trainables.image.checkpoint import load_trained
+from trainables.image.classifier import epoch_order, epoch_size
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
-from trainables.image.index import SCHEMA, ImageIndex
 from trainables.image.trainable import ImageClassifier
 from trainables.local import LocalHandle
-
-TIMES = ("epoch_s", "images_per_s", "data_wait_fraction", "peak_memory_bytes")
-
-
-class Case:
-    """Images in memory, with their index."""
-
-    def __init__(self, images: npt.NDArray[np.uint8], labels: list[list[int]], splits: list[str]) -> None:
-        multilabel = any(len(row) != 1 for row in labels)
-        num = len(images)
-        columns: dict[str, Any] = {
-            "example": [f"{number}.png" for number in range(num)],
-            "path": [None] * num,
-            "image": [b""] * num,
-            "box": [None] * num,
-            "labels": labels,
-            "group": [str(number) for number in range(num)],
-            "split": splits,
-        }
-        arrays = [pa.array(columns[field.name], field.type) for field in SCHEMA if field.name in columns]
-        table = pa.table(arrays, names=[field.name for field in SCHEMA if field.name in columns])
-        classes = tuple(f"class {number}" for number in range(1 + max(max(row, default=0) for row in labels)))
-        self.index = ImageIndex(table, classes, multilabel, "test")
-        self.images = images
-
-    def gather(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        return self.images[rows]
-
-    def train(self, config: ImageConfig, folder: Path, weights: Path | None = None, **options: Any) -> LocalHandle:
-        handle = LocalHandle(folder, **{"seed": 3, **options})
-        train_classifier(config, self.index, self, weights, handle)
-        return handle
-
-
-def bright_corners(num: int, size: int = 16, multilabel: bool = False) -> Case:
-    """Each of three labels lights up one corner; the others are noise."""
-    random = np.random.default_rng(0)
-    images = random.integers(0, 120, (num, size, size, 3), dtype=np.uint8)
-    half = size // 2
-    corners = [np.s_[:half, :half], np.s_[half:, :half], np.s_[:half, half:]]
-    labels = []
-    for number in range(num):
-        row = [label for label in range(3) if random.random() < 0.5] if multilabel else [number % 3]
-        for label in row:
-            images[number][corners[label]] //= 2
-            images[number][corners[label]] += 140
-        labels.append(row)
-    return Case(images, labels, ["val" if number % 4 == 3 else "train" for number in range(num)])
 
 
 def configured(**values: Any) -> ImageConfig:
     return ImageConfig.model_validate(
         {"model": "mlp6", "pretrained": False, "input_resolution": 16, "epochs": 4, "width": 32} | values
     )
-
-
-def numbers(reports: list[EpochReport]) -> list[dict[str, float]]:
-    """The reports without what differs from run to run."""
-    return [{name: value for name, value in report.metrics.items() if name not in TIMES} for report in reports]
-
-
-def weights_of(handle: LocalHandle, epoch: int) -> bytes:
-    (found,) = handle.folder.parent.glob(f"attempt-*/checkpoints/epoch-{epoch:05d}/{MODEL_FILE}")
-    return found.read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +46,8 @@ def test_it_learns_and_reports_every_epoch(corners: Case, tmp_path: Path) -> Non
     last = handle.reports[-1].metrics
     assert last["val_accuracy"] > 0.9
     assert last["train_loss"] < handle.reports[0].metrics["train_loss"]
-    assert set(last) >= {name for name in ImageClassifier.metrics if name not in ("val_exact_match", "val_map")}
+    several = {"val_exact_match", "val_map"}
+    assert set(last) & set(ImageClassifier.metrics) == set(ImageClassifier.metrics) - several - {"val_top5_accuracy"}
     assert set(last) >= {"lr", "num_parameters", *TIMES}
     assert 0.0 <= last["data_wait_fraction"] <= 1.0
     assert all(math.isfinite(value) for value in last.values())
@@ -115,10 +58,18 @@ def test_several_labels_are_learned(tmp_path: Path) -> None:
     last = (
         case.train(configured(epochs=12, lr=0.003, batch_size=16, label_smoothing=0.05), tmp_path).reports[-1].metrics
     )
-    assert set(last) >= set(ImageClassifier.metrics)
+    one = {"val_balanced_accuracy", "val_calibration_error", "val_top5_accuracy"}
+    assert set(last) & set(ImageClassifier.metrics) == set(ImageClassifier.metrics) - one
     assert last["val_accuracy"] > 0.9
     assert last["val_map"] > 0.9
     assert last["val_exact_match"] <= last["val_accuracy"]
+    low, tuned = (
+        case.train(configured(epochs=1, threshold=threshold), tmp_path / str(threshold)).reports[-1].metrics
+        for threshold in (0.001, "tuned")
+    )
+    assert low["val_macro_recall"] == 1.0, "from so low a probability every label counts"
+    assert tuned["val_macro_f1"] != low["val_macro_f1"]
+    assert tuned["val_map"] == low["val_map"]
 
 
 @pytest.mark.parametrize("augment", ["light", "randaugment"])
@@ -152,21 +103,8 @@ EXACT = [
 
 @pytest.mark.parametrize("values", EXACT, ids=lambda values: str(values["model"]))
 def test_two_and_two_epochs_equal_four_to_the_bit(corners: Case, tmp_path: Path, values: dict[str, Any]) -> None:
-    config = configured(**values)
-    straight = corners.train(config, tmp_path / "straight")
-
-    def kill(report: EpochReport) -> None:
-        if report.epoch == 2:
-            raise SystemExit
-
-    with pytest.raises(SystemExit):
-        corners.train(config, tmp_path / "broken", on_report=kill)
-    torch.rand(100), np.random.random(100)  # whatever else the process did meanwhile
-    resumed = corners.train(config, tmp_path / "broken", attempt=2)
-    assert resumed.resumed is not None
-    assert [report.epoch for report in resumed.reports] == [3, 4]
-    assert numbers(resumed.reports) == numbers(straight.reports[2:])
-    assert weights_of(resumed, 4) == weights_of(straight, 4)
+    handle = resumes_to_the_bit(corners, configured(**values), tmp_path, broken_after=2)
+    assert [report.epoch for report in handle.reports] == [1, 2, 3, 4]
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_others(corners: Case, tmp_path: Path) -> None:
@@ -345,3 +283,46 @@ def test_a_relative_weight_file_is_found_from_another_folder(
     handle = LocalHandle(tmp_path / "trial")
     trainable.train(configured(**values, epochs=1, batch_size=16), handle)
     assert len(handle.reports) == 1
+
+
+# Memory
+
+
+def _limit_memory(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """Every model refuses more than so many training examples at a time, in the words of CUDA."""
+
+    def starting_model(*args: Any) -> nn.Module:
+        net = original(*args)
+        forward = net.forward
+
+        def refusing(images: torch.Tensor) -> torch.Tensor:
+            if net.training and len(images) > room:
+                raise RuntimeError("CUDA error: out of memory")
+            logits: torch.Tensor = forward(images)
+            return logits
+
+        net.forward = refusing  # type: ignore[method-assign]
+        return net
+
+    original = classifier.starting_model
+    monkeypatch.setattr(classifier, "starting_model", starting_model)
+
+
+def test_a_batch_that_does_not_fit_goes_through_in_parts_with_the_same_steps(
+    corners: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(batch_size=30, epochs=2)
+    whole = corners.train(config, tmp_path / "whole")
+    _limit_memory(monkeypatch, 10)
+    parts = corners.train(config, tmp_path / "parts")
+    for one, other in zip(whole.reports, parts.reports, strict=True):
+        assert "micro_batch_size" not in one.metrics
+        assert other.metrics["micro_batch_size"] == 8
+        for name in ("train_loss", "val_loss", "lr"):
+            assert other.metrics[name] == pytest.approx(one.metrics[name], rel=1e-3)
+
+
+def test_what_fits_in_no_part_is_infeasible(corners: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _limit_memory(monkeypatch, 0)
+    with pytest.raises(Infeasible, match="micro-batch 1"):
+        corners.train(configured(), tmp_path)

@@ -37,7 +37,7 @@ def test_survives_the_way_to_another_process() -> None:
     assert DataConfig.model_validate(data.model_dump(mode="json")) == data
     assert data.root == Path.cwd() / "some/folder"
     assert data.cache_limit_bytes == 1_500_000_000
-    assert data.balance == {"person": "mean", "3": 7}
+    assert data.balance.caps == {"person": "mean", "3": 7}
     assert data.classes == ("3", "person")
     assert data.split.test == 0
 
@@ -70,12 +70,22 @@ def test_impossible_splits(split: dict[str, float], says: str) -> None:
         ({"dataset": "voc"}, "root must name their folder"),
         ({"dataset": "voc", "root": "$NO_SUCH_VARIABLE_HERE/voc"}, "$NO_SUCH_VARIABLE_HERE is not set"),
         ({"dataset": "voc", "root": "x", "year": 1999}, "2007 to 2012"),
-        ({"dataset": "voc", "root": "x", "view": "crop"}, "'images' or 'crops'"),
+        ({"dataset": "voc", "root": "x", "view": "crop"}, "'images', 'crops' or 'foreground'"),
         ({"dataset": "voc", "root": "x", "margin": 0.1}, "the view is images"),
         ({"dataset": "image_folder", "root": "x", "view": "crops"}, "has no view 'crops'"),
         ({"dataset": "digits", "root": "x"}, "does not use root"),
         ({"balance": "most"}, "a cap is mean, median or min"),
         ({"balance": {"cat": 0}}, "cat: 0 is no cap"),
+        ({"balance": {"strategy": "weights"}}, "'cap', 'class_weights' or 'sampler'"),
+        ({"balance": {"strategy": "sampler", "pwer": 0.5}}, "Extra inputs"),
+        ({"balance": {"strategy": "sampler", "power": 0}}, "greater than 0"),
+        ({"dataset": "voc", "root": "x", "view": "crops", "background": "black"}, "for the view foreground"),
+        ({"dataset": "image_folder", "root": "x", "mask": "class"}, "does not use mask"),
+        ({"dataset": "multilabel_table", "root": "x"}, "table must name their file"),
+        ({"dataset": "voc", "root": "x", "table": "labels.csv"}, "does not use table"),
+        ({"dataset": "multilabel_table", "root": "x", "table": {"path": "a", "names": "im.jpg"}}, "one {}"),
+        ({"dataset": "multilabel_table", "root": "x", "table": {"path": "a", "names": "{0.x}"}}, "one {}"),
+        ({"dataset": "multilabel_table", "root": "x", "table": {"paht": "a"}}, "path\n  Field required"),
         ({"classes": ["a", "b", "a"]}, "listed twice: a"),
         ({"cache_limit_bytes": "much"}, "20GB"),
         ({"cache_limit_bytes": -1}, "20GB"),
@@ -85,6 +95,33 @@ def test_impossible_splits(split: dict[str, float], says: str) -> None:
 )
 def test_impossible_values_are_told(values: dict[str, object], says: str) -> None:
     assert says in problem(**values)
+
+
+@pytest.mark.parametrize(
+    ("written", "strategy", "caps"),
+    [
+        (None, "cap", {}),
+        ("mean", "cap", "mean"),
+        (12, "cap", 12),
+        ({"person": "mean", 3: 7}, "cap", {"person": "mean", "3": 7}),
+        ("class_weights", "class_weights", {}),
+        ("sampler", "sampler", {}),
+        ({"strategy": "sampler", "caps": {"person": 500}}, "sampler", {"person": 500}),
+        ({"caps": "median"}, "cap", "median"),
+        ({"caps": {"strategy": 5}}, "cap", {"strategy": 5}),
+    ],
+)
+def test_balance_in_all_its_forms(written: object, strategy: str, caps: object) -> None:
+    data = DataConfig.model_validate({"balance": written})
+    assert (data.balance.strategy, data.balance.caps) == (strategy, caps)
+    assert DataConfig.model_validate(data.model_dump(mode="json")) == data
+
+
+def test_table_may_be_a_path_alone() -> None:
+    data = DataConfig.model_validate({"dataset": "multilabel_table", "root": "x", "table": "labels.csv"})
+    assert data.table is not None
+    assert (data.table.path, data.table.unlabelled) == ("labels.csv", "keep")
+    assert DataConfig.model_validate(data.model_dump(mode="json")) == data
 
 
 def test_paths_know_home_and_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

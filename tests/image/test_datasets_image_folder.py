@@ -131,3 +131,11 @@ def test_file_name_that_is_no_text_is_named(make_folder: Callable[..., Path]) ->
     (defect,) = listed(root).defects
     assert "udcff" in defect.name
     assert "not UTF-8" in defect.reason
+
+
+def test_files_whose_names_differ_in_case_only_are_two(make_folder: Callable[..., Path]) -> None:
+    root = make_folder({"cat": 2, "dog": 2})
+    (root / "cat/000.png").rename(root / "cat/a.png")
+    (root / "cat/001.png").rename(root / "cat/A.PNG")
+    names = ImageFolder(DataConfig(dataset="image_folder", root=root)).examples().table["example"].to_pylist()
+    assert names[:2] == ["cat/A.PNG", "cat/a.png"]

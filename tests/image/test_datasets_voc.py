@@ -78,6 +78,13 @@ def test_margin_widens_crops_within_the_picture(make_voc: Callable[..., Path]) -
     assert listed(root, view="crops", margin=0.5).table["box"].to_pylist() == [[5, 5, 25, 25], [0, 0, 15, 15]]
 
 
+def test_smallest_size_of_crops_is_that_of_the_box(make_voc: Callable[..., Path]) -> None:
+    root = make_voc({"p": [("a", (11, 11, 20, 20)), ("b", (1, 1, 10, 9))]})
+    listing = listed(root, view="crops", min_size=10, margin=1)
+    assert listing.table["example"].to_pylist() == ["JPEGImages/p.jpg#0"]
+    assert "1 objects smaller than data.min_size: 10 left out" in listing.notes
+
+
 def test_difficult_objects_by_the_setting(make_voc: Callable[..., Path]) -> None:
     root = make_voc(PHOTOS)
     annotation = root / "Annotations/p1.xml"

@@ -32,14 +32,27 @@ def test_the_default_configuration_is_fine() -> None:
         ({"model": "../resnet50"}, "model", "there is no model"),
         ({"model": "hf-hub:somebody/net"}, "model", "there is no model"),
         ({"model": "resnet50.a9_in1k"}, "model", "it has "),
-        ({"model": "convnext_tiny", "pooling": "catavgmax"}, "pooling", "it can do avg, max, avgmax"),
+        ({"model": "convnext_tiny", "pooling": "catavgmax"}, "pooling", "it can do native, avg, max, avgmax, gem"),
         ({"model": "inception_v3", "input_resolution": 64}, "input_resolution", "at least 75"),
         ({"model": "mobilenetv3_large_100", "pooling": "catavgmax"}, "pooling", "weights do not fit"),
         ({"model": "simple_cnn3", "pretrained": True}, "pretrained", "no published weights"),
         ({"model": "simple_cnn3", "finetune": "head"}, "finetune", "random"),
         ({"model": "resnet18", "finetune": "head", "pretrained": False}, "finetune", "pretrained is false"),
         ({"model": "resnet18", "pretrained": "/nowhere/resnet18.pth"}, "pretrained", "/nowhere/resnet18.pth"),
+        ({"model": "simple_cnn3", "finetune": "last_n"}, "finetune", "leaves the first blocks frozen"),
         ({"epochs": 3, "warmup_epochs": 3}, "warmup_epochs", "must be fewer"),
+        ({"schedule": "one_cycle", "warmup_epochs": 1}, "warmup_epochs", "a rise of its own"),
+        ({"optimizer": "adagad"}, "optimizer", "did you mean adagrad"),
+        ({"optimizer": "bnbadam8bit"}, "optimizer", "try adam"),
+        ({"optimizer": "adahessian"}, "optimizer", "second derivatives"),
+        ({"optimizer": "sgd", "nesterov": True, "momentum": 0.0}, "nesterov", "momentum above 0"),
+        ({"model": "resnet50", "pooling": "token"}, "pooling", "it can do native, avg"),
+        ({"model": "vit_base_patch16_224", "pooling": "gem"}, "pooling", "token, map"),
+        ({"model": "cnn5_avg", "input_resolution": 16}, "input_resolution", "at least 32"),
+        ({"model": "squeezenet1_1", "input_resolution": 16}, "input_resolution", "at least 17"),
+        ({"model": "vgg16", "drop_path": 0.1}, "drop_path", "no residual branches"),
+        ({"model": "hrnet_w18_small", "input_resolution": 64, "drop_path": 0.1}, "drop_path", "no residual branches"),
+        ({"model": "shufflenetv2"}, "model", "shufflenet_v2"),
     ],
 )
 def test_what_cannot_work_is_named(values: dict[str, Any], key: str, words: str) -> None:
@@ -85,7 +98,15 @@ def test_a_weight_files_ending_is_checked(tmp_path: Path) -> None:
         {"label_smoothing": 1.0},
         {"input_resolution": 4},
         {"pooling": "mean"},
-        {"optimizer": "adagrad"},
+        {"optimizer": ""},
+        {"loss": "hinge"},
+        {"schedule": "linear"},
+        {"monitor": "train_loss"},
+        {"unfrozen_blocks": 0},
+        {"ema_decay": 1.0},
+        {"crop_scale": 0.0},
+        {"hflip": 1.5},
+        {"layer_lr_decay": 1.1},
         {"learning_rate": 0.1},
         {"pretrained": ""},
         {"seed": -1},
@@ -107,6 +128,7 @@ def test_checking_known_models_imports_no_torch() -> None:
         "from trainables.image.config import ImageConfig\n"
         "assert not C.check(ImageConfig(model='resnet50', pooling='max'))\n"
         "assert C.check(ImageConfig(model='convnext_tiny', pooling='catavgmax'))\n"
+        "assert not C.check(ImageConfig(model='googlenet', optimizer='lion', loss='focal', drop_path=0.0))\n"
         "print([name for name in ('torch', 'timm', 'torchvision') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

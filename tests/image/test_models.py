@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import timm
 import torch
+import torchvision
 from huggingface_hub import constants
 from safetensors.torch import save_file
 from torch import nn
 
 from trainables.errors import TrainableError, WeightsError
-from trainables.image.config import ImageConfig
-from trainables.image.model_table import ALIASES, MODELS, OWN_NETS
-from trainables.image.models import (
-    build_model,
-    find_weights,
-    frozen_norms,
-    impossible,
-    normalization,
-    starting_model,
-)
+from trainables.image.config import ImageConfig, Pooling
+from trainables.image.freezing import block_numbers, frozen_norms
+from trainables.image.gem import GeM
+from trainables.image.model_table import ALIASES, MODELS, OWN_NETS, TORCHVISION_NETS
+from trainables.image.models import build_model, find_weights, impossible, normalization, starting_model
 from trainables.image.weights import published_weights, read_weights
 
 NUM_CLASSES = 5
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def configured(**values: Any) -> ImageConfig:
@@ -41,8 +39,10 @@ def save_published(folder: Path, model: str, **options: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize("model", ["simple_cnn3", "mlp6", "resnet10t", "mobilenetv3_small_050"])
-@pytest.mark.parametrize("pooling", ["avg", "max", "avgmax", "catavgmax"])
+@pytest.mark.parametrize(
+    "model", [*OWN_NETS, "resnet10t", "mobilenetv3_small_050", "shufflenet_v2_x0_5", "squeezenet1_1", "googlenet"]
+)
+@pytest.mark.parametrize("pooling", ["native", "avg", "max", "avgmax", "catavgmax", "gem"])
 def test_every_pooling_trains(model: str, pooling: str) -> None:
     net = build_model(configured(model=model, pooling=pooling, pretrained=False), NUM_CLASSES).train()
     logits = net(torch.rand(4, 3, 32, 32))
@@ -51,10 +51,29 @@ def test_every_pooling_trains(model: str, pooling: str) -> None:
     assert all(parameter.grad is not None for parameter in net.get_classifier().parameters())  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("model", ["simple_cnn3", "mlp6"])
+@pytest.mark.parametrize("model", ["vit_tiny_patch16_224", "deit_tiny_patch16_224"])
+@pytest.mark.parametrize("pooling", ["native", "token", "map", "avg"])
+def test_transformers_have_poolings_of_their_own(model: str, pooling: str) -> None:
+    net: Any = build_model(configured(model=model, pooling=pooling), NUM_CLASSES)
+    assert net(torch.rand(2, 3, 32, 32)).shape == (2, NUM_CLASSES)
+    assert net.global_pool == ("token" if pooling == "native" else pooling)
+
+
+def test_gem_lies_between_the_mean_and_the_maximum() -> None:
+    pool = GeM()
+    images = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    mean, most = images.mean((2, 3)), images.amax((2, 3))
+    assert bool(((pool(images)[..., 0, 0] > mean) & (pool(images)[..., 0, 0] < most)).all())
+    with torch.no_grad():
+        pool.p.fill_(1.0)
+    assert torch.allclose(pool(images)[..., 0, 0], mean)
+
+
+@pytest.mark.parametrize("model", [*OWN_NETS, *TORCHVISION_NETS])
 def test_own_nets_speak_timms_protocol(model: str) -> None:
-    net: Any = build_model(configured(model=model, input_resolution=8, color="grayscale", width=12), NUM_CLASSES).eval()
-    images = torch.rand(3, 1, 8, 8)
+    config = configured(model=model, input_resolution=32, color="grayscale", width=12)
+    net: Any = build_model(config, NUM_CLASSES).eval()
+    images = torch.rand(3, 1, 32, 32)
     pooled = net.forward_head(net.forward_features(images), pre_logits=True)
     assert pooled.shape == (3, net.get_classifier().in_features)
     assert torch.equal(net.get_classifier()(pooled), net(images))
@@ -205,7 +224,69 @@ def test_without_a_network_it_says_what_to_fetch(tmp_path: Path, monkeypatch: py
     assert published_weights("simple_cnn3") is None
 
 
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("shufflenet_v2_x0_5", {}),
+        ("squeezenet1_1", {}),
+        ("googlenet", {"aux_logits": True, "transform_input": True, "init_weights": True}),
+    ],
+)
+def test_torchvisions_own_files_fit(tmp_path: Path, model: str, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    theirs = torchvision.models.get_model(model, weights=None, **options).eval()
+    path = tmp_path / f"{model}.pth"
+    torch.save(theirs.state_dict(), path)
+    net: Any = starting_model(configured(model=model, pretrained=str(path)), 1000, path).eval()
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    if model != "squeezenet1_1":  # whose head is another one: see torchvision_nets
+        with torch.no_grad():
+            net.head.fc.load_state_dict(theirs.fc.state_dict())
+            mean, std = normalization(net)
+            centred = (images - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+            imagenet = (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+            assert torch.allclose(net(centred), theirs(imagenet), atol=1e-4)
+    shared = [name for name in theirs.state_dict() if name in net.state_dict()]
+    assert len(shared) >= 50
+    assert all(torch.equal(theirs.state_dict()[name], net.state_dict()[name]) for name in shared)
+    gray = starting_model(configured(model=model, color="grayscale"), NUM_CLASSES, path)
+    assert gray(torch.rand(2, 1, 32, 32)).shape == (2, NUM_CLASSES)
+
+
+@pytest.mark.parametrize("model", TORCHVISION_NETS)
+def test_torchvisions_weights_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr("trainables.image.weights._reachable", lambda address: False)
+    with pytest.raises(
+        WeightsError, match=r"(?s)download.pytorch.org cannot be reached.*Fetch https://.*put it at"
+    ) as e:
+        published_weights(model)
+    (place,) = re.findall(r"put it at (\S+),", str(e.value))
+    Path(place).parent.mkdir(parents=True)
+    Path(place).touch()
+    assert published_weights(model) == Path(place), "what is put there is found"
+
+
 # Freezing
+
+
+@pytest.mark.parametrize(
+    ("model", "num"),
+    [
+        ("resnet18", 8),
+        ("vit_tiny_patch16_224", 12),
+        ("googlenet", 9),
+        ("squeezenet1_1", 8),
+        ("shufflenet_v2_x1_0", 16),
+        ("mlp6", 5),
+        ("cnn5_avg", 5),
+    ],
+)
+def test_blocks_are_what_repeats(model: str, num: int) -> None:
+    with torch.device("meta"):
+        blocks = block_numbers(build_model(configured(model=model), NUM_CLASSES))
+    num_first = 0 if model in OWN_NETS else 1  # the stem
+    assert max(blocks.values()) == num + num_first
 
 
 def test_head_trains_the_classifier_alone(tmp_path: Path) -> None:
@@ -218,7 +299,8 @@ def test_head_trains_the_classifier_alone(tmp_path: Path) -> None:
 def test_head_also_trains_what_the_weights_lack(tmp_path: Path) -> None:
     """A vision transformer that pools has a normalisation that the published one does not have."""
     path = save_published(tmp_path, "vit_tiny_patch16_224")
-    net = starting_model(configured(model="vit_tiny_patch16_224", finetune="head"), NUM_CLASSES, path)
+    config = configured(model="vit_tiny_patch16_224", finetune="head", pooling="avg")
+    net = starting_model(config, NUM_CLASSES, path)
     trained = {name for name, value in net.named_parameters() if value.requires_grad}
     assert trained == {"fc_norm.weight", "fc_norm.bias", "head.weight", "head.bias"}
 
@@ -239,8 +321,9 @@ def test_nothing_is_held_when_all_is_trained() -> None:
 def test_the_table_says_what_is(name: str) -> None:
     facts = MODELS[name]
     size = max(64, facts.min_resolution)
-    can = tuple(kind for kind in ("avg", "max", "avgmax", "catavgmax") if impossible(name, kind, size) is None)
-    assert can == facts.poolings
+    can = {kind for kind in get_args(Pooling) if impossible(name, kind, size) is None}
+    assert can == set(facts.poolings)
+    assert facts.drop_path == (impossible(name, "native", size, 3, 0.1) is None)
     assert impossible(name, "avg", facts.min_resolution) is None
     if facts.min_resolution > 8:
         assert impossible(name, "avg", facts.min_resolution - 1) is not None

@@ -206,6 +206,18 @@ def test_some_labels_only_of_many(make_voc: Callable[..., Path], tmp_path: Path)
     assert index.targets.sum() == 6
 
 
+def test_one_cap_for_every_class(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_folder({"a": 50, "b": 10})
+    for written in ("min", {"strategy": "sampler", "caps": "min"}):
+        preparation = prepare_images(config(root, balance=written), tmp_path, [])
+        assert {counts["train"] for counts in preparation.details["class_counts"].values()} == {6}
+    preparation = prepare_images(config(root, balance="class_weights"), tmp_path, [])
+    assert preparation.details["class_weights"] == {"a": 0.5938, "b": 3.167}
+    assert preparation.summary["class weights"] == "a 0.5938, b 3.167"
+    with pytest.raises(DataError, match=r"data\.balance: no class 'c'"):
+        prepare_images(config(root, balance={"c": "mean"}), tmp_path, [])
+
+
 def test_balance_and_limit_are_shown(make_folder: Callable[..., Path], tmp_path: Path) -> None:
     root = make_folder({"a": 50, "b": 10})
     preparation = prepare_images(config(root, balance={"a": "mean"}), tmp_path, [])

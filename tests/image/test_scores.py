@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
@@ -32,7 +34,12 @@ def test_single_label_metrics_are_scikit_learns(num_classes: int, present: int) 
         "test_macro_f1": sk.f1_score(targets, predicted, average="macro"),
         "test_macro_precision": sk.precision_score(targets, predicted, average="macro", zero_division=0),
         "test_macro_recall": sk.recall_score(targets, predicted, average="macro", zero_division=0),
+        "test_micro_f1": sk.f1_score(targets, predicted, average="micro"),
+        "test_micro_precision": sk.precision_score(targets, predicted, average="micro"),
+        "test_micro_recall": sk.recall_score(targets, predicted, average="micro"),
         "test_loss": sk.log_loss(targets, probabilities, labels=range(num_classes)),
+        "test_log_loss": sk.log_loss(targets, probabilities, labels=range(num_classes)),
+        "test_calibration_error": calibration_error(predicted == targets, probabilities.max(axis=1)),
     }
     if num_classes > 5:
         expected["test_top5_accuracy"] = sk.top_k_accuracy_score(targets, logits, k=5, labels=range(num_classes))
@@ -48,6 +55,24 @@ def test_single_label_metrics_are_scikit_learns(num_classes: int, present: int) 
             assert row["average_precision"] == pytest.approx(average_precision, abs=1e-6)
         else:
             assert row["average_precision"] is None
+        assert row["accuracy"] is row["threshold"] is None
+
+    matrix = sk.confusion_matrix(targets, predicted, labels=range(num_classes))
+    cells = evaluation.confusions.to_pylist()
+    assert {(row["actual"], row["predicted"]): row["count"] for row in cells} == {
+        (classes[actual], classes[said]): matrix[actual, said] for actual, said in np.argwhere(matrix)
+    }
+    assert {(row["split"], row["label"]) for row in cells} == {("test", None)}
+
+
+def calibration_error(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64], bins: int = 15) -> float:
+    """Expected calibration error as in Guo et al. 2017."""
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        abs(right[place == number].mean() - confidence[place == number].mean()) * (place == number).mean()
+        for number in np.unique(place)
+    ]
+    return float(sum(gaps))
 
 
 def test_multilabel_metrics_are_scikit_learns() -> None:
@@ -68,13 +93,45 @@ def test_multilabel_metrics_are_scikit_learns() -> None:
         "val_macro_precision": sk.precision_score(targets, predicted, average="macro", zero_division=0),
         "val_macro_recall": sk.recall_score(targets, predicted, average="macro", zero_division=0),
         "val_micro_f1": sk.f1_score(targets, predicted, average="micro"),
+        "val_micro_precision": sk.precision_score(targets, predicted, average="micro"),
+        "val_micro_recall": sk.recall_score(targets, predicted, average="micro"),
         "val_map": np.mean(average),
         "val_loss": -(np.where(targets > 0, np.log(probabilities), np.log1p(-probabilities))).mean(),
+        "val_log_loss": np.mean([sk.log_loss(targets[:, i], probabilities[:, i], labels=[0, 1]) for i in range(4)]),
     }
     assert dict(evaluation.metrics) == pytest.approx(expected, abs=1e-6)
     rows = evaluation.classes.to_pylist()
     assert [row["average_precision"] for row in rows] == [*(pytest.approx(value, abs=1e-6) for value in average), None]
     assert [row["support"] for row in rows] == targets.sum(axis=0).tolist()
+    right = [sk.accuracy_score(targets[:, label], predicted[:, label]) for label in range(4)]
+    assert [row["accuracy"] for row in rows] == pytest.approx(right)
+    assert {row["threshold"] for row in rows} == {0.5}
+
+    matrices = sk.multilabel_confusion_matrix(targets, predicted)
+    cells = {(row["label"], row["actual"], row["predicted"]): row["count"] for row in evaluation.confusions.to_pylist()}
+    assert cells == {
+        (name, actual, said): matrices[label, i, j]
+        for label, name in enumerate(classes)
+        for i, actual in enumerate(("no", "yes"))
+        for j, said in enumerate(("no", "yes"))
+    }
+
+
+def test_a_threshold_decides_on_labels_and_nothing_else() -> None:
+    random = np.random.default_rng(1)
+    targets = (random.random((80, 3)) < 0.4).astype(np.float32)
+    logits = (random.normal(size=(80, 3)) + targets).astype(np.float32)
+    names, classes = _examples(80), ["a", "b", "c"]
+    usual = score("test", names, targets, logits, classes, multilabel=True)
+    each = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
+    other = score("test", names, targets, logits, classes, multilabel=True, threshold=each)
+    predicted = expit(logits.astype(np.float64)) >= each.numpy()
+    assert other.metrics["test_macro_f1"] == pytest.approx(sk.f1_score(targets, predicted, average="macro"), abs=1e-6)
+    assert other.metrics["test_exact_match"] == pytest.approx(sk.accuracy_score(targets, predicted))
+    assert other.metrics["test_map"] == usual.metrics["test_map"]
+    assert other.metrics["test_loss"] == usual.metrics["test_loss"]
+    assert other.classes["threshold"].to_pylist() == [0.2, 0.5, 0.9]
+    assert [len(row) for row in other.predictions["predicted"].to_pylist()] == predicted.sum(axis=1).tolist()
 
 
 def test_the_predictions_table_has_labels_as_names_and_a_column_a_class() -> None:
@@ -92,3 +149,13 @@ def test_the_predictions_table_has_labels_as_names_and_a_column_a_class() -> Non
     rows = several.predictions.to_pylist()
     assert [(row["labels"], row["predicted"]) for row in rows] == [(["x", "y"], ["x"]), ([], ["z"])]
     assert several.num_examples == 2
+
+
+def test_a_single_label_that_is_there_or_not() -> None:
+    targets = np.array([[1], [0], [1], [0]], dtype=np.float32)
+    logits = np.array([[2], [1], [3], [-1]], dtype=np.float32)
+    found = score("test", _examples(4), targets, logits, ["cell"], multilabel=True, threshold=0.9)
+    assert found.metrics["test_map"] == 1.0
+    (row,) = found.classes.to_pylist()
+    assert (row["class"], row["support"], row["recall"], row["precision"]) == ("cell", 2, 0.5, 1.0)
+    assert [cell["count"] for cell in found.confusions.to_pylist()] == [1, 1, 0, 2]

@@ -164,51 +164,6 @@ def test_only_what_failed_is_reopened(make_spec, open_study) -> None:
         study.reopen(7)
 
 
-def test_changed_sweep_is_refused_with_every_difference(make_spec, open_study) -> None:
-    spec = make_spec("tpe")
-    open_study(spec).close()
-    space = {**spec.space, "lr": FloatRange(low=1e-4, high=1e-1, log=True), "extra": Choice(values=(1,))}
-    del space["dropout"]
-    changed = make_spec(
-        "random", seed=3, space=space, baselines=dict(spec.baselines), objective={"metric": "loss", "mode": "min"}
-    )
-    with pytest.raises(RequestError) as caught:
-        open_study(changed)
-    text = str(caught.value)
-    assert len(caught.value.problems) == 7
-    for part in (
-        'space.lr: was {"low": 1e-05, "high": 0.1, "log": true}, is now {"low": 0.0001, "high": 0.1, "log": true}',
-        "space.extra:",
-        "space.dropout:",
-        "objective.metric:",
-        "objective.mode:",
-        'search.sampler: was "tpe", is now "random"',
-        "search.seed: was 0, is now 3",
-        "under another name",
-    ):
-        assert part in text, text
-
-
-def test_what_may_change_and_what_looks_like_a_change(make_spec, open_study) -> None:
-    spec = make_spec("tpe")
-    open_study(spec).close()
-    more = make_spec(
-        "tpe",
-        50,
-        pruner={"kind": "median"},
-        resources={"cpus": 2},
-        space=dict(reversed(spec.space.items())),
-        baselines=dict(spec.baselines),
-    )
-    open_study(more).close()
-    with pytest.raises(RequestError, match="another order"):
-        open_study(make_spec("tpe", space=dict(spec.space), baselines=dict(reversed(spec.baselines.items()))))
-    with pytest.raises(RequestError, match=r"fixed\.augment: was \"light\", is now \"none\""):
-        open_study(spec.model_copy(update={"fixed": {"augment": "none"}}))
-    with pytest.raises(RequestError, match=r"fixed\.augment: was \"light\", is now true"):
-        open_study(spec.model_copy(update={"fixed": {"augment": True}}))
-
-
 def test_renamed_sweep_still_opens(make_spec, open_study, drive) -> None:
     study = open_study(make_spec(trials=3))
     drive(study)

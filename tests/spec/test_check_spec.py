@@ -309,3 +309,24 @@ def test_a_huge_grid_is_refused(problems_of: Problems) -> None:
 def test_the_problem_of_a_users_module_is_told_without_a_traceback(problems_of: Problems, folder: Path) -> None:
     Path("broken.py").write_text("import nothing_like_this\n")
     assert "importing broken raised ModuleNotFoundError" in problems_of(None, "trainable=broken:Own")
+
+
+def test_keys_in_groups_are_combined_within_each_group_alone(problems_of: Problems) -> None:
+    """The image classifier checks models apart from optimizers: the combinations do not multiply."""
+    text = """
+        name: grouped
+        trainable: image_classifier
+        data: {dataset: digits}
+        fixed: {pretrained: false}
+        space:
+          model: [simple_cnn3, resnet18, vit_tiny_patch16_224]
+          pooling: [avg, token]
+          optimizer: [adam, sgd, adagad]
+          momentum: [0.0, 0.9]
+          nesterov: [false, true]
+        objective: {metric: val_accuracy, mode: max}
+    """
+    told = problems_of(text)
+    assert "resnet18 cannot do token" in told
+    assert "did you mean adagrad" in told
+    assert "nesterov needs a momentum above 0" in told

@@ -94,7 +94,7 @@ def compare(package: Package, reference: Callable[[Pixels], Probabilities], imag
     difference = np.abs(trained - exported)
     scale = np.ones((len(images), 1)) if facts.multilabel else trained.max(axis=1, keepdims=True)
     if facts.multilabel:
-        same = (trained >= facts.threshold) == (exported >= facts.threshold)
+        same = (trained >= facts.thresholds) == (exported >= facts.thresholds)
     else:
         same = trained.argmax(axis=1) == exported.argmax(axis=1)
     return Agreement(

@@ -8,9 +8,15 @@ from trainables.contract import ConfigProblem
 from trainables.errors import WeightsError
 from trainables.image.config import ImageConfig, Pooling
 from trainables.image.model_table import ALIASES, MODELS, ModelFacts, nearest, timm_name
+from trainables.image.optimizer_table import optimizer_problem
 from trainables.image.weights import local_weights
 
-CHECK_KEYS = ("model", "pretrained", "finetune", "pooling", "input_resolution", "color", "epochs", "warmup_epochs")
+CHECK_KEYS = (
+    ("model", "pretrained", "finetune", "pooling", "input_resolution", "color", "drop_path"),
+    ("optimizer", "nesterov", "momentum"),
+    ("schedule", "epochs", "warmup_epochs"),
+)
+"""Within a group every combination matters; what is of two groups never depends on the other."""
 
 
 def config_problems(config: ImageConfig) -> list[ConfigProblem]:
@@ -18,13 +24,30 @@ def config_problems(config: ImageConfig) -> list[ConfigProblem]:
     problems = _model_problems(config)
     if not any(problem.key == "model" for problem in problems):
         problems += _weights_problems(config)
-    if config.warmup_epochs and config.warmup_epochs >= config.epochs:
-        problems.append(
-            ConfigProblem(
-                "warmup_epochs", f"{config.warmup_epochs:g} warm-up epochs leave none of {config.epochs}: must be fewer"
-            )
+    return problems + _optimizer_problems(config) + _schedule_problems(config)
+
+
+def _optimizer_problems(config: ImageConfig) -> list[ConfigProblem]:
+    problem = optimizer_problem(config.optimizer)
+    if problem is not None:
+        return [ConfigProblem("optimizer", problem)]
+    if config.optimizer == "sgd" and config.nesterov and config.momentum == 0.0:
+        return [ConfigProblem("nesterov", "nesterov needs a momentum above 0, and momentum is 0")]
+    return []
+
+
+def _schedule_problems(config: ImageConfig) -> list[ConfigProblem]:
+    if not config.warmup_epochs:
+        return []
+    if config.schedule == "one_cycle":
+        message = (
+            "one_cycle has a rise of its own (0.3 of the steps): leave warmup_epochs at 0, or take schedule: cosine"
         )
-    return problems
+        return [ConfigProblem("warmup_epochs", message)]
+    if config.warmup_epochs >= config.epochs:
+        message = f"{config.warmup_epochs:g} warm-up epochs leave none of {config.epochs}: must be fewer"
+        return [ConfigProblem("warmup_epochs", message)]
+    return []
 
 
 def _model_problems(config: ImageConfig) -> list[ConfigProblem]:
@@ -42,6 +65,8 @@ def _model_problems(config: ImageConfig) -> list[ConfigProblem]:
                 f"{config.model} needs at least {facts.min_resolution} pixels, {config.input_resolution} are asked for",
             )
         )
+    if config.drop_path and not facts.drop_path:
+        problems.append(_drop_path_problem(config))
     return problems
 
 
@@ -64,7 +89,8 @@ def _unlisted_problems(config: ImageConfig, name: str) -> list[ConfigProblem]:
     resolution, channels = config.input_resolution, config.num_channels
     reason = impossible(name, config.pooling, resolution, channels)
     if reason is None:
-        return []
+        lacks = config.drop_path and impossible(name, config.pooling, resolution, channels, config.drop_path)
+        return [_drop_path_problem(config)] if lacks else []
     usual = (get_pretrained_cfg(name).input_size or (3, 224, 224))[-1]
     if impossible(name, config.pooling, usual, channels) is None:
         return [ConfigProblem("input_resolution", f"{config.model} cannot work on {resolution} pixels: {reason}")]
@@ -91,12 +117,15 @@ def _weights_problems(config: ImageConfig) -> list[ConfigProblem]:
             )
         )
     starts_from_weights = config.wants_weights and (published or config.weights_path is not None)
-    if config.finetune == "head" and not starts_from_weights:
+    if config.finetune in ("head", "last_n") and not starts_from_weights:
+        what = (
+            "trains a classifier on frozen features" if config.finetune == "head" else "leaves the first blocks frozen"
+        )
         reason = "pretrained is false" if not config.pretrained else f"{config.model} has no published weights"
         problems.append(
             ConfigProblem(
                 "finetune",
-                f"head trains a classifier on frozen features, and {reason}, so they would be random: "
+                f"{config.finetune} {what}, and {reason}, so they would be random: "
                 "use full or scratch, or give weights",
             )
         )
@@ -123,3 +152,8 @@ def _published(name: str) -> bool:
 
 def _pooling_problem(config: ImageConfig, poolings: tuple[Pooling, ...]) -> ConfigProblem:
     return ConfigProblem("pooling", f"{config.model} cannot do {config.pooling}: it can do {', '.join(poolings)}")
+
+
+def _drop_path_problem(config: ImageConfig) -> ConfigProblem:
+    message = f"{config.model} has no residual branches that could be dropped: leave drop_path at 0, or use dropout"
+    return ConfigProblem("drop_path", message)

@@ -14,33 +14,49 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
+from timm.utils import ModelEmaV3
 from torch import nn
 
 from trainables.contract import EpochReport, TrialHandle
 from trainables.errors import Diverged, TrainableError
 from trainables.image.augment import make_augmentation, with_generator
+from trainables.image.balancing import class_weights, sampled_rows
 from trainables.image.checkpoint import load_state, save_state
 from trainables.image.config import ImageConfig, Precision
+from trainables.image.data_forms import Balance
 from trainables.image.feed import Feed, Rows, Source
+from trainables.image.freezing import frozen_norms
 from trainables.image.index import ImageIndex
-from trainables.image.losses import make_loss
+from trainables.image.label_kinds import monitor_problem
+from trainables.image.losses import make_loss, training_loss
 from trainables.image.memory import peak_memory_bytes, reset_peak_memory
 from trainables.image.metrics import accuracy, classification_metrics, decide
-from trainables.image.models import frozen_norms, normalization, starting_model
-from trainables.image.optim import learning_rate, make_optimizer, set_learning_rate
+from trainables.image.microbatch import MicroBatches, infeasible_when_out_of_memory
+from trainables.image.mixing import make_mixing
+from trainables.image.models import normalization, starting_model
+from trainables.image.optim import make_optimizer, set_learning_rate
+from trainables.image.package import THRESHOLD
+from trainables.image.schedule import learning_rate, plateau_factor, stops_early
 
 _STEPS_BETWEEN_CHECKS = 50
 """Looking at the loss waits for a GPU: do it seldom, but do not train on for a whole epoch after NaN."""
 
 
 def train_classifier(
-    config: ImageConfig, index: ImageIndex, pixels: Source, weights: Path | None, handle: TrialHandle
+    config: ImageConfig,
+    index: ImageIndex,
+    pixels: Source,
+    weights: Path | None,
+    handle: TrialHandle,
+    balance: Balance | None = None,
 ) -> None:
     """Trains one configuration, from `handle.resumed` when that is set, reporting after each epoch.
 
     Of the figures reported: `train_loss` and `train_accuracy` are those seen while training (augmented, with
-    dropout, smoothed labels); `val_loss` is without label smoothing, so that trials compare; `lr` is that of the
-    epoch's last step; `images_per_s` is of training alone; `num_parameters` counts frozen ones, too.
+    dropout, smoothed labels, and of mixed images counting the label that they had before); `val_loss` is the log loss,
+    whatever is minimised, so that trials compare; `lr` is that of the epoch's last step; `images_per_s` is of training
+    alone; `num_parameters` counts frozen ones, too. With `ema_decay` it is the averaged weights that are judged, kept
+    and exported.
 
     Args:
         config: the hyperparameters.
@@ -48,10 +64,14 @@ def train_classifier(
         pixels: of the index, at the config's resolution and channels.
         weights: the file to start from, None for random weights.
         handle: where to report.
+        balance: what is done against unequal classes: weights in the loss, or rare ones drawn more often. (Caps are
+            in the index already.)
 
     Raises:
         Diverged: the loss is no finite number.
-        TrainableError: the precision is not to be had on this device.
+        Infeasible: one example at a time does not fit in memory.
+        TrainableError: the precision or the optimizer is not to be had on this device, or the loss or the metric to
+            monitor is not for this kind of data.
         WeightsError: the weights are not the model's.
     """
     seed = handle.seed if config.seed is None else config.seed
@@ -65,14 +85,24 @@ def train_classifier(
         net.to(memory_format=torch.channels_last)
         norms_to_hold = frozen_norms(net)
         num_parameters = sum(parameter.numel() for parameter in net.parameters())
-        model = accelerator.prepare(net)  # on the device; its forward runs in mixed precision, its outputs are float32
+        # Before Accelerate wraps `forward`: a copy of the wrapped one would compute with the original's weights.
+        ema = ModelEmaV3(net, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
+        with infeasible_when_out_of_memory(f"{config.model} itself"):
+            # On the device; its forward runs in mixed precision, its outputs are float32.
+            model = accelerator.prepare(net)
+            judged = model if ema is None else accelerator.prepare_model(ema.module, evaluation_mode=True)
         optimizer = make_optimizer(config, net)
         # Accelerate's optimizer scales losses. It also looks for a package on disk twice a step, which would be a
         # tenth of a small net's step: so only where losses are scaled.
         stepper = accelerator.prepare(optimizer) if accelerator.scaler is not None else optimizer
-        training_loss = make_loss(index.multilabel, config.label_smoothing)
+        strategy, power = (balance.strategy, balance.power) if balance else ("cap", 1.0)
+        weights_of_classes = None
+        if strategy == "class_weights":
+            weights_of_classes = torch.from_numpy(class_weights(index, power)).to(device)
+        train_loss = training_loss(config, index.multilabel, weights_of_classes)
         val_loss = make_loss(index.multilabel)
-        augmentation = make_augmentation(config.augment)
+        train_threshold = THRESHOLD if isinstance(config.threshold, str) else config.threshold  # tuned is of val
+        augmentation = make_augmentation(config)
         feed = Feed(pixels, device, *normalization(net))
 
         train_rows, val_rows = index.rows("train"), index.rows("val")
@@ -80,66 +110,107 @@ def train_classifier(
         val_targets = targets[val_rows]
         targets = targets.to(device)
         steps_per_epoch = math.ceil(epoch_size(len(train_rows), config.batch_size) / config.batch_size)
-        lr_at = partial(
-            learning_rate,
-            peak=config.lr,
-            num_steps=config.epochs * steps_per_epoch,
-            num_warmup_steps=round(config.warmup_epochs * steps_per_epoch),
-            schedule=config.schedule,
-        )
+        watched: list[float] = []  # the metric to monitor, an epoch each
+        watches = config.schedule == "plateau" or config.early_stopping_patience is not None
+        if watches and (problem := monitor_problem(config.monitor, index.multilabel)):
+            raise TrainableError(problem)
 
-        last_epoch = 0
         if handle.resumed is not None:
-            load_state(handle.resumed.folder, net, optimizer, accelerator.scaler)
-            last_epoch = handle.resumed.epoch
+            load_state(handle.resumed.folder, net, optimizer, accelerator.scaler, ema and ema.module)
+            watched += [report.metrics[config.monitor] for report in handle.resumed.history if watches]
+        last_epoch = handle.resumed.epoch if handle.resumed else 0
 
-        for epoch in range(last_epoch + 1, config.epochs + 1):
-            started = perf_counter()
-            feed.wait_s = 0.0
-            order = epoch_order(train_rows, config.batch_size, seed, epoch)
-            change = with_generator(augmentation, epoch_generator(seed, epoch))
-
+        def train_mode() -> None:
             model.train()
             for norm in norms_to_hold:
                 norm.eval()
+
+        add_gradients = MicroBatches(model, train_loss, accelerator.backward, config.batch_size)
+        if device.type == "cuda":
+            train_mode()
+            some = torch.from_numpy(train_rows[: config.batch_size]).to(device)
+            add_gradients.probe((config.num_channels, config.input_resolution, config.input_resolution), targets[some])
+            reset_peak_memory(device)
+
+        for epoch in range(last_epoch + 1, config.epochs + 1):
+            if stops_early(watched, config.monitor, config.early_stopping_patience):
+                print(f"{config.monitor} has not gained for {config.early_stopping_patience} epochs: ended early")
+                break
+            started = perf_counter()
+            feed.wait_s = 0.0
+            order = epoch_order(train_rows, config.batch_size, seed, epoch)
+            if strategy == "sampler":
+                order = sampled_rows(index, power, seed, epoch)[: len(order)]
+            change = with_generator(augmentation, epoch_generator(seed, epoch))
+            mix = make_mixing(config, len(index.classes), seed, epoch)
+            lr_at = epoch_schedule(config, steps_per_epoch, watched)
+
+            train_mode()
             losses: list[torch.Tensor] = []
             decisions: list[torch.Tensor] = []
             epoch_targets = torch.split(targets[torch.from_numpy(order).to(device)], config.batch_size)
             batches = feed.batches(order, config.batch_size, change)
             for number, (images, wanted) in enumerate(zip(batches, epoch_targets, strict=True)):
-                lr = lr_at((epoch - 1) * steps_per_epoch + number)
+                step = (epoch - 1) * steps_per_epoch + number
+                lr = lr_at(step)
                 set_learning_rate(optimizer, lr)
-                logits = model(images)
-                loss = training_loss(logits, wanted)
-                accelerator.backward(loss)
+                loss, logits = add_gradients(*(mix(images, wanted) if mix else (images, wanted)))
                 stepper.step()
                 stepper.zero_grad()
+                if ema is not None:
+                    ema.update(net, step + 1)
                 # Kept where they are until the epoch ends: asking for a number would wait for the device.
-                losses.append(loss.detach())
-                decisions.append(decide(logits.detach(), index.multilabel))
+                losses.append(loss)
+                decisions.append(decide(logits, index.multilabel, train_threshold))
                 if number % _STEPS_BETWEEN_CHECKS == 0:
                     check_finite(losses, epoch, steps_per_epoch, lr_at)
             check_finite(losses, epoch, steps_per_epoch, lr_at)
             train_s = perf_counter() - started
             train_wait_s = feed.wait_s
 
-            logits = predict(model, feed, val_rows, config.batch_size)
+            logits = predict(judged, feed, val_rows, add_gradients.size)
             metrics = {
                 "train_loss": mean_loss(losses, epoch_targets),
                 "train_accuracy": accuracy(torch.cat(decisions), torch.cat(epoch_targets)),
                 "val_loss": val_loss(logits, val_targets).item(),
-                **classification_metrics("val", logits, val_targets, index.multilabel),
+                **classification_metrics("val", logits, val_targets, index.multilabel, config.threshold),
                 "lr": lr,
                 "epoch_s": perf_counter() - started,
                 "images_per_s": len(order) / train_s,
                 "data_wait_fraction": train_wait_s / train_s,
                 "peak_memory_bytes": peak_memory_bytes(device),
                 "num_parameters": num_parameters,
+                **add_gradients.metrics,
             }
             if not math.isfinite(metrics["val_loss"]):
                 raise Diverged(f"the validation loss is {metrics['val_loss']} after epoch {epoch} (lr {lr:g})")
-            save = partial(save_state, model=net, optimizer=optimizer, scaler=accelerator.scaler)
+            watched += [metrics[config.monitor]] if watches else []
+            save = partial(
+                save_state, model=net, optimizer=optimizer, scaler=accelerator.scaler, average=ema and ema.module
+            )
             handle.report(EpochReport(epoch, metrics), save=save)
+
+
+def epoch_schedule(config: ImageConfig, steps_per_epoch: int, watched: list[float]) -> partial[float]:
+    """The learning rate as a function of the step, for one epoch.
+
+    Args:
+        config: of the trial.
+        steps_per_epoch: optimizer steps.
+        watched: the metric to monitor, for each epoch before this one.
+    """
+    peak = config.lr
+    if config.schedule == "plateau":
+        peak *= plateau_factor(watched, config.monitor, config.lr_gamma, config.plateau_patience)
+    return partial(
+        learning_rate,
+        peak=peak,
+        num_steps=config.epochs * steps_per_epoch,
+        num_warmup_steps=round(config.warmup_epochs * steps_per_epoch),
+        schedule=config.schedule,
+        steps_to_fall=(config.step_epochs or math.ceil(config.epochs / 3)) * steps_per_epoch,
+        gamma=config.lr_gamma,
+    )
 
 
 def seed_everything(seed: int) -> None:

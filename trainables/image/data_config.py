@@ -17,15 +17,13 @@ from pydantic import (
     model_validator,
 )
 
+from trainables.image.data_forms import Balance, Cap, Strategy, Table, balance_form, table_form
 from trainables.units import Size
 
 DEFAULT_FRACTIONS = {"train": 0.64, "val": 0.16, "test": 0.20}
 """A fifth is kept for the test, and a fifth of the rest for validation."""
 
-Cap = Literal["mean", "median", "min"] | Annotated[int, Field(ge=1)]
-
 YEARS = tuple(str(year) for year in range(2007, 2013))
-_CAP_RULE = "a cap is mean, median or min (of the class counts), or a whole number of at least 1"
 
 
 def _absolute(value: Any) -> Any:
@@ -48,21 +46,6 @@ def _names(value: Any) -> Any:
     return [str(name) for name in value] if isinstance(value, list | tuple) else value
 
 
-def _caps(value: Any) -> Any:
-    if value is None:
-        return {}
-    if isinstance(value, Mapping):
-        return {str(name): _cap(cap, f"{name}: ") for name, cap in value.items()}
-    return _cap(value)
-
-
-def _cap(cap: Any, place: str = "") -> Any:
-    whole = isinstance(cap, int) and not isinstance(cap, bool) and cap >= 1
-    if whole or (isinstance(cap, str) and cap in ("mean", "median", "min")):
-        return cap
-    raise ValueError(f"{place}{cap!r} is no cap: {_CAP_RULE}")
-
-
 def _year(value: Any) -> Any:
     if value is None or str(value) in YEARS:
         return None if value is None else str(value)
@@ -70,6 +53,10 @@ def _year(value: Any) -> Any:
 
 
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
+
+_CUT = ("crops", "foreground")
+_OF_VIEWS = {"margin": _CUT, "min_size": _CUT, "mask": ("foreground",), "background": ("foreground",)}
+"""Settings that mean something in some views only."""
 
 
 class Split(BaseModel):
@@ -86,13 +73,15 @@ class Split(BaseModel):
         DEFAULT_FRACTIONS["test"], ge=0, lt=1, description="Fraction kept for the one final test; 0: no test."
     )
     stratify: bool = Field(True, description="Give every split the same share of each class.")
-    group_by: Literal["image", "none"] = Field(
-        "image", description="image: crops of one picture never fall on both sides; none: split crop by crop."
+    group_by: Literal["image", "near_duplicates", "none"] = Field(
+        "image",
+        description="image: crops of one picture never fall on both sides; near_duplicates: nor do copies of a "
+        "picture, be they turned, mirrored, inverted, resized or encoded anew; none: split crop by crop.",
     )
     given: bool | None = Field(
         None,
-        description="Keep the splits that the dataset itself has (train/ val/ test/ folders, VOC's ImageSets/Main). "
-        "By default folders are kept and VOC's lists are not.",
+        description="Keep the splits that the dataset itself has (train/ val/ test/ folders or files, a split column, "
+        "CIFAR's test batch, VOC's ImageSets). By default all are kept but for VOC's lists.",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Another seed, another division.")
 
@@ -135,28 +124,62 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str = Field(
-        "digits", description='digits, image_folder, voc, or "package.module:attribute" (a Dataset of your own).'
+        "digits",
+        description="digits, image_folder, cifar10, voc, multilabel_table, parquet_images, "
+        'or "package.module:attribute" (a Dataset of your own).',
     )
     root: AbsolutePath | None = Field(
         None, description="The dataset's folder. A relative path counts from where the command runs."
     )
-    download: bool = Field(False, description="Fetch the dataset into root when it is not there (voc).")
-    view: Literal["images", "crops"] = Field(
-        "images", description="images: an example a picture; crops: an example an annotated object (voc)."
+    download: bool = Field(False, description="Fetch the dataset into root when it is not there (voc, cifar10).")
+    view: Literal["images", "crops", "foreground"] = Field(
+        "images",
+        description="images: an example a picture; crops: an example an annotated object; foreground: the same, cut "
+        "out of its surroundings by a segmentation mask (voc).",
     )
     year: Annotated[str | None, BeforeValidator(_year)] = Field(
         None, description="voc: 2007 to 2012; by default as root's name says, or 2012."
     )
     difficult: bool = Field(False, description="voc: use objects marked as difficult, too.")
     margin: float = Field(
-        0.0, ge=0, le=2, description="crops: what is added on each side of a box, as a fraction of its width or height."
+        0.0,
+        ge=0,
+        le=2,
+        description="crops, foreground: what is added on each side of a box, as a fraction of its width or height.",
+    )
+    min_size: int = Field(
+        0, ge=0, description="crops, foreground: objects whose box is less wide or high (in pixels) are left out."
+    )
+    mask: Literal["object", "class"] = Field(
+        "object",
+        description="foreground: an example is an object (SegmentationObject), or all that a picture shows of a class "
+        "(SegmentationClass).",
+    )
+    background: Literal["mean", "black", "blurred"] = Field(
+        "mean",
+        description="foreground: what is painted over all else: ImageNet's mean colour, black, or the picture itself "
+        "out of focus.",
+    )
+    table: Annotated[Table | None, BeforeValidator(table_form, json_schema_input_type=Table | str | None)] = Field(
+        None,
+        description="multilabel_table: the table of labels (CSV, TSV, Parquet) or folder of list files, one a label; "
+        "a path below root, or settings of which `path` is one.",
+    )
+    image_column: str | None = Field(
+        None, min_length=1, description="parquet_images: the column of images; by default the only one there is."
+    )
+    label_column: str | None = Field(
+        None, min_length=1, description="parquet_images: the column of labels; by default label or labels."
     )
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = Field(
         None, min_length=1, description="Use only these classes, in this order; by default all, in alphabetical order."
     )
-    balance: Annotated[dict[str, Cap] | Cap, BeforeValidator(_caps)] = Field(
-        default_factory=dict,
-        description="Caps on the number of training examples: of one class ({person: mean}), or of every class (mean).",
+    balance: Annotated[
+        Balance, BeforeValidator(balance_form, json_schema_input_type=Balance | Strategy | dict[str, Cap] | Cap | None)
+    ] = Field(
+        default_factory=Balance,
+        description="Against unequal classes: caps on the number of training examples of one class ({person: mean}) "
+        "or of every class (mean), or class_weights, or sampler.",
     )
     split: Split = Field(default_factory=Split, description="How examples are divided.")
     limit: int | None = Field(None, ge=1, description="Use at most this many examples of each split, for trying out.")
@@ -207,8 +230,14 @@ class DataConfig(BaseModel):
         for key in adapter.unused_settings:
             if getattr(self, key) != fields[key].get_default(call_default_factory=True):
                 raise ValueError(f"dataset {self.dataset} does not use {key}: leave it out")
-        if self.margin and self.view != "crops":
-            raise ValueError(f"margin {self.margin} widens crops, but the view is {self.view}: leave it out")
+        for key, views in _OF_VIEWS.items():
+            if self.view not in views and getattr(self, key) != fields[key].default:
+                raise ValueError(
+                    f"{key} {getattr(self, key)} is for the view {' or '.join(views)}, but the view is {self.view}: "
+                    "leave it out"
+                )
+        if adapter.needs_table and self.table is None:
+            raise ValueError(f"dataset {self.dataset} needs the labels: table must name their file (data.table)")
         return self
 
     @property

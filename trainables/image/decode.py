@@ -26,7 +26,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainables.errors import DataError
-from trainables.image.datasets.base import Box
+from trainables.image.datasets.base import Box, Mask
+from trainables.image.masks import on_background, selected
 
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
 
@@ -37,6 +38,9 @@ SUFFIXES = frozenset(
     for names in ("jpg jpeg jpe jfif mpo", "png apng", "gif bmp dib webp tif tiff", "ppm pgm pbm pnm", "avif avifs")
     for name in names.split()
 )
+
+_ORIENTATION = 0x0112  # of EXIF
+_QUARTER_TURNS = range(5, 9)  # its values that exchange width and height
 
 # What Pillow raises on damaged files, besides OSError: it checks little, and its parsers stumble in many ways.
 _DAMAGED = (
@@ -110,14 +114,30 @@ def open_image(source: Path | bytes, *, name: str = "", max_pixels: int = MAX_PI
         raise UnreadableImage(name, str(error) or type(error).__name__) from error
 
 
+def upright_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of a picture, turned upright, by its header; None when it has no readable one."""
+    try:
+        with Image.open(path, formats=_formats()) as image:
+            turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
+            return (image.height, image.width) if turned else image.size
+    except _DAMAGED:
+        return None
+
+
 def to_pixels(
-    image: Image.Image, *, box: Box | None = None, resolution: int | None = None, channels: int = 3
+    image: Image.Image,
+    *,
+    box: Box | None = None,
+    mask: Mask | None = None,
+    resolution: int | None = None,
+    channels: int = 3,
 ) -> npt.NDArray[np.uint8]:
     """A picture (or the part of it in `box`), squashed to a square.
 
     Args:
         image: as `open_image` returns it.
         box: left, top, right, bottom; clipped to the picture.
+        mask: what of that belongs to the example; the rest is painted over, before anything is resized.
         resolution: the side of the square; None: the size stays.
         channels: 3 for RGB, 1 for grey.
 
@@ -125,14 +145,18 @@ def to_pixels(
         (H, W, C) uint8.
 
     Raises:
-        ValueError: the box lies outside the picture.
+        ValueError: the box lies outside the picture, or the mask does not belong to it.
     """
     assert channels in (1, 3), channels
-    if box is not None:
-        image = image.crop(inside(box, image.width, image.height))
+    size = image.size
+    clipped = None if box is None else inside(box, *size)
+    if clipped is not None:
+        image = image.crop(clipped)
     mode = "RGB" if channels == 3 else "L"
     if image.mode != mode:
         image = image.convert(mode)
+    if mask is not None:
+        image = on_background(image, selected(mask, size, clipped), mask.background)
     if resolution is not None and image.size != (resolution, resolution):
         # Bilinear with antialiasing, as the exported graph does it.
         image = image.resize((resolution, resolution), Image.Resampling.BILINEAR)
@@ -157,6 +181,7 @@ def decode(
     source: Path | bytes,
     *,
     box: Box | None = None,
+    mask: Mask | None = None,
     resolution: int | None = None,
     channels: int = 3,
     max_pixels: int = MAX_PIXELS,
@@ -165,11 +190,11 @@ def decode(
     """`open_image`, then `to_pixels`: (H, W, C) uint8.
 
     Raises:
-        UnreadableImage: it cannot be decoded, or the box lies outside.
+        UnreadableImage: it cannot be decoded, the box lies outside, or the mask does not belong to it.
     """
     image = open_image(source, name=name, max_pixels=max_pixels)
     try:
-        return to_pixels(image, box=box, resolution=resolution, channels=channels)
+        return to_pixels(image, box=box, mask=mask, resolution=resolution, channels=channels)
     except ValueError as error:
         raise UnreadableImage(name or str(source if isinstance(source, Path) else "picture"), str(error)) from error
 

@@ -24,11 +24,12 @@ from trainables.image.checkpoint import load_trained
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.decode import UnreadableImage, decode
-from trainables.image.evaluate import GivenImages, compute_logits, threads
+from trainables.image.evaluate import GivenImages, chosen_threshold, compute_logits, threads
 from trainables.image.index import ImageIndex
 from trainables.image.models import normalization
 from trainables.image.onnx_graph import DeployedClassifier, write_onnx
-from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, OUTPUT, WEIGHTS_FILE, Package, PackageFacts
+from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, OUTPUT, THRESHOLD, WEIGHTS_FILE, Package, PackageFacts
+from trainables.image.pictures import pictures_of
 from trainables.image.pixels import open_pixels
 from trainables.image.prepare import INDEX_FILE
 
@@ -77,6 +78,11 @@ def export_package(
     """
     started = time.monotonic()
     index = ImageIndex.load(folder / INDEX_FILE)
+    if (trained_on := info.get("data_fingerprint")) and trained_on != index.fingerprint:
+        raise TrainableError(
+            f"{folder} is prepared for other data than the model was trained on (fingerprint {index.fingerprint}, "
+            f"was {trained_on}): its classes could get wrong names. Put the data back as it was and resume the sweep"
+        )
     model = load_trained(config, len(index.classes), checkpoint)
     mean, std = normalization(model)
     facts = PackageFacts(
@@ -84,6 +90,7 @@ def export_package(
         multilabel=index.multilabel,
         input_resolution=config.input_resolution,
         channels=config.num_channels,
+        threshold=_thresholds(config, data, index, model, num_threads),
         preprocessing=describe_preprocessing(config, mean, std, index.multilabel),
         origin=without_folders({key: info[key] for key in ORIGIN_KEYS if key in info}),
     )
@@ -124,6 +131,18 @@ def describe_preprocessing(
     }
 
 
+def _thresholds(
+    config: ImageConfig, data: DataConfig, index: ImageIndex, model: torch.nn.Module, num_threads: int
+) -> float | tuple[float, ...]:
+    """From which probability a label counts, as the evaluation has it."""
+    if not index.multilabel:
+        return THRESHOLD
+    pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads)
+    with contextlib.closing(pixels), threads(num_threads):
+        threshold = chosen_threshold(config, index, model, pixels)
+    return threshold if isinstance(threshold, float) else tuple(threshold.tolist())
+
+
 def _verify(
     model: torch.nn.Module, index: ImageIndex, data: DataConfig, path: Path, facts: PackageFacts, num_threads: int
 ) -> dict[str, Any]:
@@ -157,19 +176,20 @@ def _at_own_size(
     """How far resizing in the graph is from resizing with Pillow; grey levels may be rounded otherwise, so no gate."""
     facts = exported.facts
     differences, same = [], 0
-    for record in index.table.take(rows[:NUM_OWN_SIZE]).to_pylist():
-        source = record["image"] if record["path"] is None else Path(record["path"])
-        options: dict[str, Any] = {"box": record["box"], "channels": facts.channels, "max_pixels": data.max_pixels}
+    pictures = pictures_of(index.table.take(rows[:NUM_OWN_SIZE]))
+    for picture, region in ((each, region) for each in pictures for region in each.regions):
+        options: dict[str, Any] = {**vars(region), "channels": facts.channels, "max_pixels": data.max_pixels}
         try:
+            source = picture.read()
             whole = decode(source, **options)
             squashed = decode(source, resolution=facts.input_resolution, **options)
-        except UnreadableImage:
+        except (UnreadableImage, OSError):
             continue  # gone since the data was prepared: the comparison that counts has its pixels
         (one,) = exported.probabilities(whole[np.newaxis])
         (other,) = _probabilities(model, facts.multilabel, squashed[np.newaxis])
         differences.append(float(np.abs(one - other).max()))
         same += (
-            bool(((one >= facts.threshold) == (other >= facts.threshold)).all())
+            bool(((one >= facts.thresholds) == (other >= facts.thresholds)).all())
             if facts.multilabel
             else bool(one.argmax() == other.argmax())
         )

@@ -18,11 +18,15 @@ from trainables.image.data_config import DataConfig
 from trainables.image.feed import Feed, Source
 from trainables.image.index import ImageIndex
 from trainables.image.models import normalization
+from trainables.image.package import THRESHOLD
 from trainables.image.pixels import open_pixels
 from trainables.image.prepare import INDEX_FILE
 from trainables.image.scores import score
+from trainables.image.thresholds import tune_thresholds
 
 BATCH_SIZE = 64
+TUNED_ON = "val"
+"""The split whose labels may decide on thresholds; the test split never does."""
 
 
 def evaluate_checkpoint(
@@ -49,8 +53,28 @@ def evaluate_checkpoint(
     pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads)
     with contextlib.closing(pixels), threads(num_threads):
         logits = compute_logits(model, pixels, rows)
+        # On val itself `tuned` stays: there each example is decided with what the others say.
+        threshold = config.threshold if split == TUNED_ON else chosen_threshold(config, index, model, pixels)
     examples = index.table["example"].take(rows).to_pylist()
-    return score(split, examples, index.targets[rows], logits, index.classes, index.multilabel)
+    return score(split, examples, index.targets[rows], logits, index.classes, index.multilabel, threshold)
+
+
+def chosen_threshold(config: ImageConfig, index: ImageIndex, model: nn.Module, pixels: Source) -> float | torch.Tensor:
+    """From which probability a label counts: as the config says, or tuned on val for each label, (classes,).
+
+    Args:
+        config: that it was trained with.
+        index: of the data that it was trained on.
+        model: in evaluation mode.
+        pixels: of the index.
+    """
+    if not isinstance(config.threshold, str):
+        return config.threshold
+    rows = index.rows(TUNED_ON)
+    if not index.multilabel or not len(rows):
+        return THRESHOLD
+    probabilities = torch.from_numpy(compute_logits(model, pixels, rows)).sigmoid()
+    return tune_thresholds(probabilities, torch.from_numpy(index.targets[rows]))
 
 
 def compute_logits(

@@ -17,12 +17,17 @@ import pyarrow.feather
 
 SPLITS = ("train", "val", "test")
 
+MEMBER = pa.struct([("column", pa.string()), ("row", pa.int64())])
+MASK = pa.struct([("path", pa.string()), ("value", pa.int32()), ("background", pa.string()), ("digest", pa.string())])
+
 SCHEMA = pa.schema(
     [
         ("example", pa.string()),  # unique: the relative path, with `#k` for the k-th crop of a picture
         ("path", pa.string()),  # absolute path of the image file; null when `image` holds it
+        ("member", MEMBER),  # where the image is in the file that `path` names, when that holds many; null: it is it
         ("image", pa.binary()),  # the encoded image itself; null when `path` names it
         ("box", pa.list_(pa.int32(), 4)),  # left, top, right, bottom in pixels; null: the whole picture
+        ("mask", MASK),  # outside of it `background` takes the place of the picture; null: nothing is masked
         ("labels", pa.list_(pa.int32())),  # class numbers; exactly one unless the dataset is multi-label
         ("group", pa.string()),  # examples of one group never fall on both sides of a split
         ("split", pa.string()),  # train, val or test

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainables.image.config import Pooling
 
-_ALL: tuple[Pooling, ...] = ("avg", "max", "avgmax", "catavgmax")
-_THREE: tuple[Pooling, ...] = ("avg", "max", "avgmax")
+_MAPS: tuple[Pooling, ...] = ("native", "avg", "max", "avgmax")
+_ALL: tuple[Pooling, ...] = (*_MAPS, "catavgmax", "gem")
 
 
 @dataclass(frozen=True)
@@ -25,29 +25,52 @@ class ModelFacts:
         poolings: that it has.
         misfits: poolings that change the shape of layers, so that published weights do not fit.
         published: whether there are published weights.
+        drop_path: whether it has residual branches that `drop_path` can drop.
+        batch_norm: whether `batch_norm` chooses (nets of our own).
     """
 
     min_resolution: int = 8
     poolings: tuple[Pooling, ...] = _ALL
     misfits: tuple[Pooling, ...] = ()
     published: bool = True
+    drop_path: bool = True
+    batch_norm: bool = False
 
 
 _PLAIN = ModelFacts()
 # Pooling stands before their last convolution: twice the channels do not fit its weights.
 _POOLED_EARLY = ModelFacts(misfits=("catavgmax",))
-_FROM_32 = ModelFacts(min_resolution=32, poolings=_THREE)
-_VIT_16 = ModelFacts(min_resolution=16, poolings=_THREE)
+# A normalisation of as many channels as the map has follows their pooling.
+_ONE_VECTOR: tuple[Pooling, ...] = (*_MAPS, "gem")
+_CONVNEXT = ModelFacts(min_resolution=32, poolings=_ONE_VECTOR)
+# Channels last: gem is for maps (N, C, H, W).
+_SWIN = ModelFacts(poolings=(*_MAPS, "catavgmax"))
+_VIT_16 = ModelFacts(min_resolution=16, poolings=(*_MAPS, "token", "map"))
 
 
 def _alike(facts: ModelFacts, names: str) -> dict[str, ModelFacts]:
     return dict.fromkeys(names.split(), facts)
 
 
-OWN_NETS: dict[str, ModelFacts] = {"simple_cnn3": ModelFacts(published=False), "mlp6": ModelFacts(published=False)}
+OWN_NETS: dict[str, ModelFacts] = {
+    "simple_cnn3": ModelFacts(published=False, drop_path=False, batch_norm=True),
+    "cnn4": ModelFacts(16, published=False, drop_path=False, batch_norm=True),
+    "cnn5_avg": ModelFacts(32, published=False, drop_path=False, batch_norm=True),
+    "mlp6": ModelFacts(published=False, drop_path=False),
+}
+
+TORCHVISION_NETS: dict[str, ModelFacts] = {
+    **_alike(
+        ModelFacts(drop_path=False), "shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5 shufflenet_v2_x2_0"
+    ),
+    "squeezenet1_0": ModelFacts(21, drop_path=False),
+    "squeezenet1_1": ModelFacts(17, drop_path=False),
+    "googlenet": ModelFacts(15, drop_path=False),
+}
 
 MODELS: dict[str, ModelFacts] = {
     **OWN_NETS,
+    **TORCHVISION_NETS,
     **_alike(
         _PLAIN,
         """
@@ -58,9 +81,9 @@ MODELS: dict[str, ModelFacts] = {
         tinynet_a tinynet_e repvgg_a0 mobilevit_xxs mobilevit_xs mobilevit_s fastvit_t8
         efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_lite0 efficientnetv2_rw_t
         tf_efficientnet_b0 tf_efficientnet_lite0 tf_efficientnetv2_b0 tf_efficientnetv2_s
-        swin_tiny_patch4_window7_224 swin_small_patch4_window7_224 swin_base_patch4_window7_224
         """,
     ),
+    **_alike(_SWIN, "swin_tiny_patch4_window7_224 swin_small_patch4_window7_224 swin_base_patch4_window7_224"),
     **_alike(
         _POOLED_EARLY,
         """
@@ -69,13 +92,13 @@ MODELS: dict[str, ModelFacts] = {
         """,
     ),
     "mobilenetv3_large_075": ModelFacts(published=False),
-    "ghostnet_100": ModelFacts(poolings=_THREE),
-    "poolformer_s12": ModelFacts(poolings=_THREE),
+    "ghostnet_100": ModelFacts(poolings=_ONE_VECTOR, drop_path=False),
+    "poolformer_s12": ModelFacts(poolings=_ONE_VECTOR),
     **_alike(
-        _FROM_32,
+        _CONVNEXT,
         """
         convnext_atto convnext_femto convnext_pico convnext_nano convnext_tiny convnext_small convnext_base
-        convnextv2_atto convnextv2_tiny edgenext_xx_small vit_base_patch32_224
+        convnextv2_atto convnextv2_tiny edgenext_xx_small
         """,
     ),
     **_alike(
@@ -85,9 +108,10 @@ MODELS: dict[str, ModelFacts] = {
         deit_tiny_patch16_224 deit_small_patch16_224 deit3_small_patch16_224
         """,
     ),
-    **_alike(ModelFacts(min_resolution=29), "densenet121 densenet169 densenet201"),
-    **_alike(ModelFacts(min_resolution=32), "vgg11 vgg11_bn vgg16 vgg16_bn vgg19"),
-    **_alike(ModelFacts(min_resolution=75), "inception_v3 inception_v4"),
+    "vit_base_patch32_224": replace(_VIT_16, min_resolution=32),
+    **_alike(ModelFacts(29, drop_path=False), "densenet121 densenet169 densenet201"),
+    **_alike(ModelFacts(32, drop_path=False), "vgg11 vgg11_bn vgg16 vgg16_bn vgg19"),
+    **_alike(ModelFacts(75, drop_path=False), "inception_v3 inception_v4"),
 }
 
 ALIASES: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""The one door to every model: `timm.create_model`, for timm's own and for ours alike."""
+"""The one door to every model: `timm.create_model`, for timm's own, torchvision's and ours alike."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ import torch
 from torch import nn
 
 from trainables.errors import TrainableError, WeightsError
-from trainables.image import nets  # registers our own nets with timm
+from trainables.image import nets, torchvision_nets  # they register their nets with timm
 from trainables.image.config import ImageConfig
-from trainables.image.model_table import OWN_NETS, timm_name
+from trainables.image.freezing import freeze
+from trainables.image.gem import use_gem
+from trainables.image.model_table import OWN_NETS, TORCHVISION_NETS, timm_name
 from trainables.image.weights import differences, local_weights, published_weights, read_weights
 
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 
 assert set(OWN_NETS) == set(nets.__all__), "the table of models knows every net of ours"
+assert set(TORCHVISION_NETS) == set(torchvision_nets.__all__), "the table knows every net of torchvision"
 
 
 def build_model(config: ImageConfig, num_classes: int) -> nn.Module:
     """Makes a model with random weights, in timm's protocol: `forward_features`, `forward_head`, ...
 
     Args:
-        config: model, pooling, input_resolution, color, dropout and width are read.
+        config: model, pooling, input_resolution, color, dropout, drop_path, width and batch_norm are read.
         num_classes: outputs of the classifier.
 
     Returns:
@@ -36,22 +39,26 @@ def build_model(config: ImageConfig, num_classes: int) -> nn.Module:
         TrainableError: the model cannot be made so; `ImageClassifier.check` says so before anything starts.
     """
     name = timm_name(config.model)
-    options: dict[str, Any] = {
-        "num_classes": num_classes,
-        "global_pool": config.pooling,
-        "in_chans": config.num_channels,
-    }
+    options: dict[str, Any] = {"num_classes": num_classes, "in_chans": config.num_channels}
+    if config.pooling != "native":
+        options["global_pool"] = "avg" if config.pooling == "gem" else config.pooling
     options |= {"drop_rate": config.dropout} if config.dropout else {}
+    options |= {"drop_path_rate": config.drop_path} if config.drop_path else {}
     if name in OWN_NETS and config.width is not None:
         options["width"] = config.width
+    if OWN_NETS.get(name) and OWN_NETS[name].batch_norm and config.batch_norm is not None:
+        options["batch_norm"] = config.batch_norm
     source = timm.models.get_pretrained_cfg(name)
     if source is not None and source.fixed_input_size:
         options["img_size"] = config.input_resolution
-    return _create(name, options)
+    return _create(name, options, config)
 
 
 def starting_model(config: ImageConfig, num_classes: int, weights: Path | None = None) -> nn.Module:
     """Makes the model that training starts from: with its weights, and with what is not trained frozen.
+
+    Its attribute `head_names` holds the names of the parameters that are new to it: the classifier's, and those of
+    layers that the weights had nothing for.
 
     Args:
         config: one configuration.
@@ -62,13 +69,11 @@ def starting_model(config: ImageConfig, num_classes: int, weights: Path | None =
         WeightsError: the file cannot be read or is of another model.
     """
     model = build_model(config, num_classes)
-    fresh = set(model.state_dict())
+    fresh: set[str] = set()
     if weights is not None:
-        model, fresh = _with_weights(model, config, num_classes, weights)
-    if config.finetune == "head":
-        trained = fresh | _classifier_names(model)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name in trained)
+        model, fresh = _with_weights(model, config, weights)
+    model.head_names = frozenset(fresh | _classifier_names(model))  # type: ignore[assignment]
+    freeze(model, config, model.head_names)  # type: ignore[arg-type]
     return model
 
 
@@ -87,21 +92,6 @@ def find_weights(config: ImageConfig) -> Path | None:
     return local_weights(config.weights_path, name) if config.weights_path else published_weights(name)
 
 
-def frozen_norms(model: nn.Module) -> list[nn.Module]:
-    """Batch normalisations without anything to train, in a model that is partly frozen.
-
-    Their running statistics would drift under `.train()`: put them into `.eval()` after it.
-    """
-    if all(parameter.requires_grad for parameter in model.parameters()):
-        return []
-    return [
-        module
-        for module in model.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm)
-        and not any(parameter.requires_grad for parameter in module.parameters())
-    ]
-
-
 def normalization(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each input channel, for pixels in 0…1.
 
@@ -116,13 +106,11 @@ def normalization(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...
 
 
 @lru_cache(maxsize=256)
-def impossible(name: str, pooling: str, resolution: int, channels: int = 3) -> str | None:
+def impossible(name: str, pooling: str, resolution: int, channels: int = 3, drop_path: float = 0.0) -> str | None:
     """Why a timm model cannot be trained so, None if it can: tried out without memory (on the meta device)."""
-    color = "rgb" if channels == 3 else "grayscale"
+    values = {"model": name, "pooling": pooling, "input_resolution": resolution, "drop_path": drop_path}
     try:
-        config = ImageConfig.model_validate(
-            {"model": name, "pooling": pooling, "input_resolution": resolution, "color": color}
-        )
+        config = ImageConfig.model_validate({**values, "color": "rgb" if channels == 3 else "grayscale"})
         with torch.device("meta"):
             logits = build_model(config, 5).train()(torch.zeros(2, channels, resolution, resolution))
     except (TrainableError, RuntimeError, ValueError, TypeError, AssertionError, AttributeError) as error:
@@ -130,29 +118,31 @@ def impossible(name: str, pooling: str, resolution: int, channels: int = 3) -> s
     return None if logits.shape == (2, 5) else f"its output has the shape {tuple(logits.shape)}"
 
 
-def _create(name: str, options: dict[str, Any]) -> nn.Module:
+def _create(name: str, options: dict[str, Any], config: ImageConfig) -> nn.Module:
     try:
-        model: nn.Module = timm.create_model(name, **options)
+        return _finished(timm.create_model(name, **options), config)
     except (RuntimeError, TypeError, ValueError, AssertionError, AttributeError) as error:
         raise TrainableError(f"the model {name} cannot be made with {options}: {error}") from error
-    return _finished(model, options)
 
 
-def _finished(model: nn.Module, options: dict[str, Any]) -> nn.Module:
-    """Gives the classifier PyTorch's usual weights, and notes the channels."""
+def _finished(model: nn.Module, config: ImageConfig) -> nn.Module:
+    """Gives the classifier PyTorch's usual weights, puts in a pooling that timm lacks, and notes the channels."""
     # timm draws a new classifier of the EfficientNet and MobileNet families from ±1/√classes (meant for 1000): with
     # five classes the first loss is near 9 instead of 1.6, and fine-tuning spends its epochs on undoing that.
     for module in _classifiers(model):
         if isinstance(module, nn.Linear | nn.Conv2d):
             module.reset_parameters()
-    model.in_chans = options["in_chans"]
+    if config.pooling == "gem":
+        use_gem(model)
+    model.in_chans = config.num_channels  # type: ignore[assignment]
     return model
 
 
-def _with_weights(model: nn.Module, config: ImageConfig, num_classes: int, path: Path) -> tuple[nn.Module, set[str]]:
+def _with_weights(model: nn.Module, config: ImageConfig, path: Path) -> tuple[nn.Module, set[str]]:
     """The model with the file's weights, and the names of the parameters that the file has nothing for."""
-    # Auxiliary classifiers of a published model (inception_v3) are of no use here.
-    weights = {name: value for name, value in read_weights(path).items() if not name.startswith(_AUXILIARY)}
+    # Auxiliary classifiers of a published model (inception_v3) are of no use here, nor is a head that is not timm's.
+    useless = (*_AUXILIARY, *filter(None, [getattr(model, "published_head", None)]))
+    weights = {name: value for name, value in read_weights(path).items() if not name.startswith(useless)}
     own = model.state_dict()
     classifier = _classifier_names(model)
     if not differences(weights, own, ignore=frozenset(classifier)):
@@ -188,7 +178,7 @@ def _with_weights(model: nn.Module, config: ImageConfig, num_classes: int, path:
         ) from error
     adapted.pretrained_cfg = model.pretrained_cfg  # without the weights themselves
     adapted.default_cfg = model.pretrained_cfg
-    return _finished(adapted, options), set(own) - set(weights)
+    return _finished(adapted, config), set(own) - set(weights)
 
 
 def _classifier_names(model: nn.Module) -> set[str]:

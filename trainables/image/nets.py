@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import pairwise
 from typing import Any
 
@@ -10,62 +11,57 @@ from timm.layers import ClassifierHead
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
 
+from trainables.image.protocol import HiddenHead, TimmProtocol
+
 __all__: list[str] = []  # `register_model` adds the names of the nets
 
 
-class _ClassifierNet(nn.Module):
-    """What the nets share: a feature map `(N, C, H, W)`, then timm's head (pool, dropout, linear).
+class SimpleCNN(TimmProtocol):
+    """Blocks of convolution 3×3, ReLU and 2×2 pooling, the channels doubling with each."""
 
-    Subclasses set `head` and write `forward_features`.
-    """
-
-    head: ClassifierHead
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-
-    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
-
-    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """`(N, C, H, W)` → logits `(N, num_classes)`, or the pooled features with `pre_logits`."""
-        result: torch.Tensor = self.head(x, pre_logits=pre_logits)
-        return result
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.forward_head(self.forward_features(x))
-
-    def get_classifier(self) -> nn.Module:
-        classifier: nn.Module = self.head.fc
-        return classifier
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        self.num_classes = num_classes
-        self.head.reset(num_classes, global_pool)
-
-
-class SimpleCNN(_ClassifierNet):
-    """Convolution 3×3, ReLU, max-pool 2×2: `num_layers` times, the channels doubling each time."""
+    _blocks = r"^features\.(\d+)"
 
     def __init__(
         self,
         num_layers: int = 3,
         width: int = 32,
+        batch_norm: bool = False,
+        pool_layer: type[nn.Module] = nn.MaxPool2d,
+        hidden: int | None = None,
         num_classes: int = 1000,
         in_chans: int = 3,
         global_pool: str = "avg",
         drop_rate: float = 0.0,
     ) -> None:
-        super().__init__(num_classes)
-        channels = [in_chans, *(width * 2**layer for layer in range(num_layers))]
+        """Args:
+        num_layers: convolutions.
+        width: channels after the first one.
+        batch_norm: between each convolution and its ReLU.
+        pool_layer: what halves height and width after each.
+        hidden: units of a hidden layer in the head; None for none.
+        num_classes: outputs.
+        in_chans: channels of the images.
+        global_pool: how the last map becomes one vector.
+        drop_rate: before the last layer.
+        """
+        super().__init__()
+        self.num_classes = num_classes
         self.features = nn.Sequential()
-        for layer in range(num_layers):
-            self.features.append(nn.Conv2d(channels[layer], channels[layer + 1], 3, padding=1))
-            self.features.append(nn.ReLU(inplace=True))
-            self.features.append(nn.MaxPool2d(2))
+        channels = [in_chans, *(width * 2**layer for layer in range(num_layers))]
+        for before, after in pairwise(channels):
+            block = nn.Sequential(OrderedDict(conv=nn.Conv2d(before, after, 3, padding=1)))
+            if batch_norm:
+                block.add_module("norm", nn.BatchNorm2d(after))
+            block.add_module("act", nn.ReLU(inplace=True))
+            block.add_module("pool", pool_layer(2))
+            self.features.append(block)
         self.num_features = channels[-1]
-        self.head = ClassifierHead(channels[-1], num_classes, pool_type=global_pool, drop_rate=drop_rate)
+        options = {"pool_type": global_pool, "drop_rate": drop_rate}
+        self.head = (
+            HiddenHead(channels[-1], num_classes, hidden, **options)
+            if hidden
+            else ClassifierHead(channels[-1], num_classes, **options)
+        )
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """`(N, C, H, W)` → `(N, num_features, H/8, W/8)` with three layers."""
@@ -73,11 +69,13 @@ class SimpleCNN(_ClassifierNet):
         return features
 
 
-class MLP(_ClassifierNet):
+class MLP(TimmProtocol):
     """Linear layers on the flattened pixels; the head's linear layer is the last of `num_layers`.
 
     The feature map is 1×1: every pooling but catavgmax (which doubles it) leaves it as it is.
     """
+
+    _blocks = r"^features\.(\d+)"
 
     def __init__(
         self,
@@ -89,7 +87,8 @@ class MLP(_ClassifierNet):
         global_pool: str = "avg",
         drop_rate: float = 0.0,
     ) -> None:
-        super().__init__(num_classes)
+        super().__init__()
+        self.num_classes = num_classes
         height, breadth = (img_size, img_size) if isinstance(img_size, int) else img_size
         sizes = [in_chans * height * breadth] + [width] * (num_layers - 1)
         self.features = nn.Sequential(nn.Flatten())
@@ -105,23 +104,43 @@ class MLP(_ClassifierNet):
         return features[:, :, None, None]
 
 
+_CNN = {"input_size": (3, 32, 32), "classifier": "head.fc", "first_conv": "features.0.conv"}
+
 default_cfgs = generate_default_cfgs(
     {
-        "simple_cnn3": {"input_size": (3, 32, 32), "classifier": "head.fc", "first_conv": "features.0"},
+        "simple_cnn3": _CNN,
+        "cnn4": _CNN,
+        "cnn5_avg": _CNN,
         "mlp6": {"input_size": (3, 32, 32), "classifier": "head.fc", "fixed_input_size": True},
     }
 )
 
 
+def _build(kind: type[nn.Module], name: str, options: dict[str, Any]) -> nn.Module:
+    model: nn.Module = build_model_with_cfg(kind, name, **options)
+    return model
+
+
 @register_model  # type: ignore[untyped-decorator]
 def simple_cnn3(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Three convolutions; inputs of 8 pixels and more."""
-    model: nn.Module = build_model_with_cfg(SimpleCNN, "simple_cnn3", pretrained, **{"num_layers": 3, **kwargs})
-    return model
+    return _build(SimpleCNN, "simple_cnn3", {"pretrained": pretrained, "num_layers": 3, **kwargs})
+
+
+@register_model  # type: ignore[untyped-decorator]
+def cnn4(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Four convolutions and two linear layers, with dropout between these; inputs of 16 pixels and more."""
+    return _build(SimpleCNN, "cnn4", {"pretrained": pretrained, "num_layers": 4, "hidden": 128, **kwargs})
+
+
+@register_model  # type: ignore[untyped-decorator]
+def cnn5_avg(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Five convolutions with batch normalisation, average pooling after each; inputs of 32 pixels and more."""
+    fixed = {"num_layers": 5, "batch_norm": True, "pool_layer": nn.AvgPool2d}
+    return _build(SimpleCNN, "cnn5_avg", {"pretrained": pretrained, **fixed, **kwargs})
 
 
 @register_model  # type: ignore[untyped-decorator]
 def mlp6(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Six linear layers."""
-    model: nn.Module = build_model_with_cfg(MLP, "mlp6", pretrained, **{"num_layers": 6, **kwargs})
-    return model
+    return _build(MLP, "mlp6", {"pretrained": pretrained, "num_layers": 6, **kwargs})

@@ -1,55 +1,73 @@
-"""Optimizers, and the learning rate as a function of the step."""
+"""Optimizers, and which parameters learn at which share of the learning rate."""
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import torch
-from timm.optim import param_groups_weight_decay
+from timm.optim import create_optimizer_v2
 from torch import nn
 
-from trainables.image.config import ImageConfig, Schedule
+from trainables.errors import TrainableError
+from trainables.image.config import ImageConfig
+from trainables.image.freezing import block_numbers
 
 
 def make_optimizer(config: ImageConfig, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of the parameters that are trained.
 
-    Biases and normalisation layers get no weight decay (as in timm). `fused` runs one kernel for all
-    parameters: for small nets on a CPU that is most of a step's cost.
+    `fused` runs one kernel for all parameters: for small nets on a CPU that is most of a step's cost. timm makes
+    those that PyTorch has no fused form of.
+
+    Raises:
+        TrainableError: it cannot be had on this machine.
     """
-    groups = param_groups_weight_decay(model, config.weight_decay)
+    groups = parameter_groups(config, model)
     match config.optimizer:
         case "adam":
             return torch.optim.Adam(groups, lr=config.lr, fused=True)
         case "adamw":
             return torch.optim.AdamW(groups, lr=config.lr, fused=True)
         case "sgd":
-            return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+            return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+    try:
+        made: torch.optim.Optimizer = create_optimizer_v2(
+            groups, opt=config.optimizer, lr=config.lr, weight_decay=0.0, momentum=config.momentum
+        )
+    except (AssertionError, ImportError, TypeError, ValueError, RuntimeError) as error:
+        raise TrainableError(f"the optimizer {config.optimizer} cannot be made: {error}") from error
+    return made
 
 
-def learning_rate(
-    step: int, *, peak: float, num_steps: int, num_warmup_steps: int = 0, schedule: Schedule = "constant"
-) -> float:
-    """The learning rate of one step; a pure function, so that there is no state to save.
+def parameter_groups(config: ImageConfig, model: nn.Module) -> list[dict[str, Any]]:
+    """Trained parameters by weight decay and share of the learning rate (`lr_scale`).
 
-    Args:
-        step: 0 for the first step of the trial.
-        peak: reached after warm-up.
-        num_steps: of the whole trial.
-        num_warmup_steps: it rises linearly during these.
-        schedule: then it stays, or follows half a cosine towards 0, which the step after the last would reach.
-
-    Source: warm-up as in Goyal et al. 2017, cosine as in Loshchilov and Hutter 2017 without restarts.
+    Biases, normalisation layers and what the model says of itself (position embeddings) get no weight decay, as in
+    timm. With `layer_lr_decay` d, a block that lies k blocks before the head learns at d^k times the rate (Bao et
+    al. 2022, BEiT, which timm follows); the head at `head_lr_multiplier` times the rate.
     """
-    if step < num_warmup_steps:
-        return peak * (step + 1) / (num_warmup_steps + 1)
-    if schedule == "constant":
-        return peak
-    progress = (step - num_warmup_steps) / max(1, num_steps - num_warmup_steps)
-    return peak * 0.5 * (1.0 + math.cos(math.pi * progress))
+    facts: Any = model  # what timm and `starting_model` say of it beyond what a module has
+    without_decay = facts.no_weight_decay() if hasattr(model, "no_weight_decay") else set()
+    head_names: frozenset[str] = getattr(facts, "head_names", frozenset())
+    blocks = block_numbers(model)
+    last = max(blocks.values())
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        plain = parameter.ndim <= 1 or name.endswith(".bias") or name in without_decay
+        in_head = name in head_names
+        scale = config.head_lr_multiplier if in_head else config.layer_lr_decay ** (last - blocks[name])
+        key = (0.0 if plain else config.weight_decay, scale, in_head or name in without_decay)
+        groups.setdefault(key, []).append(parameter)
+    # `use_fallback` is read by muon and its kin, which are for the matrices of hidden layers only.
+    return [
+        {"params": parameters, "weight_decay": decay, "lr_scale": scale, "use_fallback": fallback}
+        for (decay, scale, fallback), parameters in groups.items()
+    ]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Sets it for every group of parameters."""
+    """Sets it for every group of parameters, times the group's share."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)

@@ -36,7 +36,8 @@ class PackageFacts:
     Attributes:
         classes: the class names, in the order of the probabilities.
         multilabel: each class on its own (sigmoid), or exactly one of them (softmax).
-        threshold: for multi-label models, the probability from which a label counts as predicted.
+        threshold: for multi-label models, the probability from which a label counts as predicted: one for all
+            labels, or one each.
         input_resolution: height and width in pixels that the network sees.
         channels: of the input images, 1 (grey) or 3 (RGB).
         preprocessing: what the graph does to the pixels, and what is expected before it: for readers.
@@ -47,9 +48,14 @@ class PackageFacts:
     multilabel: bool
     input_resolution: int
     channels: int
-    threshold: float = THRESHOLD
+    threshold: float | tuple[float, ...] = THRESHOLD
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def thresholds(self) -> npt.NDArray[np.float64]:
+        """The threshold of each class, (C,)."""
+        return np.broadcast_to(np.asarray(self.threshold, dtype=np.float64), (len(self.classes),))
 
     def to_metadata(self) -> dict[str, str]:
         """The ONNX file's metadata."""
@@ -82,12 +88,15 @@ class PackageFacts:
             raise ValueError(f"its metadata is damaged: {error}") from error
         if values["format"] != FORMAT:
             raise ValueError(f"its format is {values['format']!r}, and only {FORMAT!r} is understood")
+        threshold = values["threshold"]
+        if isinstance(threshold, list) and len(threshold) != len(values["classes"]):
+            raise ValueError(f"it has {len(threshold)} thresholds for {len(values['classes'])} classes")
         return cls(
             classes=tuple(map(str, values["classes"])),
             multilabel=bool(values["multilabel"]),
             input_resolution=int(resolution),
             channels=int(channels),
-            threshold=float(values["threshold"]),
+            threshold=tuple(map(float, threshold)) if isinstance(threshold, list) else float(threshold),
             **optional,
         )
 

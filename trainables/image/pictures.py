@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from trainables.contract import Progress, no_progress
-from trainables.image.datasets.base import Box
+from trainables.image.containers import read_member
+from trainables.image.datasets.base import Mask, Member, Region
 from trainables.image.decode import UnreadableImage, inside, open_image, to_pixels
 from trainables.image.pixel_cache import PartialFile
 
@@ -31,16 +32,31 @@ class Picture:
     Attributes:
         name: of its first example.
         path: the file; None when `image` holds it.
+        member: its place in that file; None when the file is the image.
         image: the encoded image; None when `path` names it.
         rows: the table's rows that come from it.
-        boxes: the box of each of those rows.
+        regions: which part of it each of those rows is.
     """
 
     name: str
     path: Path | None
+    member: Member | None
     image: bytes | None
     rows: tuple[int, ...]
-    boxes: tuple[Box | None, ...]
+    regions: tuple[Region, ...]
+
+    def read(self) -> bytes:
+        """The encoded image.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if self.path is None:
+            assert self.image is not None, self.name
+            return self.image
+        if self.member is not None:
+            return read_member(self.path, self.member)
+        return self.path.read_bytes()
 
 
 @dataclass(frozen=True)
@@ -62,18 +78,21 @@ class Facts:
 
 def pictures_of(table: pa.Table) -> list[Picture]:
     """The pictures of a table, in order of their first rows."""
-    rows_of: dict[str | int, list[int]] = {}
-    paths, names = (table[column].to_pylist() for column in ("path", "example"))
-    boxes = list(iter_boxes(table))
-    for row, path in enumerate(paths):
-        rows_of.setdefault(row if path is None else path, []).append(row)
+    rows_of: dict[tuple[str, Member | None] | int, list[int]] = {}
+    paths, names, members = (table[column].to_pylist() for column in ("path", "example", "member"))
+    regions = list(iter_regions(table))
+    files = {path: Path(path) for path in set(paths) if path is not None}  # one for all the images of a file
+    for row, (path, member) in enumerate(zip(paths, members, strict=True)):
+        place = None if member is None else Member(member["column"], member["row"])
+        rows_of.setdefault(row if path is None else (path, place), []).append(row)
     return [
         Picture(
             names[rows[0]],
-            Path(source) if isinstance(source, str) else None,
-            None if isinstance(source, str) else table["image"][source].as_py(),
+            None if isinstance(source, int) else files[source[0]],
+            None if isinstance(source, int) else source[1],
+            table["image"][source].as_py() if isinstance(source, int) else None,
             tuple(rows),
-            tuple(boxes[row] for row in rows),
+            tuple(regions[row] for row in rows),
         )
         for source, rows in rows_of.items()
     ]
@@ -118,29 +137,33 @@ def read_pictures(
 def read_picture(picture: Picture, targets: Mapping[Target, PartialFile], max_pixels: int) -> Facts:
     """Decodes one picture and writes its examples into every target."""
     try:
-        content = picture.image if picture.path is None else picture.path.read_bytes()
+        content = picture.read()
     except OSError as error:
         return Facts("", defects=dict.fromkeys(picture.rows, error.strerror or str(error)))
-    assert content is not None, picture.name
     try:
         image = open_image(content, name=picture.name, max_pixels=max_pixels)
     except UnreadableImage as error:
         return Facts("", defects=dict.fromkeys(picture.rows, error.reason))
     defects = boxes_outside(picture, image.width, image.height)
-    for row, box in zip(picture.rows, picture.boxes, strict=True):
-        for (resolution, channels), target in targets.items():
-            if row not in defects:
-                target.write(row, to_pixels(image, box=box, resolution=resolution, channels=channels))
+    for row, region in zip(picture.rows, picture.regions, strict=True):
+        if row in defects:
+            continue
+        try:
+            for (resolution, channels), target in targets.items():
+                pixels = to_pixels(image, box=region.box, mask=region.mask, resolution=resolution, channels=channels)
+                target.write(row, pixels)
+        except ValueError as error:  # a mask that could be read when the examples were listed
+            defects[row] = str(error)
     return Facts(digest_of(content), image.width, image.height, defects)
 
 
 def boxes_outside(picture: Picture, width: int, height: int) -> dict[int, str]:
     """The rows whose box has nothing of the picture in it, and how that reads."""
     outside = {}
-    for row, box in zip(picture.rows, picture.boxes, strict=True):
+    for row, region in zip(picture.rows, picture.regions, strict=True):
         try:
-            if box is not None:
-                inside(box, width, height)
+            if region.box is not None:
+                inside(region.box, width, height)
         except ValueError as error:
             outside[row] = str(error)
     return outside
@@ -151,11 +174,13 @@ def digest_of(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def fingerprint_of(digests: Sequence[str], boxes: Sequence[Box | None]) -> str:
-    """Names the pixels of examples, in order: the same content, boxes and version give the same name."""
+def fingerprint_of(digests: Sequence[str], regions: Sequence[Region]) -> str:
+    """Names the pixels of examples, in order: the same content, regions and version give the same name."""
     state = hashlib.blake2b(f"pixels {PIXELS_VERSION}".encode(), digest_size=16)
-    for digest, box in zip(digests, boxes, strict=True):
-        state.update(f"\n{digest} {'' if box is None else ','.join(map(str, box))}".encode())
+    for digest, region in zip(digests, regions, strict=True):
+        state.update(f"\n{digest} {'' if region.box is None else ','.join(map(str, region.box))}".encode())
+        if (mask := region.mask) is not None:
+            state.update(f" {mask.digest} {mask.value} {mask.background}".encode())
     return state.hexdigest()
 
 
@@ -164,7 +189,10 @@ def num_cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def iter_boxes(table: pa.Table) -> Iterator[Box | None]:
-    """The box of each row."""
-    for box in table["box"].to_pylist():
-        yield None if box is None else (box[0], box[1], box[2], box[3])
+def iter_regions(table: pa.Table) -> Iterator[Region]:
+    """The region of each row."""
+    for box, mask in zip(table["box"].to_pylist(), table["mask"].to_pylist(), strict=True):
+        yield Region(
+            None if box is None else (box[0], box[1], box[2], box[3]),
+            None if mask is None else Mask(Path(mask["path"]), mask["value"], mask["background"], mask["digest"]),
+        )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
 from trainables.image.decode import UnreadableImage, open_image, to_pixels
-from trainables.image.pictures import Facts, Picture, Target, fingerprint_of, iter_boxes, pictures_of, read_pictures
+from trainables.image.pictures import Facts, Picture, Target, fingerprint_of, iter_regions, pictures_of, read_pictures
 from trainables.image.pixel_cache import MappedFile, PixelCache, Shape
 
 if TYPE_CHECKING:
@@ -91,12 +91,17 @@ class DecodedPixels(Pixels):
 
         def decode(picture: Picture) -> None:
             try:
-                source = picture.image if picture.path is None else picture.path
-                assert source is not None
-                image = open_image(source, max_pixels=self._max_pixels, name=str(picture.path or picture.name))
-                for row, box in zip(picture.rows, picture.boxes, strict=True):
-                    pixels[row] = to_pixels(image, box=box, resolution=self.resolution, channels=self.channels)
-            except (UnreadableImage, ValueError) as error:
+                name = picture.name if picture.path is None or picture.member is not None else str(picture.path)
+                image = open_image(picture.read(), max_pixels=self._max_pixels, name=name)
+                for row, region in zip(picture.rows, picture.regions, strict=True):
+                    pixels[row] = to_pixels(
+                        image,
+                        box=region.box,
+                        mask=region.mask,
+                        resolution=self.resolution,
+                        channels=self.channels,
+                    )
+            except (UnreadableImage, ValueError, OSError) as error:
                 raise DataError(
                     f"{picture.name}: it could be read when the sweep was prepared, but now: {error}"
                 ) from error
@@ -202,7 +207,7 @@ def _check_same(index: ImageIndex, pictures: Sequence[Picture], facts: Sequence[
                 f"but now: {reason}"
             )
     digests = digests_by_row(len(index.table), pictures, facts)
-    if index.pixels_fingerprint not in ("", fingerprint_of(digests, list(iter_boxes(index.table)))):
+    if index.pixels_fingerprint not in ("", fingerprint_of(digests, list(iter_regions(index.table)))):
         raise DataError(
             f"files below {_common_folder(pictures)} are not those that the sweep was prepared with: "
             "put them back, or start a new sweep"

@@ -111,7 +111,7 @@ def _predict(package: Package, batch: Sequence[tuple[Path, Pixels | str]]) -> pa
         if not good:
             predicted.append(None)
         elif facts.multilabel:
-            predicted.append([facts.classes[position] for position in np.flatnonzero(row >= facts.threshold)])
+            predicted.append([facts.classes[position] for position in np.flatnonzero(row >= facts.thresholds)])
         else:
             predicted.append(facts.classes[int(row.argmax())])
     schema = predictions_schema(facts)

@@ -14,10 +14,12 @@ import pyarrow as pa
 
 from trainables.contract import Preparation, Progress, no_progress
 from trainables.errors import DataError
+from trainables.image.balancing import class_weights
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets import dataset_class
 from trainables.image.datasets.base import Defect, Listing
 from trainables.image.index import SPLITS, ImageIndex, flat_labels
+from trainables.image.near_duplicates import NearDuplicates, duplicate_warnings, find_near_duplicates
 from trainables.image.pictures import num_cpus
 from trainables.image.readable import Reading, read_all
 from trainables.image.splits import balance, divide, limit, no_class
@@ -33,6 +35,8 @@ def prepare_images(
     channels: Sequence[int] = (3,),
     num_threads: int | None = None,
     progress: Progress = no_progress,
+    look_for_duplicates: bool = False,
+    listing: Listing | None = None,
 ) -> Preparation:
     """Writes `folder/index.arrow` and fills the node's cache of decoded pixels.
 
@@ -48,19 +52,26 @@ def prepare_images(
         channels: 3 for RGB, 1 for grey, or both.
         num_threads: to decode with; by default as many as there are CPUs.
         progress: told of files read.
+        look_for_duplicates: also when `data.split.group_by` does not ask for it.
+        listing: what `list_examples` gave, where it was called before.
 
     Returns:
         The fingerprint of the index, what to show of it, and as `details`: `classes`, `multilabel`, `examples` (split
         to count), `class_counts` (class to split to count), `balanced` (class to its count in train before and after),
-        `defects` (name to reason), `picture_sizes`, `notes`, `pixels` (resolution to where they are).
+        `class_weights` (class to weight, if they are asked for), `near_duplicates` (groups of names, if they were
+        looked for), `defects` (name to reason), `picture_sizes`, `notes`, `pixels` (resolution to where they are).
 
     Raises:
         DataError: the data is not there, or cannot be used as asked.
     """
-    listing = choose_classes(dataset_class(data.dataset)(data).examples(progress), data)
-    check_classes(listing)
-    division = divide(listing.table, listing.classes, data.split)
-    stay, unbalanced = balance(listing.table, division.splits, listing.classes, data.balance, data.split.seed)
+    listing = listing or list_examples(data, progress)
+    num_threads = num_threads or num_cpus()
+    grouped = data.split.group_by == "near_duplicates"
+    duplicates = None
+    if grouped or look_for_duplicates:
+        duplicates = find_near_duplicates(listing.table, data, num_threads, progress)
+    division = divide(_regrouped(listing.table, duplicates) if grouped else listing.table, listing.classes, data.split)
+    stay, unbalanced = balance(listing.table, division.splits, listing.classes, data.balance.caps, data.split.seed)
     balanced = _balanced(listing, division.splits, stay)
     if data.limit is not None:
         kept = np.flatnonzero(stay)
@@ -70,7 +81,7 @@ def prepare_images(
     table = table.filter(pa.array(stay))
 
     targets = list(itertools.product(sorted(set(resolutions)), sorted(set(channels))))
-    reading = read_all(table, data, targets, num_threads or num_cpus(), progress)
+    reading = read_all(table, data, targets, num_threads, progress)
     defects = (*listing.defects, *reading.defects)
     if defects and data.on_unreadable == "fail":
         raise DataError(
@@ -88,10 +99,34 @@ def prepare_images(
     )
     index.save(folder / INDEX_FILE)
     warnings = [*division.warnings, *unbalanced, *reading.warnings]
+    if duplicates is not None:
+        warnings += duplicate_warnings(duplicates, listing.table, division.splits, kept_together=grouped)
     if defects:
         warnings.insert(0, f"{len(defects)} left out because they cannot be used:{_lines(defects)}")
     details = _details(index, listing, reading, balanced, defects)
+    if data.balance.strategy == "class_weights":
+        weights = class_weights(index, data.balance.power)
+        details["class_weights"] = {
+            name: float(f"{weight:.4g}") for name, weight in zip(index.classes, weights, strict=True)
+        }
+    if duplicates is not None:
+        details["near_duplicates"] = [list(names) for names in duplicates.pictures]
     return Preparation(index.fingerprint, _summary(data, details), tuple(warnings), details)
+
+
+def list_examples(data: DataConfig, progress: Progress = no_progress) -> Listing:
+    """The examples of the chosen classes. Reads no picture: the quick way to learn whether there is data at all.
+
+    Raises:
+        DataError: the data is not there, or holds nothing to tell apart.
+    """
+    listing = choose_classes(dataset_class(data.dataset)(data).examples(progress), data)
+    check_classes(listing)
+    caps = data.balance.caps if isinstance(data.balance.caps, dict) else {}  # one cap for all names no class
+    if unknown := [name for name in caps if name not in listing.classes]:
+        hint = "(no balancing: --set data.balance={})"
+        raise DataError(f"data.balance: {no_class(unknown[0], listing.classes)} {hint}")
+    return listing
 
 
 def choose_classes(listing: Listing, data: DataConfig) -> Listing:
@@ -133,11 +168,16 @@ def check_classes(listing: Listing) -> None:
     rows, labels = flat_labels(listing.table)
     counts = np.bincount(labels, minlength=len(listing.classes))
     if absent := [name for name, count in zip(listing.classes, counts, strict=True) if not count]:
-        raise DataError(f"data: no example of class {', '.join(absent[:_SHOWN])}")
+        raise DataError(f"data: no example of class {', '.join(absent[:_SHOWN])}{_left_out(listing)}")
     if len(listing.classes) < 2 and (not listing.multilabel or len(rows) == len(listing.table)):
         raise DataError(
             f"data: only one class, {listing.classes[0]!r}, which every example has: a classifier needs at least two"
+            f"{_left_out(listing)}"
         )
+
+
+def _left_out(listing: Listing) -> str:
+    return f"\n  {len(listing.defects)} cannot be used:{_lines(listing.defects)}" if listing.defects else ""
 
 
 def check_left(table: pa.Table, listing: Listing, splits: set[str], defects: Sequence[Defect]) -> None:
@@ -164,6 +204,12 @@ def fingerprint(table: pa.Table, pixels_fingerprint: str, classes: Sequence[str]
     for row in zip(*(table[name].to_pylist() for name in ("example", "labels", "split")), strict=True):
         state.update(repr(row).encode())
     return state.hexdigest()
+
+
+def _regrouped(table: pa.Table, duplicates: NearDuplicates | None) -> pa.Table:
+    assert duplicates is not None
+    groups = pa.array(duplicates.groups, type=pa.string())
+    return table.set_column(table.schema.get_field_index("group"), "group", groups)
 
 
 def _balanced(listing: Listing, splits: npt.NDArray[np.str_], stay: npt.NDArray[np.bool_]) -> dict[str, dict[str, int]]:
@@ -217,6 +263,15 @@ def _summary(data: DataConfig, details: Mapping[str, Any]) -> dict[str, str]:
     if details["balanced"]:
         capped = (f"{name} {count['before']} → {count['after']}" for name, count in details["balanced"].items())
         summary["balance"] = "in train: " + ", ".join(itertools.islice(capped, _SHOWN))
+    if "class_weights" in details:
+        weights = (f"{name} {weight:g}" for name, weight in details["class_weights"].items())
+        summary["class weights"] = ", ".join(itertools.islice(weights, _SHOWN))
+    if data.balance.strategy == "sampler":
+        summary["sampler"] = f"rare classes are drawn more often (count to the power of -{data.balance.power:g})"
+    if "near_duplicates" in details:
+        groups = details["near_duplicates"]
+        such = f", such as {', '.join(groups[0][:3])}" if groups else ""
+        summary["near-duplicates"] = f"{sum(map(len, groups))} pictures in {len(groups)} groups{such}"
     sizes = details["picture_sizes"]
     if sizes:
         summary["pictures"] = (

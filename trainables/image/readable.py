@@ -14,8 +14,8 @@ import pyarrow as pa
 from trainables.contract import Progress
 from trainables.errors import DataError
 from trainables.image.data_config import DataConfig
-from trainables.image.datasets.base import Box, Defect
-from trainables.image.pictures import Facts, Picture, Target, fingerprint_of, iter_boxes, pictures_of, read_pictures
+from trainables.image.datasets.base import Defect, Region
+from trainables.image.pictures import Facts, Picture, Target, fingerprint_of, iter_regions, pictures_of, read_pictures
 from trainables.image.pixel_cache import PartialFile, PixelCache
 from trainables.image.pixels import cache_name, digests_by_row
 from trainables.image.scan import Scan
@@ -82,7 +82,7 @@ class _Pass:
         self.num_threads = num_threads
         self.progress = progress
         self.pictures = pictures_of(table)
-        self.boxes: list[Box | None] = list(iter_boxes(table))
+        self.regions: list[Region] = list(iter_regions(table))
 
     def waiting(self) -> None:
         self.progress("waiting for another process that reads the same pictures", 0, len(self.pictures))
@@ -130,7 +130,7 @@ class _Pass:
     def fingerprint(self, facts: Sequence[Facts]) -> str:
         digests = digests_by_row(len(self.table), self.pictures, facts)
         rows = self.good_rows(facts)
-        return fingerprint_of([digests[row] for row in rows], [self.boxes[row] for row in rows])
+        return fingerprint_of([digests[row] for row in rows], [self.regions[row] for row in rows])
 
     def lacking(self, cache: PixelCache, facts: Sequence[Facts]) -> list[Target]:
         name, num_rows = self.fingerprint(facts), len(self.good_rows(facts))

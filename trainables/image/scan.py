@@ -47,7 +47,7 @@ class Scan:
 
     def facts(self, picture: Picture) -> Facts | None:
         """What is known of a picture as it is now; None when it is new or changed."""
-        known = self._known.get(_key(picture))
+        known = self._known.get(picture_key(picture))
         if known is None:
             return None
         return replace(known, defects=boxes_outside(picture, known.width, known.height))
@@ -55,7 +55,7 @@ class Scan:
     def remember(self, pictures: Sequence[Picture], facts: Sequence[Facts]) -> None:
         """Adds what was found, and writes it down."""
         found = {
-            _key(picture): Facts(each.digest, each.width, each.height)
+            picture_key(picture): Facts(each.digest, each.width, each.height)
             for picture, each in zip(pictures, facts, strict=True)
             if each.digest
         }
@@ -84,7 +84,8 @@ class Scan:
         return {key: Facts(digest, width, height) for key, digest, width, height in zip(*columns, strict=True)}
 
 
-def _key(picture: Picture) -> str:
+def picture_key(picture: Picture) -> str:
+    """Names a picture as it is now: by path, size and time of change, or by content. Empty: it is not there."""
     if picture.path is None:
         assert picture.image is not None
         return digest_of(picture.image)
@@ -92,4 +93,5 @@ def _key(picture: Picture) -> str:
         stat = picture.path.stat()
     except OSError:
         return ""
-    return f"{picture.path}|{stat.st_size}|{stat.st_mtime_ns}"
+    place = "" if picture.member is None else f"|{picture.member.column}|{picture.member.row}"
+    return f"{picture.path}|{stat.st_size}|{stat.st_mtime_ns}{place}"

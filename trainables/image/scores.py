@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +15,22 @@ from torchmetrics.functional import classification as tm
 
 from trainables.contract import Evaluation
 from trainables.image.losses import make_loss
-from trainables.image.metrics import classification_metrics, decide
+from trainables.image.metrics import AVERAGED, average_precisions, classification_metrics, decide_split
+from trainables.image.package import THRESHOLD
+from trainables.image.thresholds import Threshold, tune_thresholds
 
-TOP = 5
-"""Top-5 accuracy is the field's habit since ImageNet; with five classes or fewer it would be 1."""
+YES_NO = ("no", "yes")
+"""The classes of one label on its own, in the order of torchmetrics' 2×2 matrices."""
 
 
 def score(
     split: str,
     examples: Sequence[str],
     targets: npt.NDArray[np.generic],
-    logits: npt.NDArray[np.float32],
+    logits: npt.NDArray[np.floating],
     classes: Sequence[str],
     multilabel: bool,
+    threshold: Threshold | Tensor = THRESHOLD,
 ) -> Evaluation:
     """Scores a model's outputs on one split.
 
@@ -41,31 +44,31 @@ def score(
         logits: (N, classes).
         classes: their names.
         multilabel: as in `ImageIndex`.
+        threshold: as in `classification_metrics`. With `tuned` the table of classes names the thresholds that the
+            whole split gives, while its figures are those of `decide_with_tuned`.
     """
     outputs = torch.from_numpy(logits)
     truth = torch.from_numpy(targets)
     probabilities = outputs.sigmoid() if multilabel else outputs.softmax(dim=-1)
-    predicted = decide(outputs, multilabel)
+    predicted = decide_split(outputs, truth.long(), multilabel, threshold)
     metrics = {
-        f"{split}_loss": make_loss(multilabel)(outputs, truth).item(),
-        **classification_metrics(split, outputs, truth, multilabel),
+        f"{split}_loss": make_loss(multilabel)(outputs, truth.to(outputs.dtype) if multilabel else truth).item(),
+        **classification_metrics(split, outputs, truth, multilabel, threshold),
     }
     figures = _figures_of_classes(probabilities, predicted, truth.long(), multilabel)
     if multilabel:
-        micro_f1 = tm.multilabel_f1_score(predicted, truth.long(), len(classes), average="micro")
-        metrics[f"{split}_micro_f1"] = micro_f1.item()
+        if isinstance(threshold, str):
+            threshold = tune_thresholds(probabilities, truth)
+        figures["threshold"] = torch.as_tensor(threshold, dtype=torch.float64).expand(len(classes))
         labels, chosen = truth.bool(), predicted.bool()
     else:
-        metrics[f"{split}_balanced_accuracy"] = figures["recall"][figures["support"] > 0].mean().item()
-        if len(classes) > TOP:
-            among = probabilities.topk(TOP, dim=1).indices == truth.unsqueeze(1)
-            metrics[f"{split}_top5_accuracy"] = among.any(dim=1).double().mean().item()
         labels, chosen = (F.one_hot(numbers, len(classes)).bool() for numbers in (truth, predicted))
     return Evaluation(
         metrics=metrics,
         num_examples=len(examples),
         predictions=_predictions(split, examples, labels.numpy(), chosen.numpy(), probabilities.numpy(), classes),
         classes=_classes(split, classes, figures),
+        confusions=_confusions(split, predicted, truth.long(), classes, multilabel),
     )
 
 
@@ -73,16 +76,25 @@ def _figures_of_classes(probabilities: Tensor, predicted: Tensor, truth: Tensor,
     """Of each class, (C,): how well it was found."""
     num_classes = probabilities.shape[1]
     kind = "multilabel" if multilabel else "multiclass"
-    names = {"precision": "precision", "recall": "recall", "f1": "f1_score"}
     figures = {
-        name: getattr(tm, f"{kind}_{function}")(predicted, truth, num_classes, average="none").double()
-        for name, function in names.items()
+        name: getattr(tm, f"{kind}_{function}")(
+            predicted, truth, num_classes, average="none", validate_args=False
+        ).double()
+        for name, function in AVERAGED.items()
     }
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Nn]o positive samples.*")  # `support` says so in the table
-        ranked = getattr(tm, f"{kind}_average_precision")(probabilities, truth, num_classes, average="none")
-    support = truth.sum(dim=0) if multilabel else truth.bincount(minlength=num_classes)
-    return {**figures, "average_precision": ranked.double(), "support": support}
+    if multilabel:
+        figures["accuracy"] = tm.multilabel_accuracy(
+            predicted, truth, num_classes, average="none", validate_args=False
+        ).double()
+        ranked = average_precisions(probabilities, truth)
+        support = truth.sum(dim=0)
+    else:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*[Nn]o positive samples.*")  # `support` says so in the table
+            ranked = tm.multiclass_average_precision(probabilities, truth, num_classes, average="none")
+        support = truth.bincount(minlength=num_classes)
+    figures |= {"average_precision": ranked.double(), "support": support}
+    return {name: values.reshape(num_classes) for name, values in figures.items()}  # torchmetrics squeezes one label
 
 
 def _predictions(
@@ -90,7 +102,7 @@ def _predictions(
     examples: Sequence[str],
     labels: npt.NDArray[np.bool_],
     predicted: npt.NDArray[np.bool_],
-    probabilities: npt.NDArray[np.float32],
+    probabilities: npt.NDArray[np.floating],
     classes: Sequence[str],
 ) -> pa.Table:
     return pa.table(
@@ -99,13 +111,17 @@ def _predictions(
             "example": pa.array(examples, pa.string()),
             "labels": _names(labels, classes),
             "predicted": _names(predicted, classes),
-            **{f"p_{name}": pa.array(column) for name, column in zip(classes, probabilities.T, strict=True)},
+            **{
+                f"p_{name}": pa.array(column.astype(np.float32))
+                for name, column in zip(classes, probabilities.T, strict=True)
+            },
         }
     )
 
 
-def _classes(split: str, classes: Sequence[str], figures: dict[str, Tensor]) -> pa.Table:
+def _classes(split: str, classes: Sequence[str], figures: Mapping[str, Tensor]) -> pa.Table:
     support = figures["support"].numpy()
+    nothing = pa.nulls(len(classes), pa.float64())
     return pa.table(
         {
             "split": pa.array([split] * len(classes), pa.string()),
@@ -116,6 +132,37 @@ def _classes(split: str, classes: Sequence[str], figures: dict[str, Tensor]) -> 
             "support": pa.array(support, pa.int64()),
             # Without a positive example there is no recall, so no area under the curve.
             "average_precision": pa.array(figures["average_precision"].numpy(), mask=support == 0),
+            # Of a label on its own. Where exactly one class is right, "the accuracy of a class" is its recall.
+            **{
+                name: pa.array(figures[name].numpy()) if name in figures else nothing
+                for name in ("accuracy", "threshold")
+            },
+        }
+    )
+
+
+def _confusions(split: str, predicted: Tensor, truth: Tensor, classes: Sequence[str], multilabel: bool) -> pa.Table:
+    """Single-label: the cells of the confusion matrix that are not 0. Multi-label: all four of each label's 2×2."""
+    cells: list[tuple[str | None, str, str, int]]
+    if multilabel:
+        matrices = tm.multilabel_confusion_matrix(predicted, truth, len(classes), validate_args=False)
+        cells = [
+            (name, YES_NO[actual], YES_NO[said], int(matrix[actual, said]))
+            for name, matrix in zip(classes, matrices, strict=True)
+            for actual in (1, 0)
+            for said in (1, 0)
+        ]
+    else:
+        matrix = tm.multiclass_confusion_matrix(predicted, truth, len(classes))
+        cells = [(None, classes[row], classes[column], int(matrix[row, column])) for row, column in matrix.nonzero()]
+    columns = list(zip(*cells, strict=True)) or [(), (), (), ()]
+    return pa.table(
+        {
+            "split": pa.array([split] * len(cells), pa.string()),
+            "label": pa.array(columns[0], pa.string()),
+            "actual": pa.array(columns[1], pa.string()),
+            "predicted": pa.array(columns[2], pa.string()),
+            "count": pa.array(columns[3], pa.int64()),
         }
     )
 

@@ -48,7 +48,8 @@ def divide(table: pa.Table, classes: Sequence[str], split: Split) -> Division:
     above 0) are cut from its train examples, in the proportion of the fractions.
 
     Args:
-        table: rows as in `SCHEMA`; `split` null where it is to be chosen.
+        table: rows as in `SCHEMA`; `split` null where it is to be chosen. For `group_by: near_duplicates` its groups
+            are those of `near_duplicates.find_near_duplicates`.
         classes: the class names.
         split: the fractions and how to divide.
 
@@ -61,7 +62,7 @@ def divide(table: pa.Table, classes: Sequence[str], split: Split) -> Division:
     present = [name for name in SPLITS if (given == name).any()]
     missing = [name for name in SPLITS if name not in present and (name == "train" or split.fractions[name] > 0)]
     targets = [name for name in SPLITS if name == "train" or name in missing]
-    names = np.array(table["group" if split.group_by == "image" else "example"].to_pylist(), dtype=object)
+    names = np.array(table["example" if split.group_by == "none" else "group"].to_pylist(), dtype=object)
     splits = given.copy()
     splits[given == ""] = "train"
     pool = np.flatnonzero(splits == "train")
@@ -81,7 +82,8 @@ def divide(table: pa.Table, classes: Sequence[str], split: Split) -> Division:
                 f"data.split: {name} would be empty: {len(table)} examples are too few for "
                 f"{', '.join(f'{key} {value:g}' for key, value in split.fractions.items())}"
             )
-    return Division(splits, (*_lacking(table, classes, splits, wanted), *_torn(names, splits)))
+    torn = [] if split.group_by == "near_duplicates" else _torn(names, splits)  # those are told with their names
+    return Division(splits, (*_lacking(table, classes, splits, wanted), *torn))
 
 
 def balance(

@@ -11,6 +11,7 @@ from typing import Any
 from trainables.contract import Progress
 from trainables.errors import WeightsError
 from trainables.image.config import ImageConfig
+from trainables.image.model_table import timm_name
 
 _NUM_CLASSES = 2  # any number will do: the classifier is never read from the file
 
@@ -72,11 +73,14 @@ def prepare_weights(candidates: Mapping[str, Sequence[Any]], progress: Progress)
 
 
 def _try(model: str, pretrained: bool | str, candidates: Mapping[str, Sequence[Any]]) -> Path | None:
-    from trainables.image.models import find_weights, starting_model
+    from trainables.image.models import find_weights, impossible, starting_model
 
-    first = {key: candidates[key][0] for key in ("pooling", "input_resolution", "color")}
+    first = {key: candidates[key][0] for key in ("input_resolution", "color")}
     config = ImageConfig.model_validate({**first, "model": model, "pretrained": pretrained})
     path = find_weights(config)
     if path is not None:
-        starting_model(config, _NUM_CLASSES, path)
+        # Parameters may be conditional: the first of the poolings that go with this model.
+        size, channels = config.input_resolution, config.num_channels
+        fitting = (kind for kind in candidates["pooling"] if not impossible(timm_name(model), kind, size, channels))
+        starting_model(config.model_copy(update={"pooling": next(fitting, "native")}), _NUM_CLASSES, path)
     return path

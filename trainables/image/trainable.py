@@ -22,6 +22,7 @@ from trainables.errors import DataError
 from trainables.image.check import CHECK_KEYS, config_problems
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
+from trainables.image.label_kinds import loss_problem, monitor_problem, reported
 
 WEIGHTS_FILE = "weights.json"
 
@@ -37,9 +38,17 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         "train_accuracy": "max",
         "val_loss": "min",
         "val_accuracy": "max",
+        "val_log_loss": "min",
         "val_macro_f1": "max",
         "val_macro_precision": "max",
         "val_macro_recall": "max",
+        "val_micro_f1": "max",
+        "val_micro_precision": "max",
+        "val_micro_recall": "max",
+        # Of data with one label an example only; top-5 with more than five classes.
+        "val_balanced_accuracy": "max",
+        "val_calibration_error": "min",
+        "val_top5_accuracy": "max",
         # Of multi-label data only.
         "val_exact_match": "max",
         "val_map": "max",
@@ -57,12 +66,14 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
             DataError: the data or the weights cannot be used.
         """
         from trainables.image.index import ImageIndex
-        from trainables.image.prepare import INDEX_FILE, prepare_images
+        from trainables.image.prepare import INDEX_FILE, list_examples, prepare_images
         from trainables.image.start import prepare_weights
 
         def values(key: str) -> list[Any]:
             return list(dict.fromkeys(candidates.get(key) or [ImageConfig.model_fields[key].default]))
 
+        # Data that is missing is told before weights are fetched for nothing.
+        listing = list_examples(self.data, progress)
         weights = prepare_weights({key: values(key) for key in ImageConfig.model_fields}, progress)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / WEIGHTS_FILE).write_text(json.dumps(weights.paths, indent=1), encoding="utf-8")
@@ -73,6 +84,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
             resolutions=[int(value) for value in values("input_resolution")],
             channels=[ImageConfig(color=color).num_channels for color in values("color")],
             progress=progress,
+            listing=listing,
         )
         index = ImageIndex.load(self.folder / INDEX_FILE)
         num_train, num_val = (len(index.rows(split)) for split in ("train", "val"))
@@ -81,20 +93,30 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
                 f"{num_train} examples to train on and {num_val} to validate on: at least 2 and 1 are needed. "
                 "Give more data, or change data.split"
             )
+        # Which kind of data this is shows only now: a choice that can never work must not wait for its trial.
+        watches = "plateau" in values("schedule") or any(values("early_stopping_patience"))
+        problems = [loss_problem(loss, index.multilabel) for loss in values("loss")]
+        problems += [monitor_problem(monitor, index.multilabel) for monitor in values("monitor") if watches]
+        if any(problems):
+            raise DataError("\n".join(problem for problem in problems if problem))
         warnings = [*preparation.warnings, *weights.warnings]
         too_large = [size for size in values("batch_size") if size > num_train]
         if too_large:
             warnings.append(
                 f"batch_size {max(too_large)} is more than the {num_train} training examples: an epoch is one step then"
             )
-        return replace(preparation, summary={**preparation.summary, **weights.summary}, warnings=tuple(warnings))
+        summary = {**preparation.summary, **weights.summary}
+        if index.multilabel:
+            summary["metrics"] = "val_accuracy counts labels that are rightly absent, too; val_map does not"
+        reports = reported(self.metrics, index.multilabel, len(index.classes))
+        return replace(preparation, summary=summary, warnings=tuple(warnings), reports=reports)
 
     def check_data(self, progress: Progress = no_progress) -> Preparation:
         """See `trainables.image.prepare.prepare_images`."""
         from trainables.image.prepare import prepare_images
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        return prepare_images(self.data, self.folder, resolutions=[], progress=progress)
+        return prepare_images(self.data, self.folder, resolutions=[], progress=progress, look_for_duplicates=True)
 
     def train(self, config: ImageConfig, handle: TrialHandle) -> None:
         """See `trainables.image.classifier.train_classifier`."""
@@ -108,7 +130,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         index = ImageIndex.load(self.folder / INDEX_FILE)
         pixels = open_pixels(index, self.data, config.input_resolution, config.num_channels, handle.num_threads)
         try:
-            train_classifier(config, index, pixels, weights, handle)
+            train_classifier(config, index, pixels, weights, handle, self.data.balance)
         finally:
             pixels.close()
 

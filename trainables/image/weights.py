@@ -52,7 +52,9 @@ def local_weights(written: str, model: str) -> Path:
 
 
 def published_weights(model: str) -> Path | None:
-    """The file with a timm model's published weights: from the cache, else fetched into it.
+    """The file with a model's published weights: from the cache, else fetched into it.
+
+    timm's are on the Hugging Face hub, torchvision's behind an address of their own; each has its usual cache.
 
     Args:
         model: timm's name, with or without a tag (`resnet50.a1_in1k`).
@@ -156,12 +158,19 @@ def _from_hub(model: str, repository: str, filename: str | None) -> Path:
 
 
 def _from_url(model: str, url: str) -> Path:
+    import torch.hub
     from timm.models._hub import download_cached_file
 
+    # Where torch.hub, and so torchvision, looks as well.
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    if cached.is_file():
+        return cached
+    if not _reachable(url):
+        raise _unreachable(model, url, f"{urlparse(url).hostname} cannot be reached", put=cached)
     try:
-        return Path(download_cached_file(url, check_hash=False))
-    except OSError as error:
-        raise _unreachable(model, url, str(error)) from error
+        return Path(download_cached_file(url, check_hash=True))
+    except (OSError, RuntimeError) as error:  # a wrong checksum is a RuntimeError
+        raise _unreachable(model, url, str(error), put=cached) from error
 
 
 def _reachable(endpoint: str) -> bool:
@@ -175,8 +184,11 @@ def _reachable(endpoint: str) -> bool:
     return True
 
 
-def _unreachable(model: str, address: str, reason: str) -> WeightsError:
+def _unreachable(model: str, address: str, reason: str, put: Path | None = None) -> WeightsError:
+    file = f"{model}{Path(urlparse(address).path).suffix}"
+    there = f"put it at {put}, or " if put else ""
     return WeightsError(
         f"the published weights of {model} are not in the cache and cannot be fetched: {reason}.\n"
-        f"Fetch {address} elsewhere and name the file here (pretrained: /path/to/file), {_WITHOUT}"
+        f"Fetch {address} elsewhere, then {there}name the file (pretrained: /path/to/file); for several models keep "
+        f"one file each in a folder, this one as {file}, and name the folder; {_WITHOUT}"
     )

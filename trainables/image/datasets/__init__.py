@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "digits": "trainables.image.datasets.digits:Digits",
     "image_folder": "trainables.image.datasets.image_folder:ImageFolder",
+    "cifar10": "trainables.image.datasets.cifar10:Cifar10",
     "voc": "trainables.image.datasets.voc:Voc",
+    "multilabel_table": "trainables.image.datasets.multilabel_table:MultilabelTable",
+    "parquet_images": "trainables.image.datasets.parquet_images:ParquetImages",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
@@ -13,12 +14,53 @@ from trainables.contract import Progress, no_progress
 from trainables.image.index import SCHEMA
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from trainables.image.data_config import DataConfig
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels of the upright picture; right and bottom are just outside."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which pixels of a picture belong to an example; the others are painted over.
+
+    Attributes:
+        path: of the mask, a picture of the same size as the (upright) picture itself; absolute.
+        value: the palette index (or grey level) of the pixels that belong to the example.
+        background: what is painted over the others: `mean`, `black` or `blurred`.
+        digest: of the mask file's content, so that another file in its place is noticed.
+    """
+
+    path: Path
+    value: int
+    background: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of a picture that is an example.
+
+    Attributes:
+        box: None: all of the picture.
+        mask: None: everything in the box.
+    """
+
+    box: Box | None = None
+    mask: Mask | None = None
+
+
+@dataclass(frozen=True)
+class Member:
+    """An image's place in a file that holds many (Parquet, Arrow, a CIFAR batch).
+
+    Attributes:
+        column: that holds the images.
+        row: counted from 0.
+    """
+
+    column: str
+    row: int
 
 
 @dataclass(frozen=True)
@@ -28,9 +70,11 @@ class Example:
     Attributes:
         name: unique in the dataset, and the same wherever the dataset lies: the path relative to its root.
         labels: class numbers; exactly one unless the dataset is multi-label.
-        path: the image file, absolute. Or else:
+        path: the image file, absolute; with `member`, the file that holds it and others. Or else:
         image: the encoded image.
         box: the part of the picture that is the example; None: all of it.
+        mask: what of that part belongs to the example; None: everything.
+        member: the image's place in the file `path`; None: that file is the image.
         group: the picture (or person, or place) that it comes from; by default its own name.
         split: the split that the dataset gives it; None: to be chosen.
     """
@@ -42,6 +86,8 @@ class Example:
     box: Box | None = None
     group: str | None = None
     split: str | None = None
+    mask: Mask | None = None
+    member: Member | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +125,11 @@ class Listing:
     defects: tuple[Defect, ...] = ()
 
 
+VOC_SETTINGS = ("year", "difficult", "margin", "min_size", "mask", "background")
+COLUMN_SETTINGS = ("image_column", "label_column")
+"""Settings of few datasets, for `unused_settings` of the others."""
+
+
 class Dataset(ABC):
     """Lists a dataset's examples. Subclass it, write `examples`; nothing else knows the dataset.
 
@@ -88,9 +139,11 @@ class Dataset(ABC):
         needs_root: whether `data.root` must be given.
         views: the values of `data.view` that it knows.
         unused_settings: keys of the data section that mean nothing here and are therefore refused.
+        needs_table: whether `data.table` must be given.
     """
 
     needs_root: ClassVar[bool] = True
+    needs_table: ClassVar[bool] = False
     views: ClassVar[tuple[str, ...]] = ("images",)
     unused_settings: ClassVar[tuple[str, ...]] = ()
 
@@ -119,8 +172,10 @@ def table_of(examples: Iterable[Example]) -> pa.Table:
         assert (example.path is None) != (example.image is None), f"{example.name}: either a path or an image"
         columns["example"].append(example.name)
         columns["path"].append(None if example.path is None else str(example.path))
+        columns["member"].append(None if example.member is None else vars(example.member))
         columns["image"].append(example.image)
         columns["box"].append(example.box)
+        columns["mask"].append(None if example.mask is None else {**vars(example.mask), "path": str(example.mask.path)})
         columns["labels"].append(list(example.labels))
         columns["group"].append(example.name if example.group is None else example.group)
         columns["split"].append(example.split)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
-from trainables.image.datasets.base import Dataset, Defect, Example, Listing, table_of
+from trainables.image.datasets.base import COLUMN_SETTINGS, VOC_SETTINGS, Dataset, Defect, Example, Listing, table_of
 from trainables.image.decode import SUFFIXES
 from trainables.image.index import SPLITS
 
@@ -38,7 +38,7 @@ class ImageFolder(Dataset):
     `split.given: false`) the root's folders are the classes.
     """
 
-    unused_settings = ("download", "year", "difficult")
+    unused_settings = ("download", "table", *VOC_SETTINGS, *COLUMN_SETTINGS)
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         folders = _subfolders(self.root)

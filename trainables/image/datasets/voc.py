@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
-from trainables.image.datasets.base import Box, Dataset, Defect, Example, Listing, table_of
+from trainables.image.datasets.base import COLUMN_SETTINGS, Box, Dataset, Defect, Example, Listing, table_of
 from trainables.image.datasets.voc_download import download, has_archive, missing_message
 from trainables.image.decode import SUFFIXES
 from trainables.image.index import SPLITS
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trainables.image.data_config import DataConfig
 
 LISTS = ("train", "val", "trainval", "test")
+_UNBOUNDED = 1 << 30  # pixels; where the annotation does not say how large the picture is, decoding clips the box
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,15 @@ class Voc(Dataset):
     """Photos with annotated objects.
 
     The view `images` has an example a photo, with every class that is in it (multi-label). The view `crops` has an
-    example an object (one label); the crops of a photo are one group. Classes come from the annotations.
+    example an object (one label); the crops of a photo are one group. Classes come from the annotations. The view
+    `foreground` is in `voc_foreground`.
 
     Which photos: those listed in `ImageSets/Main/{train,val,trainval,test}.txt` when there are such lists (VOC has
     annotations beside them that name only some of the objects), otherwise all that are annotated.
     """
 
-    views = ("images", "crops")
+    views = ("images", "crops", "foreground")
+    unused_settings = ("table", *COLUMN_SETTINGS)
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         folder = find_folder(self.data)
@@ -58,6 +61,10 @@ class Voc(Dataset):
             folder = find_folder(self.data)
         if folder is None:
             raise DataError(missing_message(self.data, candidates(self.data)))
+        if self.data.view == "foreground":
+            from trainables.image.datasets.voc_foreground import ForegroundReader
+
+            return ForegroundReader(self.data, folder).listing(progress)
         return _Reader(self.data, folder).listing(progress)
 
 
@@ -102,14 +109,24 @@ def _is_incomplete(folder: Path) -> bool:
     """Whether files that the lists name are missing, as after an unpacking that was interrupted."""
     if not (folder / "ImageSets" / "Main").is_dir():
         return True
-    names = _listed(folder, "trainval")
+    names = photo_list(folder, "trainval")
     pictures = {path.stem for path in (folder / "JPEGImages").iterdir()}
     annotations = {path.stem for path in (folder / "Annotations").iterdir()}
     return not names or not set(names) <= (pictures & annotations)
 
 
-def _listed(folder: Path, name: str) -> list[str]:
-    path = folder / "ImageSets" / "Main" / f"{name}.txt"
+def pictures_by_name(folder: Path) -> dict[str, Path]:
+    """The pictures in JPEGImages, by their names without suffix."""
+    return {
+        path.stem: path
+        for path in sorted((folder / "JPEGImages").iterdir())
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    }
+
+
+def photo_list(folder: Path, name: str, purpose: str = "Main") -> list[str]:
+    """The photos that `ImageSets/<purpose>/<name>.txt` lists; none when there is no such file."""
+    path = folder / "ImageSets" / purpose / f"{name}.txt"
     if not path.is_file():
         return []
     try:
@@ -117,6 +134,35 @@ def _listed(folder: Path, name: str) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"data.root: {path} cannot be read: {error}") from error
     return [line.split()[0] for line in lines if line.strip()]
+
+
+def given_splits(data: DataConfig, folder: Path, purposes: Sequence[str]) -> dict[str, str]:
+    """Photo to split, by the first of `ImageSets/<purpose>` that has lists; empty when they are not asked for.
+
+    Raises:
+        DataError: they are asked for, and there are none.
+    """
+    if not data.split.given:
+        return {}
+    for purpose in purposes:
+        if given := {name: split for split in reversed(SPLITS) for name in photo_list(folder, split, purpose)}:
+            return given
+    raise DataError(
+        f"data.split.given: no train.txt, val.txt or test.txt in {folder / 'ImageSets' / purposes[0]}: "
+        "leave it out to have the photos divided by the fractions"
+    )
+
+
+def widened(box: Box, margin: float, width: int, height: int) -> Box:
+    """A box with a margin on each side (a fraction of its width or height), inside of the picture."""
+    left, top, right, bottom = box
+    across, down = margin * (right - left), margin * (bottom - top)
+    return (
+        max(math.floor(left - across), 0),
+        max(math.floor(top - down), 0),
+        min(math.ceil(right + across), width),
+        min(math.ceil(bottom + down), height),
+    )
 
 
 class _Reader:
@@ -129,11 +175,7 @@ class _Reader:
         self.counts: Counter[str] = Counter()
 
     def listing(self, progress: Progress) -> Listing:
-        pictures = {
-            path.stem: path
-            for path in sorted((self.folder / "JPEGImages").iterdir())
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        }
+        pictures = pictures_by_name(self.folder)
         splits = self._given_splits()
         photos: list[tuple[str, Path, list[VocObject]]] = []
         names = self._names()
@@ -187,7 +229,7 @@ class _Reader:
             for path in (self.folder / "Annotations").iterdir()
             if path.suffix.lower() == ".xml" and not path.name.startswith(".")
         }
-        listed = {name for kind in LISTS for name in _listed(self.folder, kind)}
+        listed = {name for kind in LISTS for name in photo_list(self.folder, kind)}
         if not listed:
             return sorted(annotated)
         for name in sorted(listed - annotated):
@@ -197,28 +239,20 @@ class _Reader:
         return sorted(listed & annotated)
 
     def _given_splits(self) -> dict[str, str]:
-        if not self.data.split.given:
-            return {}
-        given = {name: split for split in reversed(SPLITS) for name in _listed(self.folder, split)}
-        if not given:
-            raise DataError(
-                f"data.split.given: no train.txt, val.txt or test.txt in {self.folder / 'ImageSets' / 'Main'}: "
-                "leave it out to have the photos divided by the fractions"
-            )
-        return given
+        return given_splits(self.data, self.folder, ("Main",))
 
     def _objects(self, name: str) -> list[VocObject] | None:
         """The objects of a photo that can be used; None when the annotation cannot be read."""
         place = f"Annotations/{name}.xml"
         try:
-            root = _parse(self.folder / place)
+            root = parse_annotation(self.folder / place)
         except ValueError as error:
             self.defects.append(Defect(place, str(error)))
             return None
         size = _size(root)
         objects = []
         for number, element in enumerate(root.findall("object")):
-            if (element.findtext("difficult") or "0").strip() == "1" and not self.data.difficult:
+            if is_difficult(element) and not self.data.difficult:
                 self.counts["objects marked as difficult left out (data.difficult)"] += 1
                 continue
             try:
@@ -228,29 +262,27 @@ class _Reader:
                 box = self._box(element, size) if self.data.view == "crops" else None
             except ValueError as error:
                 self.defects.append(Defect(f"{place}, object {number + 1}", str(error)))
-            else:
-                objects.append(VocObject(number, label, box))
+                continue
+            if box is not None:
+                if min(box[2] - box[0], box[3] - box[1]) < self.data.min_size:
+                    self.counts[f"objects smaller than data.min_size: {self.data.min_size} left out"] += 1
+                    continue
+                box = widened(box, self.data.margin, *(size or (_UNBOUNDED, _UNBOUNDED)))
+            objects.append(VocObject(number, label, box))
         return objects
 
     def _box(self, element: Element, size: tuple[int, int] | None) -> Box:
-        xmin, ymin, xmax, ymax = (_number(element, side) for side in ("xmin", "ymin", "xmax", "ymax"))
+        xmin, ymin, xmax, ymax = (box_side(element, side) for side in ("xmin", "ymin", "xmax", "ymax"))
         if xmax <= xmin or ymax <= ymin:
             raise ValueError(f"the box ({xmin:g}, {ymin:g})–({xmax:g}, {ymax:g}) has no area")
-        across, down = self.data.margin * (xmax - xmin + 1), self.data.margin * (ymax - ymin + 1)
         # VOC counts pixels from 1 and includes the last one.
-        written = math.floor(xmin - 1), math.floor(ymin - 1), math.ceil(xmax), math.ceil(ymax)
-        left, top, right, bottom = (
-            math.floor(xmin - 1 - across),
-            math.floor(ymin - 1 - down),
-            math.ceil(xmax + across),
-            math.ceil(ymax + down),
-        )
-        width, height = size or (right, bottom)
-        if min(written[2], width) <= max(written[0], 0) or min(written[3], height) <= max(written[1], 0):
+        left, top, right, bottom = math.floor(xmin - 1), math.floor(ymin - 1), math.ceil(xmax), math.ceil(ymax)
+        width, height = size or (_UNBOUNDED, _UNBOUNDED)
+        if min(right, width) <= max(left, 0) or min(bottom, height) <= max(top, 0):
             raise ValueError(
                 f"the box ({xmin:g}, {ymin:g})–({xmax:g}, {ymax:g}) lies outside the picture of {width}×{height}"
             )
-        if min(written[:2]) < 0 or written[2] > width or written[3] > height:
+        if min(left, top) < 0 or right > width or bottom > height:
             self.counts["boxes that reached beyond their picture were clipped"] += 1
         return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
 
@@ -260,7 +292,12 @@ class _Reader:
         return f"data.root: no usable annotated picture in {self.folder}{first}{more}"
 
 
-def _parse(path: Path) -> Element:
+def is_difficult(element: Element) -> bool:
+    """Whether an object is marked as difficult to recognise."""
+    return (element.findtext("difficult") or "0").strip() == "1"
+
+
+def parse_annotation(path: Path) -> Element:
     """The root of an annotation.
 
     Raises:
@@ -293,7 +330,7 @@ def _size(root: Element) -> tuple[int, int] | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
-def _number(element: Element, side: str) -> float:
+def box_side(element: Element, side: str) -> float:
     text = element.findtext(f"bndbox/{side}")
     if text is None:
         raise ValueError(f"the box has no {side}")

@@ -1,0 +1,1 @@
+"""Examples that the pages under docs/ explain, and that the tests run."""

@@ -1,0 +1,215 @@
+"""`sweep evaluate`: an exported model against labelled data."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sweep_runner.cli.common import Out, common_options, json_option, set_option
+from sweep_runner.cli.data import Teller
+from sweep_runner.cli.model import FORMATS, find_model
+from sweep_runner.errors import RequestError
+from sweep_runner.results.paths import ResultsPaths
+
+if TYPE_CHECKING:
+    from trainables.image.data_config import DataConfig
+    from trainables.image.evaluate_package import PackageScores
+
+SPLITS = ("train", "val", "test", "all")
+_NUM_PAIRS = 5
+
+
+@click.command()
+@click.argument("model")
+@click.argument("data")
+@set_option
+@click.option(
+    "--split",
+    type=click.Choice(SPLITS),
+    help="By default test, or all examples of a folder that has no test/ of its own.",
+)
+@click.option(
+    "--unknown-classes",
+    type=click.Choice(["fail", "apart"]),
+    default="fail",
+    show_default=True,
+    help="What examples of classes do that the model lacks: an error, or left out of the figures and counted.",
+)
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Write tables, figures and metrics there."
+)
+@click.option(
+    "--format", "file_format", type=click.Choice(FORMATS), default="tsv", show_default=True, help="Of the tables."
+)
+@json_option
+@common_options
+def evaluate(
+    model: str,
+    data: str,
+    overrides: tuple[str, ...],
+    split: str | None,
+    unknown_classes: str,
+    output: Path | None,
+    file_format: str,
+    as_json: bool,
+    results: ResultsPaths,
+    out: Out,
+) -> None:
+    """Hold an exported model against labelled data: metrics, a row a class, confusions.
+
+    MODEL is a sweep's name (its best model), a package's folder or its ONNX file. DATA is a folder with one folder a
+    class, a sweep file, or the name of a sweep, whose data section then counts; --set data.KEY=VALUE changes it, so
+    that any dataset can be used. Classes are matched by name. Prints a row a metric.
+
+    \b
+    Examples:
+      sweep evaluate sports-balls ~/my-photos
+      sweep evaluate results/voc-crops/best sweeps/voc.yaml --split val --output /tmp/voc-val
+      sweep evaluate photos ~/photos --set data.dataset=multilabel_table --set data.table=labels.csv --json
+    """
+    from trainables.image.evaluate_package import evaluate_package
+    from trainables.image.package import load_package
+
+    if output is not None and output.exists() and not output.is_dir():
+        raise RequestError(f"--output {output}: is no folder", hint="Name a folder; it is created if need be.")
+    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    package = load_package(find_model(model, results), num_threads)
+    config, is_folder = _data_section(data, overrides, results)
+    chosen = split or (None if is_folder else "test")
+    scores = evaluate_package(
+        package,
+        config,
+        chosen,
+        unknown="apart" if unknown_classes == "apart" else "fail",
+        num_threads=num_threads,
+        progress=Teller(out),
+    )
+    _tell(scores, out)
+    if output is not None:
+        _write(scores, output, file_format, out)
+    if as_json:
+        out.json(_as_json(scores, str(package.path)))
+    else:
+        out.table(("metric", "value"), list(scores.evaluation.metrics.items()))
+
+
+def _data_section(data: str, overrides: Sequence[str], results: ResultsPaths) -> tuple[DataConfig, bool]:
+    """The data that DATA stands for, and whether it is a folder.
+
+    Raises:
+        RequestError: neither a folder, a sweep file nor a sweep; or what it says is wrong.
+    """
+    from pydantic import ValidationError
+
+    from sweep_runner.results.lookup import find_sweep
+    from sweep_runner.spec.document import Document
+    from sweep_runner.spec.explain import explain
+    from sweep_runner.spec.loader import load_resolved, load_spec
+    from sweep_runner.spec.overrides import apply_overrides
+    from trainables.errors import DataError
+    from trainables.image.data_config import DataConfig
+
+    path = Path(data).expanduser()
+    is_folder = path.is_dir() and not (path / "sweep.yaml").is_file()
+    section: Any
+    if is_folder:
+        document = Document({"data": {"dataset": "image_folder", "root": str(path.absolute())}}, {})
+        values, places = apply_overrides(document, data, overrides)
+        section = values["data"]
+    else:
+        if path.is_file():
+            loaded = load_spec(path, overrides)
+        elif (path / "sweep.yaml").is_file():
+            loaded = load_resolved(path / "sweep.yaml", overrides)
+        elif len(path.parts) == 1 and not path.suffix:
+            loaded = load_resolved(find_sweep(results, data).spec, overrides)
+        else:
+            raise RequestError(
+                f"{data}: no such folder or sweep file", hint="Give a folder with one folder a class, or a sweep file."
+            )
+        if loaded.spec.trainable != "image_classifier":
+            raise RequestError(f"{data}: its trainable is {loaded.spec.trainable!r}, whose data no image model reads")
+        section, places = loaded.spec.data, loaded.places
+    try:
+        return DataConfig.model_validate(section), is_folder
+    except ValidationError as error:
+        raise RequestError(explain(error, raw=section, where=places.where, model=DataConfig, at=("data",))) from error
+    except DataError as error:
+        raise RequestError(f"data: {error}") from error
+
+
+def _tell(scores: PackageScores, out: Out) -> None:
+    """What people should know beside the metrics."""
+    evaluation = scores.evaluation
+    out.say(f"{evaluation.num_examples} examples ({scores.split})")
+    for warning in scores.warnings:
+        out.warn(warning)
+    for defect in scores.defects:
+        out.warn(f"left out: {defect}")
+    if scores.absent:
+        out.say(f"classes of the model that no example has: {', '.join(scores.absent)}")
+    for name, count in scores.unknown.items():
+        taken = {said: times for (actual, said), times in scores.taken_for.items() if actual == name}
+        most = sorted(taken.items(), key=lambda item: -item[1])[:3]
+        what = f"; taken for {', '.join(f'{said} ({times})' for said, times in most)}" if most else ""
+        out.warn(f"the model does not know {name}: {count} examples, not in the figures{what}")
+    assert evaluation.confusions is not None
+    pairs = [
+        (row["count"], row["actual"], row["predicted"])
+        for row in evaluation.confusions.to_pylist()
+        if row["label"] is None and row["actual"] != row["predicted"]
+    ]
+    if pairs:
+        pairs.sort(key=lambda pair: -pair[0])
+        shown = ", ".join(f"{actual} → {said} ({count})" for count, actual, said in pairs[:_NUM_PAIRS])
+        out.say(f"most confused: {shown}")
+
+
+def _write(scores: PackageScores, folder: Path, file_format: str, out: Out) -> None:
+    from sweep_runner.cli.prediction_tables import for_text
+    from sweep_runner.cli.query_output import write_result
+    from sweep_runner.report.plot_data import confusion_of
+    from sweep_runner.report.plots import ABOUT_CONFUSIONS, save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    evaluation = scores.evaluation
+    assert evaluation.confusions is not None
+    tables = {"predictions": evaluation.predictions, "classes": evaluation.classes, "confusions": evaluation.confusions}
+    for name, table in tables.items():
+        file = folder / f"{name}.{file_format}"
+        write_result(table if file_format == "parquet" else for_text(table), file_format, file, out)
+    metrics = {"split": scores.split, "num_examples": evaluation.num_examples, "metrics": dict(evaluation.metrics)}
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    confusion = confusion_of("model", scores.split, **tables)
+    for what, draw in ABOUT_CONFUSIONS.items():
+        save(draw([confusion]), folder / f"{what}.png")
+    out.say(f"metrics.json, tables and figures in {folder}")
+
+
+def _as_json(scores: PackageScores, model: str) -> Mapping[str, Any]:
+    evaluation = scores.evaluation
+    assert evaluation.confusions is not None
+    return {
+        "model": model,
+        "split": scores.split,
+        "num_examples": evaluation.num_examples,
+        "metrics": evaluation.metrics,
+        "classes": evaluation.classes.drop_columns(["split"]).to_pylist(),
+        "confusions": evaluation.confusions.drop_columns(["split"]).to_pylist(),
+        "absent_classes": scores.absent,
+        "unknown_classes": [
+            {
+                "class": name,
+                "num_examples": count,
+                "predicted": {said: times for (actual, said), times in scores.taken_for.items() if actual == name},
+            }
+            for name, count in scores.unknown.items()
+        ],
+        "left_out": [{"name": defect.name, "reason": defect.reason} for defect in scores.defects],
+        "warnings": scores.warnings,
+    }

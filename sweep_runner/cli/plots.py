@@ -1,0 +1,139 @@
+"""`sweep plots`: figures of a sweep's trials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sweep_runner.cli.common import Out, common_options
+from sweep_runner.errors import RequestError
+from sweep_runner.results.paths import ResultsPaths
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sweep_runner.report.plot_data import Confusion
+    from sweep_runner.results.leaderboard import Leaderboard, TrialRow
+    from sweep_runner.results.paths import SweepPaths
+
+SPLITS = ("test", "val")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--trial", "trials", multiple=True, metavar="N", help="A trial's number, or a baseline. More: once each.")
+@click.option("--all", "every", is_flag=True, help="Every trial.")
+@click.option(
+    "--compare", nargs=2, metavar="A B", help="Two trials or baselines side by side, on val, with the same scales."
+)
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="By default in the sweep's folder."
+)
+@click.option("--format", "file_format", type=click.Choice(["png", "svg"]), default="png", show_default=True)
+@common_options
+def plots(
+    name: str,
+    trials: tuple[str, ...],
+    every: bool,
+    compare: tuple[str, str] | None,
+    output: Path | None,
+    file_format: str,
+    results: ResultsPaths,
+    out: Out,
+) -> None:
+    """Draw the sweep NAME: learning curves, confusion matrices, most confused pairs, classes. Prints the files.
+
+    By default all learning curves in one figure, and figures of the best trial and of each baseline. Confusions are
+    drawn of trials with a final evaluation: the best on val and test, the baselines on val.
+
+    \b
+    Examples:
+      sweep plots quickstart
+      sweep plots quickstart --trial 3 --trial cnn-adam --format svg
+      sweep plots sports-balls --compare adam-max sgd-avg
+    """
+    from sweep_runner.report.plots import save
+    from sweep_runner.results.leaderboard import leaderboard
+
+    if compare and (trials or every):
+        raise RequestError("--compare draws two trials and no others", hint="leave --trial and --all out")
+    if trials and every:
+        raise RequestError("--all and --trial contradict each other", hint="leave one of them out")
+    board = leaderboard(results, name)
+    paths = results.sweep(name)
+    folder = paths.plots if output is None else output.expanduser().absolute()
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"--output {output}: is no folder", hint="Name a folder; it is created if need be.")
+    figures = _comparison(board, paths, compare, out) if compare else _of_trials(board, paths, trials, every, out)
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, figure in figures:
+        file = folder / f"{stem}.{file_format}"
+        save(figure, file)
+        out.result(str(file))
+
+
+def _of_trials(
+    board: Leaderboard, paths: SweepPaths, names: Sequence[str], every: bool, out: Out
+) -> list[tuple[str, Figure]]:
+    from sweep_runner.report import plots as draw
+    from sweep_runner.report.plot_data import find_trials, read_confusion, read_curves
+
+    rows = [row for row in (*board.ranked, *board.unranked) if row.row["copy_of"] is None]
+    important = _important(board)
+    if names:
+        chosen = rows = find_trials(board, names)
+        important = chosen
+    else:
+        chosen = rows if every else important
+    curves = read_curves(paths, rows, out.warn)
+    if not curves:
+        raise RequestError("there is nothing to draw yet: no epoch was reported", hint=f"sweep top {board.sweep.sweep}")
+    figures = [("curves", draw.overview(curves, [row.trial for row in important], board.objective))]
+    by_trial = {curve.trial: curve for curve in curves}
+    for row in chosen:
+        stem = f"trial-{row.trial}"
+        if row.trial in by_trial:
+            figures.append((f"{stem}-curves", draw.learning_curves([by_trial[row.trial]], board.objective)))
+        for split in SPLITS:
+            confusion = read_confusion(paths, row, split, out.warn)
+            if confusion is not None:
+                figures += [
+                    (f"{stem}-{split}-{what}", function([confusion]))
+                    for what, function in draw.ABOUT_CONFUSIONS.items()
+                ]
+    return figures
+
+
+def _important(board: Leaderboard) -> list[TrialRow]:
+    """The best trial, then the baselines; of a copy, the trial that was trained."""
+    from sweep_runner.report.plot_data import find_trials
+
+    named = [row for row in (*board.ranked, *board.unranked) if row.name is not None]
+    named.sort(key=lambda row: row.trial)
+    return find_trials(board, [str(row.trial) for row in (*board.ranked[:1], *named)])
+
+
+def _comparison(board: Leaderboard, paths: SweepPaths, names: tuple[str, str], out: Out) -> list[tuple[str, Figure]]:
+    from sweep_runner.report import plots as draw
+    from sweep_runner.report.plot_data import find_trials, read_confusion, read_curves
+
+    rows = find_trials(board, names)
+    if len(rows) < 2:
+        raise RequestError(f"{names[0]} and {names[1]} are the same trial ({rows[0].trial}): name two")
+    curves = read_curves(paths, rows, out.warn)
+    if len(curves) < 2:
+        raise RequestError(f"{names[0]} and {names[1]} have not both reported an epoch: nothing to compare yet")
+    stem = "compare-" + "-".join(re.sub(r"[^\w.-]+", "_", name) for name in names)
+    figures = [(f"{stem}-curves", draw.learning_curves(curves, board.objective))]
+    found = [(row, read_confusion(paths, row, "val", out.warn)) for row in rows]
+    confusions: list[Confusion] = [confusion for _, confusion in found if confusion is not None]
+    if len(confusions) == 2:
+        figures += [(f"{stem}-val-{what}", function(confusions)) for what, function in draw.ABOUT_CONFUSIONS.items()]
+    else:
+        lacking = ", ".join(str(row.trial) for row, confusion in found if confusion is None)
+        out.say(f"no confusions: no final evaluation of trial {lacking} (the best trial and baselines have one)")
+    return figures

@@ -1,0 +1,150 @@
+"""Result tables: laid out for the width of a terminal, tab-separated otherwise."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_GAP = 2  # blanks between columns
+_LEAST = 3  # of a header that is broken inside its words
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "", stream: IO[str] | None = None
+) -> None:
+    """Prints rows as a rich table on a terminal, as tab-separated values with a header otherwise.
+
+    Where a table is wider than the terminal, first headers are broken, then cells that have blanks. What is too wide
+    even so is shown a line a cell, without the empty ones.
+
+    Args:
+        columns: the header.
+        rows: one sequence of values a row; None is shown as an empty cell. Floats are shortened on a
+            terminal only. Columns that hold only numbers are aligned right.
+        title: shown above on a terminal.
+        stream: stdout unless given.
+    """
+    stream = stream or sys.stdout
+    rows = [list(row) for row in rows]
+    if not stream.isatty():
+        for row in [columns, *rows]:
+            click.echo("\t".join(_one_line(_plain(cell)) for cell in row), file=stream)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    screen = Console(file=stream, markup=False, highlight=False, emoji=False)
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    shown = _as_text(columns, rows)
+    widths = _widths(columns, shown, screen.width)
+    if widths is None:
+        _print_records(columns, shown, screen)
+        return
+    for position, column in enumerate(columns):
+        cells = [row[position] for row in rows if row[position] is not None]
+        numeric = bool(cells) and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells)
+        table.add_column(
+            Text(_broken(column, widths[position])),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            width=widths[position],
+        )
+    for line in shown:
+        table.add_row(*map(Text, line))
+    screen.print(table)
+
+
+def _print_records(columns: Sequence[str], rows: Sequence[Sequence[str]], screen: Console) -> None:
+    width = max(map(len, columns))
+    for number, row in enumerate(rows, start=1):
+        screen.print(f"row {number} of {len(rows)}", style="bold")
+        for column, cell in zip(columns, row, strict=True):
+            if cell:
+                screen.print(f"  {column:<{width}}  {cell}", soft_wrap=True)
+
+
+def fits_terminal(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether every cell of a table fits on one line of the terminal, and no word of a header is broken."""
+    widths = _smallest([_longest_word(column) for column in columns], _as_text(columns, rows), len)
+    return _total(widths) <= shutil.get_terminal_size().columns
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]], screen_width: int) -> list[int] | None:
+    """The width of each column; None when they have no room even with every cell wrapped at its blanks."""
+    headers = [_longest_word(column) for column in columns]
+    broken = [min(len(column), _LEAST) for column in columns]
+    # Headers broken between words, or inside them, or else cells wrapped at their blanks.
+    for smallest, width_of in ((headers, len), (broken, len), (headers, _longest_part)):
+        widths = _smallest(smallest, rows, width_of)
+        if _total(widths) <= screen_width:
+            break
+    else:
+        return None
+    wanted = _smallest([len(column) for column in columns] if width_of is len else headers, rows, len)
+    left = screen_width - _total(widths)
+    while left > 0 and (narrow := [k for k, width in enumerate(widths) if width < wanted[k]]):
+        for position in narrow[:left]:
+            widths[position] += 1
+        left -= len(narrow)
+    return widths
+
+
+def _smallest(headers: Sequence[int], rows: Sequence[Sequence[str]], width_of: Callable[[str], int]) -> list[int]:
+    """Each column as wide as its header and its widest cell."""
+    return [max([header, *(width_of(row[k]) for row in rows)]) for k, header in enumerate(headers)]
+
+
+def _longest_word(header: str) -> int:
+    return max(len(word.rstrip()) for word in _words(header))
+
+
+def _longest_part(cell: str) -> int:
+    return max(map(len, cell.split()), default=0)
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _words(column: str) -> list[str]:
+    """`input_resolution` as `input_` and `resolution`; the last is empty."""
+    return re.findall("[^_ ]*[_ ]?", column)
+
+
+def _broken(column: str, width: int) -> str:
+    """A header in lines of at most this width, broken between words."""
+    lines = [""]
+    for word in _words(column):
+        if lines[-1] and len(lines[-1]) + len(word.rstrip()) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _as_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list[str]]:
+    by_column = [_column_as_text([row[position] for row in rows]) for position in range(len(columns))]
+    return [list(row) for row in zip(*by_column, strict=True)]
+
+
+def _column_as_text(cells: Sequence[Any]) -> list[str]:
+    """Floats of one size get as many decimals, so that they can be compared at a glance."""
+    sizes = [abs(cell) for cell in cells if isinstance(cell, float) and cell]
+    alike = bool(sizes) and min(sizes) >= 1e-3 and max(sizes) < 1e3
+    return [f"{cell:{'.4f' if alike else '.4g'}}" if isinstance(cell, float) else _plain(cell) for cell in cells]
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\t", " ").replace("\r", " ").replace("\n", " ")

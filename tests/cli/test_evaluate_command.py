@@ -1,0 +1,213 @@
+"""`sweep evaluate` as a user meets it: a model that tells colours apart, and folders of coloured pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from sweep_runner.cli.main import main
+from tests.conftest import write_color_model
+
+COLORS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250), "pink": (250, 0, 120)}
+MakeFolder = Callable[[Mapping[str, list[str]]], Path]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "sweep-cache"))
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> MakeFolder:
+    """A folder a class with pictures of the colours named, one each."""
+
+    def make(pictures: Mapping[str, list[str]]) -> Path:
+        root = tmp_path / "data"
+        for name, colors in pictures.items():
+            (root / name).mkdir(parents=True)
+            for number, color in enumerate(colors):
+                Image.new("RGB", (9, 7), COLORS[color]).save(root / name / f"{number}.png")
+        return root
+
+    return make
+
+
+def evaluate(*arguments: str | Path, code: int = 0) -> None:
+    assert main(["evaluate", *map(str, arguments)]) == code
+
+
+def as_json(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Any:
+    evaluate(*arguments, "--json")
+    return json.loads(capsys.readouterr().out)
+
+
+def test_classes_are_matched_by_name_and_figures_are_right(
+    color_model: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The folder's classes are in alphabetical order, the model's are red, green, blue.
+    data = make_folder({"blue": ["blue", "blue"], "green": ["green"], "red": ["red", "green", "green"]})
+    found = as_json(capsys, color_model, data)
+    assert (found["split"], found["num_examples"]) == ("all", 6)
+    assert found["metrics"]["all_accuracy"] == pytest.approx(4 / 6)
+    assert found["metrics"]["all_balanced_accuracy"] == pytest.approx((1 + 1 + 1 / 3) / 3)
+    assert [(row["class"], row["support"]) for row in found["classes"]] == [("red", 3), ("green", 1), ("blue", 2)]
+    wrong = [row for row in found["confusions"] if row["actual"] != row["predicted"]]
+    assert wrong == [{"label": None, "actual": "red", "predicted": "green", "count": 2}]
+
+
+def test_a_row_a_metric_for_scripts_and_words_for_people(
+    color_model: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_folder({"blue": ["blue"], "red": ["red", "blue"]})
+    evaluate(color_model, data)
+    out, err = capsys.readouterr()
+    rows = dict(list(csv.reader(io.StringIO(out), delimiter="\t"))[1:])
+    assert float(rows["all_accuracy"]) == pytest.approx(2 / 3)
+    assert "no example has: green" in err
+    assert "red → blue (1)" in err
+
+
+def test_a_class_that_the_model_lacks(
+    color_model: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_folder({"blue": ["blue"], "reds": ["red", "red"], "pink": ["pink"]})
+    evaluate(color_model, data, code=2)
+    err = capsys.readouterr().err
+    for words in ("does not know 2", "pink: 1 examples", "the model has 'red'", "--unknown-classes apart"):
+        assert words in err
+    found = as_json(capsys, color_model, data, "--unknown-classes", "apart")
+    assert (found["num_examples"], found["metrics"]["all_accuracy"]) == (1, 1.0)
+    assert found["unknown_classes"] == [
+        {"class": "pink", "num_examples": 1, "predicted": {"red": 1}},
+        {"class": "reds", "num_examples": 2, "predicted": {"red": 2}},
+    ]
+
+
+def test_no_class_in_common(color_model: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate(color_model, make_folder({"pink": ["pink"]}), "--unknown-classes", "apart", code=2)
+    assert "no example has a class of the model" in capsys.readouterr().err
+
+
+def test_a_folder_with_a_test_split_of_its_own(
+    color_model: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_folder(
+        {
+            "train/red": ["red"] * 10,
+            "train/blue": ["blue"] * 10,
+            "test/red": ["blue", "red"],
+            "test/blue": ["blue", "blue"],
+        }
+    )
+    found = as_json(capsys, color_model, data)
+    assert (found["split"], found["num_examples"], found["metrics"]["test_accuracy"]) == ("test", 4, 0.75)
+    found = as_json(capsys, color_model, data, "--split", "all")
+    assert (found["num_examples"], found["metrics"]["all_accuracy"]) == (24, 23 / 24)
+    found = as_json(capsys, color_model, data, "--split", "val")
+    assert found["metrics"]["val_accuracy"] == 1.0
+    assert found["num_examples"] == 4, "val is cut from train as in a sweep"
+
+
+def test_a_sweep_file_says_which_data(
+    color_model: Path, make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_folder({"blue": ["blue"] * 10, "red": ["red"] * 10})
+    file = tmp_path / "colors.yaml"
+    file.write_text(f"name: colors\ndata: {{dataset: image_folder, root: {data}}}\nspace: {{lr: [0.1, 0.2]}}\n")
+    found = as_json(capsys, color_model, file)
+    assert (found["split"], found["num_examples"]) == ("test", 4)
+    found = as_json(capsys, color_model, file, "--split", "train", "--set", "data.limit=4")
+    assert found["num_examples"] == 4
+    evaluate(color_model, file, "--set", "data.rot=x", code=2)
+    assert "Did you mean root?" in capsys.readouterr().err
+
+
+def test_labels_of_any_dataset_with_the_thresholds_of_the_package(
+    tmp_path: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = make_folder({"pictures": ["red", "green", "pink", "blue"]}) / "pictures"
+    (pictures / "labels.csv").write_text("image,blue,red,night\n0.png,0,1,0\n1.png,0,0,0\n2.png,1,1,0\n3.png,1,0,1\n")
+    data = (pictures, "--set", "data.dataset=multilabel_table", "--set", "data.table=labels.csv")
+    usual = write_color_model(tmp_path / "usual", multilabel=True)
+    # The blue of pink is 120 of 255: sigmoid((120 - 128) / 16) = 0.38.
+    lower = write_color_model(tmp_path / "lower", multilabel=True, threshold=(0.5, 0.5, 0.3))
+    evaluate(usual, *data, code=2)
+    assert "night: 1 examples" in capsys.readouterr().err
+    found = as_json(capsys, usual, *data, "--unknown-classes", "apart")
+    assert found["num_examples"] == 4
+    assert found["metrics"]["all_exact_match"] == 0.5, "green is said of 1.png, blue is not of 2.png"
+    found = as_json(capsys, lower, *data, "--unknown-classes", "apart")
+    assert found["metrics"]["all_exact_match"] == 0.75
+    assert [row["threshold"] for row in found["classes"]] == [0.5, 0.5, 0.3]
+    assert main(["predict", str(lower), str(pictures / "2.png"), "--format", "tsv"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out), delimiter="\t")
+    assert json.loads(row["predicted"]) == ["red", "blue"]
+
+
+def test_one_class_against_any_number_of_labels(
+    color_labels_model: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(color_labels_model, make_folder({"red": ["red"], "blue": ["blue"]}), code=2)
+    assert "they cannot be compared" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file_format", ["tsv", "json", "parquet"])
+def test_tables_and_figures_in_a_folder(
+    color_model: Path, make_folder: MakeFolder, tmp_path: Path, file_format: str
+) -> None:
+    data = make_folder({"blue": ["blue", "red"], "red": ["red"]})
+    folder = tmp_path / "out" / "here"
+    evaluate(color_model, data, "--output", folder, "--format", file_format, "--quiet")
+    tables = {f"{name}.{file_format}" for name in ("predictions", "classes", "confusions")}
+    figures = {f"{name}.png" for name in ("confusion", "pairs", "classes")}
+    assert {path.name for path in folder.iterdir()} == tables | figures | {"metrics.json"}
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["metrics"]["all_accuracy"] == pytest.approx(2 / 3)
+    if file_format == "parquet":
+        rows = pq.read_table(folder / "predictions.parquet").to_pylist()
+        assert [(row["example"], row["predicted"]) for row in rows][1] == ("blue/1.png", ["red"])
+
+
+def test_a_broken_picture_is_named_and_left_out(
+    color_model: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_folder({"blue": ["blue"], "red": ["red"]})
+    (data / "red" / "broken.png").write_bytes(b"no picture")
+    found = as_json(capsys, color_model, data)
+    assert found["num_examples"] == 2
+    assert [entry["name"] for entry in found["left_out"]] == ["red/broken.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{model}", "{data}/gone"], "no such folder or sweep file"),
+        (["{model}", "gone"], "there is no sweep"),
+        (["{data}", "{data}"], "holds no model.onnx"),
+        (["{model}", "{data}/red"], "no picture in"),
+        (["{model}", "{data}", "--split", "train"], "a class needs"),
+        (["{model}", "{data}", "--output", "{data}/red/0.png"], "is no folder"),
+        (["{model}", "{data}", "--set", "data.dataset=voc"], "VOC"),
+    ],
+)
+def test_wrong_requests(
+    color_model: Path,
+    make_folder: MakeFolder,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    data = make_folder({"blue": ["blue"], "red": ["red"]})
+    evaluate(*(argument.format(model=color_model, data=data) for argument in arguments), code=2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert "Traceback" not in err

@@ -1,0 +1,113 @@
+"""Faults are caused for real: processes are killed, disks fill up, files are cut. After each, nothing may be left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from tests.support.faults import MARK, TRAINABLES, left_behind
+from tests.support.sweeps import SPEC, merged
+
+
+@pytest.fixture
+def write_spec(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a sweep file of the synthetic trainable, with some keys in place of others."""
+
+    def write(**changes: Any) -> Path:
+        path = tmp_path / "sweep.yaml"
+        path.write_text(yaml.safe_dump(merged(SPEC, changes), sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_own(tmp_path: Path, write_spec: Callable[..., Path]) -> Callable[..., Path]:
+    """Writes a sweep file over one of `TRAINABLES`, whose module lies in the working directory: a trial a value."""
+    (tmp_path / "mine.py").write_text(TRAINABLES)
+
+    def write(name: str, values: list[str], **changes: Any) -> Path:
+        own = {
+            "trainable": f"mine:{name}",
+            "fixed": {},
+            "space": {"what": values},
+            "objective": {"metric": "score", "mode": "max"},
+            "search": {"sampler": "grid", "trials": len(values)},
+            "resources": {"max_concurrent": 2, "max_failures": 1},
+        }
+        return write_spec(**{**own, **changes})
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No process, temporary folder or shared memory of a test's sweeps outlives it."""
+    if request.node.get_closest_marker("ray") is None:
+        yield
+        return
+    mark = f"{os.getpid()}-{time.monotonic_ns()}"
+    monkeypatch.setenv(MARK, mark)
+    # Short, because sockets lie below it; of its own, because other sweeps of this machine come and go.
+    temporary = Path(f"/tmp/f{os.getpid()}")
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    yield
+    # The processes of a killed driver notice that it is gone, and take some seconds to.
+    deadline = time.monotonic() + 40
+    while (processes := left_behind(mark)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    for process in processes:
+        process.kill()
+    # What a SIGKILL has left is removed by the next start.
+    leftovers = [path.name for path in temporary.iterdir() if not _is_of_the_dead(path)]
+    subprocess.run(["rm", "-rf", str(temporary)], check=True)
+    assert not processes, [process.cmdline() for process in processes]
+    assert not leftovers
+
+
+def _is_of_the_dead(path: Path) -> bool:
+    from sweep_runner.execution.ray_session import owner_is_alive
+
+    return path.name.startswith("sweep-ray-") and owner_is_alive(path) is False
+
+
+class SmallDisk:
+    """A file system of a given size, which can be made larger."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def resize(self, size: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={size}", str(self.folder)], check=True)
+
+    def fill(self, leave_bytes: int) -> Path:
+        """Takes all room but so much; removing the file that it returns gives the room back."""
+        path = self.folder / "filler"
+        free = psutil.disk_usage(str(self.folder)).free
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, free - leave_bytes))
+        return path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """Four mebibytes, mounted where results go."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a file system can be mounted by root only")
+    yield SmallDisk(folder)
+    deadline = time.monotonic() + 30
+    while subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode:
+        assert time.monotonic() < deadline, "something still uses the small disk"
+        time.sleep(0.2)

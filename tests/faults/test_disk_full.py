@@ -1,0 +1,119 @@
+"""A small disk fills up while a sweep checkpoints, records, exports: told clearly, all readable, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from sweep_runner.results.paths import SweepPaths
+from sweep_runner.search.study import Study
+from sweep_runner.spec.loader import load_resolved
+from tests.faults.conftest import SmallDisk
+from tests.support.faults import Driver
+from tests.support.sweeps import log_of, sweep
+
+pytestmark = pytest.mark.ray
+
+ALWAYS = {"max_concurrent": 2, "max_failures": 1, "min_free_disk": 0}
+
+
+def check_readable(root: Path, cwd: Path) -> None:
+    """Every command that only reads works on the full disk."""
+    for command in (["ls"], ["top", root.name], ["query", "select count(*) as rows from epochs"]):
+        done = sweep(*command, cwd=cwd)
+        assert done.returncode == 0, done.stderr
+    spec = load_resolved(root / "sweep.yaml").spec
+    Study.check(SweepPaths(root).study, spec)
+
+
+def test_while_checkpointing(small_disk: SmallDisk, write_own: Callable[..., Path], tmp_path: Path) -> None:
+    """Two trials that keep up to three checkpoints of 400 kB each, on 2 MB."""
+    small_disk.resize("1500k")
+    file = write_own("Large", ["a", "b"], fixed={"epochs": 6}, resources=ALWAYS)
+    root = small_disk.folder / "small"
+    done = sweep("run", file, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    words = " ".join(done.stderr.split())
+    assert "the disk is full: trial" in words
+    assert "No space left on device" in words
+    assert "sweep resume small" in words
+    assert "Traceback" not in words
+    check_readable(root, tmp_path)
+    events = log_of(root)
+    before = [event for event in events if event["kind"] == "epoch"]
+    assert "failure" not in [event["kind"] for event in events], "it is no fault of the trials"
+    assert {event["state"] for event in events if event["kind"] == "end"} <= {"COMPLETED"}
+
+    small_disk.resize("16m")
+    done = sweep("resume", "small", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [event for event in log_of(root) if event["kind"] == "epoch"]
+    assert rows[: len(before)] == before
+    assert sorted((row["trial"], row["epoch"]) for row in rows) == [
+        (trial, epoch) for trial in (0, 1) for epoch in range(1, 7)
+    ]
+
+
+def test_while_recording(small_disk: SmallDisk, write_spec: Callable[..., Path], tmp_path: Path) -> None:
+    """Log, journal and tables share the disk with somebody who takes what is left of it."""
+    file = write_spec(
+        fixed={"epochs": 40, "epoch_s": 0.02}, search={"sampler": "random", "trials": 12, "seed": 3}, resources=ALWAYS
+    )
+    root = small_disk.folder / "small"
+    driver = Driver("run", file, cwd=tmp_path)
+    driver.wait_for(lambda: (root / "log.jsonl").exists() and b'"epoch"' in (root / "log.jsonl").read_bytes())
+    filler = small_disk.fill(leave_bytes=8_192)
+    code, _, err = driver.end()
+    words = " ".join(err.split())
+    assert code == 1, err
+    assert "No space left on device" in words
+    assert "resume" in words
+    assert "Traceback" not in err
+    check_readable(root, tmp_path)
+
+    filler.unlink()
+    done = sweep("resume", "small", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [(event["trial"], event["epoch"]) for event in log_of(root) if event["kind"] == "epoch"]
+    assert sorted(rows) == [(trial, epoch) for trial in range(12) for epoch in range(1, 41)]
+    assert len(pq.read_table(root / "tables" / "epochs")) == len(rows)
+
+
+def test_while_exporting(small_disk: SmallDisk, write_own: Callable[..., Path], tmp_path: Path) -> None:
+    file = write_own("Slow", ["a"], resources=ALWAYS)
+    root = small_disk.folder / "small"
+    driver = Driver("run", file, cwd=tmp_path)
+    driver.wait_for(lambda: any(root.glob(".final-*/package")))
+    filler = small_disk.fill(leave_bytes=0)
+    code, out, err = driver.end()
+    assert code in (0, 1), err
+    assert "No space left on device" in err + out
+    assert "Traceback" not in err
+    assert not (root / "best").exists(), "nothing half-written is published"
+    check_readable(root, tmp_path)
+
+    filler.unlink()
+    done = sweep("resume", "small", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (root / "best").iterdir()} == {"model.onnx", "model.json"}
+    assert sorted(event["split"] for event in log_of(root) if event["kind"] == "final") == ["test", "val"]
+
+
+def test_little_room_pauses_the_sweep_until_there_is_more(
+    small_disk: SmallDisk, write_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = write_spec(
+        resources={"max_concurrent": 2, "min_free_disk": "3MB"}, search={"sampler": "random", "trials": 4}
+    )
+    root = small_disk.folder / "small"
+    filler = small_disk.fill(leave_bytes=2_000_000)
+    driver = Driver("run", file, cwd=tmp_path)
+    driver.wait_for(lambda: "less than resources.min_free_disk" in driver.said)
+    assert not [event for event in log_of(root) if event["kind"] == "start"]
+    filler.unlink()
+    code, _, err = driver.end()
+    assert code == 0, err
+    assert sum(event["kind"] == "end" for event in log_of(root)) == 4

@@ -1,0 +1,208 @@
+"""The driver is killed again and again, at random and at chosen moments, and resumed each time until it is done."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from sweep_runner.execution.keeper import trial_seed
+from sweep_runner.results.paths import SweepPaths
+from sweep_runner.search.pruners import decide, resolve
+from sweep_runner.search.study import Study
+from sweep_runner.spec.check import check_spec
+from sweep_runner.spec.loader import load_spec
+from sweep_runner.spec.model import SweepSpec
+from tests.support.faults import Driver
+from tests.support.sweeps import log_of, sweep
+from trainables.synthetic import SyntheticConfig, curve
+
+pytestmark = pytest.mark.ray
+
+WriteSpec = Callable[..., Path]
+
+HALVING = {"kind": "successive_halving", "min_epochs": 1, "reduction_factor": 2}
+EPOCHS = {"epochs": 4, "epoch_s": 0.15}
+
+
+def kill_until_done(file: Path, results: Path, num_kills: int, moments: random.Random) -> int:
+    """Runs a sweep whose driver is killed so often; how often it was (fewer, if it was done before)."""
+    root = results / "small"
+    command: list[str | Path] = ["run", file]
+    for number in range(num_kills):
+        lines = _num_lines(root)
+        driver = Driver(*command, "--results", results, cwd=file.parent)
+        if moments.random() < 0.15:
+            time.sleep(moments.uniform(0.5, 5))  # while it starts, or starts Ray
+        else:
+            some_more = lines + moments.randint(1, 10)
+            while _num_lines(root) < some_more and driver.process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(moments.choice([0.0, 0.001, 0.01, 0.1, 0.5]))
+        if driver.process.poll() is not None:
+            code, _, err = driver.end()
+            assert code == 0, err
+            return number
+        driver.kill()
+        if (root / "sweep.yaml").exists():
+            command = ["resume", "small"]
+        if moments.random() < 0.3:
+            # What a power cut leaves besides: the beginning of a line that nobody was told is written.
+            for name, torn in (("log.jsonl", b'{"kind":"epo'), ("study.journal", b'{"op_code":6,"wor')):
+                if (root / name).exists():
+                    with (root / name).open("ab") as file_to_tear:
+                        file_to_tear.write(torn)
+    done = sweep(*command, "--results", results, cwd=file.parent)
+    assert done.returncode == 0, done.stderr
+    return num_kills
+
+
+def _num_lines(root: Path) -> int:
+    log = root / "log.jsonl"
+    return len(log.read_bytes().splitlines()) if log.exists() else 0
+
+
+def rows_and_ends(root: Path, spec: SweepSpec) -> tuple[dict[tuple[int, int], float], dict[int, dict[str, Any]]]:
+    """What the log holds, after the checks that hold for every sweep: each row and end once, tables the same."""
+    rows: dict[tuple[int, int], float] = {}
+    ends: dict[int, dict[str, Any]] = {}
+    for event in log_of(root):
+        if event["kind"] == "epoch":
+            assert (event["trial"], event["epoch"]) not in rows
+            rows[event["trial"], event["epoch"]] = event["metrics"]["val_accuracy"]
+        elif event["kind"] == "end":
+            assert event["trial"] not in ends
+            ends[event["trial"]] = event
+    assert sorted(ends) == list(range(spec.search.trials))
+    for (trial, epoch), value in rows.items():
+        config = SyntheticConfig.model_validate(spec.config_of(ends[trial]["params"]))
+        assert value == curve(config, epoch, trial_seed(spec.search.seed, trial)), f"trial {trial}, epoch {epoch}"
+    for trial, end in ends.items():
+        last = max((epoch for number, epoch in rows if number == trial), default=0)
+        assert {epoch for number, epoch in rows if number == trial} == set(range(1, last + 1)), "an epoch is missing"
+        assert end["state"] == ("COMPLETED" if last == EPOCHS["epochs"] else "PRUNED") or end["copy_of"] is not None
+    table = pq.read_table(root / "tables" / "epochs").to_pylist()
+    assert {(row["trial"], row["epoch"]): row["val_accuracy"] for row in table} == rows
+    assert len(table) == len(rows)
+    states = {row["trial"]: row["state"] for row in pq.read_table(root / "tables" / "trials").to_pylist()}
+    assert states == {trial: end["state"] for trial, end in ends.items()}
+    return rows, ends
+
+
+def undisturbed_params(spec: SweepSpec, folder: Path) -> dict[int, dict[str, Any]]:
+    """What the sampler proposes when nothing happens."""
+    folder.mkdir()
+    found = {}
+    with Study.open(SweepPaths(folder).study, spec) as study:
+        while (proposal := study.ask()) is not None:
+            found[proposal.number] = dict(proposal.params)
+            study.report(proposal.number, 1, 0.5)
+            study.tell(proposal.number, "COMPLETED", 0.5)
+    return found
+
+
+def check_decisions(root: Path, spec: SweepSpec) -> int:
+    """Replays every pruning decision from the rows of the log, in their order; how many trials were stopped."""
+    pruner = resolve(spec)
+    values: dict[int, dict[int, float]] = {}
+    completed: list[int] = []
+    stopped: dict[int, int] = {}
+    for event in log_of(root):
+        trial = event.get("trial")
+        if event["kind"] == "epoch":
+            assert trial not in stopped, f"trial {trial} went on after it should have been stopped"
+            values.setdefault(trial, {})[event["epoch"]] = event["metrics"]["val_accuracy"]
+            if event["epoch"] < EPOCHS["epochs"]:
+                reason = decide(pruner, spec.objective.mode, values, trial, event["epoch"], completed)
+                if reason:
+                    stopped[trial] = event["epoch"]
+        elif event["kind"] == "end":
+            assert (event["state"] == "PRUNED") == (trial in stopped)
+            if event["state"] == "COMPLETED":
+                completed.append(trial)
+    return len(stopped)
+
+
+def check_repeatable(spec: SweepSpec, root: Path, tmp_path: Path) -> None:
+    rows, ends = rows_and_ends(root, spec)
+    assert {trial: end["params"] for trial, end in ends.items()} == undisturbed_params(spec, tmp_path / "undisturbed")
+    assert len(rows) == spec.search.trials * EPOCHS["epochs"]
+
+
+def test_killed_at_random_it_ends_as_if_undisturbed(write_spec: WriteSpec, tmp_path: Path) -> None:
+    file = write_spec(fixed=EPOCHS, search={"sampler": "random", "trials": 10, "seed": 3})
+    spec = check_spec(load_spec(file)).spec
+    assert kill_until_done(file, tmp_path / "results", 4, random.Random(1)) >= 3
+    check_repeatable(spec, tmp_path / "results" / "small", tmp_path)
+
+
+def test_killed_at_random_pruning_stays_consistent(write_spec: WriteSpec, tmp_path: Path) -> None:
+    file = write_spec(fixed=EPOCHS, search={"sampler": "tpe", "trials": 14, "seed": 3}, pruner=HALVING)
+    spec = check_spec(load_spec(file)).spec
+    assert kill_until_done(file, tmp_path / "results", 3, random.Random(2)) >= 2
+    root = tmp_path / "results" / "small"
+    rows_and_ends(root, spec)
+    assert check_decisions(root, spec) > 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("sampler", ["random", "grid", "qmc", "tpe", "cma-es"])
+def test_killed_fifty_times(write_spec: WriteSpec, tmp_path: Path, sampler: str) -> None:
+    """Ten kills each for five samplers; grid has no pruner, the learning ones have."""
+    repeatable = sampler in ("random", "grid", "qmc")
+    options = {"points": 40} if sampler == "grid" else {}
+    file = write_spec(
+        fixed=EPOCHS,
+        search={"sampler": sampler, "trials": 40, "seed": 3, "options": options},
+        pruner={"kind": "none"} if repeatable else HALVING,
+    )
+    spec = check_spec(load_spec(file)).spec
+    assert kill_until_done(file, tmp_path / "results", 10, random.Random(sampler)) >= 8
+    root = tmp_path / "results" / "small"
+    if repeatable:
+        check_repeatable(spec, root, tmp_path)
+    else:
+        rows_and_ends(root, spec)
+        assert check_decisions(root, spec) > 0
+
+
+def test_killed_inside_each_kind_of_write(write_own: Callable[..., Path], tmp_path: Path) -> None:
+    """In the middle of a checkpoint, of a table, of the final evaluation, of the export, and just after."""
+    file = write_own("Slow", ["a", "bb", "ccc"], fixed={"epochs": 3, "epoch_s": 0.2})
+    root = tmp_path / "results" / "small"
+    moments: list[tuple[str, str]] = [
+        ("a checkpoint", "trials/*/attempt-*/checkpoints/.partial-*/a"),
+        ("a table", "tables/*/.*.partial"),
+        ("the final evaluation", ".final-*/predictions-val.parquet"),
+        ("the export", ".final-*/package/model.part"),
+        ("after the export", "best/model.json"),
+    ]
+    command: list[str | Path] = ["run", file]
+    for what, pattern in moments:
+        driver = Driver(*command, cwd=tmp_path)
+        driver.wait_for(lambda pattern=pattern: any(root.glob(pattern)))
+        driver.kill()
+        assert root.is_dir(), what
+        command = ["resume", "small"]
+    done = sweep("resume", "small", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+    trials = {row["what"]: row for row in pq.read_table(root / "tables" / "trials").to_pylist()}
+    assert {what: (row["state"], row["epochs"]) for what, row in trials.items()} == dict.fromkeys(
+        ("a", "bb", "ccc"), ("COMPLETED", 3)
+    )
+    events = log_of(root)
+    final = [(event["trial"], event["split"]) for event in events if event["kind"] == "final"]
+    assert sorted(final) == [(trials["ccc"]["trial"], "test"), (trials["ccc"]["trial"], "val")]
+    rows = pq.read_table(root / "tables" / "predictions").to_pylist()
+    assert sorted((row["split"], row["example"]) for row in rows) == sorted(
+        (split, example) for split in ("val", "test") for example in "xy"
+    )
+    assert {path.name for path in (root / "best").iterdir()} == {"model.onnx", "model.json"}
+    hidden = [path for path in root.rglob(".*") if not path.is_relative_to(root / "trials")]
+    assert not hidden, "something half-written is left"

@@ -1,0 +1,78 @@
+"""Every model: trains two steps, goes on after a stop, is exported, and agrees with ONNX Runtime."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.trials import Case, numbers, weights_of
+from trainables.image.agreement import check_file, compare, require
+from trainables.image.checkpoint import load_trained
+from trainables.image.config import ImageConfig
+from trainables.image.evaluate import GivenImages, compute_logits
+from trainables.image.model_table import MODELS, timm_name
+from trainables.image.models import normalization
+from trainables.image.onnx_graph import DeployedClassifier, write_onnx
+from trainables.image.package import ONNX_FILE, Package, PackageFacts
+
+TIMM = """
+    resnet18 resnet26d resnet50 wide_resnet50_2 mobilenet_v2 mobilenetv3_small_100 mobilenetv3_large_100
+    efficientnet_b0 convnext_tiny vit_base_patch16_224 swin_tiny_patch4_window7_224 inception_v3
+"""
+TORCHVISION = "shufflenet_v2_x1_0 squeezenet1_1 googlenet"
+OWN = "simple_cnn3 cnn4 cnn5_avg mlp6"
+EPOCHS = 2
+
+
+def noise(size: int) -> Case:
+    """Nine pictures, four of them to train on: a step an epoch."""
+    images = np.random.default_rng(0).integers(0, 256, (9, size, size, 3), dtype=np.uint8)
+    return Case(images, [[number % 3] for number in range(9)], ["train"] * 4 + ["val"] * 5)
+
+
+@pytest.mark.parametrize("model", [*TIMM.split(), *TORCHVISION.split(), *OWN.split()])
+def test_it_trains_resumes_exports_and_agrees(model: str, tmp_path: Path) -> None:
+    size = max(32, MODELS[timm_name(model)].min_resolution)  # smaller maps of one pixel make batch statistics wild
+    case = noise(size)
+    config = ImageConfig.model_validate(
+        {
+            "model": model,
+            "finetune": "scratch",
+            "input_resolution": size,
+            "epochs": EPOCHS,
+            "batch_size": 4,
+            "optimizer": "sgd",
+            "momentum": 0.0,
+            "lr": 0.001,
+            "dropout": 0.1,
+        }
+    )
+    # Two steps; then the second one again, from the checkpoint after the first.
+    straight = case.train(config, tmp_path / "trial")
+    assert len(straight.reports) == EPOCHS
+    (last,) = straight.folder.glob(f"checkpoints/epoch-{EPOCHS:05d}")
+    weights = weights_of(straight, EPOCHS)
+    shutil.rmtree(last)
+    resumed = case.train(config, tmp_path / "trial", attempt=2)
+    assert resumed.resumed is not None
+    assert numbers(resumed.reports) == numbers(straight.reports[1:])
+    assert weights_of(resumed, EPOCHS) == weights
+    del weights
+
+    (checkpoint,) = resumed.folder.glob(f"checkpoints/epoch-{EPOCHS:05d}")
+    trained = load_trained(config, len(case.index.classes), checkpoint)
+    facts = PackageFacts(case.index.classes, False, size, 3)
+    graph = DeployedClassifier(trained, *normalization(trained), size, multilabel=False).eval()
+    path = tmp_path / ONNX_FILE
+    write_onnx(graph, facts, path)
+    check_file(path)
+
+    def reference(images: np.ndarray) -> np.ndarray:
+        logits = compute_logits(trained, GivenImages(images), np.arange(len(images)), torch.device("cpu"))
+        return torch.from_numpy(logits).softmax(dim=-1).numpy()
+
+    require(compare(Package(path, 1), reference, case.images, "train"))

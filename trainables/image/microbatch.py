@@ -1,0 +1,236 @@
+"""A batch that does not fit in memory goes through the model in parts, and the batch size stays what the search chose.
+
+Before training on a GPU, `MicroBatches.probe` tries one step with the real model at the real batch and halves the
+part (the micro-batch) until it fits. Should another process take memory later, a step that runs out of it is
+done again with half the micro-batch. Gradients add up to those of the whole batch.
+
+What differs: batch normalisation sees the statistics of a micro-batch, not of the batch, as in any gradient
+accumulation. A trial that ran in parts therefore reports `micro_batch_size`, and its log says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+import torch
+from torch import nn
+
+from trainables.errors import Infeasible
+
+Backward = Callable[[torch.Tensor], None]
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+_OUT_OF_MEMORY = (
+    "out of memory",  # CUDA error: out of memory; CUDA out of memory; HIP and MPS likewise; NCCL wraps it
+    "cudaerrormemoryallocation",
+    "cublas_status_alloc_failed",
+    "cublas_status_not_initialized",  # what cuBLAS says when there is no room for its handle
+    "cudnn_status_alloc_failed",
+    "cudnn_status_internal_error_device_allocation_failed",
+    "cudnn_status_internal_error_host_allocation_failed",
+    "unable to find a valid cudnn algorithm",  # none whose workspace fits
+    "unable to find an engine to execute this computation",
+    "can't allocate memory",  # DefaultCPUAllocator
+    "not enough memory",  # DefaultCPUAllocator on Windows
+)
+_BATCH_NORM_OF_ONE = "more than 1 value per channel"
+_OPTIMIZER_TENSORS = 2
+"""That Adam and most of its relatives keep for each parameter."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory could not be had, in any of the ways in which PyTorch and CUDA say it."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # torch.AcceleratorError is a RuntimeError, too.
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+class MicroBatches:
+    """One optimizer step's forward and backward pass, in as many parts as memory needs.
+
+    Attributes:
+        batch_size: of an optimizer step.
+        size: examples that go through the model at a time; it only ever shrinks.
+    """
+
+    def __init__(self, model: nn.Module, loss: Loss, backward: Backward, batch_size: int) -> None:
+        """Args:
+        model: images (N, C, H, W) → logits.
+        loss: logits and targets → the mean over the examples. (Any other mean would not add up.)
+        backward: adds a loss's gradients to the parameters'.
+        batch_size: of an optimizer step.
+        """
+        self.batch_size = batch_size
+        self.size = batch_size
+        self._model = model
+        self._loss = loss
+        self._backward = backward
+        self._has_fitted = False
+
+    def __call__(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Adds the gradients of a batch to the parameters', which must have none yet.
+
+        Args:
+            images: (N, C, H, W).
+            targets: N of them.
+
+        Returns:
+            The mean loss over the batch, a scalar, and the logits (N, C); both without gradients.
+
+        Raises:
+            Infeasible: not even one example fits, and none ever has.
+        """
+        while True:
+            try:
+                result = self._in_parts(images, targets)
+            except (RuntimeError, MemoryError, ValueError) as error:
+                reason = self._halve(error, len(images))
+            else:
+                self._has_fitted = True
+                return result
+            # Outside `except`: the error's traceback holds on to the tensors of the step that failed.
+            self._forget_step()
+            print(f"out of memory ({reason}): going on with micro-batches of {self.size} of {self.batch_size}")
+
+    def probe(self, image_shape: tuple[int, int, int], targets: torch.Tensor) -> None:
+        """Finds the largest micro-batch that fits, without leaving a trace in the model or the random numbers.
+
+        Call it with the model in the mode that it will train in, and before its first step.
+
+        Args:
+            image_shape: (C, H, W).
+            targets: of a whole batch, N of them, on the device.
+
+        Raises:
+            Infeasible: not even one example fits.
+        """
+        device = targets.device
+        with infeasible_when_out_of_memory(f"a batch of {len(targets)} images"):
+            images = torch.zeros((len(targets), *image_shape), device=device)
+            images = images.contiguous(memory_format=torch.channels_last)
+        buffers = {name: buffer.clone() for name, buffer in self._model.named_buffers()}
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices, device_type=device.type):
+            while True:
+                try:
+                    reserved = self._optimizer_state()
+                    self._in_parts(images[: 2 * self.size], targets[: 2 * self.size])
+                    _wait_for(device)
+                    del reserved
+                    break
+                except (RuntimeError, MemoryError, ValueError) as error:
+                    reason = self._halve(error, len(images))
+                reserved = []
+                self._forget_step()
+        self._forget_step()
+        with torch.no_grad():
+            for name, buffer in self._model.named_buffers():
+                buffer.copy_(buffers[name])
+        self._has_fitted = True
+        if self.size < self.batch_size:
+            print(
+                f"batches of {self.batch_size} do not fit in memory ({reason}): they go through the model in "
+                f"micro-batches of {self.size}, and gradients are accumulated. Batch normalisation, where the model "
+                "has it, sees one micro-batch at a time"
+            )
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What a report is to say: `micro_batch_size`, when it is smaller than the batch."""
+        return {"micro_batch_size": self.size} if self.size < self.batch_size else {}
+
+    def _in_parts(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(images) <= self.size:
+            logits = self._model(images)
+            loss = self._loss(logits, targets)
+            self._backward(loss)
+            return loss.detach(), logits.detach()
+        losses, parts = [], []
+        sizes = even_parts(len(images), self.size)
+        portions = zip(torch.split(images, sizes), torch.split(targets, sizes), sizes, strict=True)
+        for some_images, some_targets, size in portions:
+            logits = self._model(some_images)
+            # A part's share of the mean: parts need not be of one size.
+            loss = self._loss(logits, some_targets) * (size / len(images))
+            self._backward(loss)
+            losses.append(loss.detach())
+            parts.append(logits.detach())
+            del logits, loss
+        return torch.stack(losses).sum(), torch.cat(parts)
+
+    def _halve(self, error: Exception, num_examples: int) -> str:
+        """Takes the next smaller micro-batch; the error's first line. Raises it, if it says something else."""
+        reason = _first_line(error)
+        if _BATCH_NORM_OF_ONE in reason and self.size < self.batch_size:
+            raise Infeasible(
+                f"batches of {self.batch_size} fit in memory only in micro-batches of {self.size}, and some of these "
+                f"hold one example, of which batch normalisation has no statistics: {reason}"
+            ) from error
+        if not is_out_of_memory(error):
+            raise error
+        size = min(self.size, num_examples)
+        if size == 1:
+            if self._has_fitted:
+                raise error  # it did fit: somebody else has taken the memory, and another attempt may find it free
+            raise Infeasible(f"out of memory even with one example at a time (micro-batch 1): {reason}") from error
+        self.size = -(-size // 2)
+        return reason
+
+    def _forget_step(self) -> None:
+        for parameter in self._model.parameters():
+            parameter.grad = None
+        _release_memory()
+
+    def _optimizer_state(self) -> list[torch.Tensor]:
+        """As much memory as the optimizer will take at its first step."""
+        trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        return list(chain.from_iterable([torch.empty_like(one) for one in trained] for _ in range(_OPTIMIZER_TENSORS)))
+
+
+def even_parts(total: int, largest: int) -> list[int]:
+    """Divides `total` into as few parts of at most `largest` as possible, of sizes that differ by at most one.
+
+    Even, so that no part is a single example where that can be avoided: batch normalisation fails on one.
+    """
+    number = -(-total // largest)
+    size, longer = divmod(total, number)
+    return [size + 1] * longer + [size] * (number - longer)
+
+
+@contextlib.contextmanager
+def infeasible_when_out_of_memory(what: str) -> Iterator[None]:
+    """Says of a device that runs out of memory in this block that the configuration does not fit.
+
+    Args:
+        what: does not fit, in words.
+    """
+    reason = ""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = _first_line(error)
+    if reason:
+        _release_memory()
+        raise Infeasible(f"{what} does not fit in memory: {reason}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _release_memory() -> None:
+    """Gives back what is no longer referred to, so that the next try does not meet fragments of the last one."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

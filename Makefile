@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install quickstart test lint format bench clean
+.PHONY: help install quickstart test lint format faults fuzz bench clean
 
 help:  ## What there is to make.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,12 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, the layers.
 format: $(INSTALLED)  ## Format and mend what ruff can mend.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+faults: $(INSTALLED)  ## Cause every fault, again and again (docs/reliability.md): half an hour.
+	$(BIN)/python -m pytest tests/faults --long
+
+fuzz: $(INSTALLED)  ## Ask `sweep check` about 12,000 damaged sweep files: two minutes.
+	$(BIN)/python -m tests.support.fuzz --files 12000
 
 bench: $(INSTALLED)  ## Measure against peers; see benchmarks/README.md.
 	$(BIN)/python -m benchmarks

@@ -114,10 +114,11 @@ def main() -> None:
     chosen = parser.parse_args()
     began = time.monotonic()
     generate(ResultsPaths(chosen.folder.absolute()), chosen.sweeps, chosen.trials, chosen.epochs)
-    size = sum(path.stat().st_size for path in chosen.folder.rglob("*") if path.is_file())
+    size_mb = sum(path.stat().st_size for path in chosen.folder.rglob("*") if path.is_file()) / 1e6
+    trials = chosen.sweeps * chosen.trials
     print(
-        f"{chosen.sweeps} sweeps, {chosen.sweeps * chosen.trials:,} trials, "
-        f"{chosen.sweeps * chosen.trials * chosen.epochs:,} epochs: {size / 1e6:.0f} MB in {time.monotonic() - began:.0f} s"
+        f"{chosen.sweeps} sweeps, {trials:,} trials, {trials * chosen.epochs:,} epochs: "
+        f"{size_mb:.0f} MB in {time.monotonic() - began:.0f} s"
     )
 
 

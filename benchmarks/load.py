@@ -6,9 +6,15 @@
 
 from __future__ import annotations
 
+import argparse
+import multiprocessing
+import os
+import statistics
+import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +22,18 @@ from typing import Any
 
 import psutil
 
+from benchmarks.harness import machine
 from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.messages import Assignment, Message
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
+from sweep_runner.results.state import SweepState
 from sweep_runner.search.study import Proposal, Study
-from sweep_runner.spec.model import SweepSpec
+from sweep_runner.spec.model import Resources, SweepSpec
 from trainables.contract import EpochReport
 from trainables.synthetic import SyntheticConfig, curve
+
+_LOOK_EVERY_S = 0.5
 
 SPACE: dict[str, Any] = {
     "lr": {"low": 1.0e-5, "high": 1.0, "log": True},
@@ -140,3 +150,117 @@ def measure(sampler: str, trials: int, epochs: int, pruner: str, folder: Path) -
     with open_keeper(spec, folder) as keeper:
         drive(keeper, course)
     return course
+
+
+class _Watch:
+    """An observer of a sweep with Ray that looks twice a second."""
+
+    def __init__(self, course: Course) -> None:
+        self._course = course
+        self._process = psutil.Process()
+        self._began = self._looked = 0.0
+
+    def tick(self, keeper: Keeper, state: SweepState) -> None:
+        now = time.perf_counter()
+        self._began = self._began or now
+        if now - self._looked < _LOOK_EVERY_S:
+            return
+        self._looked = now
+        ended = sum(trial.ended is not None for trial in state.trials.values())
+        new = ended - len(self._course.ended_s)
+        self._course.ended_s += [now - self._began] * new
+        self._course.rss_bytes += [self._process.memory_info().rss] * new
+        self._course.num_reports = sum(trial.epochs for trial in state.trials.values())
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+def measure_with_ray(sampler: str, trials: int, epochs: int, pruner: str, folder: Path, max_live: int = 2) -> Course:
+    """Runs one sweep as `sweep run` does."""
+    from sweep_runner.execution.sweep import start_sweep
+    from sweep_runner.spec.check import check_spec
+    from sweep_runner.spec.loader import dump_spec, load_resolved
+
+    folder.mkdir(parents=True)
+    file = folder / "load.yaml"
+    spec = spec_of(sampler, trials, epochs, pruner)
+    spec = spec.model_copy(update={"resources": Resources(max_concurrent=max_live)})
+    file.write_text(dump_spec(spec))
+    course = Course()
+    start_sweep(check_spec(load_resolved(file)), SweepPaths(folder / "load"), _Watch(course))
+    return course
+
+
+def told(name: str, course: Course, count: int) -> str:
+    """One course as a row of a Markdown table."""
+    num = len(course.ended_s)
+    first, last = course.slice_s(0, count), course.slice_s(num - count, num)
+    deciding = ""
+    if course.decided_s:
+        shares = [course.decided_s[count - 1], course.decided_s[-1] - course.decided_s[num - count - 1]]
+        deciding = " (of it choosing: {:.1f} → {:.1f} s)".format(*shares)
+    rss = [course.rss_bytes[count - 1] / 2**20, course.rss_bytes[-1] / 2**20]
+    return (
+        f"| {name} | {num} | {course.num_reports} | {course.num_reports / course.ended_s[-1]:.0f} "
+        f"| {first:.1f} → {last:.1f} s, **{last / first:.2f}×**{deciding} | {rss[0]:.0f} → {rss[1]:.0f} MiB |"
+    )
+
+
+HEADER = (
+    "| sweep | trials | reports | reports a second | first → last {count} trials | memory after {count} → all |\n"
+    "|---|---|---|---|---|---|"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sampler", nargs="+", default=["random", "tpe"])
+    parser.add_argument("--pruner", nargs="+", default=["none"])
+    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--epochs", type=int, default=10, help="reports a trial")
+    parser.add_argument("--slice", type=int, default=200, help="trials at the start and at the end that are compared")
+    parser.add_argument("--repeat", type=int, default=1, help="how often; the fastest by reports a second is shown")
+    parser.add_argument(
+        "--ray", action="store_true", help="with Ray, two trials at a time; once, for the first sampler"
+    )
+    parser.add_argument("--folder", type=Path, help="on which disk; by default a temporary one")
+    chosen = parser.parse_args()
+    if chosen.folder is not None:
+        chosen.folder.mkdir(parents=True, exist_ok=True)
+    print(f"{machine()}; {fsync_text(chosen.folder)}\n\n{HEADER.format(count=chosen.slice)}", flush=True)
+    run = measure_with_ray if chosen.ray else measure
+    for sampler in chosen.sampler[:1] if chosen.ray else chosen.sampler:
+        for pruner in chosen.pruner:
+            courses = []
+            for _ in range(chosen.repeat):
+                with tempfile.TemporaryDirectory(prefix="load-", dir=chosen.folder) as folder:
+                    courses.append(
+                        in_own_process(run, sampler, chosen.trials, chosen.epochs, pruner, Path(folder) / "sweep")
+                    )
+            best = max(courses, key=lambda course: course.num_reports / course.ended_s[-1])
+            with_ray = ", with Ray" if chosen.ray else ""
+            print(told(f"{sampler}, pruner {pruner}{with_ray}", best, chosen.slice), flush=True)
+
+
+def in_own_process(run: Callable[..., Course], *arguments: Any) -> Course:
+    """One measurement in a fresh process: memory starts from nothing, and Ray can be started again."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(run, *arguments).result()
+
+
+def fsync_text(folder: Path | None, count: int = 200) -> str:
+    """What waiting for this disk costs now."""
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        costs = []
+        for _ in range(count):
+            file.write(b"x" * 200)
+            file.flush()
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            costs.append(time.perf_counter() - began)
+    return f"an fsync takes {statistics.median(costs) * 1000:.2f} ms (median)"
+
+
+if __name__ == "__main__":
+    main()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _REFRESH_S = 0.5
 _LINE_EVERY_S = 10.0
+_NAME_WIDTH = 20
 _SHOWN_STATES: tuple[State, ...] = ("COMPLETED", "PRUNED", "FAILED", "INFEASIBLE", "RUNNING")
 
 
@@ -75,22 +76,22 @@ class View:
             self._update(row, at_once=finished)
         elif finished or time.monotonic() - self._shown > _LINE_EVERY_S:
             self._shown = time.monotonic()
-            self._out.say(f"{what}: {done:,}/{total:,}")
+            self._say(f"{what}: {done:,}/{total:,}")
 
     def prepared(self, preparation: Preparation) -> None:
         for label, text in preparation.summary.items():
-            self._out.say(f"{label}: {text}")
+            self._say(f"{label}: {text}")
         for warning in preparation.warnings:
-            self._out.warn(warning)
+            self._warn(warning)
         self._show_step("starting Ray")
 
     def started(self, session: RaySession, max_concurrent: int) -> None:
         if session.dashboard_url:
             self._dashboard = session.dashboard_url
             token = short_path(session.token_file)
-            self._out.say(f"Ray dashboard: {session.dashboard_url} (asks once for the token in {token})")
+            self._say(f"Ray dashboard: {session.dashboard_url} (asks once for the token in {token})")
         at_a_time = f"{max_concurrent} trial{'s' if max_concurrent > 1 else ''} at a time"
-        self._out.say(f"running {self._name}: {self._num_trials} trials, {at_a_time}, on {resources_text(session)}")
+        self._say(f"running {self._name}: {self._num_trials} trials, {at_a_time}, on {resources_text(session)}")
         self._began = time.monotonic()
 
     def tick(self, keeper: Keeper, state: SweepState) -> None:
@@ -104,29 +105,40 @@ class View:
                 self._update(self._table(keeper, state), at_once=True)
         elif time.monotonic() - max(self._shown, self._began) >= _LINE_EVERY_S:
             self._shown = time.monotonic()
-            self._out.say(self._summary(keeper, state))
+            self._say(self._summary(keeper, state))
 
     def stopping(self) -> None:
-        self._out.say("stopping: ending the running trials (again to quit at once)", style="yellow")
+        self._say("stopping: ending the running trials (again to quit at once)", style="yellow")
 
     def warned(self, text: str) -> None:
-        self._out.warn(text)
+        self._warn(text)
 
     def searched(self) -> None:
         self._show_step("search ended")
 
     def finishing(self, what: str) -> None:
         if self._live is None:
-            self._out.say(what)
+            self._say(what)
         self._show_step(what)
 
     # What it looks like -----------------------------------------------------------------------------------
 
+    def _say(self, text: str, *, style: str = "") -> None:
+        """A line above the live table; through its console, because another one's would be written into the table."""
+        if self._live is None:
+            self._out.say(text, style=style)
+        else:
+            self._console.print(text, style=style or None, soft_wrap=True)
+
+    def _warn(self, text: str) -> None:
+        if self._live is None:
+            self._out.warn(text)
+        else:
+            self._say(f"warning: {text}", style="yellow")
+
     def _show_step(self, text: str) -> None:
         if self._live is not None:
-            from rich.spinner import Spinner
-
-            self._update(Spinner("dots", text=f"{text} …"), at_once=True)
+            self._update(f"{text} …", at_once=True)
 
     def _update(self, renderable: RenderableType, at_once: bool = False) -> None:
         if self._live is not None and (at_once or time.monotonic() - self._shown >= _REFRESH_S / 2):
@@ -140,7 +152,7 @@ class View:
                 continue
             self._reported.add(number)
             value = "" if trial.best_value is None else f" {state.objective.metric} {trial.best_value:.4f}"
-            self._out.say(f"trial {number}: {trial.state}{value} {trial.reason}".rstrip())
+            self._say(f"trial {number}: {trial.state}{value} {trial.reason}".rstrip())
 
     def _summary(self, keeper: Keeper, state: SweepState) -> str:
         """One line: how far, what states, the best, the pace, how long still."""
@@ -173,7 +185,17 @@ class View:
         head.append(self._summary(keeper, state), style="not bold")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for column in ("trial", "epoch", objective, "best", "images/s", "for", "params"):
-            table.add_column(column, no_wrap=True, overflow="ellipsis", header_style="dim")
+            # Only names and params give way on a narrow screen.
+            width = {"trial": _NAME_WIDTH, "epoch": 7, "params": 10}.get(column, max(len(column), 6))
+            flexible = column in ("trial", "params")
+            table.add_column(
+                column,
+                no_wrap=True,
+                overflow="ellipsis",
+                header_style="dim",
+                min_width=None if flexible else width,
+                max_width=width if column == "trial" else None,
+            )
         for number, live in sorted(keeper.live.items()):
             summary = state.trials.get(number)
             metrics = live.metrics or {}

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
-from sweep_runner.cli.tables import fits_terminal
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
 if TYPE_CHECKING:
-    from sweep_runner.results.leaderboard import Leaderboard, SweepRow, TrialRow
+    from sweep_runner.results.leaderboard import Leaderboard, SweepRow
 
 
 @click.command()
@@ -90,6 +87,8 @@ def show_leaderboard(results: ResultsPaths, name: str, limit: int, out: Out) -> 
 
 
 def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out) -> None:
+    from sweep_runner.cli.leaderboard_view import print_ranked
+
     sweep = board.sweep
     out.say(
         f"{sweep.sweep}: {sweep.state.lower()}, {_counts(sweep) or 'no trials yet'}; {board.objective} ({board.mode})"
@@ -100,71 +99,9 @@ def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out) ->
     if not shown:
         out.say("No trial has a value yet.")
         return
-    metrics = _metrics_to_show(board, shown)
-    params = [param for param in board.params if any(param in row.params for row in shown)]
-    alike = _alike(params, shown) if sys.stdout.isatty() else {}
-    params = [param for param in params if param not in alike]
-    names = [f"★ {row.name}" if row.name else None for row in shown]
-    with_names = any(names) or not sys.stdout.isatty()
-    columns = ("rank", "trial", *(["name"] * with_names), "state", board.objective, *metrics, "epoch")
-    rows = [
-        (
-            row.rank,
-            row.trial,
-            *([name] * with_names),
-            row.state,
-            row.value,
-            *(row.metrics.get(metric) for metric in metrics),
-            row.row["best_epoch"],
-        )
-        for row, name in zip(shown, names, strict=True)
-    ]
-    wide = [(*cells, *(row.params.get(param) for param in params)) for cells, row in zip(rows, shown, strict=True)]
-    if not sys.stdout.isatty() or fits_terminal((*columns, *params), wide):
-        out.table((*columns, *params), wide)
-    else:
-        out.table(
-            (*columns, "params"),
-            [(*cells, _in_words(row.params, params)) for cells, row in zip(rows, shown, strict=True)],
-        )
-    if alike:
-        out.say(f"all of them: {_in_words(alike, list(alike))}")
-    if any(row.name for row in shown):
-        out.say("★ baseline")
+    print_ranked(board, shown, out)
     if len(board.ranked) > limit:
         out.say(f"{len(board.ranked) - limit} more: {paths.command('top', f'--limit {len(board.ranked)}')}")
-
-
-def _in_words(values: Mapping[str, Any], params: Sequence[str]) -> str:
-    """Params in one cell: `optimizer sgd, lr 0.0123`."""
-    shown = ((param, values[param]) for param in params if param in values)
-    return ", ".join(
-        f"{param} {value:.4g}" if isinstance(value, float) else f"{param} {value}" for param, value in shown
-    )
-
-
-def _alike(params: Sequence[str], rows: Sequence[TrialRow]) -> dict[str, Any]:
-    """The params that are the same in all rows: they need no column."""
-    if len(rows) < 2:
-        return {}
-    first = rows[0].params
-    return {
-        param: first[param]
-        for param in params
-        if all(param in row.params and row.params[param] == first.get(param) for row in rows)
-    }
-
-
-def _metrics_to_show(board: Leaderboard, rows: tuple[TrialRow, ...]) -> list[str]:
-    """The metrics of the objective's split and of the final evaluation; on a screen only what the objective is on test.
-
-    A screen is not wide enough for all, and a table that folds every cell can be read by nobody.
-    """
-    names = dict.fromkeys(name for row in rows for name, value in row.metrics.items() if value is not None)
-    split, _, metric = board.objective.partition("_")
-    if sys.stdout.isatty():
-        return [name for name in names if name == f"test_{metric}" != board.objective]
-    return [name for name in names if name.startswith((f"{split}_", "test_")) and not name.endswith("_num_examples")]
 
 
 @click.command()
@@ -233,6 +170,7 @@ def query(
       sweep query "select pooling, max(best_val_accuracy) from trials group by pooling"
       sweep query --format csv "select * from epochs where sweep = 'digits'" > epochs.csv
     """
+    from sweep_runner.cli.no_pandas import without_pandas
     from sweep_runner.cli.query_output import check_output, write_result
     from sweep_runner.errors import RequestError
 
@@ -246,13 +184,14 @@ def query(
             f"there is no sweep in {results.root}",
             hint="run one (`sweep run FILE`), or name another folder with --results",
         )
-    from sweep_runner.results.query import list_tables, run_query
+    with without_pandas():
+        from sweep_runner.results.query import list_tables, run_query
 
-    if sql is None:
-        table = list_tables(results, out.warn)
-    else:
-        table = run_query(results, sql, time_limit_s=time_limit_s, warn=out.warn)
-    write_result(table, file_format, output, out)
+        if sql is None:
+            table = list_tables(results, out.warn)
+        else:
+            table = run_query(results, sql, time_limit_s=time_limit_s, warn=out.warn)
+        write_result(table, file_format, output, out)
 
 
 def _sweep_json(row: SweepRow) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sweep_runner.cli.common import Out, common_options, json_option, set_option
-from sweep_runner.errors import RequestError
+from sweep_runner.errors import Problem, RequestError
 from sweep_runner.results.paths import ResultsPaths, SweepPaths, results_option
 
 if TYPE_CHECKING:
@@ -120,7 +120,17 @@ def _resume(
     from sweep_runner.spec.loader import load_resolved, load_spec
 
     paths = find_sweep(results, name)
-    before = load_resolved(spec_file(paths)).spec
+    try:
+        before = load_resolved(spec_file(paths)).spec
+    except RequestError as error:
+        if not paths.spec.is_file():
+            raise
+        hint = (
+            "Put it back from a copy. Without one, remove it and run the file that the sweep came from again "
+            f"(sweep run FILE, with name: {name}): it goes on with the trials that are there."
+        )
+        damaged = Problem(f"{paths.spec} was written by the sweep, and is damaged", hint=hint)
+        raise RequestError([*error.problems, damaged]) from error
     plan = check_spec(load_spec(file, overrides) if file else load_resolved(paths.spec, overrides))
     if plan.spec.name != before.name:
         raise RequestError(
@@ -152,8 +162,7 @@ def _drive(
         out.json(_outcome_json(outcome, paths))
     else:
         _show(outcome, results, paths, out)
-    failed = outcome.state.counts()["FAILED"]
-    if failed or outcome.state.best() is None:
+    if outcome.failed or outcome.state.counts()["FAILED"] or outcome.state.best() is None:
         sys.exit(1)
 
 
@@ -171,10 +180,12 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     if best is not None:
         original = state.trials[best.copy_of] if best.copy_of is not None else best
         for split in ("val", "test"):
-            count = original.final_metrics.get(f"{split}_num_examples")
-            accuracy = original.final_metrics.get(f"{split}_accuracy")
-            if count and accuracy is not None:
-                out.say(f"best trial {best.trial} on {split}: accuracy {accuracy:.4f} over {count:,.0f} examples")
+            final = original.final_metrics
+            count = final.get(f"{split}_num_examples")
+            names = dict.fromkeys((state.objective.metric.partition("_")[2], "accuracy"))
+            figures = [f"{name} {final[f'{split}_{name}']:.4f}" for name in names if f"{split}_{name}" in final]
+            if count and figures:
+                out.say(f"best trial {best.trial} on {split}: {', '.join(figures)} over {count:,.0f} examples")
     for trial in state.trials.values():
         if trial.state in ("FAILED", "INFEASIBLE"):
             out.warn(f"trial {trial.trial} {trial.state}: {trial.reason}")

@@ -95,6 +95,8 @@ def finalize(task: FinalTask) -> FinalResult:
             )
     except TrainableError as problem:
         error = str(problem)
+    except OSError as problem:
+        error = f"{problem.strerror or problem}: {problem.filename or staging}"
     return FinalResult(metrics=metrics, num_examples=counts, verified=verified, error=error)
 
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,22 @@ from sweep_runner.spec.plan import Plan
 from trainables.checkpoints import checkpoint_of_epoch
 from trainables.contract import Trainable
 
+
+@dataclass(frozen=True)
+class Finish:
+    """What the end of a sweep brought.
+
+    Attributes:
+        package: the published model, None without one.
+        notes: what the user should know of it.
+        failed: whether something of it went wrong; a resume tries that again.
+    """
+
+    package: Path | None
+    notes: tuple[str, ...] = ()
+    failed: bool = False
+
+
 SPLITS = ("val", "test")
 _POLL_S = 0.5
 
@@ -38,7 +55,7 @@ def finish_search(
     slot: Slot,
     say: Callable[[str], None],
     stopped: Callable[[], bool] = lambda: False,
-) -> tuple[Path | None, list[str]]:
+) -> Finish:
     """Evaluates the best trial and the baselines where that is not done yet, and publishes the best model.
 
     Args:
@@ -48,17 +65,15 @@ def finish_search(
         slot: what one evaluation gets.
         say: told what happens.
         stopped: whether the user wants it to end; looked at now and then.
-
-    Returns:
-        The published package (None without one), and notes on what did not come out.
     """
     best = recorder.state.best()
     if best is None:
-        return None, ["no trial has a result: there is no best model"]
-    package, notes = _finish_best(best, plan, paths, recorder, slot, say, stopped)
-    if not stopped():
-        notes += _evaluate_baselines(plan, paths, recorder, slot, say, stopped)
-    return package, notes
+        return Finish(None, ("no trial has a result: there is no best model",), failed=True)
+    finish = _finish_best(best, plan, paths, recorder, slot, say, stopped)
+    if stopped():
+        return finish
+    errors = _evaluate_baselines(plan, paths, recorder, slot, say, stopped)
+    return Finish(finish.package, (*finish.notes, *errors), failed=finish.failed or bool(errors))
 
 
 def _finish_best(
@@ -69,7 +84,7 @@ def _finish_best(
     slot: Slot,
     say: Callable[[str], None],
     stopped: Callable[[], bool],
-) -> tuple[Path | None, list[str]]:
+) -> Finish:
     state = recorder.state
     original = state.trials[best.copy_of] if best.copy_of is not None else best
     evaluates = plan.trainable.evaluate is not Trainable.evaluate
@@ -78,23 +93,24 @@ def _finish_best(
     has_package = plan.trainable.export is not Trainable.export
     export = bool(plan.spec.export.formats) and has_package and not published
     if not splits and not export:
-        return (paths.best if published else None), []
+        return Finish(paths.best if published else None)
     checkpoint = _checkpoint(paths, original)
     if checkpoint is None:
-        return None, [f"trial {original.trial} left no checkpoint of epoch {original.best_epoch}: no model to publish"]
+        note = f"trial {original.trial} left no checkpoint of epoch {original.best_epoch}: no model to publish"
+        return Finish(None, (note,), failed=True)
     say(f"evaluating trial {original.trial}" + (" and exporting its model" if export else ""))
     staging = _staging(paths)
     try:
         task = _task(plan, paths, state, original, checkpoint, staging, splits, export, slot.num_threads)
         (result,) = _finalize_on_ray([task], slot, stopped)
         _record(recorder, original.trial, result, staging)
-        notes = [result.error] if result.error else []
+        notes = (result.error,) if result.error else ()
         if result.verified is not None:
             publish(staging / "package", paths.best)
             published = True
         elif export and not result.error:
-            notes.append(f"trainable {plan.spec.trainable!r} gave no model package to publish")
-        return (paths.best if published else None), notes
+            notes = (f"trainable {plan.spec.trainable!r} gave no model package to publish",)
+        return Finish(paths.best if published else None, notes, failed=bool(result.error))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -91,18 +91,19 @@ def ray_session(name: str, dashboard: bool, max_concurrent: int) -> Iterator[Ray
     ray._private.utils.set_sigterm_handler = lambda handler: None
     ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: _logger.debug("%s", data["lines"])
     try:
-        context = ray.init(
-            address="local",
-            include_dashboard=dashboard,
-            dashboard_host="127.0.0.1",
-            log_to_driver=False,
-            logging_level="ERROR",
-            configure_logging=False,
-            # A folder inside ours: Ray opens its own to every user, and with it the sockets of its object store.
-            _temp_dir=str(folder / "ray"),
-            object_store_memory=_OBJECT_STORE_BYTES,
-            job_config=JobConfig(metadata={"job_name": f"sweep {name}", "sweep": name}),
-        )
+        with _hangup_for_us_alone():
+            context = ray.init(
+                address="local",
+                include_dashboard=dashboard,
+                dashboard_host="127.0.0.1",
+                log_to_driver=False,
+                logging_level="ERROR",
+                configure_logging=False,
+                # A folder inside ours: Ray opens its own to every user, and with it the sockets of its object store.
+                _temp_dir=str(folder / "ray"),
+                object_store_memory=_OBJECT_STORE_BYTES,
+                job_config=JobConfig(metadata={"job_name": f"sweep {name}", "sweep": name}),
+            )
         resources = ray.cluster_resources()
         url = f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else ""
         yield RaySession(folder, url, token_file, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
@@ -111,6 +112,20 @@ def ray_session(name: str, dashboard: bool, max_concurrent: int) -> Iterator[Ray
         ray.shutdown()
         _end(children)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _hangup_for_us_alone() -> Iterator[None]:
+    """Processes that are started inside never get SIGHUP; one that comes meanwhile is ours after it.
+
+    A closed terminal sends it to all its processes. It would end Ray's servers at once, and a driver without them
+    hangs for a minute instead of stopping as it does for Ctrl-C.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _tune_environment(max_concurrent: int) -> dict[str, str]:

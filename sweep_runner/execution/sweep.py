@@ -59,11 +59,13 @@ class SweepOutcome:
         state: of all its trials.
         package: the published model, None when there is none.
         notes: what the user should know of the end, such as why no model was published.
+        failed: whether the final evaluation or the export went wrong.
     """
 
     state: SweepState
     package: Path | None
     notes: tuple[str, ...]
+    failed: bool = False
 
 
 def start_sweep(plan: Plan, paths: SweepPaths, observer: Observer, *, fresh: bool = False) -> SweepOutcome:
@@ -206,12 +208,12 @@ def _search_and_finish(
             run_trials(keeper, slot, session.folder, lambda: observer.tick(keeper, recorder.state), spec.name)
             observer.searched()
             _leave_if(signals, paths)
-            package, notes = finish_search(
+            finish = finish_search(
                 plan, paths, recorder, slot, observer.finishing, stopped=lambda: bool(signals.received)
             )
             _leave_if(signals, paths)
         ended = "COMPLETED"
-        return SweepOutcome(recorder.state, package, tuple(notes))
+        return SweepOutcome(recorder.state, finish.package, finish.notes, finish.failed)
     except Interrupted as error:
         ended, reason = "INTERRUPTED", str(error)
         raise
@@ -289,6 +291,9 @@ def _make_folder(folder: Path) -> bool:
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         in_the_way = next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
         reason = f"{in_the_way} is a file, not a folder" if in_the_way else error.strerror or error
         raise RequestError(

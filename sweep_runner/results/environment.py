@@ -40,6 +40,12 @@ _SECRET = r"(?:token|secret|passw(?:or)?d|passphrase|credential|api[-_]?key|acce
 _SECRET_SETTING = re.compile(rf"^([^=]*{_SECRET}[^=]*)=.*$", re.IGNORECASE | re.DOTALL)
 _SECRET_OPTION = re.compile(rf"^-{{1,2}}[^=\s]*{_SECRET}[^=\s]*$", re.IGNORECASE)
 _SECRET_URL = re.compile(r"://[^/@\s]+@")
+# Inside a value: `{token: x}`, `?sig=x&token=y`, `Bearer x`; and what is a key by its looks, whatever it is called.
+_SECRET_INSIDE = re.compile(
+    rf"""((?:[\w-]*{_SECRET}[\w-]*|[?&](?:sig|signature|key))["']?\s*[:=]\s*|\bbearer\s+|\bbasic\s+)[^\s,}}&]+""",
+    re.IGNORECASE,
+)
+_SECRET_LOOKS = re.compile(r"\b(?:hf_|gh[opsu]_|github_pat_|glpat-|sk-|xox[abp]-|AKIA|ASIA)[\w-]{8,}")
 _TOOL_PATIENCE_S = 5.0
 
 
@@ -144,7 +150,8 @@ def masked(command: Sequence[str]) -> str:
             continue
         hide_next = bool(_SECRET_OPTION.match(word))
         shown = _SECRET_SETTING.sub(rf"\1={MASK}", word)
-        words.append(_SECRET_URL.sub(f"://{MASK}@", shown))
+        shown = _SECRET_INSIDE.sub(rf"\1{MASK}", _SECRET_URL.sub(f"://{MASK}@", shown))
+        words.append(_SECRET_LOOKS.sub(MASK, shown))
     return " ".join(word if MASK in word and " " not in word else shlex.quote(word) for word in words)
 
 

@@ -35,6 +35,15 @@ def part_path(folder: Path, number: int) -> Path:
     return folder / f"part-{number:05d}.parquet"
 
 
+def part_files(folder: Path) -> list[Path]:
+    """The parts of a table of one sweep, in their order; none when there is no such folder."""
+    try:
+        # Not `glob`, which takes longer, for each of hundreds of sweeps.
+        return sorted(path for path in folder.iterdir() if path.name.startswith("part-") and path.suffix == ".parquet")
+    except FileNotFoundError:
+        return []
+
+
 def evaluation_path(folder: Path, trial: int, split: str) -> Path:
     """Where the rows of one final evaluation are, in the folder of their table."""
     return folder / f"part-{trial:05d}-{split}.parquet"
@@ -113,7 +122,8 @@ class EpochParts:
         """
         self.write_full()
         if self._unwritten:
-            write_part(part_path(self._folder, self._number), self._open.combine_chunks())
+            self._open = self._open.combine_chunks()  # else there would be a chunk more with every flush
+            write_part(part_path(self._folder, self._number), self._open)
             self._unwritten = False
 
     def remove_others(self) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweep_runner.durable import lock_holder
+from sweep_runner.results.parts import part_files
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.schemas import empty_table
 
@@ -64,7 +65,7 @@ def find_parts(
     for paths in results.sweeps():
         if sweeps is not None and paths.name not in sweeps:
             continue
-        for path in sorted(paths.table(table).glob("part-*.parquet")):
+        for path in part_files(paths.table(table)):
             try:
                 parts.append(Part(path, pq.read_schema(path)))
             except (OSError, pa.ArrowInvalid) as error:

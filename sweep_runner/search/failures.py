@@ -18,7 +18,7 @@ from sweep_runner.search.repeatable import unit_hash
 
 RETRY_OF = "retry_of"
 """Trial attribute: the number of the Optuna trial that this one tries again."""
-MOST_MODELLED = 500
+MOST_MODELLED = 300
 """On how many finished trials a proposal is modelled. tpe calls 25 of them good, however many there are."""
 
 _NUM_BEST = 50

@@ -16,11 +16,11 @@ SPEC = """
 name: tiny
 data: {dataset: digits, limit: 200}
 fixed: {epochs: 2, input_resolution: 16, color: grayscale, model: mlp6, pretrained: false, width: 32}
-space: {lr: {low: 1.0e-5, high: 1.0e-1, log: true}, batch_size: [16, 32]}
+space: {lr: [1.0e-6, 2.0e-6, 1.0e-3, 2.0e-3]}
 baselines:
-  slow: {lr: 1.0e-5, batch_size: 32}
-  crawling: {lr: 1.0e-5, batch_size: 16}
-search: {sampler: random, trials: 4}
+  slow: {lr: 2.0e-6}
+  crawling: {lr: 1.0e-6}
+search: {sampler: grid, trials: 4}
 keep: {best: 1}
 resources: {max_concurrent: 2}
 dashboard: false

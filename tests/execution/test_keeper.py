@@ -8,55 +8,18 @@ from typing import Any
 
 import pytest
 
-from sweep_runner.execution.keeper import Keeper, trial_seed
-from sweep_runner.execution.messages import Assignment, Message
+from sweep_runner.execution.keeper import trial_seed
+from sweep_runner.execution.messages import Message
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.search.study import Study
 from sweep_runner.spec.model import SweepSpec
-from tests.support.sweeps import log_of, open_keeper
-from trainables.contract import EpochReport
-from trainables.synthetic import SyntheticConfig, curve
+from tests.support.sweeps import drive, log_of, open_keeper, outcome, report
 
 MakeSpec = Callable[..., SweepSpec]
 
 
 class Killed(BaseException):
     """Stands for the moment of a SIGKILL: nothing after it runs, only what is on disk remains."""
-
-
-def report(assignment: Assignment, epoch: int) -> Message:
-    value = curve(SyntheticConfig.model_validate(dict(assignment.config)), epoch, assignment.seed)
-    return Message(attempt=assignment.attempt, report=EpochReport(epoch, {"val_accuracy": value}))
-
-
-def drive(keeper: Keeper) -> None:
-    """Two workers that take turns, until nothing is left."""
-    working: list[tuple[Assignment, int]] = []
-    while True:
-        while (assignment := keeper.next()) is not None:
-            working.append((assignment, assignment.recorded_epochs))
-        if not working:
-            assert keeper.finished
-            return
-        assignment, epoch = working.pop(0)
-        if epoch == assignment.config["epochs"]:
-            keeper.on_message(assignment.trial, Message(attempt=assignment.attempt, outcome="completed"))
-        elif keeper.on_message(assignment.trial, report(assignment, epoch + 1)):
-            working.append((assignment, epoch + 1))
-
-
-def outcome(root: Path) -> tuple[dict[tuple[int, int], float], dict[int, tuple[str, Any]]]:
-    """Rows and ends of a sweep; fails on a row or an end that is there twice."""
-    rows: dict[tuple[int, int], float] = {}
-    ends: dict[int, tuple[str, Any]] = {}
-    for event in log_of(root):
-        if event["kind"] == "epoch":
-            assert (event["trial"], event["epoch"]) not in rows
-            rows[event["trial"], event["epoch"]] = event["metrics"]["val_accuracy"]
-        elif event["kind"] == "end":
-            assert event["trial"] not in ends
-            ends[event["trial"]] = (event["state"], event["params"])
-    return rows, ends
 
 
 def test_all_trials_run_and_end_once(make_spec: MakeSpec, tmp_path: Path) -> None:

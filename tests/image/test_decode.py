@@ -212,3 +212,36 @@ def test_damaged_bytes_either_decode_or_are_unreadable(file_format: str, data: s
 def test_same_pixels_from_path_and_bytes(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
     path = make_picture(tmp_path / "a.jpg")
     assert (decode(path, resolution=8) == decode(path.read_bytes(), resolution=8)).all()
+
+
+@pytest.mark.parametrize(("suffix", "file_format"), [(".jpg", "PNG"), (".png", "JPEG"), (".gif", "WEBP")])
+def test_the_content_counts_not_the_suffix(tmp_path: Path, suffix: str, file_format: str) -> None:
+    path = tmp_path / f"photo{suffix}"
+    path.write_bytes(encoded(corners(), file_format))
+    assert decode(path).shape == (32, 64, 3)
+
+
+def test_a_text_file_named_like_a_picture_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("not a picture at all\n" * 50)
+    with pytest.raises(UnreadableImage, match=r"notes\.jpg: not a picture of a known format"):
+        open_image(tmp_path / "notes.jpg")
+
+
+@pytest.mark.parametrize("size", [(30_000, 1), (1, 30_000)])
+def test_a_picture_of_one_line_is_squashed_like_any_other(size: tuple[int, int]) -> None:
+    line = Image.new("RGB", size, RED)
+    assert (decode(encoded(line), resolution=32) == RED).all()
+    assert decode(encoded(line)).shape == (size[1], size[0], 3)
+
+
+def test_first_page_of_a_tiff_with_many() -> None:
+    pages = [Image.new("RGB", (8, 8), color) for color in [RED] + [GREEN] * 500]
+    assert (decode(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])) == RED).all()
+
+
+def test_a_bomb_of_many_frames_is_refused_or_costs_one_frame() -> None:
+    frames = [Image.new("L", (2_000, 2_000), number % 2) for number in range(40)]
+    bomb = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert decode(bomb, resolution=8).shape == (8, 8, 3)
+    with pytest.raises(UnreadableImage, match="2000×2000"):
+        decode(bomb, max_pixels=1_000_000)

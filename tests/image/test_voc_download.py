@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import io
 import shutil
 import tarfile
 import threading
@@ -124,3 +125,31 @@ def test_server_that_is_away_is_told(server: Server, tmp_path: Path, monkeypatch
     server.server.server_close()
     with pytest.raises(DataError, match=r"data\.download: VOC 2012 could not be fetched(?s:.*)by hand"):
         listed(tmp_path / "there")
+
+
+@pytest.mark.parametrize("kind", ["above", "absolute", "link", "hard link", "device"])
+def test_an_archive_that_reaches_out_of_its_folder_is_refused(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Its checksum is right, so that only the unpacking can refuse it."""
+    from torchvision.datasets.voc import DATASET_YEAR_DICT
+
+    root = tmp_path / "there"
+    root.mkdir()
+    archive = root / DATASET_YEAR_DICT["2012"]["filename"]
+    with tarfile.open(archive, "w") as tar:
+        entry = tarfile.TarInfo({"above": "../evil", "absolute": str(tmp_path / "evil")}.get(kind, "VOCdevkit/out"))
+        if kind in ("link", "hard link"):
+            entry.type = tarfile.SYMTYPE if kind == "link" else tarfile.LNKTYPE
+            entry.linkname = "../../../evil"
+        if kind == "device":
+            entry.type = tarfile.CHRTYPE
+        content = b"evil" if entry.isreg() else b""
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    monkeypatch.setitem(DATASET_YEAR_DICT, "2012", {**DATASET_YEAR_DICT["2012"], "md5": md5})
+    with pytest.raises(DataError, match="could not be fetched"):
+        listed(root)
+    assert not (tmp_path / "evil").exists()
+    assert not (root / "VOCdevkit" / "out").exists()

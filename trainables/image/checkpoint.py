@@ -43,7 +43,7 @@ def save_state(
         scaler: of the loss, in fp16.
         average: the same model with averaged weights, if there is one: it is what is judged.
     """
-    _save_weights(folder / MODEL_FILE, average or model)
+    _save_weights(folder / MODEL_FILE, model if average is None else average)
     if average is not None:
         _save_weights(folder / TRAINING_FILE, model)
     state = {

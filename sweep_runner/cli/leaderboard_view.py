@@ -1,0 +1,94 @@
+"""How `sweep top` and the end of a run show a leaderboard: everything for programs, what fits for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweep_runner.cli.common import Out
+from sweep_runner.cli.tables import fits_terminal
+from sweep_runner.results.leaderboard import Leaderboard, TrialRow
+
+
+def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out) -> None:
+    """Prints these trials of a leaderboard, with every metric of the objective's split and of test.
+
+    On a terminal: of the metrics only the objective, and what it is on test; params that are the same in all rows
+    below the table; and on a narrow one the params in one column.
+    """
+    metrics = _metrics_to_show(board, rows)
+    params = [param for param in board.params if any(param in row.params for row in rows)]
+    if not sys.stdout.isatty():
+        out.table(*_table(board, rows, metrics, params, with_names=True))
+        return
+    alike = _alike(params, rows)
+    params = [param for param in params if param not in alike]
+    columns, cells = _table(board, rows, metrics, params, with_names=any(row.name for row in rows))
+    if not fits_terminal(columns, cells):
+        columns, cells = _table(board, rows, metrics, (), with_names=False)
+        columns = (*columns, "params")
+        cells = [(*line, _in_words(row, params)) for line, row in zip(cells, rows, strict=True)]
+    out.table(columns, cells)
+    if alike:
+        out.say(f"all of them: {_words(alike)}")
+    if any(row.name for row in rows):
+        out.say("★ baseline")
+
+
+def _table(
+    board: Leaderboard, rows: Sequence[TrialRow], metrics: Sequence[str], params: Sequence[str], *, with_names: bool
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    names = ("name",) if with_names else ()
+    columns = ("rank", "trial", *names, "state", board.objective, *metrics, "epoch", *params)
+    cells = [
+        (
+            row.rank,
+            row.trial,
+            *([_starred(row)] if with_names else []),
+            row.state,
+            row.value,
+            *(row.metrics.get(metric) for metric in metrics),
+            row.row["best_epoch"],
+            *(row.params.get(param) for param in params),
+        )
+        for row in rows
+    ]
+    return columns, cells
+
+
+def _starred(row: TrialRow) -> str | None:
+    return f"★ {row.name}" if row.name else None
+
+
+def _in_words(row: TrialRow, params: Sequence[str]) -> str:
+    """One cell: `★ adam-max: optimizer adam, lr 0.001`."""
+    words = _words({param: row.params[param] for param in params if param in row.params})
+    return f"{_starred(row)}: {words}" if row.name else words
+
+
+def _words(params: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{param} {value:.4g}" if isinstance(value, float) else f"{param} {value}" for param, value in params.items()
+    )
+
+
+def _alike(params: Sequence[str], rows: Sequence[TrialRow]) -> dict[str, Any]:
+    """The params that are the same in all rows: they need no column."""
+    if len(rows) < 2:
+        return {}
+    first = rows[0].params
+    return {
+        param: first[param]
+        for param in params
+        if all(param in row.params and row.params[param] == first.get(param) for row in rows)
+    }
+
+
+def _metrics_to_show(board: Leaderboard, rows: Sequence[TrialRow]) -> list[str]:
+    """A screen is not wide enough for all, and a table that folds every cell can be read by nobody."""
+    names = dict.fromkeys(name for row in rows for name, value in row.metrics.items() if value is not None)
+    split, _, metric = board.objective.partition("_")
+    if sys.stdout.isatty():
+        return [name for name in names if name == f"test_{metric}" != board.objective]
+    return [name for name in names if name.startswith((f"{split}_", "test_")) and not name.endswith("_num_examples")]

@@ -104,7 +104,7 @@ class AppendFile:
                 # A nearly full disk takes a part and says so only at the next write.
                 view = view[os.write(self._descriptor, view) :]
             if sync:
-                os.fsync(self._descriptor)
+                _sync_content(self._descriptor)
         except BaseException:
             self._cut(before)
             raise
@@ -112,7 +112,7 @@ class AppendFile:
     def sync(self) -> None:
         """Waits until every line is on disk."""
         if self._descriptor is not None:
-            os.fsync(self._descriptor)
+            _sync_content(self._descriptor)
 
     def _cut(self, size: int) -> None:
         assert self._descriptor is not None
@@ -133,6 +133,10 @@ class AppendFile:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+_sync_content: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+"""Waits for what a file holds and how long it is, but not for its times: quicker, where the system has it."""
 
 
 def _one_line(line: bytes) -> bytes:

@@ -7,9 +7,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 
 from trainables.image.package import INPUT, ONNX_FILE, OUTPUT, PackageFacts
+
+# Tests never time things: a loaded machine is no error.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 COLORS = ("red", "green", "blue")
 

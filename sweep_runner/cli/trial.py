@@ -10,6 +10,8 @@ import click
 from sweep_runner.cli.common import Out, common_options, set_option
 from sweep_runner.results.paths import ResultsPaths
 
+_FEW = 8  # metrics that fit into a line
+
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
@@ -21,6 +23,8 @@ def trial(
     file: Path, overrides: tuple[str, ...], baseline: str | None, folder: Path | None, results: ResultsPaths, out: Out
 ) -> None:
     """Train one configuration of FILE in this process: breakpoints work, tracebacks are whole.
+
+    Prints a line an epoch; with --verbose with every metric.
 
     \b
     Examples:
@@ -42,10 +46,12 @@ def trial(
     params = spec.baselines[baseline] if baseline is not None else first_params(spec.space, spec.fixed)
     out.say(f"params: {', '.join(f'{name}={value}' for name, value in params.items()) or 'none'}")
 
+    main_metrics = (spec.objective.metric, "train_loss", "val_loss", "lr", "epoch_s")
+
     def show(report: EpochReport) -> None:
-        out.result(
-            f"epoch {report.epoch}: " + ", ".join(f"{name} {value:.5g}" for name, value in report.metrics.items())
-        )
+        names = dict.fromkeys(report.metrics if out.verbose or len(report.metrics) <= _FEW else main_metrics)
+        figures = ", ".join(f"{name} {report.metrics[name]:.5g}" for name in names if name in report.metrics)
+        out.result(f"epoch {report.epoch}: {figures}")
 
     with tempfile.TemporaryDirectory(prefix="sweep-trial-") as temporary:
         root = folder if folder is not None else Path(temporary)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from sweep_runner.errors import SweepError
 from sweep_runner.execution.messages import Assignment, Message
 from sweep_runner.execution.retention import Retention
-from sweep_runner.results.events import AttemptFailed, EpochReported, State, TrialEnded, TrialStarted
+from sweep_runner.results.events import AttemptFailed, EpochReported, State, SweepChanged, TrialEnded, TrialStarted
 from sweep_runner.results.log import read_events
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
@@ -327,10 +327,12 @@ class Keeper:
 
     def _catch_up(self) -> None:
         """Brings the study up to the log, decides what the crash left undecided, queues what was running."""
+        self._check_that_they_belong_together()
         open_trials = {proposal.number: proposal for proposal in self._study.open_trials()}
-        last: EpochReported | None = None
+        last: EpochReported | None = None  # unless something followed that only comes after its decision
         for event in read_events(self._paths.log):
-            last = event if isinstance(event, EpochReported) else None
+            if not isinstance(event, SweepChanged):
+                last = event if isinstance(event, EpochReported) else None
             if isinstance(event, EpochReported) and event.trial in open_trials:
                 self._study.report(event.trial, event.epoch, event.metrics[self.spec.objective.metric])
         for number, proposal in list(open_trials.items()):
@@ -344,6 +346,23 @@ class Keeper:
                     self._end(LiveTrial(proposal, last.attempt, last.time, 0.0, 0.0), "PRUNED", reason)
                     del open_trials[number]
         self._queue.extend(open_trials[number] for number in sorted(open_trials))
+
+    def _check_that_they_belong_together(self) -> None:
+        """A trial is in the study before it is in the log, and has ended in the log before it has in the study."""
+        trials = self._study.trials()
+        lacking = [number for number in self._recorder.state.trials if number >= len(trials)]
+        ended = [trial.number for trial in trials if trial.state not in ("WAITING", "RUNNING")]
+        lost = [number for number in ended if self._summary(number) is None]
+        if not lacking and not lost:
+            return
+        if lacking:
+            what = f"{self._paths.log} has trial {min(lacking)}, which {self._paths.study.name} lacks"
+        else:
+            what = f"{self._paths.study} has trial {min(lost)} as ended, which {self._paths.log.name} lacks"
+        raise SweepError(
+            f"{what}: one of the two files was removed or replaced. Put it back from a copy, or put the whole sweep "
+            "aside and start over: sweep run FILE --fresh"
+        )
 
 
 def trial_seed(sweep_seed: int, number: int) -> int:

@@ -60,7 +60,17 @@ def ray_session(name: str, dashboard: bool, max_concurrent: int) -> Iterator[Ray
     """
     remove_leftovers()
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    _write_owner(folder)
+    try:
+        _write_owner(folder)
+        with _started(name, dashboard, max_concurrent, folder) as session:
+            yield session
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _started(name: str, dashboard: bool, max_concurrent: int, folder: Path) -> Iterator[RaySession]:
+    """Ray, started with `folder` for whatever it writes, and ended with every process that it made."""
     assert "ray" not in sys.modules, "Ray reads its environment variables when it is imported"
     token_file = _token_file()
     scratch = folder / "tmp"
@@ -111,7 +121,6 @@ def ray_session(name: str, dashboard: bool, max_concurrent: int) -> Iterator[Ray
         children = _children()
         ray.shutdown()
         _end(children)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -96,8 +96,8 @@ class GridPoints(Repeatable):
             points: `grid_points` of the sweep; their order does not matter.
         """
         super().__init__(seed, index_of)
-        keys = {id(point): same_configuration_key(point) for point in points}
-        self._points = sorted(points, key=lambda point: (unit_hash("grid", seed, keys[id(point)]), keys[id(point)]))
+        self._points = {same_configuration_key(point): point for point in points}
+        self._order = sorted(self._points, key=lambda key: (unit_hash("grid", seed, key), key))
 
     def go_on_after(self, proposed: Sequence[Params]) -> None:
         """Puts what was proposed already in front, in its order; the rest keeps its own.
@@ -107,15 +107,17 @@ class GridPoints(Repeatable):
         Args:
             proposed: the proposals so far, as Optuna stores the values; they need not be of this grid.
         """
-        known = {same_configuration_key(point) for point in proposed}
-        self._points = [*proposed, *(point for point in self._points if same_configuration_key(point) not in known)]
+        first = [same_configuration_key(point) for point in proposed]
+        self._points.update(zip(first, proposed, strict=True))
+        known = set(first)
+        self._order = [*first, *(key for key in self._order if key not in known)]
 
     def value(self, index: int, name: str, distribution: BaseDistribution) -> Scalar:
-        return self._points[index][name]
+        return self._points[self._order[index]][name]
 
     def __len__(self) -> int:
         """How many combinations there are, with those of earlier spaces that were proposed."""
-        return len(self._points)
+        return len(self._order)
 
 
 class QmcPoints(Repeatable):

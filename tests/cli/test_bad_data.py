@@ -176,7 +176,6 @@ def write_weights(kind: str) -> str:
         ("wrong ending", ".pth, .pt, .bin, .safetensors"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_weight_files_that_cannot_be_used(kind: str, told: str, make_pictures: MakePictures, refused: Refused) -> None:
     make_pictures({"cat": 6, "dog": 6})
     name = write_weights(kind)

@@ -94,6 +94,8 @@ REFUSED = "sweep check examples/own_trainable.yaml --set 'space.momentum=[0, 0.9
 def test_a_command_on_a_shipped_file_is_one_that_works(
     where: str, line: str, complete: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if "<weights>" in line or "$" in line:
+        pytest.skip("what stands for a file or a variable of the reader's cannot be checked")
     monkeypatch.chdir(ROOT)
     parameters = parse_command(line, complete=complete)
     file = parameters.get("file")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sweep_runner.errors import SweepError
 from sweep_runner.execution.keeper import trial_seed
 from sweep_runner.execution.messages import Message
 from sweep_runner.results.recorder import Recorder
@@ -100,7 +101,7 @@ def test_a_failing_trial_is_tried_again_and_then_failed(make_spec: MakeSpec, tmp
             assert keeper.on_message(0, message) is False
         assert keeper.next() is None
     events = log_of(tmp_path / "small")
-    assert [event["kind"] for event in events] == ["start", "failure", "start", "failure", "start", "end"]
+    assert [event["kind"] for event in events] == ["sweep", "start", "failure", "start", "failure", "start", "end"]
     assert events[-1]["state"] == "FAILED"
     assert events[-1]["reason"] == "RuntimeError: broken"
 
@@ -210,3 +211,20 @@ def test_seeds_are_stable_and_apart() -> None:
     assert len(seeds) == 2000
     assert trial_seed(0, 0) == trial_seed(0, 0)
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+@pytest.mark.parametrize("lost", ["study.journal", "log.jsonl"])
+def test_a_study_and_a_log_that_do_not_belong_together_are_refused(
+    make_spec: MakeSpec, tmp_path: Path, lost: str
+) -> None:
+    """One of them was removed: a new one would give the same numbers to other trials."""
+    spec = make_spec()
+    root = tmp_path / "small"
+    with open_keeper(spec, root) as keeper:
+        drive(keeper)
+    (root / lost).unlink()
+    kept = {path.name: path.read_bytes() for path in root.iterdir() if path.suffix in (".journal", ".jsonl")}
+    with pytest.raises(SweepError, match="removed or replaced"), open_keeper(spec, root):
+        pass
+    for name, content in kept.items():
+        assert (root / name).read_bytes().startswith(content)

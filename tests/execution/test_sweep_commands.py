@@ -163,35 +163,6 @@ def test_a_sweep_from_file_to_tables(write_spec: WriteSpec, tmp_path: Path) -> N
         assert choice in again.stderr
 
 
-def test_killed_again_and_again_it_ends_as_if_undisturbed(write_spec: WriteSpec, tmp_path: Path) -> None:
-    file = write_spec(fixed={"epochs": 4, "epoch_s": 0.1}, search={"sampler": "qmc", "trials": 8})
-    undisturbed = sweep("run", file, "--results", tmp_path / "a", cwd=tmp_path)
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    results = tmp_path / "b"
-    command = ["run", file]
-    log = results / "small" / "log.jsonl"
-    for lines in (3, 12, 25):
-        process = subprocess.Popen(sweep_command(*command, "--results", results), cwd=tmp_path, stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 60
-        while not (log.exists() and len(log.read_bytes().splitlines()) >= lines) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.kill()
-        process.communicate()
-        command = ["resume", "small"]
-    done = sweep("resume", "small", "--results", results, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-
-    def rows(root: Path) -> dict[tuple[int, int], tuple[float, float]]:
-        table = pq.read_table(root / "small" / "tables" / "epochs").to_pylist()
-        found = {(row["trial"], row["epoch"]): (row["val_accuracy"], row["lr"]) for row in table}
-        assert len(found) == len(table)
-        return found
-
-    assert rows(results) == rows(tmp_path / "a")
-    ends = [event["trial"] for event in log_of(results / "small") if event["kind"] == "end"]
-    assert sorted(ends) == list(range(8))
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_stops_and_says_how_to_go_on(write_spec: WriteSpec, tmp_path: Path, number: signal.Signals) -> None:
     file = write_spec(fixed={"epochs": 2, "epoch_s": 60.0})

@@ -61,7 +61,7 @@ def test_while_checkpointing(small_disk: SmallDisk, write_own: Callable[..., Pat
 def test_while_recording(small_disk: SmallDisk, write_spec: Callable[..., Path], tmp_path: Path) -> None:
     """Log, journal and tables share the disk with somebody who takes what is left of it."""
     file = write_spec(
-        fixed={"epochs": 40, "epoch_s": 0.02}, search={"sampler": "random", "trials": 12, "seed": 3}, resources=ALWAYS
+        fixed={"epochs": 20, "epoch_s": 0.05}, search={"sampler": "random", "trials": 8, "seed": 3}, resources=ALWAYS
     )
     root = small_disk.folder / "small"
     driver = Driver("run", file, cwd=tmp_path)
@@ -79,7 +79,7 @@ def test_while_recording(small_disk: SmallDisk, write_spec: Callable[..., Path],
     done = sweep("resume", "small", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = [(event["trial"], event["epoch"]) for event in log_of(root) if event["kind"] == "epoch"]
-    assert sorted(rows) == [(trial, epoch) for trial in range(12) for epoch in range(1, 41)]
+    assert sorted(rows) == [(trial, epoch) for trial in range(8) for epoch in range(1, 21)]
     assert len(pq.read_table(root / "tables" / "epochs")) == len(rows)
 
 

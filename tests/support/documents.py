@@ -130,11 +130,20 @@ def _lines(text: str) -> list[str]:
     joined: list[str] = []
     for line in text.replace("\\\n", " ").splitlines():
         line = _COMMENT.sub("", line.strip())
-        if joined and joined[-1].count('"') % 2:
+        if joined and _is_sweep(joined[-1]) and _is_unfinished(joined[-1]):
             joined[-1] += f" {line}"
         else:
             joined.append(line)
     return [line.partition(" > ")[0] for line in joined if line]
+
+
+def _is_unfinished(command: str) -> bool:
+    """Whether a quote of the command is still open."""
+    try:
+        shlex.split(command)
+    except ValueError:
+        return True
+    return False
 
 
 def _is_sweep(text: str) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.messages import Assignment, Message
+from sweep_runner.results.events import SweepChanged
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.search.study import Proposal, Study
@@ -61,6 +63,7 @@ def open_keeper(spec: SweepSpec, root: Path, max_live: int = 2) -> Iterator[Keep
         )
 
     recorder = Recorder(paths, spec.objective, list(spec.space), {}, flush_interval_s=3600)
+    recorder.record(SweepChanged(time=time.time(), state="RUNNING"))
     try:
         with Study.open(paths.study, spec) as study:
             yield Keeper(spec, paths, study, recorder, max_live, assign)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,7 +87,9 @@ def read_weights(path: Path) -> StateDict:
     from timm.models import load_state_dict
 
     try:
-        state = load_state_dict(str(path), weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            state = load_state_dict(str(path), weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         if "non-allowlisted" in str(error):
             raise WeightsError(

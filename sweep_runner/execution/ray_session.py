@@ -22,6 +22,8 @@ from typing import Any
 import platformdirs
 import psutil
 
+from sweep_runner.errors import SweepError
+
 _logger = logging.getLogger(__name__)
 
 _PREFIX = "sweep-ray-"
@@ -102,18 +104,26 @@ def _started(name: str, dashboard: bool, max_concurrent: int, folder: Path) -> I
     ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: _logger.debug("%s", data["lines"])
     try:
         with _hangup_for_us_alone():
-            context = ray.init(
-                address="local",
-                include_dashboard=dashboard,
-                dashboard_host="127.0.0.1",
-                log_to_driver=False,
-                logging_level="ERROR",
-                configure_logging=False,
-                # A folder inside ours: Ray opens its own to every user, and with it the sockets of its object store.
-                _temp_dir=str(folder / "ray"),
-                object_store_memory=_OBJECT_STORE_BYTES,
-                job_config=JobConfig(metadata={"job_name": f"sweep {name}", "sweep": name}),
-            )
+            try:
+                context = ray.init(
+                    address="local",
+                    include_dashboard=dashboard,
+                    dashboard_host="127.0.0.1",
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    configure_logging=False,
+                    # A folder inside ours: Ray opens its own to every user, and with it the sockets of its object store.
+                    _temp_dir=str(folder / "ray"),
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    job_config=JobConfig(metadata={"job_name": f"sweep {name}", "sweep": name}),
+                )
+            except Exception as error:
+                # Ray says with bare exceptions that its servers did not come up in time, for example.
+                reason = str(error).strip().partition("\n")[0]
+                raise SweepError(
+                    f"Ray did not start: {reason}\nThe machine may be overloaded, or out of memory or disk. "
+                    f"Nothing is lost; when it has recovered: sweep resume {name}"
+                ) from error
         resources = ray.cluster_resources()
         url = f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else ""
         yield RaySession(folder, url, token_file, resources.get("CPU", 0.0), resources.get("GPU", 0.0))

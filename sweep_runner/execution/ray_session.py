@@ -112,7 +112,7 @@ def _started(name: str, dashboard: bool, max_concurrent: int, folder: Path) -> I
                     log_to_driver=False,
                     logging_level="ERROR",
                     configure_logging=False,
-                    # A folder inside ours: Ray opens its own to every user, and with it the sockets of its object store.
+                    # A folder inside ours: Ray opens its own to every user, with the sockets of its object store.
                     _temp_dir=str(folder / "ray"),
                     object_store_memory=_OBJECT_STORE_BYTES,
                     job_config=JobConfig(metadata={"job_name": f"sweep {name}", "sweep": name}),

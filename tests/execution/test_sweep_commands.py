@@ -109,15 +109,19 @@ def own(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    """No process, no temporary folder and no shared memory of a sweep outlives its command."""
-    before = set(Path(tempfile.gettempdir()).glob("sweep-ray-*"))
+def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No process and no temporary folder of a sweep outlives its command."""
+    # A folder for temporary files of each test's own: other sweeps may run on this machine. Its name is short,
+    # because Ray's sockets lie in it.
+    folder = Path(tempfile.mkdtemp(prefix="t-"))
+    monkeypatch.setenv("TMPDIR", str(folder))
     yield
     deadline = time.monotonic() + 20
     while (left := _ray_processes()) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not left
-    assert set(Path(tempfile.gettempdir()).glob("sweep-ray-*")) <= before
+    assert not list(folder.iterdir())
+    folder.rmdir()
 
 
 def _ray_processes() -> list[str]:

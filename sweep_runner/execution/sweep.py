@@ -196,6 +196,7 @@ def _search_and_finish(
         ) as session:
             from sweep_runner.execution.tune_adapter import run_trials  # imports ray: not before its environment
 
+            signals.install()  # Ray's native part has put its own SIGTERM handler, which aborts, in place of ours
             signals.on_stop = lambda: None  # what follows writes, and is not to be torn
             _leave_if(signals, paths)
             slot = resolve(spec.resources, session.cpus, session.gpus)

@@ -49,20 +49,23 @@ class Course:
 
     Attributes:
         ended_s: seconds since the start.
+        cpu_s: seconds of CPU that the process has used: what does not depend on who else uses machine and disk.
         rss_bytes: of this process.
         deciding_s: of that, seconds in `Keeper.next`: the sampler, and the durable hand-out.
         num_reports: reports taken so far.
     """
 
     ended_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
     rss_bytes: list[int] = field(default_factory=list)
     deciding_s: float = 0.0
     decided_s: list[float] = field(default_factory=list)
     num_reports: int = 0
 
-    def slice_s(self, begin: int, end: int) -> float:
-        """Seconds from the end of one trial to that of another."""
-        return self.ended_s[end - 1] - (self.ended_s[begin - 1] if begin else 0.0)
+    def slices(self, name: str, count: int) -> tuple[float, float]:
+        """Seconds that the first and the last trials took, by one of the lists, without the first trial of each."""
+        seconds: list[float] = getattr(self, name)
+        return seconds[count - 1] - seconds[0], seconds[-1] - seconds[-count]
 
 
 def spec_of(sampler: str, trials: int, epochs: int, pruner: str = "none") -> SweepSpec:
@@ -138,6 +141,7 @@ def drive(keeper: Keeper, course: Course) -> None:
             live.append((assignment, config, epoch + 1))
             continue
         course.ended_s.append(time.perf_counter() - began)
+        course.cpu_s.append(time.process_time())
         course.rss_bytes.append(process.memory_info().rss)
         course.decided_s.append(course.deciding_s)
         fill()
@@ -169,6 +173,7 @@ class _Watch:
         ended = sum(trial.ended is not None for trial in state.trials.values())
         new = ended - len(self._course.ended_s)
         self._course.ended_s += [now - self._began] * new
+        self._course.cpu_s += [time.process_time()] * new
         self._course.rss_bytes += [self._process.memory_info().rss] * new
         self._course.num_reports = sum(trial.epochs for trial in state.trials.values())
 
@@ -194,22 +199,21 @@ def measure_with_ray(sampler: str, trials: int, epochs: int, pruner: str, folder
 
 def told(name: str, course: Course, count: int) -> str:
     """One course as a row of a Markdown table."""
-    num = len(course.ended_s)
-    first, last = course.slice_s(0, count), course.slice_s(num - count, num)
-    deciding = ""
+    wall, cpu = course.slices("ended_s", count), course.slices("cpu_s", count)
+    choosing = ""
     if course.decided_s:
-        shares = [course.decided_s[count - 1], course.decided_s[-1] - course.decided_s[num - count - 1]]
-        deciding = " (of it choosing: {:.1f} → {:.1f} s)".format(*shares)
+        choosing = "{:.2f} → {:.2f} s".format(*course.slices("decided_s", count))
     rss = [course.rss_bytes[count - 1] / 2**20, course.rss_bytes[-1] / 2**20]
     return (
-        f"| {name} | {num} | {course.num_reports} | {course.num_reports / course.ended_s[-1]:.0f} "
-        f"| {first:.1f} → {last:.1f} s, **{last / first:.2f}×**{deciding} | {rss[0]:.0f} → {rss[1]:.0f} MiB |"
+        f"| {name} | {len(course.ended_s)} | {course.num_reports} | {course.num_reports / course.ended_s[-1]:.0f} "
+        f"| {wall[0]:.1f} → {wall[1]:.1f} s, **{wall[1] / wall[0]:.2f}×** "
+        f"| {cpu[0]:.1f} → {cpu[1]:.1f} s, **{cpu[1] / cpu[0]:.2f}×** | {choosing} | {rss[0]:.0f} → {rss[1]:.0f} MiB |"
     )
 
 
 HEADER = (
-    "| sweep | trials | reports | reports a second | first → last {count} trials | memory after {count} → all |\n"
-    "|---|---|---|---|---|---|"
+    "| sweep | trials | reports | reports a second | first → last {count} trials: time | CPU | of the time: choosing "
+    "| memory after {count} → all |\n|---|---|---|---|---|---|---|---|"
 )
 
 

@@ -18,7 +18,7 @@ from sweep_runner.results.paths import ResultsPaths
 
 if TYPE_CHECKING:
     from trainables.image.data_config import DataConfig
-    from trainables.image.evaluate_package import PackageScores
+    from trainables.image.deployment.evaluate_package import PackageScores
 
 SPLITS = ("train", "val", "test", "all")
 _NUM_PAIRS = 5
@@ -72,7 +72,7 @@ def evaluate(
       sweep evaluate results/voc-crops/best sweeps/voc.yaml --split val --output /tmp/voc-val
       sweep evaluate photos ~/photos --set data.dataset=multilabel_table --set data.table=labels.csv --json
     """
-    from trainables.image.evaluate_package import evaluate_package
+    from trainables.image.deployment.evaluate_package import evaluate_package
     from trainables.image.package import load_package
 
     if output is not None and output.exists() and not output.is_dir():

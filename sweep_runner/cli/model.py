@@ -16,7 +16,7 @@ from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
 if TYPE_CHECKING:
     from sweep_runner.results.state import SweepState
-    from trainables.image.predict import Package
+    from trainables.image.deployment.predict import Package
 
 ONNX_FILE = "model.onnx"
 FORMATS = ("tsv", "csv", "json", "parquet")
@@ -62,7 +62,7 @@ def predict(
 
     from sweep_runner.cli.prediction_tables import for_terminal, for_text, top_classes
     from sweep_runner.cli.query_output import write_result
-    from trainables.image.predict import find_images, load_package, predict_paths, predictions_schema
+    from trainables.image.deployment.predict import find_images, load_package, predict_paths, predictions_schema
 
     file_format = _format(file_format, output)
     num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

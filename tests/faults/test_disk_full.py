@@ -14,7 +14,7 @@ from sweep_runner.spec.loader import load_resolved
 from tests.faults.conftest import SmallDisk
 from tests.support.faults import Driver
 from tests.support.sweeps import log_of, sweep
-from trainables.image.pixel_cache import PixelCache
+from trainables.image.pixels.pixel_cache import PixelCache
 
 pytestmark = pytest.mark.ray
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from trainables.image.balancing import class_weights, sample_weights, sampled_rows
+from trainables.image.data.balancing import class_weights, sample_weights, sampled_rows
 from trainables.image.datasets.base import Example, table_of
 from trainables.image.index import ImageIndex
 

@@ -17,12 +17,12 @@ from torch import nn
 from tests.support.trials import TIMES, Case, bright_corners, numbers, resumes_to_the_bit
 from trainables.contract import EpochReport
 from trainables.errors import DataError, Diverged, Infeasible, TrainableError, WeightsError
-from trainables.image import classifier
-from trainables.image.checkpoint import load_trained
-from trainables.image.classifier import epoch_order, epoch_size
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.trainable import ImageClassifier
+from trainables.image.training import classifier
+from trainables.image.training.checkpoint import load_trained
+from trainables.image.training.classifier import epoch_order, epoch_size
 from trainables.local import LocalHandle
 
 
@@ -214,7 +214,7 @@ def test_fp16_without_a_gpu_is_refused(corners: Case, tmp_path: Path) -> None:
 def test_a_checkpoint_that_holds_code_is_not_run(corners: Case, tmp_path: Path) -> None:
     import pickle
 
-    from trainables.image.checkpoint import STATE_FILE, load_state
+    from trainables.image.training.checkpoint import STATE_FILE, load_state
 
     config = configured(epochs=1)
     corners.train(config, tmp_path)

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from trainables.errors import DataError
-from trainables.image.cifar_batches import parse_batch
+from trainables.image.data.prepare import prepare_images
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets import cifar10
 from trainables.image.datasets.base import Listing
 from trainables.image.datasets.cifar10 import FOLDER, Cifar10
 from trainables.image.index import ImageIndex
-from trainables.image.pixels import open_pixels
-from trainables.image.prepare import prepare_images
+from trainables.image.pixels.cifar_batches import parse_batch
+from trainables.image.pixels.examples import open_pixels
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 

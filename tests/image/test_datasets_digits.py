@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets.digits import Digits
-from trainables.image.decode import decode
+from trainables.image.pixels.decode import decode
 
 
 def test_every_digit_comes_out_as_it_was() -> None:

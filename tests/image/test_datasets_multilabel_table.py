@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainables.errors import DataError
+from trainables.image.data.prepare import prepare_images
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets.base import Listing
 from trainables.image.datasets.multilabel_table import MultilabelTable
-from trainables.image.prepare import prepare_images
 
 ONE_HOT = "file,cat,dog\n1.png,1,0\n2.png,0,1\n3.png,1,1\n4.png,0,0\n"
 EXPECTED = {"images/1.png": ["cat"], "images/2.png": ["dog"], "images/3.png": ["cat", "dog"], "images/4.png": []}

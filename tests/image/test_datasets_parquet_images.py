@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from trainables.errors import DataError
-from trainables.image import containers
+from trainables.image.data.prepare import prepare_images
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets.base import Listing, Member
 from trainables.image.datasets.parquet_images import ParquetImages
-from trainables.image.decode import decode
 from trainables.image.index import ImageIndex
-from trainables.image.pixels import open_pixels
-from trainables.image.prepare import prepare_images
+from trainables.image.pixels import containers
+from trainables.image.pixels.decode import decode
+from trainables.image.pixels.examples import open_pixels
 
 CLASSES = {"names": ["cat", "dog", "bird"], "_type": "ClassLabel"}
 

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from trainables.errors import DataError
+from trainables.image.data.prepare import prepare_images
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets.base import Listing
 from trainables.image.datasets.voc import Voc
-from trainables.image.decode import open_image
 from trainables.image.index import ImageIndex
-from trainables.image.masks import MEAN_COLOR
-from trainables.image.pixels import open_pixels
-from trainables.image.prepare import prepare_images
+from trainables.image.pixels.decode import open_image
+from trainables.image.pixels.examples import open_pixels
+from trainables.image.pixels.masks import MEAN_COLOR
 
 Box = tuple[int, int, int, int]
 CAT, DOG = 8, 12  # of VOC's palette

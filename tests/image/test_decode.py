@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from trainables.image.decode import UnreadableImage, decode, open_image, to_pixels
+from trainables.image.pixels.decode import UnreadableImage, decode, open_image, to_pixels
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 
@@ -188,7 +188,7 @@ def test_damaged_and_huge_files_leave_no_noise_on_the_terminal(tmp_path: Path) -
     (tmp_path / "bomb.png").write_bytes(encoded(Image.new("1", (12_000, 12_000))))
     tiff = encoded(corners(), "TIFF")
     (tmp_path / "damaged.tif").write_bytes(tiff[:-40] + b"\xff" * 40)
-    code = "import sys; from pathlib import Path; from trainables.image.decode import *\n"
+    code = "import sys; from pathlib import Path; from trainables.image.pixels.decode import *\n"
     code += "for path in Path(sys.argv[1]).iterdir():\n  try: decode(path)\n  except UnreadableImage: print(path.name)"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stderr == ""

@@ -21,18 +21,18 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from trainables.errors import TrainableError
-from trainables.image import deploy
-from trainables.image.checkpoint import load_trained
 from trainables.image.config import ImageConfig
+from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
-from trainables.image.decode import decode
-from trainables.image.deploy import export_package
-from trainables.image.evaluate import GivenImages, compute_logits, evaluate_checkpoint
+from trainables.image.deployment import deploy
+from trainables.image.deployment.deploy import export_package
+from trainables.image.deployment.predict import predict_paths
 from trainables.image.index import SCHEMA, ImageIndex
-from trainables.image.models import build_model
+from trainables.image.models.factory import build_model
 from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, WEIGHTS_FILE, load_package
-from trainables.image.predict import predict_paths
-from trainables.image.prepare import INDEX_FILE
+from trainables.image.pixels.decode import decode
+from trainables.image.training.checkpoint import load_trained
+from trainables.image.training.evaluate import GivenImages, compute_logits, evaluate_checkpoint
 
 CLASSES = ("ant", "bee", "cat", "dog", "emu", "fox")
 INFO = {

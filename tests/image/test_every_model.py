@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from tests.support.trials import Case, numbers, weights_of
-from trainables.image.agreement import check_file, compare, require
-from trainables.image.checkpoint import load_trained
 from trainables.image.config import ImageConfig
-from trainables.image.evaluate import GivenImages, compute_logits
-from trainables.image.model_table import MODELS, timm_name
-from trainables.image.models import normalization
-from trainables.image.onnx_graph import DeployedClassifier, write_onnx
+from trainables.image.deployment.agreement import check_file, compare, require
+from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
+from trainables.image.models.factory import normalization
+from trainables.image.models.table import MODELS, timm_name
 from trainables.image.package import ONNX_FILE, Package, PackageFacts
+from trainables.image.training.checkpoint import load_trained
+from trainables.image.training.evaluate import GivenImages, compute_logits
 
 TIMM = """
     resnet18 resnet26d resnet50 wide_resnet50_2 mobilenet_v2 mobilenetv3_small_100 mobilenetv3_large_100

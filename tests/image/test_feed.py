@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from trainables.image import feed as feeding
-from trainables.image.feed import Feed
+from trainables.image.training import feed as feeding
+from trainables.image.training.feed import Feed
 
 
 class Array:

@@ -13,9 +13,9 @@ from timm.loss import AsymmetricLossMultiLabel
 from torchvision.ops import sigmoid_focal_loss
 
 from trainables.image.config import ImageConfig
-from trainables.image.label_kinds import KINDS, LOSSES
-from trainables.image.losses import make_loss, training_loss
-from trainables.image.metrics import classification_metrics
+from trainables.image.measures.label_kinds import KINDS, LOSSES
+from trainables.image.measures.losses import make_loss, training_loss
+from trainables.image.measures.metrics import classification_metrics
 
 LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.tensor([0, 1, 2, 3, 0, 1])

@@ -10,7 +10,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from trainables.errors import Infeasible
-from trainables.image.microbatch import MicroBatches, even_parts, infeasible_when_out_of_memory, is_out_of_memory
+from trainables.image.training.microbatch import (
+    MicroBatches,
+    even_parts,
+    infeasible_when_out_of_memory,
+    is_out_of_memory,
+)
 
 SAYINGS: list[Exception] = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB"),

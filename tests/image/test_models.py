@@ -17,11 +17,11 @@ from torch import nn
 
 from trainables.errors import TrainableError, WeightsError
 from trainables.image.config import ImageConfig, Pooling
-from trainables.image.freezing import block_numbers, frozen_norms
-from trainables.image.gem import GeM
-from trainables.image.model_table import ALIASES, MODELS, OWN_NETS, TORCHVISION_NETS
-from trainables.image.models import build_model, find_weights, impossible, normalization, starting_model
-from trainables.image.weights import published_weights, read_weights
+from trainables.image.models.factory import build_model, find_weights, impossible, normalization, starting_model
+from trainables.image.models.freezing import block_numbers, frozen_norms
+from trainables.image.models.gem import GeM
+from trainables.image.models.table import ALIASES, MODELS, OWN_NETS, TORCHVISION_NETS
+from trainables.image.models.weights import published_weights, read_weights
 
 NUM_CLASSES = 5
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -256,7 +256,7 @@ def test_torchvisions_own_files_fit(tmp_path: Path, model: str, options: dict[st
 @pytest.mark.parametrize("model", TORCHVISION_NETS)
 def test_torchvisions_weights_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr("trainables.image.weights._reachable", lambda address: False)
+    monkeypatch.setattr("trainables.image.models.weights._reachable", lambda address: False)
     with pytest.raises(
         WeightsError, match=r"(?s)download.pytorch.org cannot be reached.*Fetch https://.*put it at"
     ) as e:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from trainables.image.data.near_duplicates import NearDuplicates, close_pairs, find_near_duplicates, hashes_of
+from trainables.image.data.prepare import prepare_images
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets import dataset_class
 from trainables.image.index import ImageIndex
-from trainables.image.near_duplicates import NearDuplicates, close_pairs, find_near_duplicates, hashes_of
-from trainables.image.prepare import prepare_images
 
 Change = Callable[[Image.Image], Image.Image]
 CHANGES: dict[str, Change] = {

@@ -16,13 +16,13 @@ import numpy.typing as npt
 import pytest
 
 from trainables.errors import DataError
-from trainables.image import pixel_cache
+from trainables.image.data.prepare import prepare_images
 from trainables.image.data_config import DataConfig
-from trainables.image.decode import decode
 from trainables.image.index import ImageIndex
-from trainables.image.pixel_cache import PartialFile, PixelCache
-from trainables.image.pixels import DecodedPixels, MappedPixels, open_pixels
-from trainables.image.prepare import prepare_images
+from trainables.image.pixels import pixel_cache
+from trainables.image.pixels.decode import decode
+from trainables.image.pixels.examples import DecodedPixels, MappedPixels, open_pixels
+from trainables.image.pixels.pixel_cache import PartialFile, PixelCache
 
 Make = Callable[..., tuple[ImageIndex, DataConfig]]
 
@@ -175,7 +175,7 @@ def test_killed_builder_leaves_nothing_that_is_used(make_index: Make, tmp_path: 
     code = """
 import sys, time
 from pathlib import Path
-from trainables.image import pixels
+from trainables.image.pixels import examples as pixels
 from trainables.image.data_config import DataConfig
 from trainables.image.index import ImageIndex
 read = pixels.read_pictures

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from trainables.errors import DataError
+from trainables.image.deployment.predict import find_images, load_package, predict_paths, predictions_schema
 from trainables.image.package import ONNX_FILE
-from trainables.image.predict import find_images, load_package, predict_paths, predictions_schema
 
 
 def save(
@@ -159,7 +159,7 @@ def test_prediction_needs_no_torch(color_model: Path, tmp_path: Path) -> None:
     image = save(tmp_path / "image.png", (250, 0, 0))
     code = (
         "import sys; from pathlib import Path\n"
-        "from trainables.image.predict import load_package, predict_paths\n"
+        "from trainables.image.deployment.predict import load_package, predict_paths\n"
         "(batch,) = predict_paths(load_package(Path(sys.argv[1])), [Path(sys.argv[2])])\n"
         "assert batch['predicted'].to_pylist() == ['red']\n"
         "assert not {'torch', 'timm', 'ray', 'optuna', 'onnx'} & set(sys.modules)\n"

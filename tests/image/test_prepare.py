@@ -13,11 +13,11 @@ import pytest
 
 from trainables.contract import Preparation
 from trainables.errors import DataError
+from trainables.image.data.prepare import prepare_images
 from trainables.image.data_config import DataConfig
-from trainables.image.decode import decode
 from trainables.image.index import ImageIndex
-from trainables.image.pixels import MappedPixels, open_pixels
-from trainables.image.prepare import prepare_images
+from trainables.image.pixels.decode import decode
+from trainables.image.pixels.examples import MappedPixels, open_pixels
 
 
 def config(root: Path, **values: Any) -> DataConfig:

@@ -11,7 +11,7 @@ import torch
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
-from trainables.image.scores import score
+from trainables.image.measures.scores import score
 
 
 def _examples(count: int) -> list[str]:

@@ -8,9 +8,9 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from trainables.errors import DataError
+from trainables.image.data.splits import balance, divide, limit
 from trainables.image.data_config import Split
 from trainables.image.datasets.base import Example, table_of
-from trainables.image.splits import balance, divide, limit
 
 
 def examples(

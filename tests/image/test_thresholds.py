@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from trainables.image.metrics import classification_metrics
-from trainables.image.thresholds import decide_with_tuned, tune_thresholds
+from trainables.image.measures.metrics import classification_metrics
+from trainables.image.measures.thresholds import decide_with_tuned, tune_thresholds
 
 
 def _rare_labels(count: int, seed: int, signal: float = 1.5) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from tests.support.trials import Case, bright_corners, resumes_to_the_bit
 from trainables.contract import EpochReport
 from trainables.errors import DataError, TrainableError
-from trainables.image.checkpoint import MODEL_FILE, TRAINING_FILE, load_trained
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.data_forms import Balance
 from trainables.image.trainable import ImageClassifier
+from trainables.image.training.checkpoint import MODEL_FILE, TRAINING_FILE, load_trained
 
 MULTILABEL_LOSSES = ("bce", "multilabel_soft_margin", "mse", "l1", "focal", "asymmetric")
 SINGLE_LABEL_LOSSES = ("cross_entropy", "bce", "mse", "l1", "focal")

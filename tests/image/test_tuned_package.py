@@ -11,11 +11,11 @@ import pytest
 
 from tests.image.test_deploy import SMALL, Case
 from trainables.image.config import ImageConfig
-from trainables.image.evaluate import evaluate_checkpoint
+from trainables.image.data.prepare import INDEX_FILE
+from trainables.image.deployment.predict import predict_paths
 from trainables.image.index import ImageIndex
 from trainables.image.package import CARD_FILE, PackageFacts, load_package
-from trainables.image.predict import predict_paths
-from trainables.image.prepare import INDEX_FILE
+from trainables.image.training.evaluate import evaluate_checkpoint
 
 
 def test_the_package_decides_as_the_evaluation_does(tmp_path: Path) -> None:

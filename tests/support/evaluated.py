@@ -11,7 +11,7 @@ from sweep_runner.results.events import EpochReported, FinalEvaluated, SweepChan
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.spec.model import Objective
-from trainables.image.scores import score
+from trainables.image.measures.scores import score
 
 
 def write_evaluated_sweep(

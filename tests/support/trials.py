@@ -11,10 +11,10 @@ import pyarrow as pa
 import torch
 
 from trainables.contract import EpochReport
-from trainables.image.checkpoint import MODEL_FILE
-from trainables.image.classifier import train_classifier
 from trainables.image.config import ImageConfig
 from trainables.image.index import SCHEMA, ImageIndex
+from trainables.image.training.checkpoint import MODEL_FILE
+from trainables.image.training.classifier import train_classifier
 from trainables.local import LocalHandle
 
 TIMES = ("epoch_s", "images_per_s", "data_wait_fraction", "peak_memory_bytes")

@@ -7,9 +7,9 @@ from typing import get_args
 from trainables.contract import ConfigProblem
 from trainables.errors import WeightsError
 from trainables.image.config import ImageConfig, Pooling
-from trainables.image.model_table import ALIASES, MODELS, ModelFacts, nearest, timm_name
-from trainables.image.optimizer_table import optimizer_problem
-from trainables.image.weights import local_weights
+from trainables.image.models.table import ALIASES, MODELS, ModelFacts, nearest, timm_name
+from trainables.image.models.weights import local_weights
+from trainables.image.training.optimizer_table import optimizer_problem
 
 CHECK_KEYS = (
     ("model", "pretrained", "finetune", "pooling", "input_resolution", "color", "drop_path"),
@@ -75,7 +75,7 @@ def _unlisted_problems(config: ImageConfig, name: str) -> list[ConfigProblem]:
     import timm
     from timm.models import get_pretrained_cfg
 
-    from trainables.image.models import impossible
+    from trainables.image.models.factory import impossible
 
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):

@@ -22,7 +22,7 @@ from trainables.errors import DataError
 from trainables.image.check import CHECK_KEYS, config_problems
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
-from trainables.image.label_kinds import loss_problem, monitor_problem, reported
+from trainables.image.measures.label_kinds import loss_problem, monitor_problem, reported
 
 WEIGHTS_FILE = "weights.json"
 
@@ -65,9 +65,9 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         Raises:
             DataError: the data or the weights cannot be used.
         """
+        from trainables.image.data.prepare import INDEX_FILE, list_examples, prepare_images
         from trainables.image.index import ImageIndex
-        from trainables.image.prepare import INDEX_FILE, list_examples, prepare_images
-        from trainables.image.start import prepare_weights
+        from trainables.image.models.start import prepare_weights
 
         def values(key: str) -> list[Any]:
             return list(dict.fromkeys(candidates.get(key) or [ImageConfig.model_fields[key].default]))
@@ -112,19 +112,19 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         return replace(preparation, summary=summary, warnings=tuple(warnings), reports=reports)
 
     def check_data(self, progress: Progress = no_progress) -> Preparation:
-        """See `trainables.image.prepare.prepare_images`."""
-        from trainables.image.prepare import prepare_images
+        """See `trainables.image.data.prepare.prepare_images`."""
+        from trainables.image.data.prepare import prepare_images
 
         self.folder.mkdir(parents=True, exist_ok=True)
         return prepare_images(self.data, self.folder, resolutions=[], progress=progress, look_for_duplicates=True)
 
     def train(self, config: ImageConfig, handle: TrialHandle) -> None:
-        """See `trainables.image.classifier.train_classifier`."""
-        from trainables.image.classifier import train_classifier
+        """See `trainables.image.training.classifier.train_classifier`."""
+        from trainables.image.data.prepare import INDEX_FILE
         from trainables.image.index import ImageIndex
-        from trainables.image.models import find_weights
-        from trainables.image.pixels import open_pixels
-        from trainables.image.prepare import INDEX_FILE
+        from trainables.image.models.factory import find_weights
+        from trainables.image.pixels.examples import open_pixels
+        from trainables.image.training.classifier import train_classifier
 
         weights = find_weights(self._with_absolute_path(config))
         index = ImageIndex.load(self.folder / INDEX_FILE)
@@ -135,16 +135,16 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
             pixels.close()
 
     def evaluate(self, config: ImageConfig, checkpoint: Path, split: str, num_threads: int = 1) -> Evaluation | None:
-        """See `trainables.image.evaluate.evaluate_checkpoint`."""
-        from trainables.image.evaluate import evaluate_checkpoint
+        """See `trainables.image.training.evaluate.evaluate_checkpoint`."""
+        from trainables.image.training.evaluate import evaluate_checkpoint
 
         return evaluate_checkpoint(config, self.data, self.folder, checkpoint, split, num_threads)
 
     def export(
         self, config: ImageConfig, checkpoint: Path, folder: Path, info: Mapping[str, Any], num_threads: int = 1
     ) -> Mapping[str, Any] | None:
-        """See `trainables.image.deploy.export_package`."""
-        from trainables.image.deploy import export_package
+        """See `trainables.image.deployment.deploy.export_package`."""
+        from trainables.image.deployment.deploy import export_package
 
         return export_package(config, self.data, self.folder, checkpoint, folder, info, num_threads)
 

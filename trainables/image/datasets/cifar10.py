@@ -10,7 +10,6 @@ import numpy as np
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
-from trainables.image.cifar_batches import parse_batch, parse_pickle
 from trainables.image.datasets.base import (
     COLUMN_SETTINGS,
     VOC_SETTINGS,
@@ -21,6 +20,7 @@ from trainables.image.datasets.base import (
     table_of,
 )
 from trainables.image.datasets.image_folder import SPLIT_FOLDERS, ImageFolder
+from trainables.image.pixels.cifar_batches import parse_batch, parse_pickle
 
 FOLDER = "cifar-10-batches-py"
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"

@@ -10,8 +10,8 @@ from pathlib import Path
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
 from trainables.image.datasets.base import COLUMN_SETTINGS, VOC_SETTINGS, Dataset, Defect, Example, Listing, table_of
-from trainables.image.decode import SUFFIXES
 from trainables.image.index import SPLITS
+from trainables.image.pixels.decode import SUFFIXES
 
 SPLIT_FOLDERS = {
     "train": "train",

@@ -202,7 +202,7 @@ def _read_table(path: Path, settings: Table) -> pa.Table:
 
             table = pq.read_table(path)
         elif suffix in (".arrow", ".feather"):
-            from trainables.image.containers import map_arrow
+            from trainables.image.pixels.containers import map_arrow
 
             table = map_arrow(path)
         else:

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
-from trainables.image.containers import is_arrow, map_arrow
 from trainables.image.datasets.base import VOC_SETTINGS, Dataset, Defect, Example, Listing, Member, table_of
 from trainables.image.datasets.image_folder import SPLIT_FOLDERS
+from trainables.image.pixels.containers import is_arrow, map_arrow
 
 SUFFIXES = (".parquet", ".arrow", ".feather")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "category")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from trainables.errors import DataError
-from trainables.image.decode import SUFFIXES
+from trainables.image.pixels.decode import SUFFIXES
 
 MISSING = "there is no such picture"
 

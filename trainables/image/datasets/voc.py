@@ -13,8 +13,8 @@ from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
 from trainables.image.datasets.base import COLUMN_SETTINGS, Box, Dataset, Defect, Example, Listing, table_of
 from trainables.image.datasets.voc_download import download, has_archive, missing_message
-from trainables.image.decode import SUFFIXES
 from trainables.image.index import SPLITS
+from trainables.image.pixels.decode import SUFFIXES
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -26,8 +26,8 @@ from trainables.image.datasets.voc import (
     pictures_by_name,
     widened,
 )
-from trainables.image.decode import upright_size
-from trainables.image.masks import MaskPicture, read_mask
+from trainables.image.pixels.decode import upright_size
+from trainables.image.pixels.masks import MaskPicture, read_mask
 
 if TYPE_CHECKING:
     from trainables.image.data_config import DataConfig

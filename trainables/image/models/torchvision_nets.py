@@ -15,7 +15,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import nn
 from torchvision import models as tv
 
-from trainables.image.protocol import TimmProtocol
+from trainables.image.models.protocol import TimmProtocol
 
 __all__: list[str] = []  # `register_model` adds the names of the nets
 

@@ -14,15 +14,15 @@ import pyarrow as pa
 
 from trainables.contract import Preparation, Progress, no_progress
 from trainables.errors import DataError
-from trainables.image.balancing import class_weights
+from trainables.image.data.balancing import class_weights
+from trainables.image.data.near_duplicates import NearDuplicates, duplicate_warnings, find_near_duplicates
+from trainables.image.data.readable import Reading, read_all
+from trainables.image.data.splits import balance, divide, limit, no_class
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets import dataset_class
 from trainables.image.datasets.base import Defect, Listing
 from trainables.image.index import SPLITS, ImageIndex, flat_labels
-from trainables.image.near_duplicates import NearDuplicates, duplicate_warnings, find_near_duplicates
-from trainables.image.pictures import num_cpus
-from trainables.image.readable import Reading, read_all
-from trainables.image.splits import balance, divide, limit, no_class
+from trainables.image.pixels.pictures import num_cpus
 
 INDEX_FILE = "index.arrow"
 _SHOWN = 10  # classes, defects

@@ -19,19 +19,19 @@ import torch
 from safetensors.torch import save_model
 
 from trainables.errors import TrainableError
-from trainables.image.agreement import TOLERANCE, check_file, compare, require, without_folders
-from trainables.image.checkpoint import load_trained
 from trainables.image.config import ImageConfig
+from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
-from trainables.image.decode import UnreadableImage, decode
-from trainables.image.evaluate import GivenImages, chosen_threshold, compute_logits, threads
+from trainables.image.deployment.agreement import TOLERANCE, check_file, compare, require, without_folders
+from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
 from trainables.image.index import ImageIndex
-from trainables.image.models import normalization
-from trainables.image.onnx_graph import DeployedClassifier, write_onnx
+from trainables.image.models.factory import normalization
 from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, OUTPUT, THRESHOLD, WEIGHTS_FILE, Package, PackageFacts
-from trainables.image.pictures import pictures_of
-from trainables.image.pixels import open_pixels
-from trainables.image.prepare import INDEX_FILE
+from trainables.image.pixels.decode import UnreadableImage, decode
+from trainables.image.pixels.examples import open_pixels
+from trainables.image.pixels.pictures import pictures_of
+from trainables.image.training.checkpoint import load_trained
+from trainables.image.training.evaluate import GivenImages, chosen_threshold, compute_logits, threads
 
 NUM_VERIFIED = 256
 """Images that the exported model is compared on, at most; spread evenly over the split."""

@@ -11,7 +11,7 @@ from timm.layers import ClassifierHead
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
 
-from trainables.image.protocol import HiddenHead, TimmProtocol
+from trainables.image.models.protocol import HiddenHead, TimmProtocol
 
 __all__: list[str] = []  # `register_model` adds the names of the nets
 

@@ -25,9 +25,9 @@ from PIL import Image
 
 from trainables.contract import Progress, no_progress
 from trainables.image.data_config import DataConfig
-from trainables.image.decode import UnreadableImage, open_image
-from trainables.image.pictures import Picture, pictures_of
-from trainables.image.scan import picture_key
+from trainables.image.pixels.decode import UnreadableImage, open_image
+from trainables.image.pixels.pictures import Picture, pictures_of
+from trainables.image.pixels.scan import picture_key
 
 HASH_SIZE = 16
 MAX_DISTANCE = 40

@@ -11,7 +11,7 @@ from typing import Any
 from trainables.contract import Progress
 from trainables.errors import WeightsError
 from trainables.image.config import ImageConfig
-from trainables.image.model_table import timm_name
+from trainables.image.models.table import timm_name
 
 _NUM_CLASSES = 2  # any number will do: the classifier is never read from the file
 
@@ -73,7 +73,7 @@ def prepare_weights(candidates: Mapping[str, Sequence[Any]], progress: Progress)
 
 
 def _try(model: str, pretrained: bool | str, candidates: Mapping[str, Sequence[Any]]) -> Path | None:
-    from trainables.image.models import find_weights, impossible, starting_model
+    from trainables.image.models.factory import find_weights, impossible, starting_model
 
     first = {key: candidates[key][0] for key in ("input_resolution", "color")}
     config = ImageConfig.model_validate({**first, "model": model, "pretrained": pretrained})

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from trainables.errors import DataError
-from trainables.image.decode import SUFFIXES, UnreadableImage, decode
 from trainables.image.package import Package, PackageFacts, load_package
+from trainables.image.pixels.decode import SUFFIXES, UnreadableImage, decode
 
 __all__ = ["Package", "find_images", "load_package", "predict_paths", "predictions_schema"]
 

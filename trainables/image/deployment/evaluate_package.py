@@ -18,15 +18,15 @@ import torch
 
 from trainables.contract import Evaluation, Progress, no_progress
 from trainables.errors import DataError
+from trainables.image.data.prepare import INDEX_FILE, choose_classes, prepare_images
+from trainables.image.data.readable import read_all
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets import dataset_class
 from trainables.image.datasets.base import Defect, Listing
 from trainables.image.index import ImageIndex
+from trainables.image.measures.scores import score
 from trainables.image.package import Package
-from trainables.image.pixels import open_pixels
-from trainables.image.prepare import INDEX_FILE, choose_classes, prepare_images
-from trainables.image.readable import read_all
-from trainables.image.scores import score
+from trainables.image.pixels.examples import open_pixels
 
 ALL = "all"
 Unknown = Literal["fail", "apart"]

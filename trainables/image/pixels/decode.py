@@ -27,7 +27,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainables.errors import DataError
 from trainables.image.datasets.base import Box, Mask
-from trainables.image.masks import on_background, selected
+from trainables.image.pixels.masks import on_background, selected
 
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from trainables.image.config import ImageConfig
-from trainables.image.models import build_model
+from trainables.image.models.factory import build_model
 
 MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"

@@ -19,24 +19,24 @@ from torch import nn
 
 from trainables.contract import EpochReport, TrialHandle
 from trainables.errors import Diverged, TrainableError
-from trainables.image.augment import make_augmentation, with_generator
-from trainables.image.balancing import class_weights, sampled_rows
-from trainables.image.checkpoint import load_state, save_state
 from trainables.image.config import ImageConfig, Precision
+from trainables.image.data.balancing import class_weights, sampled_rows
 from trainables.image.data_forms import Balance
-from trainables.image.feed import Feed, Rows, Source
-from trainables.image.freezing import frozen_norms
 from trainables.image.index import ImageIndex
-from trainables.image.label_kinds import monitor_problem
-from trainables.image.losses import make_loss, training_loss
-from trainables.image.memory import peak_memory_bytes, reset_peak_memory
-from trainables.image.metrics import accuracy, classification_metrics, decide
-from trainables.image.microbatch import MicroBatches, infeasible_when_out_of_memory
-from trainables.image.mixing import make_mixing
-from trainables.image.models import normalization, starting_model
-from trainables.image.optim import make_optimizer, set_learning_rate
+from trainables.image.measures.label_kinds import monitor_problem
+from trainables.image.measures.losses import make_loss, training_loss
+from trainables.image.measures.metrics import accuracy, classification_metrics, decide
+from trainables.image.models.factory import normalization, starting_model
+from trainables.image.models.freezing import frozen_norms
 from trainables.image.package import THRESHOLD
-from trainables.image.schedule import learning_rate, plateau_factor, stops_early
+from trainables.image.training.augment import make_augmentation, with_generator
+from trainables.image.training.checkpoint import load_state, save_state
+from trainables.image.training.feed import Feed, Rows, Source
+from trainables.image.training.memory import peak_memory_bytes, reset_peak_memory
+from trainables.image.training.microbatch import MicroBatches, infeasible_when_out_of_memory
+from trainables.image.training.mixing import make_mixing
+from trainables.image.training.optim import make_optimizer, set_learning_rate
+from trainables.image.training.schedule import learning_rate, plateau_factor, stops_early
 
 _STEPS_BETWEEN_CHECKS = 50
 """Looking at the loss waits for a GPU: do it seldom, but do not train on for a whole epoch after NaN."""

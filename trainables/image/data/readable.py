@@ -15,10 +15,18 @@ from trainables.contract import Progress
 from trainables.errors import DataError
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets.base import Defect, Region
-from trainables.image.pictures import Facts, Picture, Target, fingerprint_of, iter_regions, pictures_of, read_pictures
-from trainables.image.pixel_cache import PartialFile, PixelCache
-from trainables.image.pixels import cache_name, digests_by_row
-from trainables.image.scan import Scan
+from trainables.image.pixels.examples import cache_name, digests_by_row
+from trainables.image.pixels.pictures import (
+    Facts,
+    Picture,
+    Target,
+    fingerprint_of,
+    iter_regions,
+    pictures_of,
+    read_pictures,
+)
+from trainables.image.pixels.pixel_cache import PartialFile, PixelCache
+from trainables.image.pixels.scan import Scan
 
 _FEW = 0.1  # when fewer pictures than this fraction are new, they are looked at before it is known what to build
 

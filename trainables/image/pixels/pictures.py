@@ -12,10 +12,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from trainables.contract import Progress, no_progress
-from trainables.image.containers import read_member
 from trainables.image.datasets.base import Mask, Member, Region
-from trainables.image.decode import UnreadableImage, inside, open_image, to_pixels
-from trainables.image.pixel_cache import PartialFile
+from trainables.image.pixels.containers import read_member
+from trainables.image.pixels.decode import UnreadableImage, inside, open_image, to_pixels
+from trainables.image.pixels.pixel_cache import PartialFile
 
 PIXELS_VERSION = 1  # another number whenever decoding or resizing gives other pixels
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from torchmetrics.functional import classification as tm
 
 from trainables.contract import Evaluation
-from trainables.image.losses import make_loss
-from trainables.image.metrics import AVERAGED, average_precisions, classification_metrics, decide_split
+from trainables.image.measures.losses import make_loss
+from trainables.image.measures.metrics import AVERAGED, average_precisions, classification_metrics, decide_split
+from trainables.image.measures.thresholds import Threshold, tune_thresholds
 from trainables.image.package import THRESHOLD
-from trainables.image.thresholds import Threshold, tune_thresholds
 
 YES_NO = ("no", "yes")
 """The classes of one label on its own, in the order of torchmetrics' 2×2 matrices."""

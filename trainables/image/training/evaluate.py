@@ -12,17 +12,17 @@ import torch
 from torch import nn
 
 from trainables.contract import Evaluation
-from trainables.image.checkpoint import load_trained
 from trainables.image.config import ImageConfig
+from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
-from trainables.image.feed import Feed, Source
 from trainables.image.index import ImageIndex
-from trainables.image.models import normalization
+from trainables.image.measures.scores import score
+from trainables.image.measures.thresholds import tune_thresholds
+from trainables.image.models.factory import normalization
 from trainables.image.package import THRESHOLD
-from trainables.image.pixels import open_pixels
-from trainables.image.prepare import INDEX_FILE
-from trainables.image.scores import score
-from trainables.image.thresholds import tune_thresholds
+from trainables.image.pixels.examples import open_pixels
+from trainables.image.training.checkpoint import load_trained
+from trainables.image.training.feed import Feed, Source
 
 BATCH_SIZE = 64
 TUNED_ON = "val"

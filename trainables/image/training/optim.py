@@ -10,7 +10,7 @@ from torch import nn
 
 from trainables.errors import TrainableError
 from trainables.image.config import ImageConfig
-from trainables.image.freezing import block_numbers
+from trainables.image.models.freezing import block_numbers
 
 
 def make_optimizer(config: ImageConfig, model: nn.Module) -> torch.optim.Optimizer:

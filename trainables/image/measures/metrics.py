@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional import classification as tm
 
-from trainables.image.label_kinds import TOP
+from trainables.image.measures.label_kinds import TOP
+from trainables.image.measures.thresholds import Threshold, decide_with_tuned
 from trainables.image.package import THRESHOLD
-from trainables.image.thresholds import Threshold, decide_with_tuned
 
 NUM_BINS = 15
 """Of the calibration error, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"."""

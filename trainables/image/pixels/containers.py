@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from trainables.image.cifar_batches import Batch, parse_batch
 from trainables.image.datasets.base import Member
+from trainables.image.pixels.cifar_batches import Batch, parse_batch
 
 KEEP_BYTES = 512 << 20
 

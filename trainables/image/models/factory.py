@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from trainables.errors import TrainableError, WeightsError
-from trainables.image import nets, torchvision_nets  # they register their nets with timm
 from trainables.image.config import ImageConfig
-from trainables.image.freezing import freeze
-from trainables.image.gem import use_gem
-from trainables.image.model_table import OWN_NETS, TORCHVISION_NETS, timm_name
-from trainables.image.weights import differences, local_weights, published_weights, read_weights
+from trainables.image.models import nets, torchvision_nets  # they register their nets with timm
+from trainables.image.models.freezing import freeze
+from trainables.image.models.gem import use_gem
+from trainables.image.models.table import OWN_NETS, TORCHVISION_NETS, timm_name
+from trainables.image.models.weights import differences, local_weights, published_weights, read_weights
 
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 

@@ -11,9 +11,9 @@ from functools import partial
 
 import torch
 
-from trainables.image.augment_policies import randaugment, trivialaugment
-from trainables.image.augment_steps import crop_and_rotate, erase, flip, invert, jitter_color, mirror_and_shift
 from trainables.image.config import ImageConfig
+from trainables.image.training.augment_policies import randaugment, trivialaugment
+from trainables.image.training.augment_steps import crop_and_rotate, erase, flip, invert, jitter_color, mirror_and_shift
 
 Augmentation = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 Operation = Callable[[torch.Tensor], torch.Tensor]

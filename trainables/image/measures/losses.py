@@ -12,7 +12,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from trainables.errors import TrainableError
 from trainables.image.config import ImageConfig
-from trainables.image.label_kinds import loss_problem, resolved_loss
+from trainables.image.measures.label_kinds import loss_problem, resolved_loss
 
 
 class Loss(Protocol):

@@ -13,9 +13,17 @@ import numpy.typing as npt
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
-from trainables.image.decode import UnreadableImage, open_image, to_pixels
-from trainables.image.pictures import Facts, Picture, Target, fingerprint_of, iter_regions, pictures_of, read_pictures
-from trainables.image.pixel_cache import MappedFile, PixelCache, Shape
+from trainables.image.pixels.decode import UnreadableImage, open_image, to_pixels
+from trainables.image.pixels.pictures import (
+    Facts,
+    Picture,
+    Target,
+    fingerprint_of,
+    iter_regions,
+    pictures_of,
+    read_pictures,
+)
+from trainables.image.pixels.pixel_cache import MappedFile, PixelCache, Shape
 
 if TYPE_CHECKING:
     from trainables.image.data_config import DataConfig

@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.feather
 
-from trainables.image.pictures import PIXELS_VERSION, Facts, Picture, boxes_outside, digest_of
-from trainables.image.pixel_cache import locked
+from trainables.image.pixels.pictures import PIXELS_VERSION, Facts, Picture, boxes_outside, digest_of
+from trainables.image.pixels.pixel_cache import locked
 
 _SCHEMA = pa.schema([("key", pa.string()), ("digest", pa.string()), ("width", pa.int32()), ("height", pa.int32())])
 

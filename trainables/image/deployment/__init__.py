@@ -1,0 +1,1 @@
+"""The model package: exported, verified, and used without PyTorch."""

@@ -1,0 +1,1 @@
+"""What is minimised and what is measured, for one label an example and for many."""

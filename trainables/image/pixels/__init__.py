@@ -1,0 +1,1 @@
+"""From files to pixels: decoding, and the node's cache of what was decoded."""

@@ -1,0 +1,1 @@
+"""One trial: from batches to a checkpoint, and the final evaluation of one."""

@@ -4,42 +4,49 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help install quickstart test lint format faults fuzz bench clean
 
 help:  ## What there is to make.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-install: $(INSTALLED)  ## Make .venv and install everything, pinned.
+install: $(INSTALLED_DEV)  ## Make .venv and install everything, pinned.
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --editable .
+	touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	$(PIP) --editable '.[dev]'
 	touch $@
 
 quickstart: $(INSTALLED)  ## Install, then run a sweep on images that need no download.
 	$(BIN)/sweep run sweeps/quickstart.yaml --fresh
 
-test: $(INSTALLED)  ## All tests: the quick ones, then real sweeps with Ray.
-	$(BIN)/python -m pytest
+test: $(INSTALLED_DEV)  ## All tests: the quick ones, then real sweeps with Ray.
+	$(BIN)/python -m pytest -m "not ray" --numprocesses 2
+	$(BIN)/python -m pytest -m ray
 
-lint: $(INSTALLED)  ## ruff, mypy --strict, the layers.
+lint: $(INSTALLED_DEV)  ## ruff, mypy --strict, the layers.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(INSTALLED)  ## Format and mend what ruff can mend.
+format: $(INSTALLED_DEV)  ## Format and mend what ruff can mend.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-faults: $(INSTALLED)  ## Cause every fault, again and again (docs/reliability.md): half an hour.
+faults: $(INSTALLED_DEV)  ## Cause every fault, again and again (docs/reliability.md): half an hour.
 	$(BIN)/python -m pytest tests/faults --long
 
-fuzz: $(INSTALLED)  ## Ask `sweep check` about 12,000 damaged sweep files: two minutes.
+fuzz: $(INSTALLED_DEV)  ## Ask `sweep check` about 12,000 damaged sweep files: two minutes.
 	$(BIN)/python -m tests.support.fuzz --files 12000
 
-bench: $(INSTALLED)  ## Measure against peers; see benchmarks/README.md.
+bench: $(INSTALLED_DEV)  ## Measure against peers; see benchmarks/README.md.
 	$(BIN)/python -m benchmarks
 
 clean:  ## Remove what tools left behind; results/ stays.

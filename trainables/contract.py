@@ -146,6 +146,23 @@ class Evaluation:
     confusions: pa.Table | None = None
 
 
+@dataclass(frozen=True)
+class DiskUse:
+    """What a sweep writes, about and at most.
+
+    Attributes:
+        checkpoint_bytes: of one checkpoint, of the largest model.
+        package_bytes: of the model package.
+        cache_folder: where `prepare` caches data, if it does.
+        cache_bytes: the most that the cache may come to hold.
+    """
+
+    checkpoint_bytes: int
+    package_bytes: int = 0
+    cache_folder: Path | None = None
+    cache_bytes: int = 0
+
+
 class Progress(Protocol):
     """Shows how far a long preparation is. Called from one thread."""
 
@@ -205,6 +222,10 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
         """Finds what no single field can know: combinations that cannot work. Reads no data."""
         return []
 
+    def disk_use(self, candidates: Mapping[str, Sequence[Any]]) -> DiskUse | None:
+        """What a sweep over these candidates (as for `prepare`) writes; None: not known. Reads no data."""
+        return None
+
     def prepare(self, candidates: Mapping[str, Sequence[Any]], progress: Progress = no_progress) -> Preparation:
         """Runs once, before the first trial and again on resume: looks at the data, fills caches.
 
@@ -237,6 +258,18 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
     def evaluate(self, config: ConfigT, checkpoint: Path, split: str, num_threads: int = 1) -> Evaluation | None:
         """Evaluates a checkpoint's model on `val` or `test`. None: there is no such split, or nothing to say."""
         return None
+
+    def pictures(self, examples: Sequence[str], size: int) -> Mapping[str, bytes]:
+        """Small pictures (encoded, JPEG or PNG) of examples, for reports: by the names that `predictions` has.
+
+        Args:
+            examples: names of examples.
+            size: no side is longer, in pixels.
+
+        Returns:
+            Those that can still be read. Data that is gone is no error: a report goes without.
+        """
+        return {}
 
     def export(
         self, config: ConfigT, checkpoint: Path, folder: Path, info: Mapping[str, Any], num_threads: int = 1

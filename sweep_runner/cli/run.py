@@ -196,6 +196,7 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     out.say(f'tables       {paths.tables}   sweep query "select * from trials"{where}')
     if outcome.package is not None:
         out.say(f"model        {outcome.package / 'model.onnx'}   sweep predict {paths.name} IMAGES{where}")
+    _write_report(results, paths, out)
 
 
 def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]:
@@ -203,6 +204,17 @@ def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]
     best = state.best()
     return {
         "sweep": paths.name,
+def _write_report(results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
+    """Writes the report. A sweep that has ended does not fail because of it, whatever goes wrong."""
+    try:
+        from sweep_runner.report.page import write_report
+
+        out.say(f"report       {write_report(results, paths.name, None, out.warn)}")
+    except Exception as error:  # noqa: BLE001 - hours of training stand behind it, and it can be made again
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        out.warn(f"no report was written ({reason}); try again: {paths.command('report')}")
+
+
         "folder": str(paths.root),
         "trials": dict(state.counts()),
         "duration_s": state.duration_s,

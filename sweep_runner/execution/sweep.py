@@ -31,7 +31,7 @@ from sweep_runner.results.state import SweepState, fold
 from sweep_runner.search.study import Proposal, Study
 from sweep_runner.spec.changes import differences
 from sweep_runner.spec.check import check_prepared
-from sweep_runner.spec.loader import dump_spec, load_resolved
+from sweep_runner.spec.loader import dump_spec, load_resolved, opening_comment
 from sweep_runner.spec.plan import Plan
 from trainables.contract import Preparation
 
@@ -157,7 +157,8 @@ def _recorder(plan: Plan, paths: SweepPaths, observer: Observer) -> Iterator[Rec
     recorder = Recorder(paths, plan.spec.objective, list(plan.spec.space), environment)
     try:
         write_atomically(paths.environment, json.dumps(environment, indent=2).encode())
-        write_atomically(paths.spec, dump_spec(plan.spec).encode())
+        # With what the file says of itself: a report shows its question.
+        write_atomically(paths.spec, (opening_comment(plan.loaded.path) + dump_spec(plan.spec)).encode())
         yield recorder
     finally:
         recorder.close()

@@ -62,6 +62,65 @@ def decide(
 
 
 @dataclass(frozen=True)
+class Rung:
+    """One comparison of a trial with its rivals, as successive halving makes it.
+
+    Attributes:
+        epoch: of the rung.
+        value: the trial's.
+        rivals: trial → value: those that had reached the rung by then.
+        num_kept: how many of all of them go on.
+        threshold: the worst value that goes on; None when the trial alone was there.
+        passed: whether the trial did.
+    """
+
+    epoch: int
+    value: float
+    rivals: Mapping[int, float]
+    num_kept: int
+    threshold: float | None
+    passed: bool
+
+
+def rungs_passed(options: Pruner, mode: Literal["min", "max"], values: Values, number: int, epoch: int) -> list[Rung]:
+    """The comparisons that `decide` makes of a trial after an epoch, the deciding one last; none for other pruners.
+
+    Args:
+        options, mode, values, number, epoch: as for `decide`; a patient pruner's inner one is asked.
+    """
+    halving = options.inner if isinstance(options, Patient) else options
+    own = {step: value for step, value in values.get(number, {}).items() if step <= epoch}
+    bracket = None
+    if isinstance(halving, Hyperband):
+        bracket = bracket_of(halving, number)
+        hyperband, halving = halving, _halving_of(halving, bracket)
+    if not isinstance(halving, SuccessiveHalving) or epoch not in own:
+        return []
+    previous = max((step for step in own if step < epoch), default=0)
+    found = []
+    for rung in _rungs(halving, epoch):
+        if rung <= previous:
+            continue
+        rivals = {
+            other: value
+            for other, steps in values.items()
+            if other != number
+            and (bracket is None or bracket_of(hyperband, other) == bracket)
+            and (value := steps[rung] if rung in steps else _first_after(rung, steps)) is not None
+        }
+        num_kept = max(1, (len(rivals) + 1) // halving.reduction_factor)
+        case = Case(mode, values, (), number, epoch, own)
+        num_better = sum(case.better(rival, own[epoch]) for rival in rivals.values())
+        numbers = sorted((v for v in rivals.values() if not math.isnan(v)), reverse=mode == "max")
+        threshold = numbers[num_kept - 1] if len(numbers) >= num_kept else None
+        passed = num_better < num_kept and not math.isnan(own[epoch])
+        found.append(Rung(rung, own[epoch], rivals, num_kept, threshold, passed))
+        if not passed:
+            break
+    return found
+
+
+@dataclass(frozen=True)
 class Case:
     """What a pruner looks at.
 
@@ -167,14 +226,18 @@ def _hyperband(options: Hyperband, case: Case) -> str | None:
     A trial's number alone decides its bracket; trials compete within their bracket.
     """
     bracket = bracket_of(options, case.number)
-    halving = SuccessiveHalving(
+    halving = _halving_of(options, bracket)
+    reason = _successive_halving(halving, case, lambda number: bracket_of(options, number) == bracket)
+    return f"bracket {bracket}, {reason}" if reason else None
+
+
+def _halving_of(options: Hyperband, bracket: int) -> SuccessiveHalving:
+    return SuccessiveHalving(
         kind="successive_halving",
         min_epochs=options.min_epochs,
         reduction_factor=options.reduction_factor,
         min_early_stopping_rate=bracket,
     )
-    reason = _successive_halving(halving, case, lambda number: bracket_of(options, number) == bracket)
-    return f"bracket {bracket}, {reason}" if reason else None
 
 
 def bracket_of(options: Hyperband, number: int) -> int:

@@ -87,6 +87,17 @@ def _load(path: Path, overrides: Sequence[str], *, expand: bool) -> LoadedSpec:
     if expand:
         values = expand_paths(values, places, problems)
     plain = resolve_sugar(values, places, problems)
+def opening_comment(path: Path) -> str:
+    """The comment lines that a sweep file begins with, such as the question that it asks; without editors' own."""
+    lines = []
+    for line in read_file(path).splitlines():
+        if line.strip() and not line.startswith("#"):
+            break
+        if not line.startswith("# yaml-language-server"):
+            lines.append(line.rstrip())
+    return "\n".join(lines).strip("#\n ") and "\n".join(lines).strip() + "\n\n"
+
+
     try:
         spec = SweepSpec.model_validate(plain)
     except ValidationError as error:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from trainables.contract import (
     ConfigProblem,
+    DiskUse,
     Evaluation,
     Mode,
     Preparation,
@@ -58,6 +59,12 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
     def check(cls, config: ImageConfig) -> list[ConfigProblem]:
         """See `trainables.image.check`."""
         return config_problems(config)
+
+    def disk_use(self, candidates: Mapping[str, Sequence[Any]]) -> DiskUse | None:
+        """See `trainables.image.disk_use`. None when a model is chosen that is not in the table of sizes."""
+        from trainables.image.disk_use import disk_use
+
+        return disk_use(self.data, candidates)
 
     def prepare(self, candidates: Mapping[str, Sequence[Any]], progress: Progress = no_progress) -> Preparation:
         """Finds (or fetches) the weights, makes the index, fills the pixel cache.
@@ -139,6 +146,16 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         from trainables.image.training.evaluate import evaluate_checkpoint
 
         return evaluate_checkpoint(config, self.data, self.folder, checkpoint, split, num_threads)
+
+    def pictures(self, examples: Sequence[str], size: int) -> Mapping[str, bytes]:
+        """See `trainables.image.pixels.thumbnails.thumbnails`."""
+        from trainables.image.data.prepare import INDEX_FILE
+        from trainables.image.index import ImageIndex
+        from trainables.image.pixels.thumbnails import thumbnails
+
+        if not (self.folder / INDEX_FILE).is_file():
+            return {}
+        return thumbnails(ImageIndex.load(self.folder / INDEX_FILE), examples, size, self.data.max_pixels)
 
     def export(
         self, config: ImageConfig, checkpoint: Path, folder: Path, info: Mapping[str, Any], num_threads: int = 1

@@ -1,0 +1,99 @@
+"""`sweep compare`: two sweeps or two trials, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from sweep_runner.cli.common import Out, common_options, json_option
+from sweep_runner.errors import RequestError
+from sweep_runner.results.paths import ResultsPaths
+
+if TYPE_CHECKING:
+    from sweep_runner.report.comparison import Significance
+    from sweep_runner.results.leaderboard import Leaderboard, TrialRow
+
+
+@click.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@json_option
+@common_options
+def compare(first: str, second: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
+    """Compare A with B: what differs in params and metrics, and whether it is more than chance.
+
+    Each is a sweep (its best trial stands for it) or a trial of one: NAME/3, NAME/baseline. Significance is tested on
+    the examples that both final evaluations have: a paired bootstrap of the difference in accuracy.
+
+    \b
+    Examples:
+      sweep compare quickstart/mlp-adam quickstart/cnn-adam
+      sweep compare voc-crops voc-foreground --json
+    """
+    from sweep_runner.report.comparison import differing, significance
+
+    (one, a), (other, b) = (_find(name, results) for name in (first, second))
+    if (one.sweep.sweep, a.trial) == (other.sweep.sweep, b.trial):
+        raise RequestError(f"{first} and {second} are the same trial ({a.trial}): name two")
+    params = differing(a.params, b.params)
+    shown = [{**({board.objective: row.value}), **row.metrics} for board, row in ((one, a), (other, b))]
+    metrics = [
+        (name, shown[0][name], shown[1].get(name))
+        for name in shown[0]
+        if not name.endswith("_num_examples") and shown[0][name] is not None and shown[1].get(name) is not None
+    ]
+    facts = [(name, a.row.get(name), b.row.get(name)) for name in ("state", "epochs", "duration_s", "num_parameters")]
+    tested = significance((results.sweep(one.sweep.sweep), a), (results.sweep(other.sweep.sweep), b), out.warn)
+    if as_json:
+        out.json(
+            {
+                "first": {"sweep": one.sweep.sweep, "trial": a.trial, "name": a.name},
+                "second": {"sweep": other.sweep.sweep, "trial": b.trial, "name": b.name},
+                "params": {name: list(values) for name, *values in params},
+                "metrics": {name: list(values) for name, *values in metrics},
+                "facts": {name: list(values) for name, *values in facts},
+                "significance": tested
+                if isinstance(tested, str)
+                else {**asdict(tested), "difference": tested.difference, "significant": tested.significant},
+            }
+        )
+        return
+    names = [f"{board.sweep.sweep}/{row.name or row.trial}" for board, row in ((one, a), (other, b))]
+    rows = [("param", *each, None) for each in params]
+    rows += [("metric", name, x, y, y - x) for name, x, y in metrics]
+    rows += [("fact", name, x, y, y - x if isinstance(x, int | float) and isinstance(y, int | float) else None)
+             for name, x, y in facts]  # fmt: skip
+    if not params:
+        out.say("their params are the same")
+    out.table(("", "what", *names, "difference"), rows)
+    _print_significance(tested, names, out)
+
+
+def _print_significance(tested: Significance | str, names: list[str], out: Out) -> None:
+    if isinstance(tested, str):
+        out.say(f"significance: {tested}")
+        return
+    if tested.num_left_out:
+        out.warn(f"{tested.num_left_out} examples are in only one of the two evaluations, and are left out")
+    better = names[1] if tested.difference > 0 else names[0]
+    verdict = f"{better} is better by more than chance" if tested.significant else "the difference may well be chance"
+    out.result(
+        f"accuracy on the same {tested.num_examples} {tested.split} examples: {tested.first:.4f} and {tested.second:.4f}, "
+        f"difference {tested.difference:+.4f} (95 % from {tested.low:+.4f} to {tested.high:+.4f}, p = {tested.p_value:.3g}): "
+        f"{verdict}"
+    )
+
+
+def _find(name: str, results: ResultsPaths) -> tuple[Leaderboard, TrialRow]:
+    from sweep_runner.report.plot_data import find_trials
+    from sweep_runner.results.leaderboard import leaderboard
+
+    sweep, slash, trial = name.partition("/")
+    board = leaderboard(results, sweep)
+    if slash:
+        return board, find_trials(board, [trial])[0]
+    if not board.ranked:
+        raise RequestError(f"{sweep}: no trial has a value yet", hint="Name a trial: NAME/3.")
+    return board, board.ranked[0]

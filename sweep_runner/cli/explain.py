@@ -1,0 +1,134 @@
+"""`sweep explain`: why a trial ended as it did, by replaying its pruner's decisions from the log."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sweep_runner.cli.common import Out, common_options, json_option
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
+
+if TYPE_CHECKING:
+    from sweep_runner.results.leaderboard import Leaderboard, TrialRow
+    from sweep_runner.search.pruners import Rung
+
+_MAX_RIVALS = 12
+
+
+@click.command()
+@click.argument("name")
+@click.argument("trial")
+@json_option
+@common_options
+def explain(name: str, trial: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
+    """Say why a trial of the sweep NAME stopped: at which rung, what it needed, and which rivals had it.
+
+    TRIAL is a number or a baseline's name. The pruner's decisions are made again from what was recorded, in the order
+    in which it was recorded: a trial is held against those that had come as far by then.
+
+    \b
+    Examples:
+      sweep explain quickstart 3
+      sweep explain quickstart mlp-adam --json
+    """
+    from sweep_runner.report.plot_data import find_trials, title_of
+    from sweep_runner.results.leaderboard import leaderboard
+
+    board = leaderboard(results, name)
+    (row,) = find_trials(board, [trial])
+    decisions = _decisions(board, results.sweep(name), row)
+    if as_json:
+        out.json(
+            {
+                "sweep": name,
+                "trial": row.trial,
+                "name": row.name,
+                "state": row.state,
+                "reason": row.reason,
+                "epochs": row.row["epochs"],
+                "rungs": [asdict(rung) for rung in decisions],
+            }
+        )
+        return
+    out.result(f"{name} {title_of(row)}: {_ending(row)}")
+    if decisions:
+        out.table(
+            ("rung (epoch)", board.objective, "needed", "place", "go on", "verdict"),
+            [
+                (
+                    rung.epoch,
+                    rung.value,
+                    rung.threshold if rung.threshold is not None else "nothing",
+                    f"{_place(rung, board.mode)} of {len(rung.rivals) + 1}",
+                    rung.num_kept,
+                    "went on" if rung.passed else "stopped",
+                )
+                for rung in decisions
+            ],
+        )
+        if not decisions[-1].passed:
+            _print_rivals(decisions[-1], board, out)
+    if row.state in ("FAILED", "INFEASIBLE"):
+        out.say(f"attempts and files: {results.sweep(name).command('show', str(row.trial))}")
+
+
+def _ending(row: TrialRow) -> str:
+    epochs = row.row["epochs"] or 0
+    words = {
+        "COMPLETED": f"ran to its end, {epochs} epochs",
+        "PRUNED": f"stopped by the pruner after {epochs} epoch{'s' if epochs != 1 else ''}",
+        "RUNNING": f"is running, {epochs} epochs so far",
+        "WAITING": "waits for a worker",
+    }
+    said = words.get(row.state, row.state.lower())
+    return f"{said}: {row.reason}" if row.reason else said
+
+
+def _place(rung: Rung, mode: str) -> int:
+    better = (value > rung.value if mode == "max" else value < rung.value for value in rung.rivals.values())
+    return 1 + sum(better)
+
+
+def _print_rivals(rung: Rung, board: Leaderboard, out: Out) -> None:
+    from sweep_runner.report.plot_data import title_of
+
+    rows = {row.trial: row for row in (*board.ranked, *board.unranked)}
+    ordered = sorted(rung.rivals.items(), key=lambda pair: pair[1], reverse=board.mode == "max")
+    out.say(f"rivals at the rung of epoch {rung.epoch}, as they stood then (★ would have gone on in its place):")
+    out.table(
+        ("rival", board.objective, ""),
+        [
+            (title_of(rows[number]) if number in rows else f"trial {number}", value, "★" if k < rung.num_kept else "")
+            for k, (number, value) in enumerate(ordered[:_MAX_RIVALS])
+        ],
+    )
+    if len(ordered) > _MAX_RIVALS:
+        out.say(f"{len(ordered) - _MAX_RIVALS} more with less: --json")
+
+
+def _decisions(board: Leaderboard, paths: SweepPaths, row: TrialRow) -> list[Rung]:
+    """Every comparison of the trial, each with what was recorded when it was made."""
+    from sweep_runner.results.events import EpochReported
+    from sweep_runner.results.log import read_events
+    from sweep_runner.results.lookup import spec_file
+    from sweep_runner.search.pruners import resolve, rungs_passed
+    from sweep_runner.spec.loader import load_resolved
+
+    spec = load_resolved(spec_file(paths)).spec
+    options = resolve(spec, row.row["epochs"])
+    values: dict[int, dict[int, float]] = {}
+    found: list[Rung] = []
+    for event in read_events(paths.log):
+        if not isinstance(event, EpochReported) or board.objective not in event.metrics:
+            continue
+        steps: dict[int, Any] = values.setdefault(event.trial, {})
+        if event.epoch in steps:
+            continue
+        steps[event.epoch] = event.metrics[board.objective]
+        if event.trial == row.trial and (not found or found[-1].passed):
+            found += rungs_passed(options, spec.objective.mode, values, row.trial, event.epoch)
+    if row.state == "COMPLETED" and found and not found[-1].passed:
+        found.pop()  # at its last epoch nobody asks: nothing is left to save
+    return found

@@ -1,0 +1,54 @@
+"""`sweep report`: one sweep as one HTML file."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+
+import click
+
+from sweep_runner.cli.common import Out, common_options
+from sweep_runner.errors import RequestError
+from sweep_runner.results.paths import ResultsPaths
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="By default report.html in the sweep's folder.",
+)
+@click.option(
+    "--png", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the figures as pictures, too."
+)
+@click.option("--open", "open_it", is_flag=True, help="Open it in the browser.")
+@common_options
+def report(name: str, output: Path | None, png: Path | None, open_it: bool, results: ResultsPaths, out: Out) -> None:
+    """Write the sweep NAME as one HTML file that needs no network and no other file. Prints the file.
+
+    The sweep may be running. `sweep run` writes the report, too, when it ends.
+
+    \b
+    Examples:
+      sweep report quickstart --open
+      sweep report voc-crops --output voc.html --png figures
+    """
+    from sweep_runner.report.page import write_report
+    from sweep_runner.results.lookup import find_sweep
+
+    find_sweep(results, name)
+    if output is not None and not output.expanduser().absolute().parent.is_dir():
+        raise RequestError(f"--output {output}: there is no folder {output.parent}", hint="Create it first.")
+    file = write_report(results, name, output and output.expanduser().absolute(), out.warn)
+    out.say(f"{file.stat().st_size / 1e6:.1f} MB")
+    out.result(str(file))
+    if png is not None:
+        from sweep_runner.report.pictures import write_pictures
+
+        for picture in write_pictures(results, name, png.expanduser().absolute(), out.warn):
+            out.result(str(picture))
+    if open_it:
+        webbrowser.open(file.as_uri())

@@ -1,0 +1,124 @@
+"""Two trials held against each other: params, metrics, and whether the difference is more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sweep_runner.report import facts
+from sweep_runner.results.leaderboard import TrialRow
+from sweep_runner.results.paths import SweepPaths
+from sweep_runner.results.tables import Warn
+
+RESAMPLES = 9_999
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Significance:
+    """The difference in accuracy of two models on the same examples, second minus first.
+
+    Attributes:
+        split: whose examples they are.
+        num_examples: that both models have predicted.
+        num_left_out: examples that only one of them has.
+        first, second: accuracy of each; of labels, the mean share of an example's labels that are right.
+        low, high: the 95 % confidence interval of the difference (paired bootstrap, percentile).
+        p_value: how likely a difference this large is if the models were alike (paired permutations).
+    """
+
+    split: str
+    num_examples: int
+    num_left_out: int
+    first: float
+    second: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def difference(self) -> float:
+        """Second minus first."""
+        return self.second - self.first
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return not self.low <= 0.0 <= self.high
+
+
+def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The keys in which two mappings differ, in the order of the first."""
+    keys = dict.fromkeys([*first, *second])
+    return [(key, first.get(key), second.get(key)) for key in keys if first.get(key) != second.get(key)]
+
+
+def significance(
+    one: tuple[SweepPaths, TrialRow], other: tuple[SweepPaths, TrialRow], warn: Warn
+) -> Significance | str:
+    """Whether the second is better than the first by more than chance, or in words why that cannot be told.
+
+    Test is looked at where both were evaluated on it, else val. Examples are paired by their names and labels.
+    """
+    for split in ("test", "val"):
+        tables = [facts.predictions(paths, row.trial, split, warn) for paths, row in (one, other)]
+        if tables[0] is not None and tables[1] is not None:
+            return _paired(split, tables[0], tables[1])
+    lacking = [
+        f"{paths.name}/{row.trial}" for paths, row in (one, other) if facts.best_with_evaluation(paths, [row]) is None
+    ]
+    return (
+        f"no predictions on the same split ({', '.join(lacking) or 'one has test only, the other val'}): the best trial is "
+        "evaluated on val and test when a sweep ends, baselines on val"
+    )
+
+
+def _paired(split: str, one: pa.Table, other: pa.Table) -> Significance | str:
+    from scipy import stats
+
+    firsts, seconds = _scores(one), _scores(other)
+    both = [key for key in firsts if key in seconds]
+    left_out = len(firsts) + len(seconds) - 2 * len(both)
+    if len(both) < 2:
+        return f"they were evaluated on different {split} examples: nothing to pair"
+    first = np.array([firsts[key] for key in both])
+    second = np.array([seconds[key] for key in both])
+    gaps = second - first
+    if not gaps.any():
+        mean = float(first.mean())
+        return Significance(split, len(both), left_out, mean, mean, 0.0, 0.0, 1.0)
+    random = np.random.default_rng(0)
+
+    def difference(x: Any, y: Any, axis: int = -1) -> Any:
+        return np.mean(y, axis=axis) - np.mean(x, axis=axis)
+
+    drawn = stats.bootstrap(
+        (first, second), difference, paired=True, vectorized=True, n_resamples=RESAMPLES, confidence_level=LEVEL,
+        method="percentile", rng=random, batch=500,
+    )  # fmt: skip
+    # Signs of the pairs' differences are exchangeable if the models are alike.
+    tested = stats.permutation_test(
+        (first, second), difference, permutation_type="samples", vectorized=True, n_resamples=RESAMPLES, rng=random,
+        batch=500,
+    )  # fmt: skip
+    low, high = map(float, drawn.confidence_interval)
+    return Significance(
+        split, len(both), left_out, float(first.mean()), float(second.mean()), low, high, float(tested.pvalue)
+    )
+
+
+def _scores(table: pa.Table) -> dict[tuple[str, tuple[str, ...]], float]:
+    """How right the prediction of each example is, 0 to 1."""
+    num_classes = max(1, sum(name.startswith("p_") for name in table.column_names))
+    rows = zip(*(table[name].to_pylist() for name in ("example", "labels", "predicted")), strict=True)
+    plain = all(len(row) == 1 for name in ("labels", "predicted") for row in table[name].to_pylist())
+    return {
+        (example, tuple(sorted(labels))): float(labels == said)
+        if plain
+        else 1 - len(set(labels) ^ set(said)) / num_classes
+        for example, labels, said in rows
+    }

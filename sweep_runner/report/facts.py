@@ -1,0 +1,209 @@
+"""What the report says in words and tables: the answer, what pruning saved, where the time went, samples."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from sweep_runner.report.plot_data import title_of
+from sweep_runner.results.leaderboard import Leaderboard, TrialRow
+from sweep_runner.results.parts import evaluation_path
+from sweep_runner.results.paths import SweepPaths
+from sweep_runner.results.tables import Warn, damaged_message, read_part
+
+if TYPE_CHECKING:
+    from sweep_runner.spec.model import SweepSpec
+
+_BINS = 10
+NUM_SAMPLES = 12
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One example of an evaluation and what the model said.
+
+    Attributes:
+        right: whether all of it was right.
+        sureness: the probability of what was said; of labels, of the likeliest.
+    """
+
+    example: str
+    labels: tuple[str, ...]
+    predicted: tuple[str, ...]
+    right: bool
+    sureness: float
+
+
+def question(paths: SweepPaths) -> str:
+    """What the sweep file says of itself in its opening comment: its first paragraph; empty when it says nothing."""
+    if not paths.spec.is_file():
+        return ""
+    lines: list[str] = []
+    for line in paths.spec.read_text(encoding="utf-8", errors="replace").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# ").rstrip())
+    return re.split(r"\n\s*\n", "\n".join(lines).strip())[0].replace("\n", " ")
+
+
+def answer(board: Leaderboard) -> str:
+    """Two sentences: what came out best, and how it stands to the baselines."""
+    if not board.ranked:
+        return "No trial has a value yet. Nothing can be said."
+    best = board.ranked[0]
+    assert best.value is not None
+    metric = board.objective.partition("_")[2]
+    test = best.metrics.get(f"test_{metric}")
+    params = ", ".join(f"{name} {_figure(value)}" for name, value in best.params.items())
+    first = f"{title_of(best).capitalize()} is the best of {len(board.ranked)}: {board.objective} {best.value:.4f}"
+    first += f", and {test:.4f} on test" if test is not None else ""
+    first += f", with {params}." if params else "."
+    rivals = [row for row in board.ranked if row.name is not None and row.trial != best.trial]
+    if best.name is not None and not rivals:
+        return f"{first} No search did better than this baseline."
+    if not rivals:
+        return f"{first} There are no baselines to hold it against."
+    rival = rivals[0]
+    assert rival.value is not None
+    gap = abs(best.value - rival.value)
+    which = f"the best {'other ' if best.name else ''}baseline, {rival.name} ({rival.value:.4f})"
+    return f"{first} That is {gap:.4f} better than {which}."
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def saved_by_pruning(board: Leaderboard, spec: SweepSpec | None) -> Mapping[str, float] | None:
+    """Epochs and seconds that pruned trials were not given; None when nothing was pruned.
+
+    The seconds are estimated: the epochs that were not run, each as long as the trial's own were on average.
+    """
+    rows = [row for row in board.ranked if row.state == "PRUNED"]
+    if not rows:
+        return None
+    fixed = spec.fixed.get("epochs") if spec is not None else None
+    usual = max((row.row["epochs"] or 0 for row in board.ranked if row.state == "COMPLETED"), default=0)
+    epochs = seconds = 0.0
+    for row in rows:
+        full = row.params.get("epochs", fixed) or usual
+        done = row.row["epochs"] or 0
+        left = max(0, full - done)
+        epochs += left
+        if done:
+            seconds += left * (row.row["duration_s"] or 0.0) / done
+    ran = sum(row.row["epochs"] or 0 for row in board.ranked)
+    spent = sum(row.row["duration_s"] or 0.0 for row in board.ranked)
+    return {"trials": len(rows), "epochs": epochs, "epochs_run": ran, "seconds": seconds, "seconds_run": spent}
+
+
+def where_time_went(board: Leaderboard, epochs: pa.Table) -> dict[str, float]:
+    """Seconds of training, of waiting for data, and of everything else in trials, over all workers."""
+    rows = [row for row in (*board.ranked, *board.unranked) if row.row["copy_of"] is None]
+    total = sum(row.row["duration_s"] or 0.0 for row in rows)
+    if not total:
+        return {}
+    parts = {}
+    if "epoch_s" in epochs.column_names:
+        spent = np.nan_to_num(np.asarray(epochs["epoch_s"].to_numpy(zero_copy_only=False), dtype=float))
+        waits = np.zeros_like(spent)
+        if "data_wait_fraction" in epochs.column_names:
+            waits = np.nan_to_num(np.asarray(epochs["data_wait_fraction"].to_numpy(zero_copy_only=False), dtype=float))
+        parts = {
+            "training": float((spent * (1 - waits)).sum()),
+            "waiting for data": float((spent * waits).sum()),
+            "validation, checkpoints, starting": max(0.0, total - float(spent.sum())),
+        }
+    lost = sum(row.row["duration_s"] or 0.0 for row in rows if row.state in ("FAILED", "INFEASIBLE"))
+    if lost:
+        parts["(of it in trials that failed)"] = lost
+    return parts or {"in trials": total}
+
+
+def predictions(paths: SweepPaths, trial: int, split: str, warn: Warn) -> pa.Table | None:
+    """The predictions of a trial's final evaluation, None without one."""
+    path = evaluation_path(paths.table("predictions"), trial, split)
+    if not path.exists():
+        return None
+    try:
+        return read_part(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        warn(damaged_message(path, error))
+        return None
+
+
+def probabilities(table: pa.Table) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(N, C)."""
+    columns = [name for name in table.column_names if name.startswith("p_")]
+    if not columns:
+        return np.zeros((len(table), 0))
+    return np.stack([table[name].to_numpy(zero_copy_only=False).astype(float) for name in columns], axis=1)
+
+
+def samples(table: pa.Table) -> list[Sample]:
+    """Every example, the surest first."""
+    sureness = probabilities(table).max(axis=1, initial=0.0)
+    found = [
+        Sample(example, tuple(labels), tuple(said), set(labels) == set(said), float(sure))
+        for example, labels, said, sure in zip(
+            table["example"].to_pylist(),
+            table["labels"].to_pylist(),
+            table["predicted"].to_pylist(),
+            sureness,
+            strict=True,
+        )
+    ]
+    return sorted(found, key=lambda sample: -sample.sureness)
+
+
+def calibration_bins(table: pa.Table) -> list[dict[str, float]]:
+    """Examples by how sure the model is, in tenths; of labels, every probability of a label on its own."""
+    scores = probabilities(table)
+    if not scores.size:
+        return []
+    labels, said = table["labels"].to_pylist(), table["predicted"].to_pylist()
+    if any(len(row) != 1 for row in (*labels, *said)):
+        names = [name.removeprefix("p_") for name in table.column_names if name.startswith("p_")]
+        sure = scores.reshape(-1)
+        right = np.array([[name in row for name in names] for row in labels], dtype=float).reshape(-1)
+    else:
+        sure = scores.max(axis=1)
+        right = np.array([one == other for one, other in zip(labels, said, strict=True)], dtype=float)
+    place = np.minimum((sure * _BINS).astype(int), _BINS - 1)
+    return [
+        {"confidence": float(sure[own].mean()), "accuracy": float(right[own].mean()), "count": int(own.sum())}
+        for number in range(_BINS)
+        if (own := place == number).any()
+    ]
+
+
+def reproduce(paths: SweepPaths, row: TrialRow, spec: SweepSpec | None) -> str:
+    """The command that trains a trial again in one process, with its params and its seed."""
+    settings = ["baselines={}"] if spec is None or spec.baselines else []
+    settings += [f"space.{name}=[{_yaml(value)}]" for name, value in row.params.items()]
+    if row.row.get("seed") is not None:
+        settings.append(f"search.seed={row.row['seed']}")
+    file = paths.spec if not paths.spec.is_relative_to(Path.cwd()) else paths.spec.relative_to(Path.cwd())
+    return " ".join(["sweep trial", shlex.quote(str(file)), *(f"--set {shlex.quote(setting)}" for setting in settings)])
+
+
+def _yaml(value: Any) -> str:
+    import json
+
+    return json.dumps(value) if isinstance(value, str | bool) else str(value)
+
+
+def best_with_evaluation(paths: SweepPaths, rows: Sequence[TrialRow]) -> tuple[TrialRow, str] | None:
+    """The best trial that was evaluated, and on which split: test if there is one."""
+    for row in rows:
+        for split in ("test", "val"):
+            if evaluation_path(paths.table("predictions"), row.trial, split).exists():
+                return row, split
+    return None

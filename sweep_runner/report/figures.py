@@ -1,0 +1,343 @@
+"""The report's interactive figures: Optuna's own where it has one, plotly's otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweep_runner.report.plot_data import Confusion, Curve, title_of
+from sweep_runner.results.leaderboard import Leaderboard, TrialRow
+
+if TYPE_CHECKING:
+    import optuna
+    from plotly.graph_objects import Figure
+
+MAX_POINTS = 20_000
+"""Of learning curves: more trials than this allows are thinned out, the best ones and the baselines never."""
+MAX_SLICES = 6
+MAX_PARALLEL = 400
+GREY, BLUE, ORANGE = "rgba(128,128,128,0.25)", "#0072B2", "#D55E00"
+COLORS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure of the report.
+
+    Attributes:
+        name: of its file, as `--png` writes it.
+        title: above it.
+        about: a sentence on how to read it.
+        figure: of plotly.
+    """
+
+    name: str
+    title: str
+    about: str
+    figure: Figure
+
+
+def best_so_far(board: Leaderboard) -> Shown | None:
+    """The objective of every trial in the order of their ends, and the best up to then."""
+    import plotly.graph_objects as go
+
+    rows = [row for row in board.ranked if row.value is not None]
+    if not rows:
+        return None
+    timed = all(row.row.get("ended") is not None for row in rows)
+    rows.sort(key=lambda row: (row.row["ended"], row.trial) if timed else (row.trial, row.trial))
+    start = min((row.row["started"] for row in rows if row.row.get("started") is not None), default=None)
+    places: list[float] = [
+        (row.row["ended"] - start).total_seconds() / 60 if timed and start is not None else row.trial for row in rows
+    ]
+    best: list[float] = []
+    for row in rows:
+        assert row.value is not None
+        best.append(
+            row.value if not best else max(best[-1], row.value) if board.mode == "max" else min(best[-1], row.value)
+        )
+    figure = go.Figure()
+    for state, symbol in (("COMPLETED", "circle"), ("RUNNING", "circle-open"), ("PRUNED", "x")):
+        own = [k for k, row in enumerate(rows) if (row.state if row.state != "WAITING" else "RUNNING") == state]
+        if not own:
+            continue
+        figure.add_scatter(
+            x=[places[k] for k in own],
+            y=[rows[k].value for k in own],
+            text=[_label(rows[k]) for k in own],
+            mode="markers",
+            marker={"symbol": symbol, "size": 7, "color": BLUE if state == "COMPLETED" else "#999999"},
+            name=state.lower(),
+        )
+    figure.add_scatter(
+        x=places, y=best, mode="lines", line={"shape": "hv", "color": ORANGE, "width": 2}, name="best so far"
+    )
+    figure.update_layout(xaxis_title="minutes since the first start" if timed else "trial", yaxis_title=board.objective)
+    return Shown("best-so-far", "Best so far", "Each point is a trial; the line is the best value up to then.", figure)
+
+
+def learning_curves(board: Leaderboard, curves: Sequence[Curve], important: Sequence[TrialRow]) -> Shown | None:
+    """The objective by epoch: pruned trials faint, the best and the baselines in colour."""
+    import plotly.graph_objects as go
+
+    named = {row.trial: _label(row) for row in important[: len(COLORS)]}
+    states = {row.trial: row.state for row in (*board.ranked, *board.unranked)}
+    with_values = [curve for curve in curves if board.objective in curve.metrics]
+    if not with_values:
+        return None
+    others = [curve for curve in with_values if curve.trial not in named]
+    room = max(1, MAX_POINTS // max(1, max(len(curve.epochs) for curve in with_values)))
+    step = math.ceil(len(others) / room) if others else 1
+    figure = go.Figure()
+    # One trace a state: a thousand traces would make a page slow.
+    for pruned, color in ((True, "rgba(128,128,128,0.18)"), (False, "rgba(86,180,233,0.5)")):
+        xs: list[float | None] = []
+        ys: list[float | None] = []
+        texts: list[str | None] = []
+        for curve in others[::step]:
+            if (states.get(curve.trial) == "PRUNED") == pruned:
+                values = curve.metrics[board.objective]
+                xs += [*curve.epochs, None]
+                ys += [*(_short(value) for value in values), None]
+                texts += [*[_escaped(curve.title)] * len(values), None]
+        if xs:
+            name = "pruned" if pruned else "ran to their end"
+            figure.add_scatter(x=xs, y=ys, text=texts, mode="lines", line={"color": color, "width": 1}, name=name)
+    for curve in with_values:
+        if curve.trial in named:
+            color = COLORS[list(named).index(curve.trial)]
+            shown = [_short(value) for value in curve.metrics[board.objective]]
+            figure.add_scatter(
+                x=list(curve.epochs), y=shown, mode="lines+markers", line={"color": color, "width": 2.5},
+                name=named[curve.trial],
+            )  # fmt: skip
+    figure.update_layout(xaxis_title="epoch", yaxis_title=board.objective)
+    about = "Pruned trials are faint; the best trial and the baselines are named."
+    if step > 1:
+        about += f" Of the other {len(others)} trials every {step}th is drawn."
+    return Shown("learning-curves", "Learning curves", about, figure)
+
+
+def importances(study: optuna.Study) -> Shown | None:
+    """Which hyperparameters matter (Optuna's default evaluator), None with too little to tell from."""
+    from optuna.visualization import plot_param_importances
+
+    if len(_common(study)) < 2 or len(study.trials) < 4:
+        return None
+    try:
+        figure = plot_param_importances(study)
+    except (ValueError, RuntimeError):
+        return None  # too few different values
+    about = "By PED-ANOVA, Optuna's measure of what tells good trials from others."
+    return Shown("importances", "Hyperparameter importance", about, figure)
+
+
+def _common(study: optuna.Study) -> list[str]:
+    """The parameters that all trials have, and that differ."""
+    trials = study.trials
+    names = [name for name in (trials[0].params if trials else ()) if all(name in trial.params for trial in trials)]
+    return [name for name in names if len({trial.params[name] for trial in trials}) > 1]
+
+
+def by_importance(study: optuna.Study) -> list[str]:
+    """The parameters that all trials have, the most important first."""
+    import optuna
+
+    names = _common(study)
+    if len(study.trials) < 4 or len(names) < 2:
+        return names
+    try:
+        weights = optuna.importance.get_param_importances(study, params=names)
+    except (ValueError, RuntimeError):
+        return names
+    return sorted(names, key=lambda name: -weights.get(name, 0.0))
+
+
+def parallel_coordinates(study: optuna.Study, objective: str) -> Shown | None:
+    """All common parameters and the objective, a line a trial."""
+    from optuna.visualization import plot_parallel_coordinate
+
+    names = by_importance(study)[:8]
+    if not names or len(study.trials) < 2:
+        return None
+    figure = plot_parallel_coordinate(_thinned(study), params=names, target=_value, target_name=objective)
+    about = "A line a trial; drag along an axis to choose. Darker is better."
+    return Shown("parallel-coordinates", "Parallel coordinates", about, figure)
+
+
+def slices(study: optuna.Study, objective: str) -> Shown | None:
+    """The objective over each parameter on its own."""
+    from optuna.visualization import plot_slice
+
+    names = by_importance(study)[:MAX_SLICES]
+    if not names:
+        return None
+    figure = plot_slice(_thinned(study), params=names, target=_value, target_name=objective)
+    figure.update_layout(width=None, height=380)
+    return Shown("slices", "Slices", "The objective over one parameter at a time, the most important first.", figure)
+
+
+def contour(study: optuna.Study, objective: str) -> Shown | None:
+    """The objective over the two parameters that matter most."""
+    from optuna.visualization import plot_contour
+
+    names = by_importance(study)[:2]
+    if len(names) < 2 or len(study.trials) < 4:
+        return None
+    figure = plot_contour(_thinned(study), params=names, target=_value, target_name=objective)
+    about = f"The objective over {names[0]} and {names[1]}, which matter most; points are trials."
+    return Shown("contour", "Contour", about, figure)
+
+
+def _value(trial: optuna.trial.FrozenTrial) -> float:
+    assert trial.value is not None
+    return trial.value
+
+
+def _thinned(study: optuna.Study) -> optuna.Study:
+    if len(study.trials) <= MAX_PARALLEL:
+        return study
+    import optuna
+
+    ordered = sorted(study.trials, key=lambda trial: trial.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
+    best, rest = ordered[: MAX_PARALLEL // 4], ordered[MAX_PARALLEL // 4 :]
+    thin = optuna.create_study(direction=study.direction)
+    thin.add_trials([*best, *rest[:: math.ceil(len(rest) / (MAX_PARALLEL * 3 // 4))]])
+    return thin
+
+
+def trade_off(board: Leaderboard) -> Shown | None:
+    """The objective against what a trial costs; trials that no other beats in both are joined."""
+    import plotly.graph_objects as go
+
+    rows = [row for row in board.ranked if row.state == "COMPLETED" and row.value is not None]
+    cost, unit = "num_parameters", "parameters of the network"
+    if len({row.row.get(cost) for row in rows}) < 2 or any(row.row.get(cost) is None for row in rows):
+        cost, unit = "duration_s", "seconds of training"
+    rows = [row for row in rows if row.row.get(cost)]
+    if len(rows) < 2:
+        return None
+    sign = 1 if board.mode == "max" else -1
+    front: list[TrialRow] = []
+    for row in sorted(rows, key=lambda row: (row.row[cost], -sign * (row.value or 0.0))):
+        if not front or sign * (row.value or 0.0) > sign * (front[-1].value or 0.0):
+            front.append(row)
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[row.row[cost] for row in rows], y=[row.value for row in rows], text=[_label(row) for row in rows],
+        mode="markers", marker={"color": BLUE, "size": 7, "opacity": 0.6}, name="completed trials",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[row.row[cost] for row in front], y=[row.value for row in front], text=[_label(row) for row in front],
+        mode="lines+markers", line={"color": ORANGE, "shape": "hv"}, name="Pareto front",
+    )  # fmt: skip
+    figure.update_layout(xaxis_title=unit, yaxis_title=board.objective)
+    about = (
+        "One objective was searched; what it costs is the other. No trial is better and cheaper than one on the line."
+    )
+    return Shown("pareto", "Quality against cost (Pareto front)", about, figure)
+
+
+def confusion(found: Confusion) -> Shown | None:
+    """The confusion matrix as shares of the actual class, with counts on hover."""
+    import plotly.graph_objects as go
+
+    if found.matrix is None:
+        return None
+    totals = found.matrix.sum(axis=1, keepdims=True).clip(min=1)
+    names = _unique([_escaped(name) for name in found.classes])
+    figure = go.Figure(
+        go.Heatmap(
+            z=(found.matrix / totals).round(4).tolist(),
+            x=names,
+            y=names,
+            customdata=found.matrix.tolist(),
+            hovertemplate="actual %{y}<br>predicted %{x}<br>%{customdata} examples (%{z:.1%})<extra></extra>",
+            text=found.matrix.tolist(),
+            texttemplate="%{text}" if len(names) <= 20 else None,
+            colorscale="Blues",
+            zmin=0,
+            zmax=1,
+            colorbar={"title": "share"},
+        )
+    )
+    figure.update_layout(xaxis_title="predicted", yaxis_title="actual", height=min(900, 260 + 26 * len(names)))
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(autorange="reversed", type="category")
+    return Shown(
+        f"confusion-{found.split}", "Confusion matrix", "Rows are actual classes, columns what was predicted.", figure
+    )
+
+
+def calibration(bins: Sequence[Mapping[str, float]], split: str) -> Shown | None:
+    """How often the model is right where it says how sure it is."""
+    import plotly.graph_objects as go
+
+    if not bins:
+        return None
+    figure = go.Figure()
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "color": "#999999"}, name="perfect")
+    figure.add_scatter(
+        x=[each["confidence"] for each in bins], y=[each["accuracy"] for each in bins],
+        customdata=[each["count"] for each in bins], mode="lines+markers", line={"color": BLUE},
+        marker={"size": 8}, name="model",
+        hovertemplate="says %{x:.1%}, is right %{y:.1%} (%{customdata} examples)<extra></extra>",
+    )  # fmt: skip
+    figure.update_layout(xaxis_title="how sure the model is", yaxis_title="how often it is right")
+    figure.update_xaxes(range=[0, 1.02])
+    figure.update_yaxes(range=[0, 1.02])
+    about = "Below the dotted line the model is surer than it should be, above it more careful."
+    return Shown(f"calibration-{split}", "Calibration", about, figure)
+
+
+def time_spent(parts: Mapping[str, float]) -> Shown | None:
+    """Where the workers' time went."""
+    import plotly.graph_objects as go
+
+    if not parts:
+        return None
+    figure = go.Figure(
+        go.Bar(
+            x=list(parts.values()), y=list(parts), orientation="h", marker={"color": BLUE},
+            text=[f"{value:,.0f} s" for value in parts.values()], textposition="auto",
+        )
+    )  # fmt: skip
+    figure.update_layout(xaxis_title="seconds, over all workers", height=140 + 40 * len(parts))
+    figure.update_yaxes(autorange="reversed")
+    return Shown("time", "Where the time went", "Added up over all trials.", figure)
+
+
+def _label(row: TrialRow) -> str:
+    return _escaped(title_of(row))
+
+
+def _escaped(text: str) -> str:
+    """plotly reads some HTML in its texts."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Names that differ: plotly puts equal ones on one place."""
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return unique
+
+
+def _short(value: float) -> float | None:
+    return float(f"{value:.4g}") if math.isfinite(value) else None
+
+
+def as_json(figure: Figure) -> dict[str, Any]:
+    """Its data and layout as plain values; small: no template, which the page gives to all."""
+    import json
+
+    figure.update_layout(template="none", title=None, margin={"l": 60, "r": 20, "t": 20, "b": 50})
+    figure.update_yaxes(automargin=True)
+    plain: dict[str, Any] = json.loads(figure.to_json())
+    plain["layout"].pop("template", None)
+    return plain

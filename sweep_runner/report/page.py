@@ -1,0 +1,242 @@
+"""One sweep as one HTML file that needs nothing else: no network, no server, no other file."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from sweep_runner.durable import write_atomically
+from sweep_runner.errors import RequestError
+from sweep_runner.report import facts, figures
+from sweep_runner.report.figures import Shown
+from sweep_runner.report.plot_data import Confusion, find_trials, read_confusion, read_curves, title_of
+from sweep_runner.report.trial_study import study_of
+from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
+from sweep_runner.results.tables import Warn, load_table
+
+if TYPE_CHECKING:
+    from sweep_runner.spec.model import SweepSpec
+
+MAX_ROWS = 200
+"""Of the leaderboard: baselines are always among them."""
+MAX_CLASSES = 400
+_NUM_PAIRS = 8
+_PAIR_PICTURES = 4
+THUMBNAIL = 96
+"""Pixels: about 3 kB as JPEG."""
+
+
+def write_report(results: ResultsPaths, name: str, output: Path | None, warn: Warn) -> Path:
+    """Writes a sweep's report.
+
+    Args:
+        results: where the sweep is.
+        name: its name.
+        output: the file; by default `report.html` in the sweep's folder.
+        warn: told of what cannot be read.
+
+    Raises:
+        RequestError: there is no such sweep.
+    """
+    paths = results.sweep(name)
+    content = render(results, name, warn).encode()
+    file = output if output is not None else paths.report
+    write_atomically(file, lambda stream: stream.write(content))
+    return file
+
+
+def render(results: ResultsPaths, name: str, warn: Warn) -> str:
+    """The report's HTML. Every name of the user's is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=PackageLoader("sweep_runner.report"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, percent=_percent, duration=_duration, data_uri=_data_uri)
+    values = collect(results, name, warn)
+    shown = [group for group in values["figures"].values() if group]
+    drawn = {figure.name: figures.as_json(figure.figure) for figure in shown}
+    return environment.get_template("report.html.j2").render(
+        **values, plotly=Markup(get_plotlyjs()), drawn=Markup(_script_json(drawn))
+    )
+
+
+def _script_json(value: Any) -> str:
+    """JSON that no browser takes for the end of its script."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").replace("\u2028", "\\u2028")
+
+
+def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
+    """Everything that the template shows."""
+    board, paths = leaderboard(results, name), results.sweep(name)
+    spec = read_spec(paths)
+    epochs = load_table(results, "epochs", (name,), warn)
+    evaluated = facts.best_with_evaluation(paths, board.ranked)
+    confusion = read_confusion(paths, *evaluated, warn) if evaluated else None
+    table = facts.predictions(paths, evaluated[0].trial, evaluated[1], warn) if evaluated else None
+    shown = all_figures(board, paths, spec, epochs, confusion, table, warn)
+    samples = facts.samples(table) if table is not None else []
+    right = [sample for sample in samples if sample.right][: facts.NUM_SAMPLES]
+    wrong = [sample for sample in samples if not sample.right][: facts.NUM_SAMPLES]
+    pairs = _pairs(confusion, samples)
+    wanted = [sample.example for sample in (*right, *wrong, *(each for pair in pairs for each in pair["samples"]))]
+    rows = _rows(board)
+    return {
+        "name": name,
+        "board": board,
+        "paths": paths,
+        "question": facts.question(paths),
+        "answer": facts.answer(board),
+        "rows": rows,
+        "left_out": len(board.ranked) - len(rows),
+        "metrics": _metrics(board),
+        "params": [param for param in board.params if any(param in row.params for row in rows)],
+        "figures": shown,
+        "saved": facts.saved_by_pruning(board, spec),
+        "evaluated": (title_of(evaluated[0]), evaluated[1]) if evaluated else None,
+        "confusion": confusion,
+        "classes": _classes(confusion),
+        "pairs": pairs,
+        "right": right,
+        "wrong": wrong,
+        "num_wrong": sum(not sample.right for sample in samples),
+        "num_samples": len(samples),
+        "pictures": _pictures(paths, spec, list(dict.fromkeys(wanted)), warn),
+        "failures": [row for row in board.unranked if row.state in ("FAILED", "INFEASIBLE")],
+        "commands": [(row, facts.reproduce(paths, row, spec)) for row in rows[:MAX_ROWS]],
+    }
+
+
+def all_figures(
+    board: Leaderboard,
+    paths: SweepPaths,
+    spec: SweepSpec | None,
+    epochs: pa.Table,
+    confusion: Confusion | None,
+    table: pa.Table | None,
+    warn: Warn,
+) -> dict[str, Shown | None]:
+    """Every figure that the sweep has something to show in, by its place in the page."""
+    curves = read_curves(paths, board.ranked, warn)
+    named = sorted((row for row in (*board.ranked, *board.unranked) if row.name is not None), key=lambda row: row.trial)
+    important = find_trials(board, [str(row.trial) for row in (*board.ranked[:1], *named)])
+    study = study_of(board, spec)
+    return {
+        "best": figures.best_so_far(board),
+        "curves": figures.learning_curves(board, curves, important),
+        "importances": figures.importances(study),
+        "parallel": figures.parallel_coordinates(study, board.objective),
+        "slices": figures.slices(study, board.objective),
+        "contour": figures.contour(study, board.objective),
+        "trade_off": figures.trade_off(board),
+        "confusion": figures.confusion(confusion) if confusion else None,
+        "calibration": figures.calibration(facts.calibration_bins(table), confusion.split)
+        if table is not None and confusion
+        else None,
+        "time": figures.time_spent(facts.where_time_went(board, epochs)),
+    }
+
+
+def read_spec(paths: SweepPaths) -> SweepSpec | None:
+    """The sweep file as run; None when it is lost or damaged, which a report can do without."""
+    from sweep_runner.spec.loader import load_resolved
+
+    try:
+        return load_resolved(paths.spec).spec
+    except RequestError:
+        return None
+
+
+def _rows(board: Leaderboard) -> list[TrialRow]:
+    return [row for number, row in enumerate(board.ranked) if number < MAX_ROWS or row.name is not None]
+
+
+def _metrics(board: Leaderboard) -> list[str]:
+    split, _, metric = board.objective.partition("_")
+    present = {name for row in board.ranked for name, value in row.metrics.items() if value is not None}
+    wanted = (f"test_{metric}", f"{split}_loss", f"{split}_macro_f1", "train_loss")
+    return [name for name in wanted if name in present and name != board.objective]
+
+
+def _classes(confusion: Confusion | None) -> list[tuple[str, float, float, float, int]]:
+    """Class, precision, recall, F1, support: the worst first."""
+    if confusion is None:
+        return []
+    columns = (confusion.classes, confusion.precision, confusion.recall, confusion.f1, confusion.support)
+    return sorted(zip(*columns, strict=True), key=lambda row: row[3])[:MAX_CLASSES]
+
+
+def _pairs(confusion: Confusion | None, samples: Sequence[facts.Sample]) -> list[dict[str, Any]]:
+    if confusion is None:
+        return []
+    wrong = [sample for sample in samples if not sample.right]
+    return [
+        {
+            "actual": actual,
+            "predicted": said,
+            "count": count,
+            "samples": [
+                sample
+                for sample in wrong
+                if actual in sample.labels and said in sample.predicted and said not in sample.labels
+            ][:_PAIR_PICTURES],
+        }
+        for actual, said, count in confusion.pairs[:_NUM_PAIRS]
+    ]
+
+
+def _pictures(paths: SweepPaths, spec: SweepSpec | None, examples: Sequence[str], warn: Warn) -> Mapping[str, bytes]:
+    """Thumbnails by example; none where the data is gone, or its trainable shows none."""
+    from pydantic import ValidationError
+
+    from trainables.errors import TrainableError
+    from trainables.loading import load_trainable
+
+    if spec is None or not examples:
+        return {}
+    try:
+        found = load_trainable(spec.trainable)
+        trainable = found(found.data_class.model_validate(spec.data), paths.data)
+        return trainable.pictures(examples, THUMBNAIL)
+    except (TrainableError, ValidationError, OSError, pa.ArrowInvalid) as error:
+        warn(f"the report has no pictures: {(str(error).splitlines() or [type(error).__name__])[0]}")
+        return {}
+
+
+def _number(value: Any) -> str:
+    if value is None or value == "":
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.0f} %" if whole else "–"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _data_uri(picture: bytes) -> str:
+    kind = "png" if re.match(rb"\x89PNG", picture) else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

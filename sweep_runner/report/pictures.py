@@ -1,0 +1,74 @@
+"""The report's figures as PNG files, by matplotlib: no browser is needed. Optuna's own where it has one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweep_runner.report import facts, figures, plots
+from sweep_runner.report.page import read_spec
+from sweep_runner.report.plot_data import find_trials, read_confusion, read_curves
+from sweep_runner.report.trial_study import study_of
+from sweep_runner.results.leaderboard import leaderboard
+from sweep_runner.results.paths import ResultsPaths
+from sweep_runner.results.tables import Warn
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def write_pictures(results: ResultsPaths, name: str, folder: Path, warn: Warn) -> list[Path]:
+    """Writes the figures of a sweep's report into a folder, which is made if need be; their files."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for stem, figure in _figures(results, name, warn):
+        written.append(folder / f"{stem}.png")
+        plots.save(figure, written[-1])
+    return written
+
+
+def _figures(results: ResultsPaths, name: str, warn: Warn) -> Iterator[tuple[str, Figure]]:
+    board, paths = leaderboard(results, name), results.sweep(name)
+    if not board.ranked:
+        return
+    named = sorted((row for row in (*board.ranked, *board.unranked) if row.name is not None), key=lambda row: row.trial)
+    important = find_trials(board, [str(row.trial) for row in (*board.ranked[:1], *named)])
+    curves = read_curves(paths, board.ranked, warn)
+    if curves:
+        yield "learning-curves", plots.overview(curves, [row.trial for row in important], board.objective)
+    yield from _optuna_figures(study_of(board, read_spec(paths)), board.objective)
+    evaluated = facts.best_with_evaluation(paths, board.ranked)
+    confusion = read_confusion(paths, *evaluated, warn) if evaluated else None
+    if confusion is not None:
+        for what, draw in plots.ABOUT_CONFUSIONS.items():
+            yield f"{what}-{confusion.split}", draw([confusion])
+
+
+def _optuna_figures(study: Any, objective: str) -> Iterator[tuple[str, Figure]]:
+    import matplotlib.pyplot as plt
+    import optuna.visualization.matplotlib as of_optuna
+
+    names = figures.by_importance(study)
+    enough = len(study.trials) >= 4
+    wanted: list[tuple[str, Callable[[], Any], bool]] = [
+        ("best-so-far", lambda: of_optuna.plot_optimization_history(study, target_name=objective), True),
+        ("importances", lambda: of_optuna.plot_param_importances(study), enough and len(names) > 1),
+        ("parallel-coordinates", lambda: of_optuna.plot_parallel_coordinate(study, names[:8]), bool(names)),
+        ("slices", lambda: of_optuna.plot_slice(study, names[: figures.MAX_SLICES]), bool(names)),
+        ("contour", lambda: of_optuna.plot_contour(study, names[:2]), enough and len(names) > 1),
+    ]
+    for stem, draw, possible in wanted:
+        if not possible:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna calls these experimental, and they are as old as it is
+            draw()
+            figure = plt.gcf()
+            figure.tight_layout()
+        yield stem, figure
+        plt.close(figure)

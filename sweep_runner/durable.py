@@ -148,6 +148,8 @@ def _one_line(line: bytes) -> bytes:
 def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Writes a file so that others see the old content or the new one, never a part.
 
+    What is there but is no file (a device, a pipe) is written to, never replaced; of a link, what it leads to is.
+
     Args:
         path: the file; its folder exists.
         content: the bytes, or a function that writes them into the open file that it is given.
@@ -155,13 +157,15 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
     Raises:
         OSError: the write failed; `path` is as it was and nothing is left over.
     """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            _write_content(file, content)
+        return
+    path = path.resolve() if path.is_symlink() else path
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PARTIAL_SUFFIX}")
     try:
         with partial.open("xb") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                content(file)
+            _write_content(file, content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -169,6 +173,13 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
         partial.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _write_content(file: BinaryIO, content: bytes | Callable[[BinaryIO], object]) -> None:
+    if isinstance(content, bytes):
+        file.write(content)
+    else:
+        content(file)
 
 
 def remove_leftovers(folder: Path) -> int:

@@ -30,20 +30,25 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
       sweep check sweeps/quickstart.yaml
       sweep check sweeps/voc.yaml --set 'space.model=[resnet18]' --set space.finetune=head --set 'baselines={}'
     """
-    from sweep_runner.spec.check import check_spec
-    from sweep_runner.spec.loader import load_spec
+    from sweep_runner.spec.check import load_plan
 
-    plan = check_spec(load_spec(file, overrides))
+    plan = load_plan(file, overrides)
     for warning in plan.warnings:
         out.warn(warning)
     if results.sweep(plan.spec.name).spec.is_file():
         out.say(f"{results.sweep(plan.spec.name).root} exists: a sweep of this name was run before", style="yellow")
+    from sweep_runner.execution.forecast import forecast
+
+    room = forecast(plan, results.sweep(plan.spec.name).root)
+    if room.warning:
+        out.warn(room.warning)
     if as_json:
-        out.json(plan_as_json(plan))
+        out.json({**plan_as_json(plan), "disk": {"needed_bytes": room.needed_bytes, "free_bytes": room.free_bytes}})
         return
     out.table(("parameter", "values", "when"), _space_rows(plan), title="Space")
     out.result("")
-    out.table(("key", "value"), _plan_rows(plan), title="Plan")
+    rows = [*_plan_rows(plan), *(("disk", line) for line in room.lines)]
+    out.table(("key", "value"), rows, title="Plan")
     look = f" `sweep data check {file}` looks at its data." if type(plan.data).model_fields else ""
     out.say(f"{file} is right.{look}", style="green")
 
@@ -81,9 +86,9 @@ def schema(file_format: str, output: Path | None, results: ResultsPaths, out: Ou
     if output is None:
         out.result(text.removesuffix("\n"))
         return
-    partial = output.with_name(f"{output.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(output)
+    from sweep_runner.durable import write_atomically
+
+    write_atomically(output, text.encode())
     out.say(f"wrote {output}")
 
 

@@ -41,10 +41,9 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
       sweep data check sweeps/voc.yaml
       sweep data check sweeps/voc.yaml --set data.view=images --json
     """
-    from sweep_runner.spec.check import check_spec
-    from sweep_runner.spec.loader import load_spec
+    from sweep_runner.spec.check import load_plan
 
-    plan = check_spec(load_spec(file, overrides))
+    plan = load_plan(file, overrides)
     with tempfile.TemporaryDirectory(prefix="sweep-data-check-") as folder:
         preparation = plan.trainable(plan.data, Path(folder)).check_data(Teller(out))
     if as_json:

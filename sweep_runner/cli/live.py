@@ -110,6 +110,15 @@ class View:
     def stopping(self) -> None:
         self._say("stopping: ending the running trials (again to quit at once)", style="yellow")
 
+    def left(self, text: str) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        self._out.say(text, style="yellow")
+
+    def noted(self, text: str) -> None:
+        self._say(text)
+
     def warned(self, text: str) -> None:
         self._warn(text)
 

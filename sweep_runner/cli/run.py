@@ -32,10 +32,9 @@ def run(file: Path, overrides: tuple[str, ...], fresh: bool, as_json: bool, resu
       sweep run sweeps/quickstart.yaml
       sweep run sweeps/voc.yaml --set data.root=~/VOCdevkit/VOC2012 --set search.trials=10
     """
-    from sweep_runner.spec.check import check_spec
-    from sweep_runner.spec.loader import load_spec
+    from sweep_runner.spec.check import load_plan
 
-    plan = check_spec(load_spec(file, overrides))
+    plan = load_plan(file, overrides)
     paths = results.sweep(plan.spec.name)
     from sweep_runner.execution.sweep import start_sweep
 
@@ -116,8 +115,8 @@ def _resume(
     from sweep_runner.execution.sweep import resume_sweep
     from sweep_runner.results.lookup import find_sweep, spec_file
     from sweep_runner.spec.changes import differences
-    from sweep_runner.spec.check import check_spec
-    from sweep_runner.spec.loader import load_resolved, load_spec
+    from sweep_runner.spec.check import load_plan
+    from sweep_runner.spec.loader import load_resolved
 
     paths = find_sweep(results, name)
     try:
@@ -131,15 +130,21 @@ def _resume(
         )
         damaged = Problem(f"{paths.spec} was written by the sweep, and is damaged", hint=hint)
         raise RequestError([*error.problems, damaged]) from error
-    plan = check_spec(load_spec(file, overrides) if file else load_resolved(paths.spec, overrides))
+    plan = load_plan(file, overrides) if file else load_plan(paths.spec, overrides, resolved=True)
     if plan.spec.name != before.name:
         raise RequestError(
             f"{plan.loaded.where('name')}: name: {before.name} → {plan.spec.name}: this is another sweep",
             hint=f"add --set name={before.name} if it is meant to be the same, or run it as a new one: sweep run FILE",
         )
-    for change in differences(before, plan.spec):
-        out.say(f"changed: {change}")
-    _drive(plan, results, paths, out, as_json, lambda view: resume_sweep(plan, paths, view, retry_failed=retry_failed))
+    changed = [str(change) for change in differences(before, plan.spec)]
+    _drive(
+        plan,
+        results,
+        paths,
+        out,
+        as_json,
+        lambda view: resume_sweep(plan, paths, view, changed=changed, retry_failed=retry_failed),
+    )
 
 
 def _drive(
@@ -191,19 +196,14 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
             out.warn(f"trial {trial.trial} {trial.state}: {trial.reason}")
     for note in outcome.notes:
         out.warn(note)
+    _write_report(results, paths, out)
     out.say(f"leaderboard  {paths.command('top')}")
     where = " ".join(["", *results_option(results.root)])
     out.say(f'tables       {paths.tables}   sweep query "select * from trials"{where}')
     if outcome.package is not None:
         out.say(f"model        {outcome.package / 'model.onnx'}   sweep predict {paths.name} IMAGES{where}")
-    _write_report(results, paths, out)
 
 
-def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]:
-    state = outcome.state
-    best = state.best()
-    return {
-        "sweep": paths.name,
 def _write_report(results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
     """Writes the report. A sweep that has ended does not fail because of it, whatever goes wrong."""
     try:
@@ -215,6 +215,11 @@ def _write_report(results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
         out.warn(f"no report was written ({reason}); try again: {paths.command('report')}")
 
 
+def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]:
+    state = outcome.state
+    best = state.best()
+    return {
+        "sweep": paths.name,
         "folder": str(paths.root),
         "trials": dict(state.counts()),
         "duration_s": state.duration_s,

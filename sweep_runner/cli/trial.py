@@ -32,13 +32,12 @@ def trial(
       sweep trial sweeps/voc.yaml --baseline adam-max --folder /tmp/voc-trial
     """
     from sweep_runner.errors import RequestError
-    from sweep_runner.spec.check import check_prepared, check_spec
-    from sweep_runner.spec.loader import load_spec
+    from sweep_runner.spec.check import check_prepared, load_plan
     from sweep_runner.spec.space import first_params
     from trainables.contract import EpochReport
     from trainables.local import LocalHandle
 
-    plan = check_spec(load_spec(file, overrides))
+    plan = load_plan(file, overrides)
     spec = plan.spec
     if baseline is not None and baseline not in spec.baselines:
         names = ", ".join(spec.baselines) or "none"

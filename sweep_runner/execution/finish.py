@@ -66,14 +66,46 @@ def finish_search(
         say: told what happens.
         stopped: whether the user wants it to end; looked at now and then.
     """
+    if (done := finished(plan, paths, recorder.state)) is not None:
+        return done
     best = recorder.state.best()
-    if best is None:
-        return Finish(None, ("no trial has a result: there is no best model",), failed=True)
+    assert best is not None, "without one it is finished"
     finish = _finish_best(best, plan, paths, recorder, slot, say, stopped)
     if stopped():
         return finish
     errors = _evaluate_baselines(plan, paths, recorder, slot, say, stopped)
     return Finish(finish.package, (*finish.notes, *errors), failed=finish.failed or bool(errors))
+
+
+def finished(plan: Plan, paths: SweepPaths, state: SweepState) -> Finish | None:
+    """What `finish_search` comes to where nothing is left to evaluate or to publish; None when something is."""
+    best = state.best()
+    if best is None:
+        return Finish(None, ("no trial has a result: there is no best model",), failed=True)
+    original = state.trials[best.copy_of] if best.copy_of is not None else best
+    splits, export = _due(plan, paths, original)
+    if splits or export or _baselines_due(plan, paths, state):
+        return None
+    return Finish(paths.best if published_trial(paths) == original.trial else None)
+
+
+def _due(plan: Plan, paths: SweepPaths, best: TrialSummary) -> tuple[list[str], bool]:
+    """On which splits the best trial is still to be evaluated, and whether its model is to be published."""
+    evaluates = plan.trainable.evaluate is not Trainable.evaluate
+    splits = [split for split in SPLITS if evaluates and f"{split}_num_examples" not in best.final_metrics]
+    has_package = plan.trainable.export is not Trainable.export
+    return splits, bool(plan.spec.export.formats) and has_package and published_trial(paths) != best.trial
+
+
+def _baselines_due(plan: Plan, paths: SweepPaths, state: SweepState) -> dict[int, Path]:
+    """The trials of baselines that are still to be evaluated, and their checkpoints."""
+    if plan.trainable.evaluate is Trainable.evaluate:
+        return {}  # it evaluates nothing
+    named = [summary for summary in state.trials.values() if summary.name is not None]
+    numbers = {summary.trial if summary.copy_of is None else summary.copy_of for summary in named}
+    due = {number for number in numbers if "val_num_examples" not in state.trials[number].final_metrics}
+    found = {number: _checkpoint(paths, state.trials[number]) for number in sorted(due)}
+    return {number: checkpoint for number, checkpoint in found.items() if checkpoint is not None}
 
 
 def _finish_best(
@@ -87,11 +119,8 @@ def _finish_best(
 ) -> Finish:
     state = recorder.state
     original = state.trials[best.copy_of] if best.copy_of is not None else best
-    evaluates = plan.trainable.evaluate is not Trainable.evaluate
-    splits = [split for split in SPLITS if evaluates and f"{split}_num_examples" not in original.final_metrics]
+    splits, export = _due(plan, paths, original)
     published = published_trial(paths) == original.trial
-    has_package = plan.trainable.export is not Trainable.export
-    export = bool(plan.spec.export.formats) and has_package and not published
     if not splits and not export:
         return Finish(paths.best if published else None)
     checkpoint = _checkpoint(paths, original)
@@ -124,22 +153,16 @@ def _evaluate_baselines(
     stopped: Callable[[], bool],
 ) -> list[str]:
     """Evaluates every baseline with a checkpoint on val, side by side; notes on what did not come out."""
-    if plan.trainable.evaluate is Trainable.evaluate:
-        return []  # it evaluates nothing
     trials = recorder.state.trials
-    named = [summary for summary in trials.values() if summary.name is not None]
-    due = {summary.trial if summary.copy_of is None else summary.copy_of for summary in named}
     staging = _staging(paths)
     try:
         tasks = {}
-        for number in sorted(due):
-            checkpoint = _checkpoint(paths, trials[number])
-            if checkpoint is not None and "val_num_examples" not in trials[number].final_metrics:
-                folder = staging / str(number)
-                folder.mkdir()
-                tasks[number] = _task(
-                    plan, paths, recorder.state, trials[number], checkpoint, folder, ("val",), False, slot.num_threads
-                )
+        for number, checkpoint in _baselines_due(plan, paths, recorder.state).items():
+            folder = staging / str(number)
+            folder.mkdir()
+            tasks[number] = _task(
+                plan, paths, recorder.state, trials[number], checkpoint, folder, ("val",), False, slot.num_threads
+            )
         if not tasks:
             return []
         say(f"evaluating {len(tasks)} baseline{'s' if len(tasks) > 1 else ''} on val")

@@ -127,7 +127,9 @@ class Keeper:
         if free < wanted:
             self.paused = (
                 f"paused: {free / 1e6:,.0f} MB free in {self._paths.root}, "
-                f"less than resources.min_free_disk ({wanted / 1e6:,.0f} MB); goes on when there is room"
+                f"less than resources.min_free_disk ({wanted / 1e6:,.0f} MB); goes on when there is more: "
+                "make room there, or "
+                f"stop and allow less: {self._paths.command('resume', '--set resources.min_free_disk=SIZE')}"
             )
         return bool(self.paused)
 

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -22,12 +23,13 @@ from typing import Any
 import platformdirs
 import psutil
 
-from sweep_runner.errors import SweepError
+from sweep_runner.errors import Interrupted, SweepError
 
 _logger = logging.getLogger(__name__)
 
 _PREFIX = "sweep-ray-"
 _OWNER = "owner.json"
+_OWNERLESS_S = 60.0
 _OBJECT_STORE_BYTES = 128 * 1024**2
 """Nothing large goes through Ray's object store: data lies in files that the workers map."""
 
@@ -117,6 +119,8 @@ def _started(name: str, dashboard: bool, max_concurrent: int, folder: Path) -> I
                     object_store_memory=_OBJECT_STORE_BYTES,
                     job_config=JobConfig(metadata={"job_name": f"sweep {name}", "sweep": name}),
                 )
+            except Interrupted:
+                raise
             except Exception as error:
                 # Ray says with bare exceptions that its servers did not come up in time, for example.
                 reason = str(error).strip().partition("\n")[0]
@@ -202,6 +206,11 @@ def owner_is_alive(folder: Path) -> bool | None:
         return bool(psutil.Process(owner["pid"]).create_time() == owner["created"])
     except psutil.NoSuchProcess:
         return False
+    except FileNotFoundError:
+        # Being made at this moment; or made again by a process of a killed sweep, after its folder was removed.
+        with contextlib.suppress(OSError):
+            return False if time.time() - folder.stat().st_mtime > _OWNERLESS_S else None
+        return None
     except (OSError, ValueError, KeyError):
         # No readable owner: being made at this moment, or another user's.
         return None
@@ -230,6 +239,9 @@ def _end(processes: list[psutil.Process]) -> None:
     psutil.wait_procs(alive, timeout=5)
 
 
+_KILL_PATIENCE_S = 3.0
+
+
 class StopSignals:
     """Turns SIGINT, SIGTERM and SIGHUP into one polite request to stop; a second one ends the process.
 
@@ -240,6 +252,7 @@ class StopSignals:
         self.received: signal.Signals | None = None
         self.on_stop = on_stop
         self._first_s = 0.0
+        self._park: Callable[[], None] | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
     def install(self) -> None:
@@ -252,16 +265,79 @@ class StopSignals:
         for number, previous in self._previous.items():
             signal.signal(number, previous)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        # A closed terminal can send SIGHUP and SIGINT together: only a second one after a while is meant.
-        if self.received is not None and time.monotonic() - self._first_s > 0.5:
-            processes = _children()
+    @contextlib.contextmanager
+    def ending_at_once(self, leave: Callable[[signal.Signals], None]) -> Iterator[None]:
+        """While this is open, a signal ends the process from a thread of its own.
+
+        For the time in which Ray starts: the main thread is in Ray's hands then, for seconds, and an exception that is
+        raised there by a handler is taken for one of Ray's own, or meets its native part half made.
+
+        Args:
+            leave: records and tells that it was stopped. Called in that thread, while the main thread stands still
+                (or is in native code); the process ends after it, with all that it started.
+        """
+        ours, kernels = socket.socketpair()
+        kernels.setblocking(False)
+        ending = threading.Lock()
+        closed = threading.Event()
+        parked = threading.Event()
+
+        def watch() -> None:
+            number = ours.recv(1)[0]
+            if not number:
+                return
+            with ending:
+                if closed.is_set():
+                    return
+                self._first_s = time.monotonic()
+                self.received = signal.Signals(number)
+                # It stands still in our handler, unless native code keeps it: that starts no processes.
+                parked.wait(0.3)
+                try:
+                    leave(self.received)
+                finally:
+                    self._end_process()
+
+        def park() -> None:
+            parked.set()
+            threading.Event().wait()
+
+        self._park = park
+        previous = signal.set_wakeup_fd(kernels.fileno(), warn_on_full_buffer=False)
+        watcher = threading.Thread(target=watch, name="stop signals", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            self._park = None
+            with ending:  # for ever, when the watcher is at work
+                closed.set()
+            signal.set_wakeup_fd(previous)
+            with contextlib.suppress(OSError):
+                kernels.send(b"\0")
+            watcher.join()
+            ours.close()
+            kernels.close()
+
+    def _end_process(self) -> None:
+        """Ends this process at once, with every process and temporary file that it made."""
+        deadline = time.monotonic() + _KILL_PATIENCE_S
+        while (processes := _children()) and time.monotonic() < deadline:
             for process in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-            psutil.wait_procs(processes, timeout=3)
-            remove_leftovers(own=True)
-            os._exit(130)
+            psutil.wait_procs(processes, timeout=1)
+        remove_leftovers(own=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        # A closed terminal can send SIGHUP and SIGINT together: only a second one after a while is meant.
+        if self.received is not None and time.monotonic() - self._first_s > 0.5:
+            self._end_process()
+        if self._park is not None:
+            self._park()
         if self.received is None:
             self.received = signal.Signals(number)
             self._first_s = time.monotonic()

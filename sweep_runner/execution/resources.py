@@ -52,6 +52,12 @@ def resolve(resources: Resources, cpus: float, gpus: float) -> Slot:
     return Slot(resources.cpus, wanted_gpus, max(1, int(resources.cpus)), max(1, limit))
 
 
+def most_at_a_time(resources: Resources, cpus: float) -> int:
+    """How many trials may run at a time on this machine, before Ray says what it has."""
+    fits = max(1, math.floor(cpus / (resources.cpus * resources.workers) + 1e-9))
+    return fits if resources.max_concurrent == "auto" else min(fits, resources.max_concurrent)
+
+
 def _fit_gpus(there: float, wanted: float) -> int:
     """How many requests fit: fractions share one GPU each, whole ones take whole GPUs."""
     if wanted < 1:

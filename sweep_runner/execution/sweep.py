@@ -6,16 +6,18 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from sweep_runner.durable import SweepLock, write_atomically
 from sweep_runner.errors import Interrupted, Problem, RequestError, SweepError
-from sweep_runner.execution.finish import finish_search
+from sweep_runner.execution.finish import Finish, finish_search, finished
+from sweep_runner.execution.forecast import forecast
 from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.messages import Assignment
 from sweep_runner.execution.prepared import put_back_on_error
@@ -46,6 +48,8 @@ class Observer(Protocol):
     def started(self, session: RaySession, max_concurrent: int) -> None: ...
     def tick(self, keeper: Keeper, state: SweepState) -> None: ...
     def stopping(self) -> None: ...
+    def left(self, text: str) -> None: ...
+    def noted(self, text: str) -> None: ...
     def warned(self, text: str) -> None: ...
     def searched(self) -> None: ...
     def finishing(self, what: str) -> None: ...
@@ -99,13 +103,21 @@ def start_sweep(plan: Plan, paths: SweepPaths, observer: Observer, *, fresh: boo
             shutil.rmtree(paths.root, ignore_errors=True)
 
 
-def resume_sweep(plan: Plan, paths: SweepPaths, observer: Observer, *, retry_failed: bool = False) -> SweepOutcome:
+def resume_sweep(
+    plan: Plan,
+    paths: SweepPaths,
+    observer: Observer,
+    *,
+    changed: Sequence[str] = (),
+    retry_failed: bool = False,
+) -> SweepOutcome:
     """Goes on with a sweep that was stopped, or was given more trials.
 
     Args:
         plan: the sweep as it is to go on.
         paths: of the sweep's folder.
         observer: shows progress.
+        changed: what of the sweep file is not as it was, in words: told when it is known to be taken.
         retry_failed: FAILED and INFEASIBLE trials run again.
 
     Raises:
@@ -113,16 +125,24 @@ def resume_sweep(plan: Plan, paths: SweepPaths, observer: Observer, *, retry_fai
         Interrupted: stopped by a signal; resumable.
     """
     with SweepLock(paths.lock):
-        return _run(plan, paths, observer, retry_failed)
+        return _run(plan, paths, observer, changed, retry_failed)
 
 
-def _run(plan: Plan, paths: SweepPaths, observer: Observer, retry_failed: bool = False) -> SweepOutcome:
+def _run(
+    plan: Plan, paths: SweepPaths, observer: Observer, changed: Sequence[str] = (), retry_failed: bool = False
+) -> SweepOutcome:
     # Preparing may take minutes and has nothing that is to be kept: it is left at once.
     signals = StopSignals(lambda: _leave_if(signals, paths))
     signals.install()
     try:
         Study.check(paths.study, plan.spec)  # preparing may take minutes: what is refused is refused before
+        room = forecast(plan, paths.root)
+        observer.noted(f"disk: {'; '.join(room.lines)}")
+        if room.warning:
+            observer.warned(room.warning)
         preparation = _prepare(plan, paths, observer)
+        for change in changed:
+            observer.noted(f"changed: {change}")
         signals.on_stop = observer.stopping
         with (
             _recorder(plan, paths, observer) as recorder,
@@ -189,16 +209,19 @@ def _search_and_finish(
     ended: SweepStatus = "FAILED"
     reason = ""
     try:
-        signals.on_stop = lambda: _leave_if(signals, paths)  # Ray takes seconds to start, and is not waited for
+        signals.on_stop = lambda: None  # what follows writes, and is not to be torn
         _leave_if(signals, paths)
+        if (done := _finished(plan, paths, study, recorder.state)) is not None:
+            observer.noted(f"nothing is left to run: all {len(recorder.state.trials)} trials have ended")
+            ended = "COMPLETED"
+            return SweepOutcome(recorder.state, done.package, done.notes, done.failed)
         limit = spec.resources.max_concurrent
-        with ray_session(
-            spec.name, spec.dashboard, limit if isinstance(limit, int) else os.cpu_count() or 1
-        ) as session:
-            from sweep_runner.execution.tune_adapter import run_trials  # imports ray: not before its environment
-
-            signals.install()  # Ray's native part has put its own SIGTERM handler, which aborts, in place of ours
-            signals.on_stop = lambda: None  # what follows writes, and is not to be torn
+        with contextlib.ExitStack() as stack:
+            with signals.ending_at_once(lambda received: _leave_at_once(received, paths, recorder, observer)):
+                most = limit if isinstance(limit, int) else os.cpu_count() or 1
+                session = stack.enter_context(ray_session(spec.name, spec.dashboard, most))
+                signals.install()  # Ray's native part has put its own SIGTERM handler, which aborts, in place of ours
+                from sweep_runner.execution.tune_adapter import run_trials  # imports ray: not before its environment
             _leave_if(signals, paths)
             slot = resolve(spec.resources, session.cpus, session.gpus)
             assign = _assigner(plan, paths, slot.num_threads)
@@ -224,6 +247,15 @@ def _search_and_finish(
         raise
     finally:
         _record_end(recorder, ended, reason)
+
+
+def _finished(plan: Plan, paths: SweepPaths, study: Study, state: SweepState) -> Finish | None:
+    """How the sweep ended, when every trial has, and so has what follows: then Ray need not start."""
+    numbers = {trial.number for trial in study.trials()}
+    ended = study.num_finished == len(numbers) >= study.planned
+    if not ended or numbers != set(state.trials) or any(trial.ended is None for trial in state.trials.values()):
+        return None
+    return finished(plan, paths, state)
 
 
 def _reopen_failed(study: Study, recorder: Recorder) -> None:
@@ -276,10 +308,21 @@ def _stop(keeper: Keeper, observer: Observer) -> None:
 
 def _leave_if(signals: StopSignals, paths: SweepPaths) -> None:
     if signals.received:
-        state = "nothing was begun"
-        if paths.spec.exists():
-            state = f"nothing that was recorded is lost. Go on with: {paths.command('resume')}"
-        raise Interrupted(f"stopped by {signals.received.name}; {state}")
+        raise Interrupted(_stopped_by(signals.received, paths))
+
+
+def _leave_at_once(received: signal.Signals, paths: SweepPaths, recorder: Recorder, observer: Observer) -> None:
+    reason = _stopped_by(received, paths)
+    observer.left(reason)
+    _record_end(recorder, "INTERRUPTED", reason)
+    recorder.close()
+
+
+def _stopped_by(received: signal.Signals, paths: SweepPaths) -> str:
+    state = "nothing was begun"
+    if paths.spec.exists():
+        state = f"nothing that was recorded is lost. Go on with: {paths.command('resume')}"
+    return f"stopped by {received.name}; {state}"
 
 
 def _make_folder(folder: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from sweep_runner.spec.combine import check_configs
 from sweep_runner.spec.document import KeyPath
 from sweep_runner.spec.explain import did_you_mean, explain, shown
 from sweep_runner.spec.fields import ConfigFields, Mismatch
-from sweep_runner.spec.loader import LoadedSpec, in_file_order
+from sweep_runner.spec.loader import LoadedSpec, PartlyWrong, in_file_order, load_resolved, load_spec
 from sweep_runner.spec.model import Objective
 from sweep_runner.spec.plan import Plan, count_settings, find_candidates, most_epochs
 from sweep_runner.spec.space import Choice, Parameter, Scalar, in_order, same_value
@@ -39,6 +39,33 @@ def check_spec(loaded: LoadedSpec) -> Plan:
         problem = Problem(f"trainable: {error}", where=loaded.where("trainable"), hint=error.hint)
         raise RequestError([problem]) from error
     return _Check(loaded, trainable).plan()
+
+
+def load_plan(path: Path, overrides: Sequence[str] = (), *, resolved: bool = False) -> Plan:
+    """Reads a sweep file and holds it against its trainable.
+
+    Args:
+        path: the file.
+        overrides: `a.b=c`, each as given to `--set`.
+        resolved: whether it is one that `dump_spec` wrote, in which nothing is expanded again.
+
+    Raises:
+        RequestError: with every problem of both, also of what is right in itself beside a wrong section.
+    """
+    try:
+        loaded = load_resolved(path, overrides) if resolved else load_spec(path, overrides)
+    except PartlyWrong as error:
+        raise RequestError(in_file_order([*error.problems, *_problems_of_rest(error)])) from error
+    return check_spec(loaded)
+
+
+def _problems_of_rest(error: PartlyWrong) -> list[Problem]:
+    loaded, wrong = error.rest, error.wrong
+    try:
+        trainable = load_trainable(loaded.spec.trainable)
+    except NoSuchTrainable as missing:
+        return [Problem(f"trainable: {missing}", where=loaded.where("trainable"), hint=missing.hint)]
+    return [] if "trainable" in wrong else _Check(loaded, trainable).problems_beside(wrong)
 
 
 def check_prepared(plan: Plan, preparation: Preparation) -> None:
@@ -98,6 +125,23 @@ class _Check:
             max_epochs=max_epochs,
             warnings=tuple(self.warnings),
         )
+
+    def problems_beside(self, wrong: frozenset[str]) -> list[Problem]:
+        """The problems of the sections that are right in themselves; nothing that follows from the wrong ones."""
+        if "search" in wrong:  # the default number of trials is not what the file meant
+            search = self.spec.search.model_copy(update={"trials": MAX_GRID})
+            self.spec = self.spec.model_copy(update={"search": search})
+        if "data" not in wrong:
+            self._data()
+        fixed, space = self._fixed(), self._space()
+        if not wrong & {"fixed", "space"}:
+            self._required()
+            space = self._conditions(space, fixed)
+            if "baselines" not in wrong:
+                self._baselines(space, fixed)
+        if "objective" not in wrong:
+            self._objective()
+        return self.problems
 
     def _problem(self, path: KeyPath, message: str, hint: str = "") -> None:
         self.problems.append(Problem(message, where=self.places.where(path), hint=hint))

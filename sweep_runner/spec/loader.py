@@ -38,6 +38,20 @@ class LoadedSpec:
         return self.places.where(keys)
 
 
+class PartlyWrong(RequestError):
+    """A sweep file is wrong in some sections; the others can still be held against the trainable.
+
+    Attributes:
+        rest: the file without the wrong sections (each as it is by default).
+        wrong: their names.
+    """
+
+    def __init__(self, problems: Sequence[Problem], rest: LoadedSpec, wrong: frozenset[str]) -> None:
+        super().__init__(problems)
+        self.rest = rest
+        self.wrong = wrong
+
+
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> LoadedSpec:
     """Reads a sweep file.
 
@@ -73,6 +87,17 @@ def dump_spec(spec: SweepSpec) -> str:
     return yaml.dump(_plain(spec), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
+def opening_comment(path: Path) -> str:
+    """The comment lines that a sweep file begins with, such as the question that it asks; without editors' own."""
+    lines = []
+    for line in read_file(path).splitlines():
+        if line.strip() and not line.startswith("#"):
+            break
+        if not line.startswith("# yaml-language-server"):
+            lines.append(line.rstrip())
+    return "\n".join(lines).strip("#\n ") and "\n".join(lines).strip() + "\n\n"
+
+
 def _load(path: Path, overrides: Sequence[str], *, expand: bool) -> LoadedSpec:
     name = str(path)
     document = parse(read_file(path), name)
@@ -87,24 +112,20 @@ def _load(path: Path, overrides: Sequence[str], *, expand: bool) -> LoadedSpec:
     if expand:
         values = expand_paths(values, places, problems)
     plain = resolve_sugar(values, places, problems)
-def opening_comment(path: Path) -> str:
-    """The comment lines that a sweep file begins with, such as the question that it asks; without editors' own."""
-    lines = []
-    for line in read_file(path).splitlines():
-        if line.strip() and not line.startswith("#"):
-            break
-        if not line.startswith("# yaml-language-server"):
-            lines.append(line.rstrip())
-    return "\n".join(lines).strip("#\n ") and "\n".join(lines).strip() + "\n\n"
-
-
+    wrong = set(_SHORT_FORMS if problems else ())
     try:
         spec = SweepSpec.model_validate(plain)
     except ValidationError as error:
         problems += explain(error, raw=plain, where=places.where, model=SweepSpec)
-    if problems:
-        raise RequestError(in_file_order(problems))
-    return LoadedSpec(spec, path, places)
+        wrong |= {str(details["loc"][0]) for details in error.errors() if details["loc"]}
+    if not problems:
+        return LoadedSpec(spec, path, places)
+    problems = in_file_order(problems)
+    try:
+        rest = SweepSpec.model_validate({"name": "x", **{key: plain[key] for key in plain if key not in wrong}})
+    except ValidationError:
+        raise RequestError(problems) from None
+    raise PartlyWrong(problems, LoadedSpec(rest, path, places), frozenset(wrong))
 
 
 def in_file_order(problems: Sequence[Problem]) -> list[Problem]:
@@ -115,6 +136,10 @@ def in_file_order(problems: Sequence[Problem]) -> list[Problem]:
         return int(number) if number.isascii() and number.isdigit() else 0
 
     return sorted(dict.fromkeys(problems), key=line)
+
+
+_SHORT_FORMS = ("data", "fixed", "space", "baselines", "search")
+"""The sections in which paths are expanded and short forms resolved, and can be wrong."""
 
 
 class _Dumper(yaml.SafeDumper):

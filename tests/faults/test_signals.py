@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -24,14 +25,21 @@ def check_stopped(driver: Driver, timeout_s: float) -> str:
     return err
 
 
-def test_while_ray_starts(write_spec: WriteSpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "after_s"), [(signal.SIGINT, 0.2), (signal.SIGTERM, 1.5), (signal.SIGINT, 3.0)], ids=str
+)
+def test_while_ray_starts(write_spec: WriteSpec, tmp_path: Path, number: signal.Signals, after_s: float) -> None:
+    """Whatever Ray is doing: importing, starting its servers, connecting."""
     root = tmp_path / "results" / "small"
     driver = Driver("run", write_spec(fixed={"epochs": 2, "epoch_s": 60.0}), cwd=tmp_path)
     driver.wait_for(lambda: (root / "sweep.yaml").exists())
-    time.sleep(1)
-    driver.process.send_signal(signal.SIGTERM)
-    assert "sweep resume small" in check_stopped(driver, 30)
+    time.sleep(after_s)
+    driver.process.send_signal(number)
+    said = check_stopped(driver, 30)
+    assert f"stopped by {number.name}; nothing that was recorded is lost" in said
+    assert "sweep resume small" in said
     assert log_of(root)[-1]["state"] == "INTERRUPTED"
+    assert not list(Path(os.environ["TMPDIR"]).glob("sweep-ray-*"))
 
 
 def test_twice_while_training(write_spec: WriteSpec, tmp_path: Path) -> None:

@@ -160,3 +160,14 @@ def test_schema_for_editors_takes_sizes_as_text() -> None:
     schema = DataConfig.model_json_schema()
     kinds = schema["properties"]["cache_limit_bytes"]["anyOf"]
     assert {kind["type"] for kind in kinds} == {"integer", "string"}
+
+
+@pytest.mark.parametrize("dataset", ["digits", "image_folder", "voc", "cifar10", "multilabel_table", "parquet_images"])
+def test_options_are_for_own_datasets_only(dataset: str, tmp_path: Path) -> None:
+    values: dict[str, object] = {"dataset": dataset, "options": {"size": 3}}
+    if dataset != "digits":
+        values["root"] = tmp_path
+    if dataset == "multilabel_table":
+        values["table"] = "labels.csv"
+    with pytest.raises(ValueError, match=f"dataset {dataset} does not use options"):
+        DataConfig.model_validate(values)

@@ -139,3 +139,17 @@ def test_files_whose_names_differ_in_case_only_are_two(make_folder: Callable[...
     (root / "cat/001.png").rename(root / "cat/A.PNG")
     names = ImageFolder(DataConfig(dataset="image_folder", root=root)).examples().table["example"].to_pylist()
     assert names[:2] == ["cat/A.PNG", "cat/a.png"]
+
+
+def test_given_splits_can_be_pooled_and_divided_anew(make_folder: Callable[..., Path]) -> None:
+    root = make_folder({f"{split}/{name}": 2 for split in ("train", "val") for name in ("cat", "dog")})
+    listing = listed(root, split={"given": False})
+    assert listing.classes == ("cat", "dog")
+    assert listing.table["split"].null_count == len(listing.table) == 8
+    assert "train/, val/: pooled, to be divided anew" in listing.notes
+
+
+def test_a_class_that_is_called_train_is_a_class_when_splits_are_not_given(make_folder: Callable[..., Path]) -> None:
+    assert listed(make_folder({"train": 2, "val": 2}), split={"given": False}).classes == ("train", "val")
+    mixed = make_folder({"vehicles/train/old": 1, "vehicles/bus/old": 1}) / "vehicles"
+    assert listed(mixed, split={"given": False}).classes == ("bus", "train")

@@ -210,3 +210,23 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
 
 def _open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_what_is_no_file_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+    write_atomically(pipe, b"content")
+    assert reader.communicate(timeout=30)[0] == b"content"
+    assert pipe.is_fifo()
+    write_atomically(Path(os.devnull), lambda file: file.write(b"gone"))
+    assert Path(os.devnull).is_char_device()
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("file")
+    write_atomically(tmp_path / "link", b"one")
+    write_atomically(tmp_path / "link", b"two")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"two"
+    assert {path.name for path in tmp_path.iterdir()} == {"link", "file"}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep_runner.spec.check import check_spec
+from sweep_runner.errors import RequestError
+from sweep_runner.spec.check import check_spec, load_plan
 from sweep_runner.spec.loader import dump_spec, load_resolved, load_spec
 from sweep_runner.spec.plan import Plan
 from sweep_runner.spec.space import Choice, FloatRange, IntRange
@@ -330,3 +331,33 @@ def test_keys_in_groups_are_combined_within_each_group_alone(problems_of: Proble
     assert "resnet18 cannot do token" in told
     assert "did you mean adagrad" in told
     assert "nesterov needs a momentum above 0" in told
+
+
+def test_a_wrong_section_hides_no_problem_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "name: x\n"
+        "trainable: synthetic\n"
+        "search: {sampler: tpee, trials: 1}\n"
+        "fixed: {epochs: -2}\n"
+        "space: {lr: [0.1], optimizer: [adam, sgd], momentum: {values: [0.5], when: {optimizer: rmsprop}}}\n"
+        "objective: {metric: val_acuracy}\n"
+        "baselines: {one: {lr: 0.1, optimizer: adam}, two: {lr: 0.3, optimizer: adam}}\n"
+        "resources: {cpus: none}\n"
+    )
+    with pytest.raises(RequestError) as found:
+        load_plan(path)
+    lines = [problem.where.rpartition(":")[2] for problem in found.value.problems]
+    assert lines == ["3", "4", "5", "6", "7", "8"], "each once, and nothing that only follows from another"
+
+
+def test_what_follows_from_a_wrong_section_is_not_told(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "name: x\ntrainable: synthetic\nfixed: {epochs: 3}\n"
+        "space: {lr: {low: 1, high: 0}, momentum: {values: [0.5], when: {lr: 1}}}\n"
+        "baselines: {one: {lr: 0.1, momentum: 0.5}}\n"
+    )
+    with pytest.raises(RequestError) as found:
+        load_plan(path)
+    assert len(found.value.problems) == 1

@@ -47,7 +47,7 @@ class Cifar10(Dataset):
     checksum. A root that holds image folders (`train/<class>`, `test/<class>`) is read as such.
     """
 
-    unused_settings = ("table", *VOC_SETTINGS, *COLUMN_SETTINGS)
+    unused_settings = ("table", "options", *VOC_SETTINGS, *COLUMN_SETTINGS)
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         folder = self._folder()

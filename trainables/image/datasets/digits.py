@@ -16,7 +16,7 @@ class Digits(Dataset):
     """The digits 0 to 9. From UCI's Optical Recognition of Handwritten Digits, test part."""
 
     needs_root = False
-    unused_settings = ("root", "download", "table", *VOC_SETTINGS, *COLUMN_SETTINGS)
+    unused_settings = ("root", "download", "table", "options", *VOC_SETTINGS, *COLUMN_SETTINGS)
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         from PIL import Image

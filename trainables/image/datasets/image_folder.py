@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from trainables.contract import Progress, no_progress
@@ -34,21 +34,27 @@ class ImageFolder(Dataset):
     """One folder a class; pictures at any depth inside it.
 
     With a `train` folder in the root, the folders `train`, `val` and `test` are the splits. Those that are missing are
-    cut from train, in the proportion that `data.split` asks for; `test: 0` for none. Without a `train` folder (or with
-    `split.given: false`) the root's folders are the classes.
+    cut from train, in the proportion that `data.split` asks for; `test: 0` for none. Without a `train` folder the
+    root's folders are the classes.
+
+    With `split.given: false` the pictures of all splits are pooled and divided anew. Folders that have the names of
+    splits but pictures right inside them, or other folders beside them, are classes then.
     """
 
-    unused_settings = ("download", "table", *VOC_SETTINGS, *COLUMN_SETTINGS)
+    unused_settings = ("download", "table", "options", *VOC_SETTINGS, *COLUMN_SETTINGS)
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         folders = _subfolders(self.root)
-        given: dict[str | None, Path] = {
+        given: dict[str, Path] = {
             SPLIT_FOLDERS[name.lower()]: folder for name, folder in folders.items() if name.lower() in SPLIT_FOLDERS
         }
         self._ignored: Counter[str] = Counter()
         self._defects: list[Defect] = []
+        if self.data.split.given is False and "train" in given and _are_splits(folders):
+            note = f"{', '.join(f'{name}/' for name in folders)}: pooled, to be divided anew"
+            return self._listing([(None, folder) for folder in folders.values()], note)
         if self.data.split.given is False or not given:
-            return self._listing({None: self.root})
+            return self._listing([(None, self.root)])
         if "train" not in given:
             raise DataError(
                 f"data.root: {self.root} has {', '.join(map(str, given))} but no train\n"
@@ -59,22 +65,19 @@ class ImageFolder(Dataset):
         for name in folders:
             if name.lower() not in SPLIT_FOLDERS:
                 self._ignored[f"folder {name}/ beside train/"] += 1
-        return self._listing(given)
+        return self._listing([(split, given[split]) for split in SPLITS if split in given])
 
-    def _listing(self, places: Mapping[str | None, Path]) -> Listing:
+    def _listing(self, places: Sequence[tuple[str | None, Path]], note: str = "") -> Listing:
         found: list[tuple[str | None, str, Path]] = []
         empty: list[str] = []
-        for split in (None, *SPLITS):
-            if split not in places:
-                continue
-            place = places[split]
+        for split, place in places:
             for name, folder in _subfolders(place).items():
                 pictures = list(self._pictures(folder))
                 found += [(split, name, path) for path in pictures]
                 if not pictures:
                     empty.append(folder.relative_to(self.root).as_posix())
             for path in place.iterdir():
-                if path.is_file() and not path.name.startswith(".") and path.suffix.lower() in SUFFIXES:
+                if _is_picture(path):
                     self._ignored["pictures outside of class folders"] += 1
         classes = self._classes(found)
         number = {name: position for position, name in enumerate(classes)}
@@ -83,9 +86,11 @@ class ImageFolder(Dataset):
             for split, name, path in found
         ]
         examples.sort(key=lambda example: example.name)
-        notes = [f"ignored: {count} × {what}" for what, count in sorted(self._ignored.items())]
+        notes = [note] if note else []
+        notes += [f"ignored: {count} × {what}" for what, count in sorted(self._ignored.items())]
         notes += [f"no picture in {name}/: not a class" for name in empty]
-        if missing := [split for split in SPLITS if None not in places and split not in places]:
+        given = {split for split, _ in places}
+        if missing := [split for split in SPLITS if None not in given and split not in given]:
             cut = [split for split in missing if self.data.split.fractions[split] > 0]
             notes += [f"no {split}/ folder: {split} is cut from train" for split in cut]
         return Listing(table_of(examples), classes, notes=tuple(notes), defects=tuple(self._defects))
@@ -124,6 +129,18 @@ class ImageFolder(Dataset):
                 else:
                     yield path
         self._ignored += Counter()  # drops zeros
+
+
+def _are_splits(folders: Mapping[str, Path]) -> bool:
+    """Whether folders, of which some have the names of splits, are nothing else: class folders are in each."""
+    return all(
+        name.lower() in SPLIT_FOLDERS and _subfolders(folder) and not any(map(_is_picture, folder.iterdir()))
+        for name, folder in folders.items()
+    )
+
+
+def _is_picture(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".") and path.suffix.lower() in SUFFIXES
 
 
 def _subfolders(folder: Path) -> dict[str, Path]:

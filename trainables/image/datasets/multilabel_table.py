@@ -40,7 +40,7 @@ class MultilabelTable(Dataset):
     """
 
     needs_table = True
-    unused_settings = ("download", *VOC_SETTINGS, *COLUMN_SETTINGS)
+    unused_settings = ("download", "options", *VOC_SETTINGS, *COLUMN_SETTINGS)
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         settings = self.data.table

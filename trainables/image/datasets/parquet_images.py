@@ -59,7 +59,7 @@ class ParquetImages(Dataset):
     in order; where the cache has no room, each batch of a Parquet set costs as many row groups as it has images.
     """
 
-    unused_settings = ("download", "table", *VOC_SETTINGS)
+    unused_settings = ("download", "table", "options", *VOC_SETTINGS)
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         files = self._files()

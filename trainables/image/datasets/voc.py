@@ -52,7 +52,7 @@ class Voc(Dataset):
     """
 
     views = ("images", "crops", "foreground")
-    unused_settings = ("table", *COLUMN_SETTINGS)
+    unused_settings = ("table", "options", *COLUMN_SETTINGS)
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         folder = find_folder(self.data)

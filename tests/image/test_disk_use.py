@@ -1,0 +1,80 @@
+"""The forecast of sizes against models that are really made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainables.image.config import ImageConfig
+from trainables.image.data_config import DataConfig
+from trainables.image.disk_use import disk_use
+from trainables.image.models.factory import build_model
+from trainables.image.models.sizes import MILLIONS, num_values
+from trainables.image.models.table import MODELS
+from trainables.image.training.checkpoint import load_state, save_state
+
+
+def test_every_model_of_the_table_has_a_size() -> None:
+    assert set(MILLIONS) | {"mlp6"} == set(MODELS)
+
+
+@pytest.mark.parametrize(
+    ("model", "resolution", "width"),
+    [
+        ("simple_cnn3", 64, None),
+        ("mlp6", 32, None),
+        ("mlp6", 64, 512),
+        ("resnet18", 64, None),
+        ("mobilenet_v2", 64, None),
+    ],
+)
+def test_sizes_are_those_of_the_models(model: str, resolution: int, width: int | None) -> None:
+    with torch.device("meta"):
+        made = build_model(ImageConfig(model=model, input_resolution=resolution, width=width), 1000)
+    really = sum(value.numel() for value in made.state_dict().values())
+    told = num_values(model, resolution, width)
+    assert told is not None
+    assert 0.8 * really <= told <= 1.3 * really + 60_000
+
+
+def test_a_checkpoint_takes_no_more_than_was_forecast(tmp_path: Path) -> None:
+    config = ImageConfig(model="simple_cnn3", input_resolution=32)
+    model = build_model(config, 10)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.zeros(2, 3, 32, 32)).sum().backward()
+    optimizer.step()
+    save_state(tmp_path, model, optimizer)
+    use = disk_use(DataConfig(), {"model": ["simple_cnn3"], "input_resolution": [32]})
+    assert use is not None
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= use.checkpoint_bytes
+
+
+def test_a_model_that_is_not_in_the_table_is_not_known() -> None:
+    assert disk_use(DataConfig(), {"model": ["resnet18", "some_new_net"]}) is None
+
+
+class _Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.system, (f"touch {self.target}",)
+
+
+def test_a_pickle_bomb_in_a_checkpoint_does_not_go_off(tmp_path: Path) -> None:
+    """A results folder may come from somebody else."""
+    config = ImageConfig(model="simple_cnn3", input_resolution=32)
+    model = build_model(config, 10)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    save_state(tmp_path, model, optimizer)
+    target = tmp_path / "gone-off"
+    torch.save({"optimizer": _Bomb(target), "scaler": {}, "random": {}}, tmp_path / "state.pt")
+    with pytest.raises(Exception, match=r"weights_only|Unsupported"):
+        load_state(tmp_path, model, optimizer)
+    assert not target.exists()
+    torch.load(tmp_path / "state.pt", weights_only=False)
+    assert target.exists(), "it is a real one"

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
+from sweep_runner.results.environment import capture_environment
 from sweep_runner.results.events import SweepChanged, TrialEnded, TrialStarted
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
@@ -134,3 +136,44 @@ def test_all_that_listens_is_on_this_machine_and_behind_a_token(
     assert driver.end()[0] == 130
     for path in [*root.rglob("*.json"), *root.rglob("*.jsonl"), *root.rglob("*.yaml"), *root.rglob("log.txt")]:
         assert "a-secret-of-mine" not in path.read_text(), path
+
+
+def test_anchors_that_explode_are_refused_at_once(tmp_path: Path) -> None:
+    """Nine lines that stand for 43 million values."""
+    lines = ["name: x", "a: &a [x, x, x, x, x, x, x, x, x]"]
+    for before, name in zip("abcdefg", "bcdefgh", strict=True):
+        lines.append(f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]")
+    path = tmp_path / "sweep.yaml"
+    path.write_text("\n".join([*lines, "fixed: {epochs: *h}", ""]))
+    done = sweep("check", path, cwd=tmp_path, timeout=30)
+    assert done.returncode == 2
+    assert "values, aliases followed" in done.stderr
+
+
+def test_what_is_kept_of_the_environment_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of the variables, not of the command line, not of the address that the code came from."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    (tmp_path / "code.py").write_text("x = 1\n")
+    for command in (
+        ["git", "init", "-q"],
+        ["git", "remote", "add", "origin", "https://me:ghp_remotesecret1@host/code.git"],
+        ["git", "add", "code.py"],
+        [*git, "commit", "-q", "-m", "first"],
+    ):
+        subprocess.run(command, cwd=tmp_path, check=True, env={**os.environ, "HOME": str(tmp_path)})
+    secrets = {"AWS_SECRET_ACCESS_KEY": "env-secret-1", "WANDB_API_KEY": "env-secret-2", "DB_PASSWORD": "env-secret-3"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    captured = capture_environment(
+        [
+            *("sweep", "run", "sweep.yaml", "--set", "fixed.api_key=line-secret-1"),
+            *("--set", "data.root=https://me:line-secret-2@host/data", "--token", "line-secret-3"),
+            *("--set", "data.header=Bearer line-secret-4"),
+        ]
+    )
+    kept = json.dumps(captured)
+    assert captured["git_commit"]
+    assert "data.root=https://***@host/data" in kept
+    assert "secret-" not in kept
+    assert "remotesecret" not in kept

@@ -13,6 +13,7 @@ Loss = Literal["auto", "cross_entropy", "bce", "multilabel_soft_margin", "mse", 
 Schedule = Literal["constant", "step", "cosine", "one_cycle", "plateau"]
 Monitor = Literal["val_loss", "val_accuracy", "val_macro_f1", "val_micro_f1", "val_exact_match", "val_map"]
 Augment = Literal["none", "light", "randaugment", "trivialaugment"]
+UseFeatures = Literal["auto", "none"]
 Precision = Literal["no", "bf16", "fp16", "auto"]
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
@@ -160,7 +161,16 @@ class ImageConfig(BaseModel):
         description="alpha of cutmix: a part of another image pasted in; 0: none. With mixup, each image has one of "
         "the two.",
     )
-    mixed_precision: Precision = Field("auto", description="no, bf16, fp16 (GPU only); auto: bf16 on GPUs that can.")
+    mixed_precision: Precision = Field(
+        "auto",
+        description="no, bf16, fp16 (GPU only); auto: bf16 on GPUs that can, and from 64 px on CPUs that can, for "
+        "model families that it makes faster (not those of depthwise convolutions).",
+    )
+    features: UseFeatures = Field(
+        "auto",
+        description="finetune head only. auto: where no image is changed at random, the frozen backbone runs once for all "
+        "trials of the node, and a trial trains on its pooled features, with the same result; none: it runs each epoch.",
+    )
     seed: int | None = Field(
         None, ge=0, lt=2**32, description="Of weights, order and augmentation; empty: derived from the sweep's seed."
     )

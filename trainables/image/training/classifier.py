@@ -22,6 +22,7 @@ from trainables.errors import Diverged, TrainableError
 from trainables.image.config import ImageConfig, Precision
 from trainables.image.data.balancing import class_weights, sampled_rows
 from trainables.image.data_forms import Balance
+from trainables.image.features.head import FeatureFeed, Features, Head
 from trainables.image.index import ImageIndex
 from trainables.image.measures.label_kinds import monitor_problem
 from trainables.image.measures.losses import make_loss, training_loss
@@ -36,6 +37,7 @@ from trainables.image.training.memory import peak_memory_bytes, reset_peak_memor
 from trainables.image.training.microbatch import MicroBatches, infeasible_when_out_of_memory
 from trainables.image.training.mixing import make_mixing
 from trainables.image.training.optim import make_optimizer, set_learning_rate
+from trainables.image.training.precision import chosen_precision
 from trainables.image.training.schedule import learning_rate, plateau_factor, stops_early
 
 _STEPS_BETWEEN_CHECKS = 50
@@ -45,7 +47,7 @@ _STEPS_BETWEEN_CHECKS = 50
 def train_classifier(
     config: ImageConfig,
     index: ImageIndex,
-    pixels: Source,
+    pixels: Source | Features,
     weights: Path | None,
     handle: TrialHandle,
     balance: Balance | None = None,
@@ -61,7 +63,7 @@ def train_classifier(
     Args:
         config: the hyperparameters.
         index: the examples; training reads its train split, and the reports are on its val split.
-        pixels: of the index, at the config's resolution and channels.
+        pixels: of the index, at the config's resolution and channels; or features, and then only the head is trained.
         weights: the file to start from, None for random weights.
         handle: where to report.
         balance: what is done against unequal classes: weights in the loss, or rare ones drawn more often. (Caps are
@@ -77,14 +79,16 @@ def train_classifier(
     seed = handle.seed if config.seed is None else config.seed
     torch.set_num_threads(handle.num_threads)
     seed_everything(seed)
-    with _accelerator(config.mixed_precision) as accelerator:
+    net = starting_model(config, len(index.classes), weights)
+    with _accelerator(chosen_precision(config.mixed_precision, net, config.input_resolution)) as accelerator:
         device = accelerator.device
         reset_peak_memory(device)
 
-        net = starting_model(config, len(index.classes), weights)
         net.to(memory_format=torch.channels_last)
         norms_to_hold = frozen_norms(net)
         num_parameters = sum(parameter.numel() for parameter in net.parameters())
+        if isinstance(pixels, Features):
+            num_parameters += pixels.backbone.num_parameters
         # Before Accelerate wraps `forward`: a copy of the wrapped one would compute with the original's weights.
         ema = ModelEmaV3(net, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
         with infeasible_when_out_of_memory(f"{config.model} itself"):
@@ -103,7 +107,11 @@ def train_classifier(
         val_loss = make_loss(index.multilabel)
         train_threshold = THRESHOLD if isinstance(config.threshold, str) else config.threshold  # tuned is of val
         augmentation = make_augmentation(config)
-        feed = Feed(pixels, device, *normalization(net))
+        feed: Feed | FeatureFeed
+        if isinstance(pixels, Features):
+            feed = FeatureFeed(pixels, device)
+        else:
+            feed = Feed(pixels, device, *normalization(net))
 
         train_rows, val_rows = index.rows("train"), index.rows("val")
         targets = torch.from_numpy(index.targets)
@@ -126,7 +134,7 @@ def train_classifier(
                 norm.eval()
 
         add_gradients = MicroBatches(model, train_loss, accelerator.backward, config.batch_size)
-        if device.type == "cuda":
+        if device.type == "cuda" and not isinstance(pixels, Features):
             train_mode()
             some = torch.from_numpy(train_rows[: config.batch_size]).to(device)
             add_gradients.probe((config.num_channels, config.input_resolution, config.input_resolution), targets[some])
@@ -186,7 +194,12 @@ def train_classifier(
                 raise Diverged(f"the validation loss is {metrics['val_loss']} after epoch {epoch} (lr {lr:g})")
             watched += [metrics[config.monitor]] if watches else []
             save = partial(
-                save_state, model=net, optimizer=optimizer, scaler=accelerator.scaler, average=ema and ema.module
+                save_state,
+                model=net,
+                optimizer=optimizer,
+                scaler=accelerator.scaler,
+                average=ema and ema.module,
+                backbone=pixels.backbone if isinstance(pixels, Features) else None,
             )
             handle.report(EpochReport(epoch, metrics), save=save)
 
@@ -211,6 +224,17 @@ def epoch_schedule(config: ImageConfig, steps_per_epoch: int, watched: list[floa
         steps_to_fall=(config.step_epochs or math.ceil(config.epochs / 3)) * steps_per_epoch,
         gamma=config.lr_gamma,
     )
+
+
+def start_head(net: nn.Module, seed: int) -> None:
+    """Draws the classifier from the seed alone, so that it does not depend on what the backbone drew before it.
+
+    What follows (dropout) goes on from there: with and without a backbone in memory a trial is the same.
+    """
+    seed_everything(seed)
+    classifier = net.get_classifier()  # type: ignore[operator]
+    if isinstance(classifier, nn.Linear) and not getattr(net, "classifier_is_loaded", False):
+        classifier.reset_parameters()
 
 
 def seed_everything(seed: int) -> None:
@@ -253,7 +277,7 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, feed: Feed, rows: Rows, batch_size: int) -> torch.Tensor:
+def predict(model: nn.Module, feed: Feed | FeatureFeed, rows: Rows, batch_size: int) -> torch.Tensor:
     """Logits of these rows, (N, classes), float32 on the CPU."""
     model.eval()
     return torch.cat([model(images) for images in feed.batches(rows, batch_size)]).float().cpu()
@@ -275,11 +299,6 @@ def check_finite(losses: list[torch.Tensor], epoch: int, steps_per_epoch: int, l
 @contextmanager
 def _accelerator(precision: Precision) -> Iterator[Accelerator]:
     """An Accelerator that leaves nothing behind: one process runs many trials, one after another."""
-    gpu = torch.cuda.is_available()
-    if precision == "auto":
-        precision = "bf16" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    if precision == "fp16" and not gpu:
-        raise TrainableError("mixed_precision fp16 needs a GPU, and there is none here: use bf16, auto or no")
     try:
         yield Accelerator(mixed_precision=precision)
     finally:

@@ -123,7 +123,9 @@ def test_little_room_pauses_the_sweep_until_there_is_more(
     root = small_disk.folder / "small"
     filler = small_disk.fill(leave_bytes=2_000_000)
     driver = Driver("run", file, cwd=tmp_path)
-    driver.wait_for(lambda: "less than resources.min_free_disk" in driver.said)
+    driver.wait_for(lambda: "paused: " in driver.said)
+    assert "no trial starts before there is more" in driver.said
+    assert "resources.min_free_disk=SIZE" in driver.said, "and what can be done"
     assert not [event for event in log_of(root) if event["kind"] == "start"]
     filler.unlink()
     code, _, err = driver.end()

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from sweep_runner.cli.common import Out, common_options, json_option, set_option
+from sweep_runner.cli.data_cache import cache
 from sweep_runner.results.paths import ResultsPaths
 
 _SAY_EVERY_S = 2.0
@@ -19,7 +20,10 @@ _MOST_GROUPS = 20
 
 @click.group()
 def data() -> None:
-    """Look at the data of a sweep file."""
+    """Look at the data of a sweep file, and at the cache of decoded pixels."""
+
+
+data.add_command(cache)
 
 
 @data.command()

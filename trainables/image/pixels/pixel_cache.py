@@ -195,13 +195,13 @@ class PixelCache:
 
     def _remove_leftovers(self) -> None:
         for path in self.folder.glob("*.partial"):
-            with _unused(path) as unused:
-                if unused:
+            with unused(path) as is_unused:
+                if is_unused:
                     path.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> bool:
-        complete = {path: stat for path in self.folder.glob("*.npy") if (stat := _stat(path)) is not None}
-        taken = sum(stat.st_size for path in self.folder.glob("*.partial") if (stat := _stat(path)) is not None)
+        complete = {path: stat for path in self.folder.glob("*.npy") if (stat := stat_of(path)) is not None}
+        taken = sum(stat.st_size for path in self.folder.glob("*.partial") if (stat := stat_of(path)) is not None)
         taken += sum(stat.st_size for stat in complete.values())
         excess = max(
             taken + size - self.limit_bytes,
@@ -212,7 +212,7 @@ class PixelCache:
             for path, stat in sorted(complete.items(), key=lambda item: item[1].st_mtime_ns):
                 if excess <= 0:
                     break
-                if held.enter_context(_unused(path)):
+                if held.enter_context(unused(path)):
                     evict.append(path)
                     excess -= stat.st_size
             if excess > 0:
@@ -242,7 +242,7 @@ def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[No
 
 
 @contextlib.contextmanager
-def _unused(path: Path) -> Iterator[bool]:
+def unused(path: Path) -> Iterator[bool]:
     """Whether no living process uses a file; if so, nobody can begin to inside the block."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -270,7 +270,7 @@ def _header(shape: Shape) -> bytes:
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
-    stat = _stat(path)
+    stat = stat_of(path)
     return stat is not None and os.path.samestat(stat, os.fstat(descriptor))
 
 
@@ -278,7 +278,8 @@ def _is_whole(descriptor: int, shape: Shape) -> bool:
     return os.fstat(descriptor).st_size == len(_header(shape)) + math.prod(shape)
 
 
-def _stat(path: Path) -> os.stat_result | None:
+def stat_of(path: Path) -> os.stat_result | None:
+    """What the system knows of a file; None when it is gone."""
     try:
         return path.stat()
     except FileNotFoundError:

@@ -46,8 +46,8 @@ faults: $(INSTALLED_DEV)  ## Cause every fault, again and again (docs/reliabilit
 fuzz: $(INSTALLED_DEV)  ## Ask `sweep check` about 12,000 damaged sweep files: two minutes.
 	$(BIN)/python -m tests.support.fuzz --files 12000
 
-bench: $(INSTALLED_DEV)  ## Measure against peers; see benchmarks/README.md.
-	$(BIN)/python -m benchmarks
+bench: $(INSTALLED_DEV)  ## Measure against peers; writes the table of benchmarks/README.md.
+	$(BIN)/python -m benchmarks --write
 
 clean:  ## Remove what tools left behind; results/ stays.
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info

@@ -38,7 +38,6 @@ def cache() -> None:
     Pictures are decoded once a resolution and kept there, for every trial of the node and for later sweeps over the
     same pictures; likewise features of frozen backbones. Together they take up to data.cache_limit_bytes: then those
     that were not used for longest make room.
-    same pictures; likewise features of frozen backbones. Together up to data.cache_limit_bytes; then those that were not used for longest make room.
     """
 
 

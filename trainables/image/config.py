@@ -168,8 +168,8 @@ class ImageConfig(BaseModel):
     )
     features: UseFeatures = Field(
         "auto",
-        description="finetune head only. auto: where no image is changed at random, the frozen backbone runs once for all "
-        "trials of the node, and a trial trains on its pooled features, with the same result; none: it runs each epoch.",
+        description="finetune head only. auto: where no image is changed at random, the frozen backbone runs once for "
+        "all trials of the node, which train on its pooled features, with the same result; none: it runs each epoch.",
     )
     seed: int | None = Field(
         None, ge=0, lt=2**32, description="Of weights, order and augmentation; empty: derived from the sweep's seed."

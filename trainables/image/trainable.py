@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -128,13 +129,20 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
     def train(self, config: ImageConfig, handle: TrialHandle) -> None:
         """See `trainables.image.training.classifier.train_classifier`."""
         from trainables.image.data.prepare import INDEX_FILE
+        from trainables.image.features.store import open_features
         from trainables.image.index import ImageIndex
         from trainables.image.models.factory import find_weights
         from trainables.image.pixels.examples import open_pixels
+        from trainables.image.training.checkpoint import is_head_only
         from trainables.image.training.classifier import train_classifier
 
         weights = find_weights(self._with_absolute_path(config))
         index = ImageIndex.load(self.folder / INDEX_FILE)
+        if handle.resumed is None or is_head_only(handle.resumed.folder):
+            features = open_features(config, index, self.data, weights, handle.num_threads)
+            if features is not None:
+                with contextlib.closing(features):
+                    return train_classifier(config, index, features, weights, handle, self.data.balance)
         pixels = open_pixels(index, self.data, config.input_resolution, config.num_channels, handle.num_threads)
         try:
             train_classifier(config, index, pixels, weights, handle, self.data.balance)

@@ -58,7 +58,7 @@ def starting_model(config: ImageConfig, num_classes: int, weights: Path | None =
     """Makes the model that training starts from: with its weights, and with what is not trained frozen.
 
     Its attribute `head_names` holds the names of the parameters that are new to it: the classifier's, and those of
-    layers that the weights had nothing for.
+    layers that the weights had nothing for. `classifier_is_loaded` says whether the weights brought a classifier.
 
     Args:
         config: one configuration.
@@ -73,6 +73,7 @@ def starting_model(config: ImageConfig, num_classes: int, weights: Path | None =
     if weights is not None:
         model, fresh = _with_weights(model, config, weights)
     model.head_names = frozenset(fresh | _classifier_names(model))  # type: ignore[assignment]
+    model.classifier_is_loaded = weights is not None and not _classifier_names(model) <= fresh  # type: ignore[assignment]
     freeze(model, config, model.head_names)  # type: ignore[arg-type]
     return model
 

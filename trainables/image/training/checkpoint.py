@@ -8,6 +8,7 @@ far: they need no state.
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from trainables.errors import WeightsError
 from trainables.image.config import ImageConfig
-from trainables.image.models.factory import build_model
+from trainables.image.features.head import Backbone
+from trainables.image.models.factory import build_model, starting_model
 
 MODEL_FILE = "model.safetensors"
+HEAD_FILE = "head.safetensors"
+BACKBONE_FILE = "backbone.json"
 TRAINING_FILE = "training.safetensors"
 STATE_FILE = "state.pt"
 
@@ -33,6 +38,7 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     scaler: Scaler = None,
     average: nn.Module | None = None,
+    backbone: Backbone | None = None,
 ) -> None:
     """Writes model, optimizer, loss scaler and every random number generator's state.
 
@@ -42,8 +48,12 @@ def save_state(
         optimizer: of its parameters.
         scaler: of the loss, in fp16.
         average: the same model with averaged weights, if there is one: it is what is judged.
+        backbone: that a head was trained on, apart from it: it is named, not written.
     """
-    _save_weights(folder / MODEL_FILE, model if average is None else average)
+    _save_weights(folder / (MODEL_FILE if backbone is None else HEAD_FILE), model if average is None else average)
+    if backbone is not None:
+        named = {"weights": backbone.weights, "digest": backbone.digest}
+        (folder / BACKBONE_FILE).write_text(json.dumps(named), encoding="utf-8")
     if average is not None:
         _save_weights(folder / TRAINING_FILE, model)
     state = {
@@ -62,9 +72,10 @@ def load_state(
     average: nn.Module | None = None,
 ) -> None:
     """Puts everything back that `save_state` wrote."""
+    judged = HEAD_FILE if is_head_only(folder) else MODEL_FILE
     if average is not None:
-        average.load_state_dict(load_file(folder / MODEL_FILE))
-    model.load_state_dict(load_file(folder / (MODEL_FILE if average is None else TRAINING_FILE)))
+        _load_weights(average, folder / judged)
+    _load_weights(model, folder / (judged if average is None else TRAINING_FILE))
     state = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
     optimizer.load_state_dict(state["optimizer"])
     if scaler is not None and state["scaler"]:
@@ -80,9 +91,39 @@ def load_trained(config: ImageConfig, num_classes: int, checkpoint: Path) -> nn.
         num_classes: of the data that it was trained on.
         checkpoint: the folder that `save_state` wrote.
     """
-    model = build_model(config, num_classes)
-    model.load_state_dict(load_file(checkpoint / MODEL_FILE))
+    if is_head_only(checkpoint):
+        model = starting_model(config, num_classes, _backbone_weights(checkpoint))
+        _load_weights(model, checkpoint / HEAD_FILE)
+    else:
+        model = build_model(config, num_classes)
+        _load_weights(model, checkpoint / MODEL_FILE)
     return model.eval()
+
+
+def is_head_only(checkpoint: Path) -> bool:
+    """Whether a checkpoint holds a head alone, and names the weights of its backbone."""
+    return (checkpoint / BACKBONE_FILE).exists()
+
+
+def _backbone_weights(checkpoint: Path) -> Path:
+    from trainables.image.features.store import digest_of
+
+    named = json.loads((checkpoint / BACKBONE_FILE).read_bytes())
+    path = Path(named["weights"])
+    if not path.is_file():
+        raise WeightsError(f"{path}: the weights of this trial's frozen backbone are gone: put them back")
+    if digest_of(path) != named["digest"]:
+        raise WeightsError(f"{path}: not the weights that this trial's frozen backbone had: put those back")
+    return path
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    weights = load_file(path)
+    if path.name == MODEL_FILE or set(weights) == set(model.state_dict()):
+        model.load_state_dict(weights)
+    else:  # of a head alone, into a whole model
+        classifier = {name.removeprefix("fc."): value for name, value in weights.items()}
+        model.get_classifier().load_state_dict(classifier)  # type: ignore[operator]
 
 
 def _save_weights(path: Path, model: nn.Module) -> None:

@@ -22,7 +22,7 @@ from trainables.errors import Diverged, TrainableError
 from trainables.image.config import ImageConfig, Precision
 from trainables.image.data.balancing import class_weights, sampled_rows
 from trainables.image.data_forms import Balance
-from trainables.image.features.head import FeatureFeed, Features, Head
+from trainables.image.features.head import FeatureFeed, Features
 from trainables.image.index import ImageIndex
 from trainables.image.measures.label_kinds import monitor_problem
 from trainables.image.measures.losses import make_loss, training_loss

@@ -1,0 +1,190 @@
+"""Head-only trials on features that were computed once: the same as with the backbone in every epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+from tests.support.trials import TIMES, Case, bright_corners
+from trainables.errors import WeightsError
+from trainables.image.config import ImageConfig
+from trainables.image.data_config import DataConfig
+from trainables.image.features import store
+from trainables.image.features.store import open_features, wants_features
+from trainables.image.index import ImageIndex
+from trainables.image.training.checkpoint import HEAD_FILE, MODEL_FILE, load_trained
+from trainables.image.training.classifier import train_classifier
+from trainables.local import LocalHandle
+
+
+class Pictures:
+    """Stands for the decoded pixels of a case."""
+
+    def __init__(self, case: Case) -> None:
+        self.gather = case.gather
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def corners() -> Case:
+    return bright_corners(60, size=32)
+
+
+@pytest.fixture
+def data(tmp_path: Path, corners: Case, monkeypatch: pytest.MonkeyPatch) -> DataConfig:
+    monkeypatch.setattr(store, "open_pixels", lambda *_: Pictures(corners))
+    return DataConfig.model_validate({"dataset": "digits", "cache_dir": str(tmp_path / "cache")})
+
+
+def weights_of(model: str, folder: Path) -> Path:
+    torch.manual_seed(1)
+    net = timm.create_model(model, num_classes=7, **({"img_size": 32} if "vit" in model else {}))
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # statistics that are not those of a new one
+            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    path = folder / f"{model}.pth"
+    torch.save(net.state_dict(), path)
+    return path
+
+
+def configured(model: str, weights: Path, **values: Any) -> ImageConfig:
+    base = {"model": model, "pretrained": str(weights), "finetune": "head", "input_resolution": 32, "epochs": 3}
+    return ImageConfig.model_validate(base | {"batch_size": 8, "lr": 0.01} | values)
+
+
+def without_times(handle: LocalHandle) -> list[dict[str, float]]:
+    return [{name: v for name, v in report.metrics.items() if name not in TIMES} for report in handle.reports]
+
+
+def train_apart(
+    config: ImageConfig, index: ImageIndex, data: DataConfig, weights: Path, folder: Path, **options: Any
+) -> LocalHandle:
+    features = open_features(config, index, data, weights, 1)
+    assert features is not None
+    handle = LocalHandle(folder, **{"seed": 3, **options})
+    train_classifier(config, index, features, weights, handle)
+    features.close()
+    return handle
+
+
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        ("resnet10t", {"pooling": "avg", "optimizer": "sgd", "weight_decay": 0.01}),
+        ("resnet10t", {"pooling": "max", "dropout": 0.4, "head_lr_multiplier": 2.0}),
+        ("mobilenetv3_small_050", {"pooling": "avgmax", "dropout": 0.2, "label_smoothing": 0.1}),
+        ("mobilenetv2_050", {"ema_decay": 0.9, "schedule": "one_cycle"}),
+        ("convnext_atto", {"dropout": 0.3}),
+        ("vit_tiny_patch16_224", {"dropout": 0.3, "pooling": "token"}),
+    ],
+)
+def test_a_trial_is_the_same_with_and_without_its_backbone(
+    corners: Case, data: DataConfig, tmp_path: Path, model: str, values: dict[str, Any]
+) -> None:
+    weights = weights_of(model, tmp_path)
+    config = configured(model, weights, mixed_precision="no", **values)
+    apart = train_apart(config, corners.index, data, weights, tmp_path / "apart")
+    whole = corners.train(config, tmp_path / "whole", weights)
+    for one, other in zip(without_times(apart), without_times(whole), strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
+    small, large = (next(handle.folder.glob("checkpoints/epoch-00003")) for handle in (apart, whole))
+    assert (small / HEAD_FILE).stat().st_size < (large / MODEL_FILE).stat().st_size / 10
+    one, other = (load_trained(config, 3, folder).state_dict() for folder in (small, large))
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-4)
+
+
+def test_one_pass_serves_other_poolings(
+    corners: Case, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = weights_of("resnet10t", tmp_path)
+    train_apart(configured("resnet10t", weights), corners.index, data, weights, tmp_path / "first")
+    monkeypatch.setattr(store, "backbone_of", None)  # would fail when called
+    config = configured("resnet10t", weights, pooling="max", mixed_precision="auto", dropout=0.3)
+    apart = train_apart(config, corners.index, data, weights, tmp_path / "second")
+    whole = corners.train(config, tmp_path / "whole", weights)
+    for one, other in zip(without_times(apart), without_times(whole), strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=0.05)
+
+
+def test_an_interrupted_trial_goes_on_with_and_without_features(
+    corners: Case, data: DataConfig, tmp_path: Path
+) -> None:
+    weights = weights_of("mobilenetv2_050", tmp_path)
+    config = configured("mobilenetv2_050", weights, dropout=0.2, mixed_precision="no")
+    straight = train_apart(config, corners.index, data, weights, tmp_path / "straight")
+    short = config.model_copy(update={"epochs": 3, "features": "auto"})
+
+    def kill(report: Any) -> None:
+        if report.epoch == 1:
+            raise SystemExit
+
+    for name in ("apart", "whole"):
+        with pytest.raises(SystemExit):
+            train_apart(short, corners.index, data, weights, tmp_path / name, on_report=kill)
+    apart = train_apart(short, corners.index, data, weights, tmp_path / "apart", attempt=2)
+    assert without_times(apart) == without_times(straight)[1:]
+    whole = corners.train(short, tmp_path / "whole", weights, attempt=2)
+    for one, other in zip(without_times(whole), without_times(straight)[1:], strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"features": "none"},
+        {"finetune": "full"},
+        {"augment": "light"},
+        {"hflip": 0.5},
+        {"mixup": 0.2},
+        {"crop_scale": 0.5},
+        {"pooling": "gem"},
+        {"drop_path": 0.1},
+    ],
+)
+def test_what_changes_from_epoch_to_epoch_runs_the_backbone(tmp_path: Path, values: dict[str, Any]) -> None:
+    assert wants_features(configured("resnet10t", tmp_path / "x.pth"))
+    assert not wants_features(configured("resnet10t", tmp_path / "x.pth", **values))
+
+
+def test_a_pooling_with_layers_of_its_own_runs_the_backbone(corners: Case, data: DataConfig, tmp_path: Path) -> None:
+    weights = weights_of("vit_tiny_patch16_224", tmp_path)
+    config = configured("vit_tiny_patch16_224", weights, pooling="avg")
+    assert open_features(config, corners.index, data, weights, 1) is None  # its normalisation is trained, too
+    assert open_features(config, corners.index, data, weights, 1) is None
+
+
+def test_test_examples_are_not_looked_at(corners: Case, data: DataConfig, tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    weights = weights_of("resnet10t", tmp_path)
+    table = corners.index.table
+    splits = ["test" if number % 5 == 0 else "val" if number % 5 == 1 else "train" for number in range(len(table))]
+    table = table.set_column(table.schema.get_field_index("split"), "split", pa.array(splits))
+    index = dataclasses.replace(corners.index, table=table, fingerprint="with a test split")
+    features = open_features(configured("resnet10t", weights), index, data, weights, 1)
+    assert features is not None
+    assert not features.gather(index.rows("test")).any()
+    assert features.gather(index.rows("val")).any(axis=1).all()
+
+
+def test_other_weights_under_the_same_name_are_noticed(corners: Case, data: DataConfig, tmp_path: Path) -> None:
+    weights = weights_of("resnet10t", tmp_path)
+    config = configured("resnet10t", weights, epochs=1)
+    handle = train_apart(config, corners.index, data, weights, tmp_path / "trial")
+    checkpoint = next(handle.folder.glob("checkpoints/*"))
+    weights.write_bytes(b"something else")
+    with pytest.raises(WeightsError, match="not the weights"):
+        load_trained(config, 3, checkpoint)
+    weights.unlink()
+    with pytest.raises(WeightsError, match="put them back"):
+        load_trained(config, 3, checkpoint)

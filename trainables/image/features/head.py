@@ -1,0 +1,100 @@
+"""The part of a head-only trial that is trained, and the source of its batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from trainables.image.config import Precision
+from trainables.image.pixels.pixel_cache import MappedFile
+from trainables.image.training.feed import Change, Rows
+
+
+class Head(nn.Module):
+    """Dropout, then the classifier: pooled features `(N, D)` → logits `(N, classes)`."""
+
+    def __init__(self, width: int, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(dropout)
+        self.fc = nn.Linear(width, num_classes)
+        # What `parameter_groups` reads of a whole model, too.
+        self.head_names = frozenset({"fc.weight", "fc.bias"})
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.fc(self.drop(features))
+        return logits
+
+    def get_classifier(self) -> nn.Linear:
+        """As timm's models have it."""
+        return self.fc
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """What features came from: enough to make the whole model again.
+
+    Attributes:
+        weights: the file that the backbone was read from.
+        digest: of its content.
+        num_parameters: of the model without its classifier.
+        precision: that it computed in, and that its head trains in: `no`, `bf16` or `fp16`.
+    """
+
+    weights: str
+    digest: str
+    num_parameters: int
+    precision: Precision
+
+
+class Features:
+    """The pooled features of an index's examples; row numbers are the index's. Rows of test are not computed.
+
+    Attributes:
+        backbone: that they came from.
+    """
+
+    def __init__(self, file: MappedFile, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self._file = file
+        self._values: npt.NDArray[np.float32] = file.array.view(np.float32)[:, 0, :, 0]
+
+    @property
+    def width(self) -> int:
+        """Features of an example."""
+        return self._values.shape[1]
+
+    def gather(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """A new array with these rows, in this order: (B, D) float32."""
+        return np.asarray(self._values[rows])
+
+    def close(self) -> None:
+        """Lets the file be evicted."""
+        self._file.close()
+
+
+class FeatureFeed:
+    """Gives out batches of features, as `Feed` does of images.
+
+    Attributes:
+        wait_s: how long reading has taken so far.
+    """
+
+    def __init__(self, features: Features, device: torch.device) -> None:
+        self.wait_s = 0.0
+        self._features = features
+        self._device = device
+
+    def batches(self, rows: Rows, batch_size: int, change: Change | None = None) -> Iterator[torch.Tensor]:
+        """Yields `(B, D)` float32 in the order of the rows; `change` is of images, and must be None."""
+        assert change is None
+        for start in range(0, len(rows), batch_size):
+            began = perf_counter()
+            batch = torch.from_numpy(self._features.gather(rows[start : start + batch_size])).to(self._device)
+            self.wait_s += perf_counter() - began
+            yield batch

@@ -1,0 +1,210 @@
+"""Features on disk, beside the decoded pixels: same folder, same limit, same locks.
+
+A file a pooling, `features-<key>-<pooling>.npy`, all of them written in one pass over the pictures; and
+`features-<key>.json`, which says what there is, or why a head cannot be trained apart from its backbone. The key
+names everything that a feature depends on: the weights' content, the model and how it is made, the pixels, the splits,
+the precision and the libraries' versions.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+
+from trainables.image.config import ImageConfig
+from trainables.image.data_config import DataConfig
+from trainables.image.features.backbone import FrozenBackbone, backbone_of
+from trainables.image.features.head import Backbone, Features
+from trainables.image.index import ImageIndex
+from trainables.image.models.table import timm_name
+from trainables.image.pixels.examples import open_pixels
+from trainables.image.pixels.pixel_cache import PixelCache, Shape
+from trainables.image.training.feed import Feed
+from trainables.image.training.microbatch import is_out_of_memory
+
+POOLINGS = ("native", "avg", "max", "avgmax", "catavgmax", "token")
+"""Those without anything to train; gem and map learn, so that their backbone has to run."""
+_BATCH_SIZE = 64
+_RANDOM_IMAGES = (
+    "hflip", "vflip", "rotation_degrees", "color_jitter", "invert", "random_erasing", "mixup", "cutmix", "drop_path"
+)  # fmt: skip
+
+
+def wants_features(config: ImageConfig) -> bool:
+    """Whether a backbone would give the same in every epoch: frozen, and no image is changed on its way."""
+    return (
+        config.features == "auto"
+        and config.finetune == "head"
+        and config.pooling in POOLINGS
+        and config.augment == "none"
+        and config.crop_scale == 1.0
+        and not any(getattr(config, name) for name in _RANDOM_IMAGES)
+    )
+
+
+def open_features(
+    config: ImageConfig, index: ImageIndex, data: DataConfig, weights: Path | None, num_threads: int
+) -> Features | None:
+    """The features of a head-only trial: from the node's cache, computed first when they are not there yet.
+
+    Of several processes that ask at once one computes, and the others wait for it.
+
+    Args:
+        config: of the trial.
+        index: the examples; rows of test are left out, since nothing may look at them before the search has ended.
+        data: where the cache is and how much it may hold.
+        weights: of the backbone. Random ones differ from trial to trial: there is nothing to share then.
+        num_threads: to compute with.
+
+    Returns:
+        None when the backbone has to run in each epoch after all: the configuration changes images at random, the
+        model trains more than one linear classifier, or the cache has no room.
+    """
+    if weights is None or not data.cache_limit_bytes or not wants_features(config):
+        return None
+    digest = digest_of(weights)
+    key = _key(config, index, digest)
+    try:
+        cache = PixelCache(data.cache_folder, int(data.cache_limit_bytes))
+        found = _find(cache, key, config.pooling, len(index.table), weights, digest)
+        if found is None:
+            with cache.building(f"features-{key}"):
+                found = _find(cache, key, config.pooling, len(index.table), weights, digest)
+                if found is None:
+                    _build(cache, key, config, index, data, weights, num_threads)
+                    found = _find(cache, key, config.pooling, len(index.table), weights, digest)
+    except OSError as error:
+        print(f"the backbone runs in each epoch: the cache {data.cache_folder} cannot be used ({error})")
+        return None
+    return found if isinstance(found, Features) else None
+
+
+def digest_of(path: Path) -> str:
+    """Of a file's content."""
+    stat = path.stat()
+    return _digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()
+
+
+def _key(config: ImageConfig, index: ImageIndex, digest: str) -> str:
+    made = {
+        "model": timm_name(config.model),
+        **config.model_dump(include={"input_resolution", "color", "width", "batch_norm", "mixed_precision"}),
+        "weights": digest,
+        "examples": index.fingerprint,
+        "classes": len(index.classes),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "versions": (torch.__version__, timm.__version__),
+    }
+    return hashlib.blake2b(json.dumps(made, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _facts_file(cache: PixelCache, key: str) -> Path:
+    return cache.folder / f"features-{key}.json"
+
+
+def _facts(cache: PixelCache, key: str) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads(_facts_file(cache, key).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {"poolings": {}, "problems": {}}
+    return facts
+
+
+def _find(
+    cache: PixelCache, key: str, pooling: str, num_rows: int, weights: Path, digest: str
+) -> Features | str | None:
+    """The features; in words why there are none; or None when nobody has tried yet."""
+    facts = _facts(cache, key)
+    if pooling in facts["problems"]:
+        return str(facts["problems"][pooling])
+    if pooling not in facts["poolings"]:
+        return None
+    name, width = facts["poolings"][pooling]
+    file = cache.find(f"features-{key}-{name}", _shape(num_rows, width))
+    if file is None:
+        return None
+    backbone = Backbone(str(weights.absolute()), digest, facts["num_parameters"], facts["precision"])
+    return Features(file, backbone)
+
+
+def _shape(num_rows: int, width: int) -> Shape:
+    # The cache holds bytes: the last axis is those of one float32.
+    return (num_rows, 1, width, 4)
+
+
+def _build(
+    cache: PixelCache, key: str, config: ImageConfig, index: ImageIndex, data: DataConfig, weights: Path, threads: int
+) -> None:
+    facts = _facts(cache, key)
+    backbone = backbone_of(config, len(index.classes), weights)
+    if isinstance(backbone, str):
+        print(f"the backbone runs in each epoch: {backbone}")
+        facts["problems"][config.pooling] = backbone
+    else:
+        written = _compute(cache, key, backbone, config, index, data, threads)
+        facts["poolings"] |= written
+        facts |= {"num_parameters": backbone.num_parameters, "precision": backbone.precision}
+        if not written:
+            return  # no room: perhaps there is for the next trial
+    partial = _facts_file(cache, key).with_suffix(f".{os.getpid()}.tmp")
+    partial.write_text(json.dumps(facts))
+    partial.replace(_facts_file(cache, key))
+
+
+def _compute(
+    cache: PixelCache,
+    key: str,
+    backbone: FrozenBackbone,
+    config: ImageConfig,
+    index: ImageIndex,
+    data: DataConfig,
+    num_threads: int,
+) -> Mapping[str, tuple[str, int]]:
+    """Writes the features of every pooling; name of the file and width, for each pooling that a config may name."""
+    rows = np.sort(np.concatenate([index.rows("train"), index.rows("val")]))
+    partials = {}
+    pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads)
+    try:
+        for name, width in backbone.widths.items():
+            partial = cache.reserve(_shape(len(index.table), width))
+            if partial is not None:
+                partials[name] = partial
+        feed = Feed(pixels, backbone.device, *backbone.normalization)
+        done = 0
+        for images in feed.batches(rows, _BATCH_SIZE):
+            for name, values in backbone(images).items():
+                if name in partials:
+                    as_bytes = values.numpy().view(np.uint8).reshape(len(values), 1, -1, 4)
+                    for row, value in zip(rows[done:].tolist(), as_bytes, strict=False):
+                        partials[name].write(row, value)
+            done += len(images)
+        for name, partial in list(partials.items()):
+            if partial.error is None:
+                partial.publish(cache.path(f"features-{key}-{name}"))
+            else:
+                del partials[name]
+                partial.discard()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return {}  # training may fit all the same: it makes its batches smaller
+    finally:
+        pixels.close()
+        for partial in partials.values():
+            partial.discard()
+    return {pooling: (name, backbone.widths[name]) for pooling, name in backbone.names.items() if name in partials}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,7 +38,7 @@ def compare(first: str, second: str, as_json: bool, results: ResultsPaths, out: 
     if (one.sweep.sweep, a.trial) == (other.sweep.sweep, b.trial):
         raise RequestError(f"{first} and {second} are the same trial ({a.trial}): name two")
     params = differing(a.params, b.params)
-    shown = [{**({board.objective: row.value}), **row.metrics} for board, row in ((one, a), (other, b))]
+    shown: list[dict[str, Any]] = [{board.objective: row.value, **row.metrics} for board, row in ((one, a), (other, b))]
     metrics = [
         (name, shown[0][name], shown[1].get(name))
         for name in shown[0]
@@ -61,7 +61,7 @@ def compare(first: str, second: str, as_json: bool, results: ResultsPaths, out: 
         )
         return
     names = [f"{board.sweep.sweep}/{row.name or row.trial}" for board, row in ((one, a), (other, b))]
-    rows = [("param", *each, None) for each in params]
+    rows: list[tuple[Any, ...]] = [("param", *each, None) for each in params]
     rows += [("metric", name, x, y, y - x) for name, x, y in metrics]
     rows += [("fact", name, x, y, y - x if isinstance(x, int | float) and isinstance(y, int | float) else None)
              for name, x, y in facts]  # fmt: skip
@@ -80,8 +80,10 @@ def _print_significance(tested: Significance | str, names: list[str], out: Out) 
     better = names[1] if tested.difference > 0 else names[0]
     verdict = f"{better} is better by more than chance" if tested.significant else "the difference may well be chance"
     out.result(
-        f"accuracy on the same {tested.num_examples} {tested.split} examples: {tested.first:.4f} and {tested.second:.4f}, "
-        f"difference {tested.difference:+.4f} (95 % from {tested.low:+.4f} to {tested.high:+.4f}, p = {tested.p_value:.3g}): "
+        f"accuracy on the same {tested.num_examples} {tested.split} examples: "
+        f"{tested.first:.4f} and {tested.second:.4f}, "
+        f"difference {tested.difference:+.4f} (95 % from {tested.low:+.4f} to {tested.high:+.4f}, "
+        f"p = {tested.p_value:.3g}): "
         f"{verdict}"
     )
 

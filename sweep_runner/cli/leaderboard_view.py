@@ -1,4 +1,4 @@
-"""How `sweep top` and the end of a run show a leaderboard: everything for programs, what fits for people."""
+"""How `sweep top` and the end of a run show a leaderboard: the params as columns, and on a terminal what fits."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 
 
 def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out) -> None:
-    """Prints these trials of a leaderboard, with every metric of the objective's split and of test.
+    """Prints these trials of a leaderboard: of the metrics only the objective, and what it is on test.
 
-    On a terminal: of the metrics only the objective, and what it is on test; params that are the same in all rows
-    below the table; and on a narrow one the params in one column.
+    On a terminal params that are the same in all rows go below the table; and on a narrow one the params in one column.
     """
     metrics = _metrics_to_show(board, rows)
     params = [param for param in board.params if any(param in row.params for row in rows)]
@@ -86,9 +85,7 @@ def _alike(params: Sequence[str], rows: Sequence[TrialRow]) -> dict[str, Any]:
 
 
 def _metrics_to_show(board: Leaderboard, rows: Sequence[TrialRow]) -> list[str]:
-    """A screen is not wide enough for all, and a table that folds every cell can be read by nobody."""
+    """The objective on test. A table of all metrics can be read by nobody: `--json` and `sweep query` have them."""
     names = dict.fromkeys(name for row in rows for name, value in row.metrics.items() if value is not None)
-    split, _, metric = board.objective.partition("_")
-    if sys.stdout.isatty():
-        return [name for name in names if name == f"test_{metric}" != board.objective]
-    return [name for name in names if name.startswith((f"{split}_", "test_")) and not name.endswith("_num_examples")]
+    metric = board.objective.partition("_")[2]
+    return [name for name in names if name == f"test_{metric}" != board.objective]

@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "compare": ("sweep_runner.cli.compare:compare", "Two sweeps or trials: params, metrics, significance."),
     "report": ("sweep_runner.cli.report:report", "One sweep as one HTML file."),
     "query": ("sweep_runner.cli.results:query", "SQL over the tables of all sweeps, read-only."),
+    "app": ("sweep_runner.cli.app:app", "Explore all sweeps in the browser."),
     "data": ("sweep_runner.cli.data:data", "Look at the data of a sweep file."),
     "plots": ("sweep_runner.cli.plots:plots", "Draw learning curves, confusions, two trials side by side."),
     "predict": ("sweep_runner.cli.model:predict", "Predict images with an exported model."),

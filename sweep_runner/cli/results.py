@@ -133,7 +133,8 @@ def show(name: str, trial: int, as_json: bool, results: ResultsPaths, out: Out) 
 
 @click.command()
 @click.argument("sql", required=False)
-@click.option("--list", "list_only", is_flag=True, help="List every table with its columns instead.")
+@click.option("--list", "list_only", is_flag=True, help="List every table with its columns, types and meaning instead.")
+@click.option("--saved", is_flag=True, help="List the saved queries instead.")
 @click.option(
     "--format",
     "file_format",
@@ -156,6 +157,7 @@ def show(name: str, trial: int, as_json: bool, results: ResultsPaths, out: Out) 
 def query(
     sql: str | None,
     list_only: bool,
+    saved: bool,
     file_format: str,
     output: Path | None,
     time_limit_s: float,
@@ -164,17 +166,25 @@ def query(
 ) -> None:
     """Run SQL (DuckDB's) over the tables of all sweeps; a sweep may be running. Queries read, and write nothing.
 
+    @NAME runs a saved query: one that comes with the project, or yours from queries/NAME.sql in the results folder.
+
     \b
     Tables: sweeps, trials, epochs, predictions, classes, confusions.
     Examples:
       sweep query "select pooling, max(best_val_accuracy) from trials group by pooling"
       sweep query --format csv "select * from epochs where sweep = 'digits'" > epochs.csv
+      sweep query @worst-classes
     """
     from sweep_runner.cli.no_pandas import without_pandas
     from sweep_runner.cli.query_output import check_output, write_result
     from sweep_runner.errors import RequestError
+    from sweep_runner.results.saved_queries import find_query, saved_queries, user_folder
 
-    if (sql is None) == (not list_only):
+    if saved and sql is None and not list_only:
+        out.table(("query", "what"), [(f"@{each.name}", each.about) for each in saved_queries(results).values()])
+        out.say(f"yours go into {user_folder(results)}/NAME.sql")
+        return
+    if saved or (sql is None) == (not list_only):
         raise RequestError(
             "say either a query or --list", hint='for example: sweep query "select * from trials" or sweep query --list'
         )
@@ -184,6 +194,8 @@ def query(
             f"there is no sweep in {results.root}",
             hint="run one (`sweep run FILE`), or name another folder with --results",
         )
+    if sql is not None and sql.startswith("@"):
+        sql = find_query(results, sql[1:].strip()).sql
     with without_pandas():
         from sweep_runner.results.query import list_tables, run_query
 

@@ -72,8 +72,8 @@ def significance(
         f"{paths.name}/{row.trial}" for paths, row in (one, other) if facts.best_with_evaluation(paths, [row]) is None
     ]
     return (
-        f"no predictions on the same split ({', '.join(lacking) or 'one has test only, the other val'}): the best trial is "
-        "evaluated on val and test when a sweep ends, baselines on val"
+        f"no predictions on the same split ({', '.join(lacking) or 'one has test only, the other val'}): "
+        "the best trial is evaluated on val and test when a sweep ends, baselines on val"
     )
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from sweep_runner.errors import RequestError, SweepError
+from sweep_runner.results.meanings import meaning
 from sweep_runner.results.paths import TABLES, ResultsPaths
 from sweep_runner.results.schemas import empty_table
 from sweep_runner.results.tables import (
@@ -240,11 +241,14 @@ def _told(error: duckdb.Error) -> Exception:
 
 
 def list_tables(results: ResultsPaths, warn: Warn = _LOGGER.warning) -> pa.Table:
-    """Every column of every table: a row each, with the columns table, column and type (as a query sees it)."""
+    """Every column of every table: a row each, with its table, column, type (as a query sees it) and meaning."""
     rows = []
     with _closed_database(MEMORY_LIMIT) as database:
         for table in TABLES:
             _register(database, results, table, (), warn)
             described = database.execute(f"DESCRIBE {table}").fetchall()
-            rows += [{"table": table, "column": column, "type": kind} for column, kind, *_ in described]
+            rows += [
+                {"table": table, "column": column, "type": kind, "meaning": meaning(table, column)}
+                for column, kind, *_ in described
+            ]
     return pa.Table.from_pylist(rows)

@@ -1,0 +1,1 @@
+"""The explorer: a Streamlit page over all sweeps of a results folder."""

@@ -1,0 +1,207 @@
+"""The page that `sweep app` serves. Streamlit runs this file from top to bottom at each click."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from sweep_runner.app import model_view
+from sweep_runner.errors import RequestError, SweepError
+from sweep_runner.report import facts, figures, page
+from sweep_runner.report.comparison import differing, significance
+from sweep_runner.report.figures import Shown
+from sweep_runner.report.plot_data import read_confusion, read_curves, title_of
+from sweep_runner.report.trial_study import study_of
+from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard, sweep_rows
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
+
+LIVE_S = 5  # between two looks at a sweep that runs (no docstring: Streamlit would show it)
+TABS = ("Trials", "Curves", "Hyperparameters", "Confusions", "Compare two", "Try the model")
+
+
+def main(results: ResultsPaths) -> None:
+    """The whole page."""
+    st.set_page_config(page_title="Sweeps", page_icon="📈", layout="wide")
+    rows = sweep_rows(results)
+    if not rows:
+        st.title("No sweeps yet")
+        st.write(f"There is none in `{results.root}`. Start one: `sweep run FILE`.")
+        return
+    with st.sidebar:
+        st.header("Sweeps")
+        name = str(st.selectbox("Sweep", [row.sweep for row in rows], key="sweep"))
+        row = next(row for row in rows if row.sweep == name)
+        st.caption(f"{row.state.lower()} · " + ", ".join(f"{n} {state.lower()}" for state, n in row.counts.items()))
+        live = st.toggle("Live: look again every few seconds", value=row.state == "RUNNING", key="live")
+    st.title(name)
+    question = facts.question(results.sweep(name))
+    if question:
+        st.write(_plain(question))
+    st.fragment(_body, run_every=LIVE_S if live else None)(results, name)
+
+
+def _body(results: ResultsPaths, name: str) -> None:
+    try:
+        board = leaderboard(results, name)
+    except (RequestError, SweepError) as error:
+        st.error(str(error))
+        return
+    paths = results.sweep(name)
+    st.info(_plain(facts.answer(board)))
+    trials, curves, params, confusions, compare, model = st.tabs(TABS)
+    with trials:
+        chosen = _filtered(board)
+    with curves:
+        _curves(board, paths, chosen)
+    with params:
+        _params(board, paths)
+    with confusions:
+        _confusions(board, paths)
+    with compare:
+        _compare(board, paths)
+    with model:
+        model_view.show(paths)
+
+
+def _filtered(board: Leaderboard) -> list[TrialRow]:
+    """The leaderboard with its filters; the trials that they leave."""
+    rows = [*board.ranked, *board.unranked]
+    left, right = st.columns(2)
+    states = left.multiselect("State", sorted({row.state for row in rows}), key="states")
+    only = right.toggle("Baselines only", key="baselines")
+    for column, param in zip(st.columns(4) * 8, board.params, strict=False):
+        values = sorted({str(row.params[param]) for row in rows if param in row.params})
+        if 1 < len(values) <= 12:
+            wanted = column.multiselect(param, values, key=f"param-{param}")
+            rows = [row for row in rows if not wanted or str(row.params.get(param)) in wanted]
+    rows = [row for row in rows if (not states or row.state in states) and (not only or row.name)]
+    st.dataframe([_cells(row, board) for row in rows], hide_index=True, width="stretch")
+    st.caption(f"{len(rows)} of {len(board.ranked) + len(board.unranked)} trials")
+    return rows
+
+
+def _cells(row: TrialRow, board: Leaderboard) -> dict[str, Any]:
+    return {
+        "rank": row.rank,
+        "trial": row.trial,
+        "name": row.name,
+        "state": row.state,
+        board.objective: row.value,
+        # One column holds one type: choices may mix them.
+        **{param: str(row.params[param]) if param in row.params else None for param in board.params},
+        "epochs": row.row["epochs"],
+        "seconds": row.row["duration_s"],
+        "reason": row.reason,
+    }
+
+
+def _curves(board: Leaderboard, paths: SweepPaths, rows: list[TrialRow]) -> None:
+    named = [row for row in rows if row.name is not None]
+    important = [*rows[:1], *(row for row in named if row is not rows[0])]
+    _draw(figures.best_so_far(board))
+    _draw(figures.learning_curves(board, read_curves(paths, rows, _warn), important))
+
+
+def _params(board: Leaderboard, paths: SweepPaths) -> None:
+    if not board.ranked:
+        st.write("No trial has a value yet.")
+        return
+    study = study_of(board, page.read_spec(paths))
+    for shown in (
+        figures.importances(study),
+        figures.parallel_coordinates(study, board.objective),
+        figures.slices(study, board.objective),
+        figures.contour(study, board.objective),
+        figures.trade_off(board),
+    ):
+        _draw(shown)
+
+
+def _confusions(board: Leaderboard, paths: SweepPaths) -> None:
+    found = [
+        (row, split)
+        for row in board.ranked
+        for split in ("test", "val")
+        if facts.predictions(paths, row.trial, split, _warn) is not None
+    ]
+    if not found:
+        st.write("No trial has a final evaluation: the best one and the baselines get it when the sweep ends.")
+        return
+    labels = [f"{title_of(row)}, {split}" for row, split in found]
+    label = st.selectbox("Evaluation", labels, key="evaluation")
+    row, split = found[labels.index(label)]
+    confusion = read_confusion(paths, row, split, _warn)
+    if confusion is None:
+        return
+    _draw(figures.confusion(confusion))
+    left, right = st.columns(2)
+    pairs = [{"actual": a, "predicted": b, "examples": n} for a, b, n in confusion.pairs[:15]]
+    left.dataframe(pairs, hide_index=True)
+    columns = (confusion.classes, confusion.precision, confusion.recall, confusion.f1, confusion.support)
+    names = ("class", "precision", "recall", "F1", "examples")
+    right.dataframe([dict(zip(names, each, strict=True)) for each in zip(*columns, strict=True)], hide_index=True)
+
+
+def _compare(board: Leaderboard, paths: SweepPaths) -> None:
+    rows = [*board.ranked, *board.unranked]
+    if len(rows) < 2:
+        st.write("It takes two trials.")
+        return
+    titles = [title_of(row) for row in rows]
+    chosen = []
+    for place, (side, column) in enumerate(zip(("first", "second"), st.columns(2), strict=True)):
+        title = column.selectbox(f"The {side} trial", titles, index=place, key=side)
+        row = rows[titles.index(title)]
+        chosen.append(row)
+        with column:
+            st.metric(board.objective, "–" if row.value is None else f"{row.value:.4f}")
+            st.caption(_plain(f"{row.state.lower()}{': ' + row.reason if row.reason else ''}"))
+            _draw(figures.learning_curves(board, read_curves(paths, [row], _warn), [row]), key=side)
+    if chosen[0].trial == chosen[1].trial:
+        st.write("Choose two different trials.")
+        return
+    first, second = chosen
+    st.subheader("What differs")
+    same = [{"param": n, "first": _text(a), "second": _text(b)} for n, a, b in differing(first.params, second.params)]
+    st.dataframe(same, hide_index=True, width="stretch")
+    tested = significance((paths, first), (paths, second), _warn)
+    if isinstance(tested, str):
+        st.caption(tested)
+        return
+    verdict = "more than chance" if tested.significant else "it may well be chance"
+    st.write(
+        f"On the same {tested.num_examples} {tested.split} examples the second is {tested.difference:+.4f} "
+        f"(95 % from {tested.low:+.4f} to {tested.high:+.4f}): {verdict}."
+    )
+
+
+def _draw(shown: Shown | None, key: str = "") -> None:
+    if shown is None:
+        return
+    st.markdown(f"**{shown.title}**")
+    st.caption(shown.about)
+    shown.figure.update_layout(title=None, margin={"t": 30})
+    st.plotly_chart(shown.figure, width="stretch", key=f"figure-{shown.name}-{key}")
+
+
+def _warn(text: str) -> None:
+    st.warning(_plain(text))
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _plain(text: str) -> str:
+    """Text as it is: what users named is no markdown."""
+    return "".join(f"\\{char}" if char in "\\`*_{}[]()<>#+-!|$~:" else char for char in text)
+
+
+if __name__ == "__main__":
+    main(
+        ResultsPaths(Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("SWEEP_RESULTS", "results")).absolute())
+    )

@@ -1,0 +1,103 @@
+"""What each column of the tables means, in a line."""
+
+from __future__ import annotations
+
+_SHARED = {
+    "sweep": "name of the sweep",
+    "trial": "number of the trial in its sweep",
+    "split": "train, val or test",
+    "attempt": "which time the trial was handed to a worker, from 1",
+    "lr": "learning rate at the end of the epoch",
+    "peak_memory_bytes": "most memory that was in use",
+    "reason": "why it ended",
+    "duration_s": "how long it took, without interruptions",
+}
+_STATES = ("WAITING", "RUNNING", "COMPLETED", "PRUNED", "FAILED", "INFEASIBLE")
+_MEANINGS: dict[str, dict[str, str]] = {
+    "sweeps": {
+        "state": "RUNNING, INTERRUPTED, COMPLETED or FAILED, as of now",
+        "started": "when it began",
+        "finished": "when it ended; empty while it runs",
+        "updated": "when something was last recorded",
+        "objective": "the metric that the search looks at",
+        "mode": "max or min: which way is better",
+        "best_trial": "number of the best trial",
+        "best_value": "the objective at its best epoch",
+        "num_trials": "trials that have begun or are queued",
+        "data_fingerprint": "changes when examples, labels, pixels or splits do",
+        "command": "what was run last",
+        "captured": "when these facts were taken",
+        "platform": "operating system",
+        "python": "version of Python",
+        "git_commit": "commit of the code that ran",
+        "git_dirty": "whether the code was changed since that commit",
+        "git_changes": "which files were",
+        "num_cpus": "CPUs of that machine",
+        "memory_bytes": "memory of that machine",
+        "host": "where it was started",
+    },
+    "trials": {
+        "name": "the baseline's; empty for a proposed trial",
+        "state": "WAITING, RUNNING, COMPLETED, PRUNED, FAILED or INFEASIBLE",
+        "best_epoch": "the epoch that is best by the objective",
+        "epochs": "epochs that were reported",
+        "num_parameters": "size of the network",
+        "host": "where it ran",
+        "device": "what it ran on",
+        "failures": "attempts that failed",
+        "seed": "of weights, order and augmentation",
+        "copy_of": "the trial with the same params, which was not trained twice",
+        "started": "when it was first handed out",
+        "ended": "when it ended",
+    },
+    "epochs": {
+        "epoch": "from 1",
+        "epoch_s": "seconds that training it took",
+        "images_per_s": "training examples a second",
+        "data_wait_fraction": "share of epoch_s that was spent waiting for data",
+        "time": "when it was reported",
+    },
+    "predictions": {
+        "example": "its name in the dataset",
+        "labels": "what it is",
+        "predicted": "what the model says",
+    },
+    "classes": {
+        "class": "its name",
+        "precision": "share of what was predicted as it that is it",
+        "recall": "share of it that was predicted as it",
+        "f1": "harmonic mean of precision and recall",
+        "support": "examples that have it",
+        "average_precision": "area under precision over recall",
+        "accuracy": "of the label on its own (multi-label data)",
+        "threshold": "probability from which the label is predicted (multi-label data)",
+    },
+    "confusions": {
+        "label": "multi-label data: whose 2×2 matrix the row is of",
+        "actual": "class, or yes and no of a label",
+        "predicted": "class, or yes and no of a label",
+        "count": "examples in this cell",
+    },
+}
+
+
+def meaning(table: str, column: str) -> str:
+    """What a column means; of a trial's other columns: a hyperparameter."""
+    known = _MEANINGS.get(table, {}).get(column) or _SHARED.get(column if table != "trials" or column != "lr" else "")
+    if known:
+        return known
+    if table == "sweeps" and column.removeprefix("num_").upper() in _STATES:
+        return f"trials that are {column.removeprefix('num_').upper()}"
+    if column.endswith("_version"):
+        return f"of {column.removesuffix('_version').replace('_', '-')}"
+    if table == "predictions" and column.startswith("p_"):
+        return f"probability of {column.removeprefix('p_')}"
+    if table == "epochs":
+        return "metric of this epoch"
+    for prefix, words in (("best_", "at the best epoch"), ("last_", "at the last epoch")):
+        if column.startswith(prefix):
+            return f"{column.removeprefix(prefix)} {words}"
+    if table == "trials":
+        evaluated = column.startswith(("val_", "test_"))
+        return "metric of the final evaluation" if evaluated else "hyperparameter; empty where a trial has none"
+    return ""

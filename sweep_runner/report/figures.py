@@ -124,7 +124,7 @@ def importances(study: optuna.Study) -> Shown | None:
     """Which hyperparameters matter (Optuna's default evaluator), None with too little to tell from."""
     from optuna.visualization import plot_param_importances
 
-    if len(_common(study)) < 2 or len(study.trials) < 4:
+    if len(_common(study)) < 2 or len(study.get_trials(deepcopy=False)) < 4:
         return None
     try:
         figure = plot_param_importances(study)
@@ -136,7 +136,7 @@ def importances(study: optuna.Study) -> Shown | None:
 
 def _common(study: optuna.Study) -> list[str]:
     """The parameters that all trials have, and that differ."""
-    trials = study.trials
+    trials = study.get_trials(deepcopy=False)
     names = [name for name in (trials[0].params if trials else ()) if all(name in trial.params for trial in trials)]
     return [name for name in names if len({trial.params[name] for trial in trials}) > 1]
 
@@ -146,7 +146,7 @@ def by_importance(study: optuna.Study) -> list[str]:
     import optuna
 
     names = _common(study)
-    if len(study.trials) < 4 or len(names) < 2:
+    if len(study.get_trials(deepcopy=False)) < 4 or len(names) < 2:
         return names
     try:
         weights = optuna.importance.get_param_importances(study, params=names)
@@ -160,7 +160,7 @@ def parallel_coordinates(study: optuna.Study, objective: str) -> Shown | None:
     from optuna.visualization import plot_parallel_coordinate
 
     names = by_importance(study)[:8]
-    if not names or len(study.trials) < 2:
+    if not names or len(study.get_trials(deepcopy=False)) < 2:
         return None
     figure = plot_parallel_coordinate(_thinned(study), params=names, target=_value, target_name=objective)
     about = "A line a trial; drag along an axis to choose. Darker is better."
@@ -184,7 +184,7 @@ def contour(study: optuna.Study, objective: str) -> Shown | None:
     from optuna.visualization import plot_contour
 
     names = by_importance(study)[:2]
-    if len(names) < 2 or len(study.trials) < 4:
+    if len(names) < 2 or len(study.get_trials(deepcopy=False)) < 4:
         return None
     figure = plot_contour(_thinned(study), params=names, target=_value, target_name=objective)
     about = f"The objective over {names[0]} and {names[1]}, which matter most; points are trials."
@@ -197,11 +197,15 @@ def _value(trial: optuna.trial.FrozenTrial) -> float:
 
 
 def _thinned(study: optuna.Study) -> optuna.Study:
-    if len(study.trials) <= MAX_PARALLEL:
+    if len(study.get_trials(deepcopy=False)) <= MAX_PARALLEL:
         return study
     import optuna
 
-    ordered = sorted(study.trials, key=lambda trial: trial.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
+    ordered = sorted(
+        study.get_trials(deepcopy=False),
+        key=lambda trial: trial.value or 0.0,
+        reverse=study.direction.name == "MAXIMIZE",
+    )
     best, rest = ordered[: MAX_PARALLEL // 4], ordered[MAX_PARALLEL // 4 :]
     thin = optuna.create_study(direction=study.direction)
     thin.add_trials([*best, *rest[:: math.ceil(len(rest) / (MAX_PARALLEL * 3 // 4))]])

@@ -1,0 +1,114 @@
+"""The explorer: Streamlit's own test harness goes through it, and a browser opens it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from sweep_runner.cli import app as command
+from sweep_runner.cli.main import main
+from tests.support.evaluated import write_evaluated_sweep
+
+pytest.importorskip("streamlit")
+from streamlit.testing.v1 import AppTest
+
+PAGE = Path(command.__file__).parents[1] / "app" / "explorer.py"
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    write_evaluated_sweep(tmp_path, ("basket", "$golf*"), name="balls", baselines=("adam-max",))
+    write_evaluated_sweep(tmp_path, ("one", "two"), name="other", num_others=1)
+    monkeypatch.setattr(sys, "argv", ["explorer", str(tmp_path)])
+    return AppTest.from_file(str(PAGE), default_timeout=120).run()
+
+
+def test_it_shows_a_sweep_and_goes_to_another(opened: AppTest) -> None:
+    assert not opened.exception
+    assert opened.title[0].value == "balls"
+    assert len(opened.dataframe[0].value) == 4
+    opened.selectbox(key="sweep").select("other").run()
+    assert not opened.exception
+    assert opened.title[0].value == "other"
+    assert len(opened.dataframe[0].value) == 3
+
+
+def test_trials_are_filtered(opened: AppTest) -> None:
+    opened.toggle(key="baselines").set_value(True).run()
+    assert not opened.exception
+    assert opened.dataframe[0].value["name"].tolist() == ["adam-max"]
+    opened.multiselect(key="states").select("COMPLETED").run()
+    assert not opened.exception
+
+
+def test_two_trials_are_compared(opened: AppTest) -> None:
+    opened.selectbox(key="second").select("trial 0 · adam-max").run()
+    assert not opened.exception
+    assert any(markdown.value == "Choose two different trials." for markdown in opened.markdown) is False
+
+
+def test_an_empty_folder_says_how_to_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["explorer", str(tmp_path)])
+    shown = AppTest.from_file(str(PAGE), default_timeout=120).run()
+    assert not shown.exception
+    assert shown.title[0].value == "No sweeps yet"
+
+
+def test_without_streamlit_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    assert main(["app", "--results", str(tmp_path)]) == 2
+    assert "sweep-runner[app]" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium")
+def test_in_a_browser(tmp_path: Path) -> None:
+    sync = pytest.importorskip("playwright.sync_api")
+    write_evaluated_sweep(tmp_path, ("basket", "golf"))
+    with socket.socket() as free:
+        free.bind((command.LOOPBACK, 0))
+        port = free.getsockname()[1]
+    arguments = ["app", "--results", str(tmp_path), "--port", str(port), "--no-browser"]
+    server = subprocess.Popen([sys.executable, "-m", "sweep_runner", *arguments], start_new_session=True)
+    try:
+        _wait_for(f"http://{command.LOOPBACK}:{port}/_stcore/health", server)
+        with sync.sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+            tab = browser.new_page()
+            asked: list[str] = []
+            tab.on("request", lambda request: asked.append(request.url))
+            tab.goto(f"http://{command.LOOPBACK}:{port}")
+            for name in ("Curves", "Confusions", "Compare two", "Try the model"):
+                tab.get_by_role("tab", name=name).click(timeout=120_000)
+            tab.get_by_text("There is no exported model yet").wait_for(timeout=120_000)
+            assert tab.get_by_test_id("stException").count() == 0
+            browser.close()
+        local = (f"http://{command.LOOPBACK}:{port}", f"ws://{command.LOOPBACK}:{port}", "data:", "blob:")
+        assert [url for url in asked if not url.startswith(local)] == []
+    finally:
+        import os
+        import signal
+
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(60)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise AssertionError(f"the explorer did not come up (exit code {server.poll()})")

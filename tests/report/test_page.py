@@ -1,0 +1,158 @@
+"""The report: everything is in it, what users named is escaped, it fits and fetches nothing, a browser shows it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.generate_results import generate
+from sweep_runner.cli.main import sweep
+from sweep_runner.report.comparison import Significance, significance
+from sweep_runner.report.page import collect, render
+from sweep_runner.results.leaderboard import leaderboard
+from sweep_runner.results.paths import ResultsPaths
+from tests.support.evaluated import write_evaluated_sweep
+from trainables.image.index import SCHEMA, ImageIndex
+from trainables.image.pixels.thumbnails import thumbnails
+
+CLASSES = ("basket", "<script>alert(1)</script>", "golf & co")
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+SECTIONS = (
+    "question", "leaderboard", "progress", "params", "cost", "errors", "classes", "samples", "failures", "reproduce",
+)  # fmt: skip
+
+
+def _silent(text: str) -> None:
+    raise AssertionError(text)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> ResultsPaths:
+    root = tmp_path_factory.mktemp("results")
+    paths = write_evaluated_sweep(root, CLASSES, baselines=("adam-max", "<b>bold</b>"), num_others=6)
+    paths.spec.write_text("# Which ball is it? <i>Really</i>\n\nname: balls\nspace: {lr: {low: 0.01, high: 0.1}}\n")
+    return ResultsPaths(root)
+
+
+@pytest.fixture(scope="module")
+def page(results: ResultsPaths) -> str:
+    return render(results, "balls", _silent)
+
+
+def test_the_report_has_every_section_and_no_address_to_fetch_from(page: str) -> None:
+    for section in SECTIONS:
+        assert f'id="{section}"' in page
+    own = page.replace(re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)[1], "")
+    assert not re.search(r"""(src|href)=["'](https?:)?//""", own)
+    assert "best of 8" in page
+    assert "test" in page
+
+
+def test_names_of_users_are_text_and_no_html(page: str) -> None:
+    assert "<b>bold</b>" not in page
+    assert "<script>alert(1)" not in page
+    assert "&lt;b&gt;bold&lt;/b&gt;" in page
+    assert "Which ball is it? &lt;i&gt;Really&lt;/i&gt;" in page
+
+
+def test_the_answer_names_the_best_trial_and_the_best_baseline(results: ResultsPaths) -> None:
+    values = collect(results, "balls", _silent)
+    assert values["answer"].startswith("Trial 7 is the best of 8")
+    assert "better than the best baseline, <b>bold</b>" in values["answer"]
+    assert values["num_samples"] == 400
+    assert all(not sample.right for sample in values["wrong"])
+    assert "sweep trial" in values["commands"][0][1]
+    assert "space.lr=[" in values["commands"][0][1]
+
+
+def test_a_report_without_pictures_says_so(page: str) -> None:
+    assert "No pictures:" in page
+
+
+def test_a_thousand_trials_fit_into_eight_megabytes(tmp_path: Path) -> None:
+    results = ResultsPaths(tmp_path)
+    generate(results, 1, 1000, 20)
+    assert len(render(results, "sweep-000", _silent).encode()) < 8e6
+
+
+def test_a_sweep_without_a_trial_has_a_report(tmp_path: Path) -> None:
+    generate(ResultsPaths(tmp_path), 1, 0, 0)
+    assert "No trial has a value yet" in render(ResultsPaths(tmp_path), "sweep-000", _silent)
+
+
+def test_the_command_writes_the_file_and_the_pictures(results: ResultsPaths, tmp_path: Path) -> None:
+    arguments = ["report", "balls", "--results", str(results.root), "--output", str(tmp_path / "r.html")]
+    ran = CliRunner().invoke(sweep, [*arguments, "--png", str(tmp_path / "png")], catch_exceptions=False)
+    assert ran.exit_code == 0
+    assert (tmp_path / "r.html").stat().st_size > 1e6
+    written = {path.stem for path in (tmp_path / "png").glob("*.png")}
+    assert {"learning-curves", "best-so-far", "slices", "confusion-test"} <= written
+
+
+def test_thumbnails_are_of_the_examples_asked_for_and_those_that_are_gone_are_left_out(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from PIL import Image
+
+    Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).save(tmp_path / "a.png")
+    rows = [
+        {"example": name, "path": str(tmp_path / name), "labels": [0], "group": name, "split": "test"}
+        for name in ("a.png", "gone.png")
+    ]
+    index = ImageIndex(pa.Table.from_pylist(rows, SCHEMA), ("x",), False, "f")
+    found = thumbnails(index, ["a.png", "gone.png", "never-there"], 96, 10**6)
+    assert list(found) == ["a.png"]
+    assert found["a.png"][:2] == b"\xff\xd8"
+
+
+def test_significance_is_told_on_the_same_examples_only(results: ResultsPaths) -> None:
+    board, paths = leaderboard(results, "balls"), results.sweep("balls")
+    best, first, other = board.trial(7), board.trial(0), board.trial(3)
+    tested = significance((paths, first), (paths, best), _silent)
+    # Each trial of this sweep has examples of its own: only those with the same label pair up.
+    assert isinstance(tested, Significance)
+    assert tested.num_left_out > 0
+    assert tested.low <= tested.difference <= tested.high
+    assert "balls/3" in str(significance((paths, first), (paths, other), _silent))
+
+
+@pytest.mark.parametrize("name", ["balls/0", "balls"])
+def test_compare_in_words(results: ResultsPaths, name: str) -> None:
+    ran = CliRunner().invoke(sweep, ["compare", name, "balls/adam-max" if name == "balls" else "balls/7", "--results", str(results.root)])  # fmt: skip # noqa: E501
+    assert ran.exit_code == 0
+    assert "examples" in ran.stdout
+    assert "param\tlr\t" in ran.stdout
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium")
+def test_in_a_browser_nothing_is_fetched_nothing_fails_and_both_themes_show(page: str, tmp_path: Path) -> None:
+    sync = pytest.importorskip("playwright.sync_api")
+    file = tmp_path / "report.html"
+    file.write_text(page, encoding="utf-8")
+    with sync.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        fetched: list[str] = []
+        told: list[str] = []
+        tab = browser.new_page(viewport={"width": 390, "height": 900}, color_scheme="dark")
+        tab.on("request", lambda request: fetched.append(request.url))
+        tab.on("console", lambda message: told.append(message.text))
+        tab.on("pageerror", lambda error: told.append(str(error)))
+        tab.goto(file.as_uri())
+        assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+        for figure in tab.locator(".figure").all():
+            figure.scroll_into_view_if_needed()
+            figure.locator(".main-svg").first.wait_for()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        tab.get_by_role("button", name="Light or dark").click()
+        assert tab.evaluate("document.documentElement.dataset.theme") == "light"
+        tab.locator("summary").click()
+        assert tab.locator("details code").first.is_visible()
+        tab.get_by_role("link", name="Classes").click()
+        assert tab.locator("#classes").is_visible()
+        browser.close()
+    assert told == []
+    assert [url for url in fetched if not url.startswith(("file:", "data:", "blob:"))] == []

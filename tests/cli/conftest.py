@@ -41,14 +41,23 @@ def make_pictures() -> MakePictures:
 
 
 @pytest.fixture
-def refused(here: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
+def refused(
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Refused:
     """Runs a command that must be refused, and returns what was told.
 
     It ends with exit code 2, prints no result and no traceback, and leaves neither a sweep nor a temporary folder.
     """
 
+    # Of its own: other tests make temporary folders at the same time.
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+
     def run(*arguments: str | Path) -> str:
-        before = set(Path(tempfile.gettempdir()).glob("sweep-*"))
         sweeps = set(here.glob("results/*"))
         assert main([str(argument) for argument in arguments]) == 2
         out, told = capsys.readouterr()
@@ -56,7 +65,7 @@ def refused(here: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
         assert "Traceback" not in told
         assert "error: " in told or " problems." in told
         assert set(here.glob("results/*")) == sweeps
-        assert {path for path in Path(tempfile.gettempdir()).glob("sweep-*") if path not in before} == set()
+        assert list(temporary.glob("sweep-*")) == []
         return told
 
     return run

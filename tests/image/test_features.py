@@ -56,8 +56,8 @@ def weights_of(model: str, folder: Path) -> Path:
 
 
 def configured(model: str, weights: Path, **values: Any) -> ImageConfig:
-    base = {"model": model, "pretrained": str(weights), "finetune": "head", "input_resolution": 32, "epochs": 3}
-    return ImageConfig.model_validate(base | {"batch_size": 8, "lr": 0.01} | values)
+    base = {"model": model, "pretrained": str(weights), "finetune": "head", "features": "auto", "input_resolution": 32}
+    return ImageConfig.model_validate(base | {"epochs": 3, "batch_size": 8, "lr": 0.01} | values)
 
 
 def without_times(handle: LocalHandle) -> list[dict[str, float]]:

@@ -35,6 +35,8 @@ from sweep_runner.spec.changes import differences
 from sweep_runner.spec.check import check_prepared
 from sweep_runner.spec.loader import dump_spec, load_resolved, opening_comment
 from sweep_runner.spec.plan import Plan
+from sweep_runner.tracking.follow import trackers
+from sweep_runner.tracking.notify import notify, payload
 from trainables.contract import Preparation
 
 _PROBE_BYTES = 4096
@@ -179,9 +181,15 @@ def _recorder(plan: Plan, paths: SweepPaths, observer: Observer) -> Iterator[Rec
         write_atomically(paths.environment, json.dumps(environment, indent=2).encode())
         # With what the file says of itself: a report shows its question.
         write_atomically(paths.spec, (opening_comment(plan.loaded.path) + dump_spec(plan.spec)).encode())
-        yield recorder
+        with trackers(plan.spec, paths, observer.warned):
+            yield recorder
     finally:
-        recorder.close()
+        try:
+            recorder.close()
+        finally:
+            if recorder.state.state in ("COMPLETED", "FAILED"):
+                told = payload(paths, recorder.state.state, recorder.state.reason, recorder.state)
+                notify(plan.spec.notify, told, observer.warned)
 
 
 def _other_data(plan: Plan, paths: SweepPaths, before: str, now: str) -> list[Problem]:

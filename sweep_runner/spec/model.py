@@ -105,6 +105,27 @@ class Export(_Section):
     formats: tuple[Literal["onnx"], ...] = Field(("onnx",), description="Formats of the model package.")
 
 
+class Notify(_Section):
+    """Who is told when the sweep has ended or failed. Not of an interruption: whoever stopped it knows."""
+
+    command: str | None = Field(
+        None,
+        description="A shell command; it gets SWEEP_SWEEP, SWEEP_STATE, SWEEP_BEST_VALUE, SWEEP_FOLDER, ... "
+        "as environment variables, and the same as JSON on standard input.",
+    )
+    webhook: str | None = Field(None, pattern=r"^https?://", description="An address that gets the same JSON by POST.")
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = Field(10.0, description="How long either may take.")
+
+
+LOGGERS = ("csv", "tensorboard", "mlflow", "wandb")
+
+
+def _logger(name: str) -> str:
+    if name not in LOGGERS and not all(name.partition(":")):
+        raise ValueError(f'{name!r} is none of {", ".join(LOGGERS)}, and no "package.module:attribute"')
+    return name
+
+
 class SweepSpec(_Section):
     """One sweep file, resolved: every default filled in, every value checked."""
 
@@ -126,6 +147,11 @@ class SweepSpec(_Section):
     resources: Resources = Field(default_factory=Resources)
     keep: Keep = Field(default_factory=Keep)
     export: Export = Field(default_factory=Export)
+    loggers: tuple[Annotated[str, AfterValidator(_logger)], ...] = Field(
+        (),
+        description='Trackers that are told what happens: csv, tensorboard, mlflow, wandb, "package.module:attribute".',
+    )
+    notify: Notify = Field(default_factory=Notify)
     dashboard: bool = Field(True, description="Start Ray's dashboard and print its address.")
 
     def config_of(self, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -34,13 +35,18 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "explain": ("sweep_runner.cli.explain:explain", "Why a trial stopped: rung, threshold, rivals."),
     "compare": ("sweep_runner.cli.compare:compare", "Two sweeps or trials: params, metrics, significance."),
     "report": ("sweep_runner.cli.report:report", "One sweep as one HTML file."),
-    "query": ("sweep_runner.cli.results:query", "SQL over the tables of all sweeps, read-only."),
     "app": ("sweep_runner.cli.app:app", "Explore all sweeps in the browser."),
+    "query": ("sweep_runner.cli.results:query", "SQL over the tables of all sweeps, read-only."),
     "data": ("sweep_runner.cli.data:data", "Look at the data of a sweep file."),
     "plots": ("sweep_runner.cli.plots:plots", "Draw learning curves, confusions, two trials side by side."),
     "predict": ("sweep_runner.cli.model:predict", "Predict images with an exported model."),
     "evaluate": ("sweep_runner.cli.evaluate:evaluate", "Hold an exported model against labelled data."),
     "export": ("sweep_runner.cli.model:export", "Export a trial's model."),
+    "serve": ("sweep_runner.cli.serve:serve", "Serve an exported model over HTTP."),
+    "dashboard": ("sweep_runner.cli.dashboard:dashboard", "Open a sweep's study in optuna-dashboard."),
+    "init": ("sweep_runner.cli.init:init", "Write a sweep file for a folder of images."),
+    "doctor": ("sweep_runner.cli.doctor:doctor", "What this machine has and lacks."),
+    "completion": ("sweep_runner.cli.completion:completion", "Make the shell complete sweep's commands."),
 }
 """Name → where the command is, and its line in `sweep --help`."""
 
@@ -70,6 +76,8 @@ class LazyGroup(click.Group):
         module, attribute = COMMANDS[cmd_name][0].split(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command), f"{COMMANDS[cmd_name][0]} is not a command"
+        if ctx.resilient_parsing:
+            _complete_names(command)
         return command
 
     def resolve_command(
@@ -84,6 +92,19 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+def _complete_names(command: click.Command) -> None:
+    """Lets a shell complete names of sweeps and numbers of trials, whichever command takes them."""
+    from sweep_runner.cli.completion import COMPLETED, complete
+
+    for parameter in command.params:
+        if parameter.name in COMPLETED:
+            parameter._custom_shell_complete = partial(_completed, complete)
+
+
+def _completed(complete: Any, context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
+    return complete(parameter.name, context, incomplete)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

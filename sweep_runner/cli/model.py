@@ -47,7 +47,8 @@ def predict(
     """Predict images with an exported model.
 
     MODEL is the name of a sweep (its best model), the folder of a model package, or an ONNX file of one. PATHS are
-    image files, folders (with all their subfolders), or quoted glob patterns such as 'photos/**/*.jpg'.
+    image files, folders (with all their subfolders), quoted glob patterns such as 'photos/**/*.jpg', CSV or Parquet
+    files with a column "path", or - for a path a line on standard input.
 
     Prints a row an image: path, predicted, probability, the probability of each class, and an error for a file
     that could not be read; a terminal shows no column for each class, but --top K does. Exit code 1 if there was a
@@ -67,7 +68,8 @@ def predict(
     file_format = _format(file_format, output)
     num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     package = load_package(find_model(model, results), num_threads)
-    files = find_images(images)
+    given = [line.rstrip("\n") for line in sys.stdin if line.strip()] if "-" in images else []
+    files = find_images([*(path for path in images if path != "-"), *given])
     _say_model(package, out)
     started = time.monotonic()
     batches = []

@@ -11,6 +11,8 @@ import pyarrow as pa
 def top_classes(table: pa.Table, classes: Sequence[str], num_top: int) -> pa.Table:
     """Replaces the columns `p_<class>` by `class_1`, `probability_1`, …, most probable first.
 
+    With one class an example, `predicted` and `probability` go, too: they would be `class_1` a second time.
+
     Args:
         table: as `predictions_schema` says.
         classes: of the model.
@@ -20,7 +22,9 @@ def top_classes(table: pa.Table, classes: Sequence[str], num_top: int) -> pa.Tab
     probabilities = np.stack([table[f"p_{name}"].to_numpy().astype(np.float32) for name in classes], axis=1)
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :num_top]
     missing = np.isnan(probabilities[:, 0]) if len(table) else np.zeros(0, dtype=bool)
-    result = table.select(["path", "predicted", "probability"])
+    # Of a class each, the prediction is class_1; labels are those above their thresholds, however many.
+    single = pa.types.is_string(table.schema.field("predicted").type)
+    result = table.select(["path"] if single else ["path", "predicted", "probability"])
     names = np.array(classes, dtype=object)
     for rank in range(num_top):
         values = np.take_along_axis(probabilities, order[:, rank : rank + 1], axis=1)[:, 0]

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import click
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -225,3 +226,15 @@ def test_a_sweeps_models_are_exported_and_used(tmp_path: Path) -> None:
     ]
     assert rows[0] == rows[1] != rows[2]
     assert rows[0][0]["predicted"] in set("0123456789")
+
+
+def test_paths_come_from_tables_and_from_standard_input(
+    color_model: Path, images: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (images / "list.csv").write_text("path,note\nred.png,first\ngone.png,missing\n")
+    pq.write_table(pa.table({"path": ["green.png"]}), images / "list.parquet")
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{images / 'blue.png'}\n"))
+    given = [str(images / "list.csv"), str(images / "list.parquet"), "-"]
+    assert main(["predict", str(color_model), *given]) == 1  # one of them is gone
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out), delimiter="\t"))[1:]
+    assert [row[1] for row in rows] == ["red", "", "green", "blue"]

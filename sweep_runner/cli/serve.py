@@ -1,0 +1,69 @@
+"""`sweep serve`: an exported model behind a small HTTP endpoint."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+
+import click
+
+from sweep_runner.cli.common import Out, common_options
+from sweep_runner.cli.model import find_model
+from sweep_runner.errors import RequestError
+from sweep_runner.results.paths import ResultsPaths
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@click.command()
+@click.argument("model")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Another than this machine needs a token.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--max-batch", type=click.IntRange(1, 1024), default=32, show_default=True, help="Images run together.")
+@click.option(
+    "--max-wait-ms", type=click.FloatRange(0, 1000), default=5.0, show_default=True, help="For a batch to fill."
+)
+@click.option("--max-bytes", type=click.IntRange(min=1), default=20_000_000, show_default=True, help="Of a picture.")
+@click.option("--max-pixels", type=click.IntRange(min=1), default=50_000_000, show_default=True, help="Of a picture.")
+@common_options
+def serve(
+    model: str,
+    host: str,
+    port: int,
+    max_batch: int,
+    max_wait_ms: float,
+    max_bytes: int,
+    max_pixels: int,
+    results: ResultsPaths,
+    out: Out,
+) -> None:
+    """Serve an exported model over HTTP: POST a picture to /predict. On this machine only, unless --host says more.
+
+    MODEL is as for `sweep predict`. /health and /labels tell about it, /openapi.json describes all. With another
+    --host, requests need the token of $SWEEP_TOKEN (one is made and printed if there is none).
+
+    \b
+    Examples:
+      sweep serve quickstart
+      sweep serve results/voc-crops/best --port 8001 --max-batch 64
+    """
+    missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise RequestError(
+            f"{' and '.join(missing)}: not installed", hint="Install it: pip install 'sweep-runner[serve]'"
+        )
+    import uvicorn
+
+    from trainables.image.deployment.serve import Limits, make_app
+    from trainables.image.package import load_package
+
+    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    package = load_package(find_model(model, results), num_threads)
+    token = os.environ.get("SWEEP_TOKEN") or None
+    if host not in LOOPBACK and token is None:
+        token = secrets.token_urlsafe(24)
+        out.warn(f"{host} is more than this machine. Requests need this header: Authorization: Bearer {token}")
+    limits = Limits(max_batch, max_wait_ms / 1000, max_bytes, max_pixels)
+    out.say(f"{package.path}: http://{host}:{port}/predict   (Ctrl-C ends it)")
+    uvicorn.run(make_app(package, limits, token), host=host, port=port, log_level="warning")

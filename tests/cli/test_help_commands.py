@@ -1,0 +1,66 @@
+"""`sweep init`, `doctor` and `completion` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweep_runner.cli.main import main
+from tests.support.cli import MakePictures, Refused
+
+
+@pytest.mark.parametrize("start", ["--scratch", "--pretrained"])
+def test_init_writes_a_file_that_check_takes(
+    here: Path, make_pictures: MakePictures, capsys: pytest.CaptureFixture[str], start: str
+) -> None:
+    make_pictures({"cat": 3, "dog": 30})
+    assert main(["init", "pictures", start, "--yes", "--trials", "7"]) == 0
+    text = (here / "sweep.yaml").read_text()
+    assert "val_macro_f1" in text
+    assert main(["check", "sweep.yaml", "--json"]) == 0
+    out = capsys.readouterr().out
+    spec = json.loads(out[out.index("{") :])["spec"]
+    assert (spec["name"], spec["search"]["trials"]) == ("pictures", 7)
+
+
+def test_init_refuses_what_it_cannot_use(refused: Refused, make_pictures: MakePictures) -> None:
+    assert "no such folder" in refused("init", "nowhere", "--yes")
+    make_pictures({"cat": 3})
+    assert "two or more" in refused("init", "pictures", "--yes")
+    make_pictures({"dog": 3})
+    Path("sweep.yaml").touch()
+    assert "--force" in refused("init", "pictures", "--yes")
+
+
+def test_doctor_says_what_there_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor", "--json"])
+    found = {each["what"]: each for each in json.loads(capsys.readouterr().out)}
+    assert found["torch"]["state"] == "ok"
+    assert {"gpus", "memory", "disk of results", "model hub", "extra serve"} <= set(found)
+
+
+def test_sweeps_and_trials_are_completed(here: Path) -> None:
+    for trial in ("0", "1", "12"):
+        (here / "results" / "voc-crops" / "trials" / trial).mkdir(parents=True)
+    (here / "results" / "voc-crops" / "sweep.yaml").touch()
+
+    def completed(words: str) -> list[str]:
+        asked = {"_SWEEP_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        command = [sys.executable, "-m", "sweep_runner"]
+        done = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+        return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+    assert "resume" in completed("sweep res")
+    assert completed("sweep resume vo") == ["voc-crops"]
+    assert completed("sweep show voc-crops 1") == ["1", "12"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_is_the_shells(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    assert f"_SWEEP_COMPLETE={shell}_complete" in capsys.readouterr().out

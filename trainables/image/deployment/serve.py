@@ -1,0 +1,185 @@
+"""A model package behind HTTP. Requests that come together go through the model together."""
+
+# No `from __future__ import annotations`: FastAPI reads the types of functions that are made inside another.
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from trainables.image.package import Package
+from trainables.image.pixels.decode import UnreadableImage, decode
+
+Pixels = npt.NDArray[np.uint8]
+MAX_WAITING = 1024
+"""Requests that may wait for the model; a further one is answered 503."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request, and one run of the model, may be.
+
+    Attributes:
+        max_batch: images that go through the model together.
+        max_wait_s: how long the first of them waits for others.
+        max_bytes: of a picture as sent.
+        max_pixels: of a picture as decoded: a small file can hold a huge picture.
+    """
+
+    max_batch: int = 32
+    max_wait_s: float = 0.005
+    max_bytes: int = 20_000_000
+    max_pixels: int = 50_000_000
+
+
+class Batcher:
+    """Gathers images that wait at the same time and runs the model on them."""
+
+    def __init__(self, package: Package, limits: Limits) -> None:
+        self._package, self._limits = package, limits
+        self._waiting: asyncio.Queue[tuple[Pixels, asyncio.Future[npt.NDArray[np.float32]]]] = asyncio.Queue(
+            MAX_WAITING
+        )
+        self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self.largest_batch = 0
+
+    async def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+        """Of one image, (classes,).
+
+        Raises:
+            asyncio.QueueFull: too many wait already.
+        """
+        answer: asyncio.Future[npt.NDArray[np.float32]] = asyncio.get_running_loop().create_future()
+        self._waiting.put_nowait((pixels, answer))
+        return await answer
+
+    async def run(self) -> None:
+        """Runs batches for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            batch = [await self._waiting.get()]
+            until = loop.time() + self._limits.max_wait_s
+            while len(batch) < self._limits.max_batch:
+                try:
+                    batch.append(await asyncio.wait_for(self._waiting.get(), max(0.0, until - loop.time())))
+                except TimeoutError:
+                    break
+            self.largest_batch = max(self.largest_batch, len(batch))
+            images = np.stack([pixels for pixels, _ in batch])
+            try:
+                found = await loop.run_in_executor(self._model, self._package.probabilities, images)
+            except Exception as error:  # noqa: BLE001 - belongs to the requests; the next batch goes on
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(error)
+                continue
+            for (_, answer), row in zip(batch, found, strict=True):
+                if not answer.done():  # a client that went away has cancelled it
+                    answer.set_result(row)
+
+
+def make_app(package: Package, limits: Limits, token: str | None = None) -> FastAPI:
+    """The application.
+
+    Args:
+        package: the model.
+        limits: of requests.
+        token: that every request but /health must carry as `Authorization: Bearer …`; None: none.
+    """
+    facts = package.facts
+    batcher = Batcher(package, limits)
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(batcher.run())
+        yield
+        task.cancel()
+
+    # The usual documentation pages load scripts from elsewhere; this one works offline.
+    app = FastAPI(title="Image classifier", lifespan=life, docs_url=None, redoc_url=None)
+    app.state.batcher = batcher
+
+    @app.middleware("http")
+    async def authorized(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
+        given = request.headers.get("authorization", "").encode()
+        if token and request.url.path != "/health" and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+            return JSONResponse({"detail": "this needs the header Authorization: Bearer TOKEN"}, 401)
+        return await proceed(request)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Whether it is up."""
+        return {"status": "ok"}
+
+    @app.get("/labels")
+    async def labels() -> dict[str, Any]:
+        """The classes, in the order of the model, and where it comes from."""
+        return {"classes": facts.classes, "multilabel": facts.multilabel, "origin": facts.origin}
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(_page(app.openapi()), media_type="text/html")
+
+    schema = {
+        "requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+    }
+
+    @app.post("/predict", openapi_extra=schema)
+    async def predict(
+        request: Request, top: int = Query(5, ge=1, description="How many classes to tell.")
+    ) -> dict[str, Any]:
+        """The classes of the picture that is the request's body."""
+        sent = await _body(request, limits.max_bytes)
+        try:
+            pixels = await asyncio.to_thread(
+                decode, sent, resolution=facts.input_resolution, channels=facts.channels, max_pixels=limits.max_pixels
+            )
+        except UnreadableImage as error:
+            raise HTTPException(422, f"not a picture that can be read: {error.reason}") from error
+        try:
+            row = await batcher.probabilities(pixels)
+        except asyncio.QueueFull as error:
+            raise HTTPException(503, "too many requests wait: try again", {"Retry-After": "1"}) from error
+        order = np.argsort(-row, kind="stable")
+        best = [{"class": facts.classes[place], "probability": float(row[place])} for place in order[:top]]
+        predicted: Any = facts.classes[order[0]]
+        if facts.multilabel:
+            predicted = [facts.classes[place] for place in np.flatnonzero(row >= facts.thresholds)]
+        return {"predicted": predicted, "top": best}
+
+    return app
+
+
+async def _body(request: Request, max_bytes: int) -> bytes:
+    """The body, of which never more than the limit is held."""
+    held = bytearray()
+    async for chunk in request.stream():
+        held += chunk
+        if len(held) > max_bytes:
+            raise HTTPException(413, f"more than {max_bytes} bytes")
+    return bytes(held)
+
+
+def _page(schema: dict[str, Any]) -> str:
+    """The OpenAPI description as a page that needs nothing from elsewhere."""
+    from html import escape
+
+    rows = "".join(
+        f"<tr><td><code>{method.upper()} {escape(path)}</code></td><td>{escape(each.get('description', ''))}</td></tr>"
+        for path, methods in schema["paths"].items()
+        for method, each in methods.items()
+    )
+    return (
+        "<!doctype html><meta charset=utf-8><title>Image classifier</title>"
+        "<style>body{font:16px system-ui;max-width:48em;margin:2em auto}td{padding:.3em 1em .3em 0}</style>"
+        f"<h1>Image classifier</h1><table>{rows}</table>"
+        "<pre>curl --data-binary @photo.jpg http://127.0.0.1:8000/predict?top=3</pre>"
+        '<p>All of it, for machines: <a href="openapi.json">openapi.json</a></p>'
+    )

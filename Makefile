@@ -30,11 +30,12 @@ test: $(INSTALLED_DEV)  ## All tests: the quick ones, then real sweeps with Ray.
 	$(BIN)/python -m pytest -m "not ray" --numprocesses 2
 	$(BIN)/python -m pytest -m ray
 
-lint: $(INSTALLED_DEV)  ## ruff, mypy --strict, the layers.
+lint: $(INSTALLED_DEV)  ## ruff, mypy --strict, the layers, the pages.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(INSTALLED_DEV)  ## Format and mend what ruff can mend.
 	$(BIN)/ruff format .

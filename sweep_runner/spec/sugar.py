@@ -34,6 +34,8 @@ def resolve_sugar(values: Mapping[str, Any], places: Places, problems: list[Prob
     export = plain.get("export")
     if isinstance(export, dict) and isinstance(export.get("formats"), list):
         plain["export"] = {**export, "formats": tuple(export["formats"])}
+    if isinstance(plain.get("loggers"), list):
+        plain["loggers"] = tuple(plain["loggers"])
     search = plain.get("search")
     if isinstance(search, dict) and isinstance(search.get("options"), dict):
         plain["search"] = _checked_options(search, places, problems)

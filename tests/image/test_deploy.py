@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import getpass
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -290,3 +294,23 @@ def test_the_onnx_file_works_without_any_of_our_code(exported: Case) -> None:
     (probabilities,) = session.run(None, {INPUT: image[np.newaxis]})
     assert probabilities.shape == (1, len(classes))
     assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_lines_of_the_model_card_need_onnxruntime_numpy_and_pillow_only(exported: Case, tmp_path: Path) -> None:
+    page = (exported.package / "README.md").read_text(encoding="utf-8")
+    lines = page.partition("```python\n")[2].partition("```")[0]
+    assert len(lines.splitlines()) == 3
+    # An import path with these packages and what they need themselves, and nothing else.
+    site = tmp_path / "site"
+    site.mkdir()
+    for name in ("onnxruntime", "numpy", "numpy.libs", "PIL", "pillow.libs", "flatbuffers", "google", "packaging"):
+        installed = Path(np.__file__).parents[1] / name
+        if installed.exists():
+            (site / name).symlink_to(installed)
+    (tmp_path / "model.onnx").symlink_to(exported.package / "model.onnx")
+    Image.new("RGB", (30, 20), (200, 10, 10)).save(tmp_path / "photo.jpg")
+    command = [sys.executable, "-S", "-c", lines]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert abs(sum(ast.literal_eval(done.stdout).values()) - 1) < 1e-3

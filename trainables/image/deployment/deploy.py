@@ -23,6 +23,7 @@ from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
 from trainables.image.deployment.agreement import TOLERANCE, check_file, compare, require, without_folders
+from trainables.image.deployment.model_card import README_FILE, model_card
 from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
 from trainables.image.index import ImageIndex
 from trainables.image.models.factory import normalization
@@ -56,7 +57,8 @@ def export_package(
     """Writes a model package and verifies it.
 
     The package holds `model.onnx` (the whole way from uint8 pixels to probabilities), `model.safetensors` (the
-    weights, by timm's names) and `model.json` (what they are, where they come from, how well they agree).
+    weights, by timm's names) `model.json` (what they are, where they come from, how well they agree)
+    and `README.md` (the same for people).
 
     The graph takes images of any height and width and resizes them. `sweep predict` and the evaluation resize
     with Pillow before, as for training, so that both see the very same pixels; the graph then changes nothing.
@@ -105,6 +107,7 @@ def export_package(
     verification["export_s"] = round(export_s, 2)
     card = _card(config, model, index, facts, verification, info, package)
     (package / CARD_FILE).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (package / README_FILE).write_text(model_card(card), encoding="utf-8")
     return verification
 
 

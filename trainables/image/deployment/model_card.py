@@ -1,0 +1,72 @@
+"""The package's `README.md`: what the model is, how good, where it ends, and how to use it without this project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+README_FILE = "README.md"
+_SHOWN_CLASSES = 50
+
+
+def use_in_python(card: Mapping[str, Any]) -> str:
+    """Three lines that need onnxruntime, numpy and pillow, and nothing else."""
+    mode = "RGB" if card["channels"] == 3 else "L"
+    side = card["input_resolution"]
+    shape = f"1, {side}, {side}, {card['channels']}"
+    return (
+        "import json, numpy as np, onnxruntime as ort; from PIL import Image, ImageOps\n"
+        f'pixels = np.asarray(ImageOps.exif_transpose(Image.open("photo.jpg")).convert("{mode}")'
+        f".resize(({side}, {side}), Image.Resampling.BILINEAR)).reshape({shape})\n"
+        'model = ort.InferenceSession("model.onnx"); print(dict(zip(json.loads(model.get_modelmeta()'
+        '.custom_metadata_map["classes"]), model.run(None, {"images": pixels})[0][0].tolist())))\n'
+    )
+
+
+def model_card(card: Mapping[str, Any]) -> str:
+    """The page, in Markdown.
+
+    Args:
+        card: as `model.json` has it.
+    """
+    origin, data = card["origin"], card["data"]
+    shown = ", ".join(card["classes"][:_SHOWN_CLASSES]) + (", ..." if len(card["classes"]) > _SHOWN_CLASSES else "")
+    kind = "any number of labels" if card["multilabel"] else "exactly one class"
+    counts = data["num_examples"]
+    metrics = "".join(f"| {name} | {value:.4g} |\n" for name, value in sorted(card["metrics"].items()))
+    test = (
+        ""
+        if any(name.startswith("test_") for name in card["metrics"])
+        else ("- It was not evaluated on test data: figures on val are those by which it was chosen, and flatter it.\n")
+    )
+    return f"""# {origin.get("sweep", "Image classifier")}
+
+Gives a picture {kind} out of {len(card["classes"])}: {shown}.
+
+- Model: {card["config"].get("model", "unknown")}, {card["num_parameters"]:,} parameters, {card["input_resolution"]} px
+- From: sweep {origin.get("sweep", "unknown")}, trial {origin.get("trial", "unknown")}, epoch {origin.get("epoch", "?")}
+- Exported: {card["created"]}
+
+## Use
+
+```python
+{use_in_python(card)}```
+
+Needs `onnxruntime`, `numpy` and `pillow`. The graph scales and normalises the pixels itself.
+
+## Data
+
+{counts["train"]} examples for training, {counts["val"]} to choose by, {counts["test"]} for the final test.
+Fingerprint: `{data["fingerprint"]}`.
+
+## Metrics
+
+| metric | value |
+|---|---|
+{metrics}
+## Limits
+
+- It knows these classes only, and gives one of them its probability also for a picture of something else.
+- The figures hold for pictures like those of the data above; others should be tried first (`sweep evaluate`).
+- Probabilities are the model's own and may be more certain than it is right.
+{test}"""

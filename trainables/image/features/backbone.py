@@ -32,7 +32,7 @@ class FrozenBackbone:
 
     def __init__(self, model: nn.Module, config: ImageConfig) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.precision = chosen_precision(config.mixed_precision, model)
+        self.precision = chosen_precision(config.mixed_precision, model, config.input_resolution)
         self.normalization = normalization(model)
         classifier = model.get_classifier()  # type: ignore[operator]
         self.num_parameters = sum(one.numel() for one in model.parameters()) - sum(

@@ -20,8 +20,8 @@ def completion(shell: str, results: ResultsPaths, out: Out) -> None:
 
     \b
     Examples:
-      sweep completion bash >> ~/.bashrc
-      sweep completion zsh >> ~/.zshrc
+      sweep completion bash > ~/.local/share/bash-completion/completions/sweep
+      sweep completion zsh > ~/.zfunc/_sweep
       sweep completion fish > ~/.config/fish/completions/sweep.fish
     """
     from sweep_runner.cli.main import sweep

@@ -110,13 +110,14 @@ class WandbTracker:
         import os
 
         if trial not in self._runs:
+            mode: Any = os.environ.get("WANDB_MODE", "offline")
             self._runs[trial] = self._wandb.init(
                 project=self._sweep.name,
                 group=self._sweep.name,
                 name=name or f"trial-{trial}",
                 config={"trial": trial, **params},
                 dir=str(self._sweep.folder),
-                mode=os.environ.get("WANDB_MODE", "offline"),
+                mode=mode,
                 reinit="create_new",
                 settings=self._wandb.Settings(silent=True, console="off", x_disable_stats=True),
             )

@@ -45,7 +45,7 @@ def data(tmp_path: Path, corners: Case, monkeypatch: pytest.MonkeyPatch) -> Data
 
 def weights_of(model: str, folder: Path) -> Path:
     torch.manual_seed(1)
-    net = timm.create_model(model, num_classes=7, **({"img_size": 32} if "vit" in model else {}))
+    net = timm.create_model(model, num_classes=7)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):  # statistics that are not those of a new one
             torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)

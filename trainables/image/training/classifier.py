@@ -22,7 +22,7 @@ from trainables.errors import Diverged, TrainableError
 from trainables.image.config import ImageConfig, Precision
 from trainables.image.data.balancing import class_weights, sampled_rows
 from trainables.image.data_forms import Balance
-from trainables.image.features.head import FeatureFeed, Features
+from trainables.image.features.head import FeatureFeed, Features, Head
 from trainables.image.index import ImageIndex
 from trainables.image.measures.label_kinds import monitor_problem
 from trainables.image.measures.losses import make_loss, training_loss
@@ -79,8 +79,15 @@ def train_classifier(
     seed = handle.seed if config.seed is None else config.seed
     torch.set_num_threads(handle.num_threads)
     seed_everything(seed)
-    net = starting_model(config, len(index.classes), weights)
-    with _accelerator(chosen_precision(config.mixed_precision, net, config.input_resolution)) as accelerator:
+    if isinstance(pixels, Features):
+        net: nn.Module = Head(pixels.width, len(index.classes), config.dropout)
+        precision = pixels.backbone.precision
+    else:
+        net = starting_model(config, len(index.classes), weights)
+        precision = chosen_precision(config.mixed_precision, net, config.input_resolution)
+    if config.finetune == "head":
+        start_head(net, seed)
+    with _accelerator(precision) as accelerator:
         device = accelerator.device
         reset_peak_memory(device)
 

@@ -67,7 +67,7 @@ class Features:
     @property
     def width(self) -> int:
         """Features of an example."""
-        return self._values.shape[1]
+        return int(self._values.shape[1])
 
     def gather(self, rows: Rows) -> npt.NDArray[np.float32]:
         """A new array with these rows, in this order: (B, D) float32."""

@@ -36,7 +36,7 @@ def picture(color: tuple[int, int, int], size: tuple[int, int] = (12, 9)) -> byt
 def test_a_picture_is_predicted_and_the_pages_work(client: Any) -> None:
     answer = client.post("/predict?top=2", content=picture((0, 250, 0))).json()
     assert answer["predicted"] == "green"
-    assert [each["class"] for each in answer["top"]][0] == "green"
+    assert next(each["class"] for each in answer["top"]) == "green"
     assert len(answer["top"]) == 2
     assert client.get("/labels").json()["classes"] == ["red", "green", "blue"]
     assert "/predict" in client.get("/openapi.json").json()["paths"]

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import signal
+import socketserver
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import click
 
@@ -13,10 +20,31 @@ from sweep_runner.cli.common import Out, common_options
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.results.paths import ResultsPaths
 
+LOOPBACK = "127.0.0.1"
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    """Answers requests at the same time: browsers open connections ahead that one at a time would wait for."""
+
+    daemon_threads = True
+
+
+class _Silent(WSGIRequestHandler):
+    """No line a request."""
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the library
+        pass
+
 
 @click.command()
 @click.argument("name")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Of this machine only.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Of this machine only; 0 takes a free one.",
+)
 @common_options
 def dashboard(name: str, port: int, results: ResultsPaths, out: Out) -> None:
     """Open the study of the sweep NAME in optuna-dashboard, on this machine only.
@@ -40,15 +68,34 @@ def dashboard(name: str, port: int, results: ResultsPaths, out: Out) -> None:
         raise RequestError(f"{paths.study} is missing: the sweep has no study yet")
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
-    from optuna_dashboard import run_server
+    from optuna_dashboard import wsgi
 
-    with tempfile.TemporaryDirectory(prefix="sweep-dashboard-") as folder:
+    with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="sweep-dashboard-") as folder:
         copy = Path(folder) / "study.journal"
         shutil.copyfile(paths.study, copy)
         content = copy.read_bytes()
         copy.write_bytes(content[: content.rfind(b"\n") + 1])  # the last line may be half written
-        out.say(f"http://127.0.0.1:{port}/   (Ctrl-C ends it)")
+        pages = wsgi(JournalStorage(JournalFileBackend(str(copy))))
         try:
-            run_server(JournalStorage(JournalFileBackend(str(copy))), host="127.0.0.1", port=port)
+            server = make_server(LOOPBACK, port, pages, _Server, _Silent)
         except OSError as error:
             raise SweepError(f"port {port}: {error.strerror or error}; choose another with --port") from error
+        with server:
+            out.say(f"http://{LOOPBACK}:{server.server_port}/   (Ctrl-C ends it)")
+            with suppress(KeyboardInterrupt):
+                server.serve_forever()
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """`kill` and a closed terminal end the command as Ctrl-C does, so that the copy is removed."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

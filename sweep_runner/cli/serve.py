@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import secrets
+import socket
+from contextlib import suppress
 
 import click
 
 from sweep_runner.cli.common import Out, common_options
 from sweep_runner.cli.model import find_model
-from sweep_runner.errors import RequestError
+from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.results.paths import ResultsPaths
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -19,7 +22,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @click.command()
 @click.argument("model")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Another than this machine needs a token.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option("--max-batch", type=click.IntRange(1, 1024), default=32, show_default=True, help="Images run together.")
 @click.option(
     "--max-wait-ms", type=click.FloatRange(0, 1000), default=5.0, show_default=True, help="For a batch to fill."
@@ -64,6 +67,25 @@ def serve(
     if host not in LOOPBACK and token is None:
         token = secrets.token_urlsafe(24)
         out.warn(f"{host} is more than this machine. Requests need this header: Authorization: Bearer {token}")
-    limits = Limits(max_batch, max_wait_ms / 1000, max_bytes, max_pixels)
-    out.say(f"{package.path}: http://{host}:{port}/predict   (Ctrl-C ends it)")
-    uvicorn.run(make_app(package, limits, token), host=host, port=port, log_level="warning")
+    app = make_app(package, Limits(max_batch, max_wait_ms / 1000, max_bytes, max_pixels), token)
+    with _listening(host, port) as listening, suppress(KeyboardInterrupt):
+        name = f"[{host}]" if ":" in host else host
+        out.say(f"{package.path}: http://{name}:{listening.getsockname()[1]}/predict   (Ctrl-C ends it)")
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """The socket to answer on.
+
+    Raises:
+        RequestError: the host's name is unknown.
+        SweepError: the port is taken or not allowed, or the host is none of this machine.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
+    except socket.gaierror as error:
+        raise RequestError(f"--host {host}: {error.strerror}", hint="Name an address of this machine.") from error
+    except OSError as error:
+        hint = "choose another with --port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "check --host"
+        raise SweepError(f"{host}, port {port}: {os.strerror(error.errno or 0)}; {hint}") from error

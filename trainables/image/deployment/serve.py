@@ -124,8 +124,8 @@ def make_app(package: Package, limits: Limits, token: str | None = None) -> Fast
         return {"classes": facts.classes, "multilabel": facts.multilabel, "origin": facts.origin}
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return Response(_page(app.openapi()), media_type="text/html")
+    async def docs(request: Request) -> Response:
+        return Response(_page(app.openapi(), str(request.base_url)), media_type="text/html")
 
     schema = {
         "requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
@@ -167,7 +167,7 @@ async def _body(request: Request, max_bytes: int) -> bytes:
     return bytes(held)
 
 
-def _page(schema: dict[str, Any]) -> str:
+def _page(schema: dict[str, Any], address: str) -> str:
     """The OpenAPI description as a page that needs nothing from elsewhere."""
     from html import escape
 
@@ -180,6 +180,6 @@ def _page(schema: dict[str, Any]) -> str:
         "<!doctype html><meta charset=utf-8><title>Image classifier</title>"
         "<style>body{font:16px system-ui;max-width:48em;margin:2em auto}td{padding:.3em 1em .3em 0}</style>"
         f"<h1>Image classifier</h1><table>{rows}</table>"
-        "<pre>curl --data-binary @photo.jpg http://127.0.0.1:8000/predict?top=3</pre>"
+        f"<pre>curl --data-binary @photo.jpg '{escape(address)}predict?top=3'</pre>"
         '<p>All of it, for machines: <a href="openapi.json">openapi.json</a></p>'
     )

@@ -50,7 +50,19 @@ def sweep_schema() -> Schema:
         properties["trainable"],
         {"anyOf": [{"enum": list(BUILT_IN)}, {"type": "string", "pattern": "^[^:]+:[^:]+$"}]},
     )
-    for name in ("data", "space", "fixed", "baselines", "objective", "pruner", "resources", "keep", "export", "search"):
+    for name in (
+        "data",
+        "space",
+        "fixed",
+        "baselines",
+        "objective",
+        "pruner",
+        "resources",
+        "keep",
+        "export",
+        "notify",
+        "search",
+    ):
         # A section that is written and left empty counts as left out.
         description = _follow(properties[name], defs).get("description", "")
         properties[name] = {"description": description, **_or_null(properties[name])}

@@ -167,9 +167,9 @@ class ImageConfig(BaseModel):
         "model families that it makes faster (not those of depthwise convolutions).",
     )
     features: UseFeatures = Field(
-        "none",
-        description="finetune head only. none: the frozen backbone runs each epoch; auto: where no image is changed at "
-        "random, it runs once for all trials of the node, which train on its pooled features.",
+        "auto",
+        description="finetune head only. auto: where no image is changed at random, the frozen backbone runs once for "
+        "all trials of the node, which train on its pooled features; none: it runs each epoch.",
     )
     seed: int | None = Field(
         None, ge=0, lt=2**32, description="Of weights, order and augmentation; empty: derived from the sweep's seed."

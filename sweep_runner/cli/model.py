@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from sweep_runner.cli.common import Out, common_options
+from sweep_runner.cli.common import Out, common_options, console
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
@@ -73,9 +75,10 @@ def predict(
     _say_model(package, out)
     started = time.monotonic()
     batches = []
-    for batch in predict_paths(package, files, batch_size, num_threads):
-        batches.append(batch)
-        out.detail(f"{sum(map(len, batches))} of {len(files)} images")
+    with _progress(out, len(files)) as advance:
+        for batch in predict_paths(package, files, batch_size, num_threads):
+            batches.append(batch)
+            advance(len(batch))
     table = pa.Table.from_batches(batches, schema=predictions_schema(package.facts))
     duration_s = time.monotonic() - started
     if top is not None:
@@ -203,6 +206,27 @@ def _say_model(package: Package, out: Out) -> None:
     out.say(
         f"{package.path}: {len(facts.classes)} {kind}, {facts.input_resolution} px" + (f" ({origin})" if origin else "")
     )
+
+
+@contextmanager
+def _progress(out: Out, num_images: int) -> Iterator[Callable[[int], None]]:
+    """What to call with the number of images done since: a bar on a terminal, lines for `--verbose` elsewhere."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    num_done = 0
+
+    def tell(num: int) -> None:
+        nonlocal num_done
+        num_done += num
+        out.detail(f"{num_done} of {num_images} images")
+
+    if out.quiet or not sys.stderr.isatty():
+        yield tell
+        return
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True) as progress:
+        task = progress.add_task("images", total=num_images)
+        yield lambda num: progress.advance(task, num)
 
 
 def _summary(num_files: int, num_unreadable: int, duration_s: float, output: Path | None) -> str:

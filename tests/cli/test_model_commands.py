@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -166,6 +167,33 @@ def test_a_model_file_that_was_cut_short(color_model: Path, images: Path, capsys
     path.write_bytes(path.read_bytes()[:200])
     assert main(["predict", str(color_model), str(images)]) == 2
     assert "cut short" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_terminal_shows_how_far_it_is_and_stdout_only_the_table(color_model: Path, images: Path) -> None:
+    import pty
+
+    reader, terminal = pty.openpty()
+    command = [sys.executable, "-m", "sweep_runner", "predict", str(color_model), str(images), "--batch-size", "1"]
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, text=True, env=environment) as process:
+        os.close(terminal)
+        shown = _all_of(reader)
+        printed, _ = process.communicate()
+    assert process.returncode == 0, shown
+    assert "3/3" in shown
+    assert len(printed.splitlines()) == 4
+    assert "\x1b" not in printed
+
+
+def _all_of(terminal: int) -> str:
+    """What is written to a pseudo-terminal until it is closed: Linux then makes an error of reading."""
+    shown = b""
+    with contextlib.suppress(OSError):
+        while more := os.read(terminal, 1 << 16):
+            shown += more
+    os.close(terminal)
+    return shown.decode()
 
 
 def test_predict_starts_without_torch(color_model: Path, images: Path) -> None:

@@ -20,6 +20,7 @@ BENCHMARKS = (
     "search_efficiency",
     "scaling",
     "short_trials",
+    "predict",
     "gpu_throughput",
 )
 README = Path(__file__).parent / "README.md"

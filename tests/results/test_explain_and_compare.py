@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def test_sweeps_stand_for_their_best_trials_and_are_held_against_each_other_on_t
 def _blocks(printed: str, headings: Sequence[str]) -> list[str]:
     """Cuts what was printed before each heading."""
     places = [0, *(printed.index(heading) for heading in headings), len(printed)]
-    return [printed[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [printed[start:end] for start, end in pairwise(places)]
 
 
 def _rows(table: str) -> list[dict[str, str]]:

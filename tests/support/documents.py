@@ -24,18 +24,19 @@ PAGES = [
 ]
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
 _COMMENT = re.compile(r"\s#\s.*$")
+_TITLE = re.compile(r'title="(\S+)"')
 _PLACEHOLDER = re.compile(r"[A-Z]+")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: ```` ```python examples/file.py ````.
+    """A fenced block: ```` ```python title="examples/file.py" ````, which the built pages show above it.
 
     Attributes:
         page: where it is.
         line: in the page, from 1.
         language: the first word after the fence.
-        file: the second one: the block is that file, or a part of it. Empty: it is no file.
+        file: its title: the block is that file, or a part of it. Empty: it is no file.
         text: what is inside.
     """
 
@@ -55,8 +56,10 @@ def blocks(*languages: str) -> list[Block]:
     for page in PAGES:
         for token in _MARKDOWN.parse(page.read_text(encoding="utf-8")):
             if token.type == "fence" and token.map is not None:
-                language, _, file = token.info.partition(" ")
-                found.append(Block(page, token.map[0] + 1, language, file, token.content))
+                language, _, rest = token.info.partition(" ")
+                title = _TITLE.fullmatch(rest)
+                assert title or not rest, f"{page.name}: the built pages show no block that is opened by {token.info!r}"
+                found.append(Block(page, token.map[0] + 1, language, title[1] if title else "", token.content))
     return [block for block in found if block.language in languages]
 
 

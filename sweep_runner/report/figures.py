@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ MAX_POINTS = 20_000
 MAX_SLICES = 6
 MAX_PARALLEL = 400
 GREY, BLUE, ORANGE = "rgba(128,128,128,0.25)", "#0072B2", "#D55E00"
+ORANGE_RGB = "rgb(213,94,0)"
 COLORS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
@@ -75,6 +76,7 @@ def best_so_far(board: Leaderboard) -> Shown | None:
         x=places, y=best, mode="lines", line={"shape": "hv", "color": ORANGE, "width": 2}, name="best so far"
     )
     figure.update_layout(xaxis_title="minutes since the first start" if timed else "trial", yaxis_title=board.objective)
+    figure.update_xaxes(rangemode="tozero")
     return Shown("best-so-far", "Best so far", "Each point is a trial; the line is the best value up to then.", figure)
 
 
@@ -92,7 +94,8 @@ def learning_curves(board: Leaderboard, curves: Sequence[Curve], important: Sequ
     step = math.ceil(len(others) / room) if others else 1
     figure = go.Figure()
     # One trace a state: a thousand traces would make a page slow.
-    for pruned, color in ((True, "rgba(128,128,128,0.18)"), (False, "rgba(86,180,233,0.5)")):
+    faint = "rgba(128,128,128,0.18)" if len(others) > 100 else "rgba(128,128,128,0.45)"  # many lie on each other
+    for pruned, color in ((True, faint), (False, "rgba(86,180,233,0.5)")):
         xs: list[float | None] = []
         ys: list[float | None] = []
         texts: list[str | None] = []
@@ -162,9 +165,30 @@ def parallel_coordinates(study: optuna.Study, objective: str) -> Shown | None:
     names = by_importance(study)[:8]
     if not names or len(study.get_trials(deepcopy=False)) < 2:
         return None
-    figure = plot_parallel_coordinate(_thinned(study), params=names, target=_value, target_name=objective)
-    about = "A line a trial; drag along an axis to choose. Darker is better."
+    figure = plot_parallel_coordinate(_thinned(study), params=names, target_name=objective)
+    _recolor(figure, best=max if study.direction.name == "MAXIMIZE" else min)
+    about = "A line a trial, from its value to its params. The more orange, the better."
     return Shown("parallel-coordinates", "Parallel coordinates", about, figure)
+
+
+def _recolor(figure: Figure, best: Callable[[Sequence[float]], float]) -> None:
+    """From grey to orange: Optuna's blues reach from white to navy, and hide the best on a dark page."""
+    from plotly.colors import find_intermediate_color
+
+    lines = [trace for trace in figure.data if trace.mode == "lines" and trace.customdata is not None]
+    values = [float(line.customdata[0][1]) for line in lines]  # the first axis is the objective
+    if not lines:
+        return
+    top, span = best(values), max(values) - min(values)
+    for line, value in zip(lines, values, strict=True):
+        share = 1 - abs(top - value) / span if span else 1.0
+        line.update(line_color=find_intermediate_color("rgb(150,150,150)", ORANGE_RGB, share, colortype="rgb"))
+        line.update(opacity=0.7)
+    figure.update_traces(
+        marker_colorscale=[[0, "rgb(150,150,150)"], [1, ORANGE_RGB]], selector={"mode": "markers", "type": "scatter"}
+    )
+    figure.update_annotations(font_color="#888888")
+    figure.update_layout(margin_t=30)
 
 
 def slices(study: optuna.Study, objective: str) -> Shown | None:
@@ -174,8 +198,9 @@ def slices(study: optuna.Study, objective: str) -> Shown | None:
     names = by_importance(study)[:MAX_SLICES]
     if not names:
         return None
-    figure = plot_slice(_thinned(study), params=names, target=_value, target_name=objective)
+    figure = plot_slice(_thinned(study), params=names, target_name=objective)
     figure.update_layout(width=None, height=380)
+    figure.update_traces(marker_colorscale=[[0, "#56B4E9"], [1, ORANGE_RGB]])  # seen on light and dark pages alike
     return Shown("slices", "Slices", "The objective over one parameter at a time, the most important first.", figure)
 
 
@@ -186,14 +211,9 @@ def contour(study: optuna.Study, objective: str) -> Shown | None:
     names = by_importance(study)[:2]
     if len(names) < 2 or len(study.get_trials(deepcopy=False)) < 4:
         return None
-    figure = plot_contour(_thinned(study), params=names, target=_value, target_name=objective)
-    about = f"The objective over {names[0]} and {names[1]}, which matter most; points are trials."
+    figure = plot_contour(_thinned(study), params=names, target_name=objective)
+    about = f"The objective over {names[0]} and {names[1]}, which matter most: darker is better; points are trials."
     return Shown("contour", "Contour", about, figure)
-
-
-def _value(trial: optuna.trial.FrozenTrial) -> float:
-    assert trial.value is not None
-    return trial.value
 
 
 def _thinned(study: optuna.Study) -> optuna.Study:

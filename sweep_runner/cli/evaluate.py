@@ -173,8 +173,9 @@ def _tell(scores: PackageScores, out: Out) -> None:
 def _write(scores: PackageScores, folder: Path, file_format: str, out: Out) -> None:
     from sweep_runner.cli.prediction_tables import for_text
     from sweep_runner.cli.query_output import write_result
+    from sweep_runner.report.facts import calibration_bins
     from sweep_runner.report.plot_data import confusion_of
-    from sweep_runner.report.plots import ABOUT_CONFUSIONS, save
+    from sweep_runner.report.plots import ABOUT_CONFUSIONS, calibration, save
 
     folder.mkdir(parents=True, exist_ok=True)
     evaluation = scores.evaluation
@@ -188,6 +189,8 @@ def _write(scores: PackageScores, folder: Path, file_format: str, out: Out) -> N
     confusion = confusion_of("model", scores.split, **tables)
     for what, draw in ABOUT_CONFUSIONS.items():
         save(draw([confusion]), folder / f"{what}.png")
+    bins = calibration_bins(evaluation.predictions)
+    save(calibration(bins, f"model, {scores.split}"), folder / "calibration.png")
     out.say(f"metrics.json, tables and figures in {folder}")
 
 

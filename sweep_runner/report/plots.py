@@ -1,4 +1,4 @@
-"""Figures: learning curves, confusion matrices, most confused pairs, classes; of one trial, or of two side by side.
+"""Figures: learning curves, confusions, classes, calibration; of one trial, or of two side by side.
 
 Every function returns a matplotlib figure, made without pyplot: nothing global is touched, no window opens.
 """
@@ -6,7 +6,7 @@ Every function returns a matplotlib figure, made without pyplot: nothing global 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -293,6 +293,27 @@ def class_figures(confusions: Sequence[Confusion]) -> Figure:
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
         titles = first.title if len(confusions) == 1 else "F1"
         axis.set_title(f"{titles}: classes on {first.split} (examples)")
+        return figure
+
+
+def calibration(bins: Sequence[Mapping[str, float]], title: str) -> Figure:
+    """How often a model is right where it says how sure it is, with the examples in each bin as bars below.
+
+    Args:
+        bins: `confidence`, `accuracy` and `count` each, as `sweep_runner.report.facts.calibration_bins` gives them.
+        title: whose model, on what.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 5.2), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        sure = [each["confidence"] for each in bins]
+        upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="perfect")
+        upper.plot(sure, [each["accuracy"] for each in bins], color=BLUE, marker="o", linewidth=1.8, label="model")
+        upper.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), ylabel="how often it is right", title=f"Calibration: {title}")
+        upper.legend(frameon=False)
+        lower.bar(sure, [each["count"] for each in bins], width=0.06, color=BLUE, alpha=0.85)
+        lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4, min_n_ticks=1))
+        lower.set(xlabel="how sure the model is", ylabel="count")
         return figure
 
 

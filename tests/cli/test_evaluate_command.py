@@ -167,13 +167,21 @@ def test_tables_and_figures_in_a_folder(
     folder = tmp_path / "out" / "here"
     evaluate(color_model, data, "--output", folder, "--format", file_format, "--quiet")
     tables = {f"{name}.{file_format}" for name in ("predictions", "classes", "confusions")}
-    figures = {f"{name}.png" for name in ("confusion", "pairs", "classes")}
+    figures = {f"{name}.png" for name in ("confusion", "pairs", "classes", "calibration")}
     assert {path.name for path in folder.iterdir()} == tables | figures | {"metrics.json"}
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["metrics"]["all_accuracy"] == pytest.approx(2 / 3)
     if file_format == "parquet":
         rows = pq.read_table(folder / "predictions.parquet").to_pylist()
         assert [(row["example"], row["predicted"]) for row in rows][1] == ("blue/1.png", ["red"])
+
+
+def test_figures_of_labels(color_labels_model: Path, make_folder: MakeFolder, tmp_path: Path) -> None:
+    pictures = make_folder({"pictures": ["red", "green", "pink"]}) / "pictures"
+    (pictures / "labels.csv").write_text("image,blue,red\n0.png,0,1\n1.png,0,0\n2.png,1,1\n")
+    data = (pictures, "--set", "data.dataset=multilabel_table", "--set", "data.table=labels.csv")
+    evaluate(color_labels_model, *data, "--output", tmp_path / "out")
+    assert {path.stem for path in (tmp_path / "out").glob("*.png")} == {"confusion", "pairs", "classes", "calibration"}
 
 
 def test_a_broken_picture_is_named_and_left_out(

@@ -63,7 +63,9 @@ def test_it_answers_refuses_what_is_too_large_and_ends(color_model: Path) -> Non
         assert answer["predicted"] == "green"
         assert [each["class"] for each in answer["top"]] == ["green"]
         assert client.post("/predict", content=bytes(60_000)).status_code == 413
-        assert client.post("/predict", content=picture((0, 0, 0), (2000, 2000))).status_code == 422
+        refused = client.post("/predict", content=picture((0, 0, 0), (2000, 2000)))
+        assert refused.status_code == 422
+        assert "2000×2000 pixels are more than the limit: 10,000" in refused.json()["detail"]
         docs = client.get("/docs").text
         assert f"{address}/predict" in docs
         assert set(re.findall(r"https?://[^/\s'\"]+", docs)) == {address}, "the page must work offline"

@@ -142,7 +142,8 @@ def make_app(package: Package, limits: Limits, token: str | None = None) -> Fast
                 decode, sent, resolution=facts.input_resolution, channels=facts.channels, max_pixels=limits.max_pixels
             )
         except UnreadableImage as error:
-            raise HTTPException(422, f"not a picture that can be read: {error.reason}") from error
+            reason = error.reason.replace("data.max_pixels", "the limit")  # a key of sweep files, unknown to a client
+            raise HTTPException(422, f"not a picture that can be read: {reason}") from error
         try:
             row = await batcher.probabilities(pixels)
         except asyncio.QueueFull as error:

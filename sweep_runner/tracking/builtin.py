@@ -57,10 +57,17 @@ class TensorBoardTracker:
         writer.flush()
 
     def trial_ended(self, trial: int, state: str, params: Mapping[str, Any], best: Mapping[str, float]) -> None:
+        from tensorboardX.summary import hparams
+
         writer = self._writer(trial)
         chosen = {key: value if isinstance(value, bool | int | float) else str(value) for key, value in params.items()}
-        value = best.get(self._sweep.metric, math.nan)
-        writer.add_hparams({**chosen, "state": state}, {f"best/{self._sweep.metric}": value}, name=".")
+        metrics = {f"best/{self._sweep.metric}": best.get(self._sweep.metric, math.nan)}
+        # Into the run's own file: `add_hparams` opens a second one, named by the second, which in a short trial is
+        # the name of the first and takes its place.
+        for summary in hparams({**chosen, "state": state}, metrics):
+            writer.file_writer.add_summary(summary)
+        for metric, value in metrics.items():
+            writer.add_scalar(metric, value)
         self._writers.pop(trial).close()
 
     def sweep_ended(self, state: str) -> None:

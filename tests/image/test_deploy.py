@@ -30,6 +30,7 @@ from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
 from trainables.image.deployment import deploy
 from trainables.image.deployment.deploy import export_package
+from trainables.image.deployment.model_card import README_FILE
 from trainables.image.deployment.predict import predict_paths
 from trainables.image.index import SCHEMA, ImageIndex
 from trainables.image.models.factory import build_model
@@ -147,7 +148,12 @@ def test_models_of_all_kinds_are_exported_and_agree(case: Case, config: dict[str
 
 def test_the_package_says_what_it_is(exported: Case) -> None:
     case, config = exported, ImageConfig(**SMALL)
-    assert sorted(path.name for path in case.package.iterdir()) == [CARD_FILE, ONNX_FILE, WEIGHTS_FILE]
+    assert sorted(path.name for path in case.package.iterdir()) == [
+        README_FILE,
+        CARD_FILE,
+        ONNX_FILE,
+        WEIGHTS_FILE,
+    ]
 
     assert len({path.stat().st_mode for path in case.package.iterdir()}) == 1
 

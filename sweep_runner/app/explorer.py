@@ -35,8 +35,7 @@ def main(results: ResultsPaths) -> None:
         st.header("Sweeps")
         name = str(st.selectbox("Sweep", [row.sweep for row in rows], key="sweep"))
         row = next(row for row in rows if row.sweep == name)
-        st.caption(f"{row.state.lower()} · " + ", ".join(f"{n} {state.lower()}" for state, n in row.counts.items()))
-        live = st.toggle("Live: look again every few seconds", value=row.state == "RUNNING", key="live")
+        live = st.toggle("Live: look again every few seconds", value=row.state == "RUNNING", key=f"live-{name}")
     st.title(name)
     question = facts.question(results.sweep(name))
     if question:
@@ -51,6 +50,8 @@ def _body(results: ResultsPaths, name: str) -> None:
         st.error(str(error))
         return
     paths = results.sweep(name)
+    counts = ", ".join(f"{count} {state.lower()}" for state, count in board.sweep.counts.items())
+    st.caption(" · ".join(part for part in (board.sweep.state.lower(), counts) if part))
     st.info(_plain(facts.answer(board)))
     trials, curves, params, confusions, compare, model = st.tabs(TABS)
     with trials:
@@ -64,7 +65,7 @@ def _body(results: ResultsPaths, name: str) -> None:
     with compare:
         _compare(board, paths)
     with model:
-        model_view.show(paths)
+        model_view.show(paths, board)
 
 
 def _filtered(board: Leaderboard) -> list[TrialRow]:
@@ -73,9 +74,14 @@ def _filtered(board: Leaderboard) -> list[TrialRow]:
     left, right = st.columns(2)
     states = left.multiselect("State", sorted({row.state for row in rows}), key="states")
     only = right.toggle("Baselines only", key="baselines")
-    for column, param in zip(st.columns(4) * 8, board.params, strict=False):
-        values = sorted({str(row.params[param]) for row in rows if param in row.params})
-        if 1 < len(values) <= 12:
+    choices = {}
+    for param in board.params:
+        has = [str(row.params[param]) for row in rows if param in row.params]
+        # Where each trial has a value of its own (a learning rate), there is nothing to choose among.
+        if 1 < len(set(has)) <= 12 and len(set(has)) < len(has):
+            choices[param] = sorted(set(has))
+    if choices:
+        for column, (param, values) in zip(st.columns(4) * 8, choices.items(), strict=False):
             wanted = column.multiselect(param, values, key=f"param-{param}")
             rows = [row for row in rows if not wanted or str(row.params.get(param)) in wanted]
     rows = [row for row in rows if (not states or row.state in states) and (not only or row.name)]
@@ -88,14 +94,14 @@ def _cells(row: TrialRow, board: Leaderboard) -> dict[str, Any]:
     return {
         "rank": row.rank,
         "trial": row.trial,
-        "name": row.name,
+        "name": row.name or "",
         "state": row.state,
         board.objective: row.value,
         # One column holds one type: choices may mix them.
-        **{param: str(row.params[param]) if param in row.params else None for param in board.params},
+        **{param: _text(row.params.get(param)) for param in board.params},
         "epochs": row.row["epochs"],
         "seconds": row.row["duration_s"],
-        "reason": row.reason,
+        "reason": row.reason or "",
     }
 
 
@@ -193,7 +199,9 @@ def _warn(text: str) -> None:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _plain(text: str) -> str:

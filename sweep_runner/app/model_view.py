@@ -8,14 +8,18 @@ from typing import Any
 
 import streamlit as st
 
+from sweep_runner.report import facts, page
+from sweep_runner.results.leaderboard import Leaderboard
 from sweep_runner.results.paths import SweepPaths
 from trainables.errors import DataError
 
 TOP = 5
 KINDS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
+NUM_PICTURES = 8
+SIZE = 256  # pixels of a picture to pick
 
 
-def show(paths: SweepPaths) -> None:
+def show(paths: SweepPaths, board: Leaderboard) -> None:
     """Pick or upload a picture; the model's top predictions."""
     packages = {
         package.name: package
@@ -31,17 +35,52 @@ def show(paths: SweepPaths) -> None:
     except (DataError, OSError) as error:
         st.error(str(error))
         return
-    facts = package.facts
-    st.caption(f"{len(facts.classes)} classes, {facts.input_resolution} pixels, trial {facts.origin.get('trial', '?')}")
+    about = package.facts
+    st.caption(f"{len(about.classes)} classes, {about.input_resolution} pixels, trial {about.origin.get('trial', '?')}")
     given = st.file_uploader("A picture of yours", type=list(KINDS), key="upload")
     picked = st.text_input("… or the path of one on this machine", key="path")
+    from_data = _pick(paths, board)
     if given is not None:
-        with tempfile.NamedTemporaryFile(suffix=Path(given.name).suffix) as file:
-            file.write(given.getvalue())
-            file.flush()
-            _predict(package, Path(file.name))
+        _predict_bytes(package, given.getvalue(), Path(given.name).suffix)
     elif picked:
         _predict(package, Path(picked).expanduser())
+    elif from_data is not None:
+        _predict_bytes(package, from_data, ".jpg")
+
+
+def _pick(paths: SweepPaths, board: Leaderboard) -> bytes | None:
+    """Pictures of the data to choose from, those first that the best trial took for something else; the chosen one."""
+    found = facts.best_with_evaluation(paths, board.ranked)
+    table = None if found is None else facts.predictions(paths, found[0].trial, found[1], _ignore)
+    if found is None or table is None:
+        return None
+    samples = facts.samples(table)
+    half = NUM_PICTURES // 2
+    wrong = [sample for sample in samples if not sample.right][:half]
+    right = [sample for sample in samples if sample.right]
+    shown = [*wrong, *right[:: max(1, len(right) // NUM_PICTURES)][: NUM_PICTURES - len(wrong)]]
+    pictures = _pictures(str(paths.root), tuple(sample.example for sample in shown))
+    if not pictures:
+        return None
+    st.caption(f"… or one of the {found[1]} data, made small: how sure the model is may differ a little")
+    for place, (column, sample) in enumerate(zip(st.columns(NUM_PICTURES), shown, strict=False)):
+        if sample.example in pictures:
+            column.image(pictures[sample.example], width=96)
+            # Labels are users' words, and no markdown.
+            label = ", ".join(sample.labels) or "nothing"
+            if column.button(label.replace("$", "\\$").replace("*", "\\*"), key=f"picture-{place}", width="stretch"):
+                st.session_state["picture"] = sample.example
+    return pictures.get(str(st.session_state.get("picture")))
+
+
+@st.cache_data(max_entries=4, show_spinner="Reading pictures of the data")
+def _pictures(folder: str, examples: tuple[str, ...]) -> dict[str, bytes]:
+    paths = SweepPaths(Path(folder))
+    return dict(page.pictures_of(paths, page.read_spec(paths), examples, _ignore, SIZE))
+
+
+def _ignore(text: str) -> None:
+    """Data that is gone is no error here: a picture can be uploaded."""
 
 
 @st.cache_resource(max_entries=4)
@@ -49,6 +88,13 @@ def _open(folder: str, changed: int) -> Any:
     from trainables.image.deployment.predict import load_package
 
     return load_package(Path(folder))
+
+
+def _predict_bytes(package: Any, picture: bytes, suffix: str) -> None:
+    with tempfile.NamedTemporaryFile(suffix=suffix) as file:
+        file.write(picture)
+        file.flush()
+        _predict(package, Path(file.name))
 
 
 def _predict(package: Any, path: Path) -> None:

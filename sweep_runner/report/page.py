@@ -115,7 +115,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "wrong": wrong,
         "num_wrong": sum(not sample.right for sample in samples),
         "num_samples": len(samples),
-        "pictures": _pictures(paths, spec, list(dict.fromkeys(wanted)), warn),
+        "pictures": pictures_of(paths, spec, list(dict.fromkeys(wanted)), warn),
         "failures": [row for row in board.unranked if row.state in ("FAILED", "INFEASIBLE")],
         "commands": [(row, facts.reproduce(paths, row, spec)) for row in rows[:MAX_ROWS]],
     }
@@ -199,8 +199,11 @@ def _pairs(confusion: Confusion | None, samples: Sequence[facts.Sample]) -> list
     ]
 
 
-def _pictures(paths: SweepPaths, spec: SweepSpec | None, examples: Sequence[str], warn: Warn) -> Mapping[str, bytes]:
-    """Thumbnails by example; none where the data is gone, or its trainable shows none."""
+def pictures_of(
+    paths: SweepPaths, spec: SweepSpec | None, examples: Sequence[str], warn: Warn, size: int = THUMBNAIL
+) -> Mapping[str, bytes]:
+    """Small pictures by example, no side longer than `size` pixels; none where the data is gone, or its trainable shows
+    none."""
     from pydantic import ValidationError
 
     from trainables.errors import TrainableError
@@ -211,9 +214,9 @@ def _pictures(paths: SweepPaths, spec: SweepSpec | None, examples: Sequence[str]
     try:
         found = load_trainable(spec.trainable)
         trainable = found(found.data_class.model_validate(spec.data), paths.data)
-        return trainable.pictures(examples, THUMBNAIL)
+        return trainable.pictures(examples, size)
     except (TrainableError, ValidationError, OSError, pa.ArrowInvalid) as error:
-        warn(f"the report has no pictures: {(str(error).splitlines() or [type(error).__name__])[0]}")
+        warn(f"there are no pictures: {(str(error).splitlines() or [type(error).__name__])[0]}")
         return {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import socket
 import subprocess
@@ -12,9 +13,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sweep_runner.cli import app as command
 from sweep_runner.cli.main import main
+from sweep_runner.results.paths import SweepPaths
 from tests.support.evaluated import write_evaluated_sweep
 
 pytest.importorskip("streamlit")
@@ -112,3 +115,27 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
     raise AssertionError(f"the explorer did not come up (exit code {server.poll()})")
+
+
+def test_a_picture_of_the_data_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sweep_runner.app import model_view
+    from tests.conftest import COLORS, write_color_model
+
+    paths = write_evaluated_sweep(tmp_path, COLORS, name="balls", num_others=1)
+    write_color_model(paths.best)
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8), (0, 200, 0)).save(picture, "PNG")
+    asked: list[str] = []
+
+    def pictures(paths: SweepPaths, spec: object, examples: tuple[str, ...], *others: object) -> dict[str, bytes]:
+        asked.extend(examples)
+        return dict.fromkeys(examples, picture.getvalue())
+
+    monkeypatch.setattr(model_view.page, "pictures_of", pictures)
+    monkeypatch.setattr(sys, "argv", ["explorer", str(tmp_path)])
+    shown = AppTest.from_file(str(PAGE), default_timeout=120).run()
+    assert not shown.exception
+    assert len(asked) == model_view.NUM_PICTURES
+    shown.button(key="picture-0").click().run()
+    assert not shown.exception
+    assert "green: 100.0%" in [element.proto.text for element in shown.get("progress")]

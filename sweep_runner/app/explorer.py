@@ -160,7 +160,7 @@ def _compare(board: Leaderboard, paths: SweepPaths) -> None:
     titles = [title_of(row) for row in rows]
     chosen = []
     for place, (side, column) in enumerate(zip(("first", "second"), st.columns(2), strict=True)):
-        title = column.selectbox(f"The {side} trial", titles, index=place, key=side)
+        title = column.selectbox(f"The {side} trial", titles, index=place, key=f"{side}-{paths.name}")
         row = rows[titles.index(title)]
         chosen.append(row)
         with column:

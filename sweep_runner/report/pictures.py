@@ -28,7 +28,8 @@ def write_pictures(results: ResultsPaths, name: str, folder: Path, warn: Warn) -
     written = []
     for stem, figure in _figures(results, name, warn):
         written.append(folder / f"{stem}.png")
-        plots.save(figure, written[-1])
+        with matplotlib.rc_context({"savefig.bbox": "tight"}):  # Optuna's figures reach beyond their edges
+            plots.save(figure, written[-1])
     return written
 
 
@@ -55,20 +56,22 @@ def _optuna_figures(study: Any, objective: str) -> Iterator[tuple[str, Figure]]:
 
     names = figures.by_importance(study)
     enough = len(study.trials) >= 4
+    named: dict[str, Any] = {"target_name": objective}
     wanted: list[tuple[str, Callable[[], Any], bool]] = [
-        ("best-so-far", lambda: of_optuna.plot_optimization_history(study, target_name=objective), True),
+        ("best-so-far", lambda: of_optuna.plot_optimization_history(study, **named), True),
         ("importances", lambda: of_optuna.plot_param_importances(study), enough and len(names) > 1),
-        ("parallel-coordinates", lambda: of_optuna.plot_parallel_coordinate(study, names[:8]), bool(names)),
-        ("slices", lambda: of_optuna.plot_slice(study, names[: figures.MAX_SLICES]), bool(names)),
-        ("contour", lambda: of_optuna.plot_contour(study, names[:2]), enough and len(names) > 1),
+        ("parallel-coordinates", lambda: of_optuna.plot_parallel_coordinate(study, names[:8], **named), bool(names)),
+        ("slices", lambda: of_optuna.plot_slice(study, names[: figures.MAX_SLICES], **named), bool(names)),
+        ("contour", lambda: of_optuna.plot_contour(study, names[:2], **named), enough and len(names) > 1),
     ]
     for stem, draw, possible in wanted:
         if not possible:
             continue
-        with warnings.catch_warnings():
+        # Optuna sets a style for the whole process, which later figures are to be spared.
+        with warnings.catch_warnings(), plt.rc_context():
             warnings.simplefilter("ignore")  # Optuna calls these experimental, and they are as old as it is
             draw()
             figure = plt.gcf()
-            figure.tight_layout()
+            figure.draw_without_rendering()  # makes the ticks in Optuna's style: ours takes no formulas
         yield stem, figure
         plt.close(figure)

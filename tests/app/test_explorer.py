@@ -54,7 +54,7 @@ def test_trials_are_filtered(opened: AppTest) -> None:
 
 
 def test_two_trials_are_compared(opened: AppTest) -> None:
-    opened.selectbox(key="second").select("trial 0 · adam-max").run()
+    opened.selectbox(key="second-balls").select("trial 0 · adam-max").run()
     assert not opened.exception
     assert any(markdown.value == "Choose two different trials." for markdown in opened.markdown) is False
 

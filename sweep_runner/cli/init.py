@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import click
@@ -69,13 +70,14 @@ def init(
 ) -> None:
     """Write a sweep file with comments for FOLDER, which has one folder of images a class.
 
-    Asks what is not given.
+    Asks what is not given; without a terminal it takes the defaults.
 
     \b
     Examples:
       sweep init ~/photos
       sweep init ~/photos --scratch --trials 30 --output photos.yaml --yes
     """
+    yes = yes or not sys.stdin.isatty()  # nobody to ask
     folder = folder or (None if yes else Path(click.prompt("Folder of images, one folder a class", err=True)))
     if folder is None:
         raise RequestError("FOLDER is missing", hint="Name a folder with one folder of images a class.")

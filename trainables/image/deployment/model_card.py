@@ -33,7 +33,9 @@ def model_card(card: Mapping[str, Any]) -> str:
     shown = ", ".join(card["classes"][:_SHOWN_CLASSES]) + (", ..." if len(card["classes"]) > _SHOWN_CLASSES else "")
     kind = "any number of labels" if card["multilabel"] else "exactly one class"
     counts = data["num_examples"]
-    metrics = "".join(f"| {name} | {value:.4g} |\n" for name, value in sorted(card["metrics"].items()))
+    # What an epoch cost belongs to the sweep's tables, not to what the model can do.
+    judged = {name: value for name, value in card["metrics"].items() if name.startswith(("train_", "val_", "test_"))}
+    metrics = "".join(f"| {name} | {value:.4g} |\n" for name, value in sorted(judged.items()))
     test = (
         ""
         if any(name.startswith("test_") for name in card["metrics"])

@@ -237,7 +237,12 @@ def test_a_sweeps_models_are_exported_and_used(tmp_path: Path) -> None:
     assert best == tmp_path / "results" / "tiny" / "best"
     trial = json.loads((best / "model.json").read_text())["origin"]["trial"]
     other = Path(sweep("export", "tiny", "--trial", str(1 - trial)).strip())
-    assert sorted(path.name for path in other.iterdir()) == ["README.md", "model.json", "model.onnx", "model.safetensors"]
+    assert sorted(path.name for path in other.iterdir()) == [
+        "README.md",
+        "model.json",
+        "model.onnx",
+        "model.safetensors",
+    ]
     assert json.loads((other / "model.json").read_text())["origin"]["trial"] == 1 - trial
     Image.new("L", (8, 8), 99).save(tmp_path / "grey.png")
     rows = [

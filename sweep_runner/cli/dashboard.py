@@ -94,6 +94,8 @@ def _ended_by_signals() -> Iterator[None]:
         raise SystemExit(128 + number)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # A shell starts what it puts in the background with SIGINT ignored; whoever sends one means it.
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:

@@ -48,7 +48,7 @@ def explain(name: str, trial: str, as_json: bool, results: ResultsPaths, out: Ou
                 "state": row.state,
                 "reason": row.reason,
                 "epochs": row.row["epochs"],
-                "rungs": [asdict(rung) for rung in decisions],
+                "rungs": [{**asdict(rung), "threshold": rung.threshold} for rung in decisions],
             }
         )
         return

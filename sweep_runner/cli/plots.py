@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sweep_runner.report.plot_data import Confusion
-    from sweep_runner.results.leaderboard import Leaderboard, TrialRow
+    from sweep_runner.results.leaderboard import Leaderboard
     from sweep_runner.results.paths import SweepPaths
 
 SPLITS = ("test", "val")
@@ -80,10 +80,10 @@ def _of_trials(
     board: Leaderboard, paths: SweepPaths, names: Sequence[str], every: bool, out: Out
 ) -> list[tuple[str, Figure]]:
     from sweep_runner.report import plots as draw
-    from sweep_runner.report.plot_data import find_trials, read_confusion, read_curves
+    from sweep_runner.report.plot_data import best_and_baselines, find_trials, read_confusion, read_curves
 
     rows = [row for row in (*board.ranked, *board.unranked) if row.row["copy_of"] is None]
-    important = _important(board)
+    important = best_and_baselines(board)
     if names:
         chosen = rows = find_trials(board, names)
         important = chosen
@@ -106,15 +106,6 @@ def _of_trials(
                     for what, function in draw.ABOUT_CONFUSIONS.items()
                 ]
     return figures
-
-
-def _important(board: Leaderboard) -> list[TrialRow]:
-    """The best trial, then the baselines; of a copy, the trial that was trained."""
-    from sweep_runner.report.plot_data import find_trials
-
-    named = [row for row in (*board.ranked, *board.unranked) if row.name is not None]
-    named.sort(key=lambda row: row.trial)
-    return find_trials(board, [str(row.trial) for row in (*board.ranked[:1], *named)])
 
 
 def _comparison(board: Leaderboard, paths: SweepPaths, names: tuple[str, str], out: Out) -> list[tuple[str, Figure]]:

@@ -15,7 +15,7 @@ from sweep_runner.durable import write_atomically
 from sweep_runner.errors import RequestError
 from sweep_runner.report import facts, figures
 from sweep_runner.report.figures import Shown
-from sweep_runner.report.plot_data import Confusion, find_trials, read_confusion, read_curves, title_of
+from sweep_runner.report.plot_data import Confusion, best_and_baselines, read_confusion, read_curves, title_of
 from sweep_runner.report.trial_study import study_of
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
@@ -132,8 +132,7 @@ def all_figures(
 ) -> dict[str, Shown | None]:
     """Every figure that the sweep has something to show in, by its place in the page."""
     curves = read_curves(paths, board.ranked, warn)
-    named = sorted((row for row in (*board.ranked, *board.unranked) if row.name is not None), key=lambda row: row.trial)
-    important = find_trials(board, [str(row.trial) for row in (*board.ranked[:1], *named)])
+    important = best_and_baselines(board)
     study = study_of(board, spec)
     return {
         "best": figures.best_so_far(board),

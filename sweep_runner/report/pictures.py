@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep_runner.report import facts, figures, plots
 from sweep_runner.report.page import read_spec
-from sweep_runner.report.plot_data import find_trials, read_confusion, read_curves
+from sweep_runner.report.plot_data import best_and_baselines, read_confusion, read_curves
 from sweep_runner.report.trial_study import study_of
 from sweep_runner.results.leaderboard import leaderboard
 from sweep_runner.results.paths import ResultsPaths
@@ -37,8 +37,7 @@ def _figures(results: ResultsPaths, name: str, warn: Warn) -> Iterator[tuple[str
     board, paths = leaderboard(results, name), results.sweep(name)
     if not board.ranked:
         return
-    named = sorted((row for row in (*board.ranked, *board.unranked) if row.name is not None), key=lambda row: row.trial)
-    important = find_trials(board, [str(row.trial) for row in (*board.ranked[:1], *named)])
+    important = best_and_baselines(board)
     curves = read_curves(paths, board.ranked, warn)
     if curves:
         yield "learning-curves", plots.overview(curves, [row.trial for row in important], board.objective)

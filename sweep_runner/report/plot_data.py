@@ -92,6 +92,13 @@ def find_trials(board: Leaderboard, names: Sequence[str]) -> list[TrialRow]:
     return list(found.values())
 
 
+def best_and_baselines(board: Leaderboard) -> list[TrialRow]:
+    """The best trial, then the baselines; of a copy, the trial that was trained."""
+    named = [row for row in (*board.ranked, *board.unranked) if row.name is not None]
+    named.sort(key=lambda row: row.trial)
+    return find_trials(board, [str(row.trial) for row in (*board.ranked[:1], *named)])
+
+
 def title_of(row: TrialRow) -> str:
     """`trial 3 · adam-max`."""
     return f"trial {row.trial}" + (f" · {row.name}" if row.name else "")

@@ -9,7 +9,7 @@ time. Values that are NaN count as worse than any number.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -55,10 +55,8 @@ def decide(
     Returns:
         The reason in words, for the user; None to go on.
     """
-    own = {step: value for step, value in values.get(number, {}).items() if step <= epoch}
-    if epoch not in own:
-        return None
-    return PRUNERS[options.kind](options, Case(mode, values, completed, number, epoch, own))
+    case = _case(mode, values, number, epoch, completed)
+    return None if case is None else PRUNERS[options.kind](options, case)
 
 
 @dataclass(frozen=True)
@@ -67,19 +65,25 @@ class Rung:
 
     Attributes:
         epoch: of the rung.
+        mode: which way is better.
         value: the trial's.
         rivals: trial → value: those that had reached the rung by then.
         num_kept: how many of all of them go on.
-        threshold: the worst value that goes on; None when the trial alone was there.
         passed: whether the trial did.
     """
 
     epoch: int
+    mode: Literal["min", "max"]
     value: float
     rivals: Mapping[int, float]
     num_kept: int
-    threshold: float | None
     passed: bool
+
+    @property
+    def threshold(self) -> float | None:
+        """The worst value of a rival that goes on in the trial's place; None when there are too few rivals for one."""
+        numbers = sorted((one for one in self.rivals.values() if not math.isnan(one)), reverse=self.mode == "max")
+        return numbers[self.num_kept - 1] if len(numbers) >= self.num_kept else None
 
 
 def rungs_passed(options: Pruner, mode: Literal["min", "max"], values: Values, number: int, epoch: int) -> list[Rung]:
@@ -88,36 +92,13 @@ def rungs_passed(options: Pruner, mode: Literal["min", "max"], values: Values, n
     Args:
         options, mode, values, number, epoch: as for `decide`; a patient pruner's inner one is asked.
     """
-    halving = options.inner if isinstance(options, Patient) else options
-    own = {step: value for step, value in values.get(number, {}).items() if step <= epoch}
-    bracket = None
-    if isinstance(halving, Hyperband):
-        bracket = bracket_of(halving, number)
-        hyperband, halving = halving, _halving_of(halving, bracket)
-    if not isinstance(halving, SuccessiveHalving) or epoch not in own:
+    asked = options.inner if isinstance(options, Patient) else options
+    case = _case(mode, values, number, epoch)
+    if case is None:
         return []
-    previous = max((step for step in own if step < epoch), default=0)
-    found = []
-    for rung in _rungs(halving, epoch):
-        if rung <= previous:
-            continue
-        rivals = {
-            other: value
-            for other, steps in values.items()
-            if other != number
-            and (bracket is None or bracket_of(hyperband, other) == bracket)
-            and (value := steps[rung] if rung in steps else _first_after(rung, steps)) is not None
-        }
-        num_kept = max(1, (len(rivals) + 1) // halving.reduction_factor)
-        case = Case(mode, values, (), number, epoch, own)
-        num_better = sum(case.better(rival, own[epoch]) for rival in rivals.values())
-        numbers = sorted((v for v in rivals.values() if not math.isnan(v)), reverse=mode == "max")
-        threshold = numbers[num_kept - 1] if len(numbers) >= num_kept else None
-        passed = num_better < num_kept and not math.isnan(own[epoch])
-        found.append(Rung(rung, own[epoch], rivals, num_kept, threshold, passed))
-        if not passed:
-            break
-    return found
+    if isinstance(asked, Hyperband):
+        return list(_comparisons(*_within_bracket(asked, number), case))
+    return list(_comparisons(asked, None, case)) if isinstance(asked, SuccessiveHalving) else []
 
 
 @dataclass(frozen=True)
@@ -158,25 +139,39 @@ class Case:
         return not any(interval_start <= step < self.epoch for step in self.own)
 
 
+def _case(
+    mode: Literal["min", "max"], values: Values, number: int, epoch: int, completed: Collection[int] = ()
+) -> Case | None:
+    """None when the trial has no value at the epoch."""
+    own = {step: value for step, value in values.get(number, {}).items() if step <= epoch}
+    return Case(mode, values, completed, number, epoch, own) if epoch in own else None
+
+
 def _never(options: Any, case: Case) -> str | None:
     return None
 
 
-def _successive_halving(
-    options: SuccessiveHalving, case: Case, is_rival: Callable[[int], bool] | None = None
-) -> str | None:
+def _successive_halving(options: SuccessiveHalving, case: Case) -> str | None:
+    return _reason_to_stop(_comparisons(options, None, case), options.reduction_factor)
+
+
+IsRival = Callable[[int], bool]
+
+
+def _comparisons(options: SuccessiveHalving, is_rival: IsRival | None, case: Case) -> Iterator[Rung]:
     """Asynchronous successive halving (Li et al. 2020, arXiv:1810.05934), stopping instead of pausing.
 
     A trial that reaches a rung goes on when it is among the best 1/reduction_factor of those that have
-    reached it so far. While fewer than reduction_factor have, the best one goes on, as Optuna does.
+    reached it so far. While fewer than reduction_factor have, the best one goes on, as Optuna does. What follows the
+    first rung that it does not pass is not looked at.
     """
     previous = max((step for step in case.own if step < case.epoch), default=0)
-    for rung in _rungs(options, case.epoch):
-        if rung > previous:
-            reason = _halve(options.reduction_factor, rung, case, is_rival)
-            if reason:
-                return reason
-    return None
+    for epoch in _rungs(options, case.epoch):
+        if epoch > previous:
+            rung = _compare(options.reduction_factor, epoch, case, is_rival)
+            yield rung
+            if not rung.passed:
+                return
 
 
 def _rungs(options: SuccessiveHalving, last_epoch: int) -> Iterator[int]:
@@ -186,31 +181,37 @@ def _rungs(options: SuccessiveHalving, last_epoch: int) -> Iterator[int]:
         rung *= options.reduction_factor
 
 
-def _halve(reduction_factor: int, rung: int, case: Case, is_rival: Callable[[int], bool] | None) -> str | None:
+def _compare(reduction_factor: int, epoch: int, case: Case, is_rival: IsRival | None) -> Rung:
     value = case.own[case.epoch]
-    place = f"rung at epoch {rung}"
-    if math.isnan(value):
-        return f"{place}: the value is not a number"
     # The one loop over all trials that a report costs: kept lean, for sweeps of thousands.
-    rivals = [
-        rival
+    rivals = {
+        number: rival
         for number, steps in case.values.items()
-        if (rival := steps[rung] if rung in steps else _first_after(rung, steps)) is not None
+        if (rival := steps[epoch] if epoch in steps else _first_after(epoch, steps)) is not None
         and number != case.number
         and (is_rival is None or is_rival(number))
-    ]
-    num_trials = len(rivals) + 1
-    num_kept = max(1, num_trials // reduction_factor)
+    }
+    num_kept = max(1, (len(rivals) + 1) // reduction_factor)
     # (A rival that is not a number compares as false, hence is not better.)
-    better = [rival for rival in rivals if rival > value] if case.mode == "max" else [r for r in rivals if r < value]
-    if len(better) < num_kept:
+    ahead = [one for one in rivals.values() if (one > value if case.mode == "max" else one < value)]
+    passed = len(ahead) < num_kept and not math.isnan(value)
+    return Rung(epoch, case.mode, value, rivals, num_kept, passed)
+
+
+def _reason_to_stop(comparisons: Iterable[Rung], reduction_factor: int) -> str | None:
+    rung = next((one for one in comparisons if not one.passed), None)
+    if rung is None:
         return None
-    needed = sorted(better, reverse=case.mode == "max")[num_kept - 1]
+    place = f"rung at epoch {rung.epoch}"
+    if math.isnan(rung.value):
+        return f"{place}: the value is not a number"
+    assert rung.threshold is not None, "who does not pass has enough rivals ahead"
+    num_trials = len(rung.rivals) + 1
     share = {2: "half", 3: "third", 4: "quarter"}.get(reduction_factor, f"1/{reduction_factor}")
     among = (
         f"the best {share} of {num_trials} trials" if num_trials >= reduction_factor else f"the best of {num_trials}"
     )
-    return f"{place}: {_show(value)} is not among {among} (needs {_show(needed)})"
+    return f"{place}: {_show(rung.value)} is not among {among} (needs {_show(rung.threshold)})"
 
 
 def _first_after(rung: int, steps: Mapping[int, float]) -> float | None:
@@ -225,19 +226,20 @@ def _hyperband(options: Hyperband, case: Case) -> str | None:
 
     A trial's number alone decides its bracket; trials compete within their bracket.
     """
-    bracket = bracket_of(options, case.number)
-    halving = _halving_of(options, bracket)
-    reason = _successive_halving(halving, case, lambda number: bracket_of(options, number) == bracket)
-    return f"bracket {bracket}, {reason}" if reason else None
+    reason = _reason_to_stop(_comparisons(*_within_bracket(options, case.number), case), options.reduction_factor)
+    return f"bracket {bracket_of(options, case.number)}, {reason}" if reason else None
 
 
-def _halving_of(options: Hyperband, bracket: int) -> SuccessiveHalving:
-    return SuccessiveHalving(
+def _within_bracket(options: Hyperband, number: int) -> tuple[SuccessiveHalving, IsRival]:
+    """The halving of a trial's bracket, and which trials are in it."""
+    bracket = bracket_of(options, number)
+    halving = SuccessiveHalving(
         kind="successive_halving",
         min_epochs=options.min_epochs,
         reduction_factor=options.reduction_factor,
         min_early_stopping_rate=bracket,
     )
+    return halving, lambda other: bracket_of(options, other) == bracket
 
 
 def bracket_of(options: Hyperband, number: int) -> int:

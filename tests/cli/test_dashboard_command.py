@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -19,6 +18,7 @@ import pytest
 
 from sweep_runner.cli.main import main
 from sweep_runner.results.paths import SweepPaths
+from tests.support.servers import serving
 
 pytest.importorskip("optuna_dashboard")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -46,22 +46,10 @@ def results(tmp_path: Path) -> Path:
 def running(results: Path, temporary: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command and its address."""
     temporary.mkdir()
-    command = [sys.executable, "-m", "sweep_runner", "dashboard", "tried", "--port", "0", "--results", str(results)]
+    command = ("dashboard", "tried", "--port", "0", "--results", str(results))
     environment = {**os.environ, "TMPDIR": str(temporary)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        try:
-            assert process.stderr is not None
-            said = ""
-            for line in process.stderr:
-                said += line
-                if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                    yield process, found[0]
-                    return
-            raise AssertionError(said)
-        finally:
-            process.kill()
+    with serving(*command, announces=r"http://127\.0\.0\.1:\d+", environment=environment) as (process, found, _):
+        yield process, found[0]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from sweep_runner.cli.main import main
+from tests.support.servers import serving as running
 
 pytest.importorskip("uvicorn")
 pytest.importorskip("fastapi")
@@ -26,24 +27,12 @@ httpx = pytest.importorskip("httpx")
 @contextmanager
 def serving(model: Path, *options: str, token: str = "") -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     """The command, its address from this machine, and what it said before it answered."""
-    command = [sys.executable, "-m", "sweep_runner", "serve", str(model), "--port", "0", *options]
     environment = {name: value for name, value in os.environ.items() if name != "SWEEP_TOKEN"}
     if token:
         environment["SWEEP_TOKEN"] = token
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        try:
-            assert process.stderr is not None
-            said = ""
-            for line in process.stderr:
-                said += line
-                if found := re.search(r"http://\S+:(\d+)/predict", line):
-                    yield process, f"http://127.0.0.1:{found[1]}", said
-                    return
-            raise AssertionError(said)
-        finally:
-            process.kill()
+    command = ("serve", str(model), "--port", "0", *options)
+    with running(*command, announces=r"http://\S+:(\d+)/predict", environment=environment) as (process, found, said):
+        yield process, f"http://127.0.0.1:{found[1]}", said
 
 
 def picture(color: tuple[int, int, int], size: tuple[int, int] = (12, 9)) -> bytes:

@@ -19,7 +19,7 @@ from sweep_runner.spec.check import check_spec
 from sweep_runner.spec.loader import load_spec
 from sweep_runner.spec.model import SweepSpec
 from tests.support.faults import Driver
-from tests.support.sweeps import log_of, sweep
+from tests.support.sweeps import log_of, recorded, sweep
 from trainables.synthetic import SyntheticConfig, curve
 
 pytestmark = pytest.mark.ray
@@ -69,15 +69,7 @@ def _num_lines(root: Path) -> int:
 
 def rows_and_ends(root: Path, spec: SweepSpec) -> tuple[dict[tuple[int, int], float], dict[int, dict[str, Any]]]:
     """What the log holds, after the checks that hold for every sweep: each row and end once, tables the same."""
-    rows: dict[tuple[int, int], float] = {}
-    ends: dict[int, dict[str, Any]] = {}
-    for event in log_of(root):
-        if event["kind"] == "epoch":
-            assert (event["trial"], event["epoch"]) not in rows
-            rows[event["trial"], event["epoch"]] = event["metrics"]["val_accuracy"]
-        elif event["kind"] == "end":
-            assert event["trial"] not in ends
-            ends[event["trial"]] = event
+    rows, ends = recorded(root)
     assert sorted(ends) == list(range(spec.search.trials))
     for (trial, epoch), value in rows.items():
         config = SyntheticConfig.model_validate(spec.config_of(ends[trial]["params"]))

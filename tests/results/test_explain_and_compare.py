@@ -95,6 +95,7 @@ def test_json_tells_the_same(sweep: Sweep, duel: SweepPaths) -> None:
     assert told["rungs"] == [
         {
             "epoch": 1,
+            "mode": "max",
             "value": 0.01,
             "rivals": {"3": 0.31, "2": 0.21},
             "num_kept": 1,

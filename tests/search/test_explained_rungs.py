@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -23,7 +24,15 @@ def test_they_agree_with_the_decision(options: Pruner, mode: str) -> None:
             values.setdefault(number, {})[epoch] = chance.choice([0.1, 0.5, 0.7, chance.random(), float("nan")])
             rungs = rungs_passed(options, mode, values, number, epoch)  # type: ignore[arg-type]
             reason = decide(options, mode, values, number, epoch)  # type: ignore[arg-type]
-            assert all(rung.passed for rung in rungs) == (reason is None)
+            assert [rung.passed for rung in rungs[:-1]] == [True] * (len(rungs) - 1)
+            assert (not rungs or rungs[-1].passed) == (reason is None)
+            for rung in rungs:
+                ahead = [
+                    one for one in rung.rivals.values() if (one > rung.value if mode == "max" else one < rung.value)
+                ]
+                assert rung.passed == (len(ahead) < rung.num_kept and not math.isnan(rung.value))
+                if not rung.passed and not math.isnan(rung.value):
+                    assert rung.threshold in ahead
 
 
 def test_a_rung_names_rivals_and_what_was_needed() -> None:

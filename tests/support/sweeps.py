@@ -98,18 +98,24 @@ def drive(keeper: Keeper) -> None:
             working.append((assignment, epoch + 1))
 
 
-def outcome(root: Path) -> tuple[dict[tuple[int, int], float], dict[int, tuple[str, Any]]]:
-    """Rows and ends of a sweep; fails on a row or an end that is there twice."""
+def recorded(root: Path) -> tuple[dict[tuple[int, int], float], dict[int, dict[str, Any]]]:
+    """Rows and ends (as events) of a sweep's log; fails on a row or an end that is there twice."""
     rows: dict[tuple[int, int], float] = {}
-    ends: dict[int, tuple[str, Any]] = {}
+    ends: dict[int, dict[str, Any]] = {}
     for event in log_of(root):
         if event["kind"] == "epoch":
             assert (event["trial"], event["epoch"]) not in rows
             rows[event["trial"], event["epoch"]] = event["metrics"]["val_accuracy"]
         elif event["kind"] == "end":
             assert event["trial"] not in ends
-            ends[event["trial"]] = (event["state"], event["params"])
+            ends[event["trial"]] = event
     return rows, ends
+
+
+def outcome(root: Path) -> tuple[dict[tuple[int, int], float], dict[int, tuple[str, Any]]]:
+    """What two runs of one sweep have in common: rows, and the trials' states and params."""
+    rows, ends = recorded(root)
+    return rows, {trial: (end["state"], end["params"]) for trial, end in ends.items()}
 
 
 def sweep(

@@ -21,8 +21,9 @@ from sweep_runner.execution.forecast import forecast
 from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.messages import Assignment
 from sweep_runner.execution.prepared import put_back_on_error
-from sweep_runner.execution.ray_session import RaySession, StopSignals, ray_session
+from sweep_runner.execution.ray_session import RaySession, ray_session
 from sweep_runner.execution.resources import resolve
+from sweep_runner.execution.signals import StopSignals
 from sweep_runner.results.environment import add_run, capture_environment
 from sweep_runner.results.events import SweepChanged, TrialReopened
 from sweep_runner.results.events import SweepState as SweepStatus

@@ -1,0 +1,82 @@
+"""What a sweep's Ray could leave behind: its processes, and temporary folders of sweeps that were killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_PREFIX = "sweep-ray-"
+_OWNER = "owner.json"
+_OWNERLESS_S = 60.0
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for this process's Ray, gone at the end; those of processes that were killed go first."""
+    remove_leftovers()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    try:
+        _write_owner(folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(own: bool = False) -> None:
+    """Removes the temporary folders of sweeps that were killed before they could.
+
+    Args:
+        own: those of this process instead, which is about to end.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        if owner_is_alive(folder) is own and (not own or _owner(folder)["pid"] == os.getpid()):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def owner_is_alive(folder: Path) -> bool | None:
+    """Whether the process that made a temporary folder lives; None when the folder does not say (or not to us)."""
+    try:
+        owner = _owner(folder)
+        return bool(psutil.Process(owner["pid"]).create_time() == owner["created"])
+    except psutil.NoSuchProcess:
+        return False
+    except FileNotFoundError:
+        # Being made at this moment; or made again by a process of a killed sweep, after its folder was removed.
+        with contextlib.suppress(OSError):
+            return False if time.time() - folder.stat().st_mtime > _OWNERLESS_S else None
+        return None
+    except (OSError, ValueError, KeyError):
+        # No readable owner: being made at this moment, or another user's.
+        return None
+
+
+def _owner(folder: Path) -> dict[str, Any]:
+    owner: dict[str, Any] = json.loads((folder / _OWNER).read_text())
+    return owner
+
+
+def _write_owner(folder: Path) -> None:
+    owner = {"pid": os.getpid(), "created": psutil.Process().create_time()}
+    (folder / _OWNER).write_text(json.dumps(owner))
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def end(processes: list[psutil.Process]) -> None:
+    """Ends those of Ray's processes that have not gone by themselves: some take 5 s, and hold nothing to save."""
+    _, alive = psutil.wait_procs(processes, timeout=0.2)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)

@@ -14,6 +14,7 @@ from pathlib import Path
 from sweep_runner.errors import Interrupted, SweepError
 from sweep_runner.execution.leftovers import children, end, temporary_folder
 from sweep_runner.execution.ray_token import token_file
+from sweep_runner.execution.resources import Node
 
 _logger = logging.getLogger(__name__)
 
@@ -29,15 +30,38 @@ class RaySession:
         folder: temporary, removed at the end; everything that Ray writes is in it.
         dashboard_url: where the dashboard is, empty without one.
         token_file: holds the token that the dashboard asks for; readable by this user only.
-        cpus: of the cluster.
-        gpus: of the cluster.
+        nodes: that are alive.
     """
 
     folder: Path
     dashboard_url: str
     token_file: Path
-    cpus: float
-    gpus: float
+    nodes: tuple[Node, ...]
+
+    @property
+    def cpus(self) -> float:
+        """Of the whole cluster."""
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def gpus(self) -> float:
+        """Of the whole cluster."""
+        return sum(node.gpus for node in self.nodes)
+
+
+def live_nodes() -> tuple[Node, ...]:
+    """The nodes of the cluster that this process is connected to, as they are now."""
+    import ray
+
+    return tuple(
+        Node(
+            node["NodeManagerHostname"] or node["NodeManagerAddress"],
+            node["Resources"].get("CPU", 0.0),
+            node["Resources"].get("GPU", 0.0),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    )
 
 
 @contextlib.contextmanager
@@ -109,9 +133,8 @@ def _started(name: str, dashboard: bool, max_concurrent: int, folder: Path) -> I
                     f"Ray did not start: {reason}\nThe machine may be overloaded, or out of memory or disk. "
                     f"Nothing is lost; when it has recovered: sweep resume {name}"
                 ) from error
-        resources = ray.cluster_resources()
         url = f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else ""
-        yield RaySession(folder, url, token, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+        yield RaySession(folder, url, token, live_nodes())
     finally:
         processes = children()
         ray.shutdown()

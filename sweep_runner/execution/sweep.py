@@ -232,7 +232,7 @@ def _search_and_finish(
                 signals.install()  # Ray's native part has put its own SIGTERM handler, which aborts, in place of ours
                 from sweep_runner.execution.tune_adapter import run_trials  # imports ray: not before its environment
             _leave_if(signals, paths)
-            slot = resolve(spec.resources, session.cpus, session.gpus)
+            slot = resolve(spec.resources, session.nodes)
             assign = _assigner(plan, paths, slot.num_threads)
             keeper = Keeper(spec, paths, study, recorder, slot.max_concurrent, assign)
             signals.on_stop = lambda: _stop(keeper, observer)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional import classification as tm
 
+from trainables.image.measures.counting import Counts, average_precisions, calibration_error, count
 from trainables.image.measures.label_kinds import TOP
 from trainables.image.measures.thresholds import Threshold, decide_with_tuned
 from trainables.image.package import THRESHOLD
 
 NUM_BINS = 15
 """Of the calibration error, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"."""
-AVERAGED = {"precision": "precision", "recall": "recall", "f1": "f1_score"}
-"""Our name → torchmetrics' name, after `multiclass_` or `multilabel_`."""
 
 
 def decide(logits: Tensor, multilabel: bool, thresholds: float | Tensor = THRESHOLD) -> Tensor:
@@ -74,44 +70,36 @@ def classification_metrics(
     """
     truth = targets.long()
     predicted = decide_split(logits, truth, multilabel, threshold)
-    scores = _multilabel if multilabel else _single_label
+    counts = count(predicted, truth, logits.shape[1], multilabel)
     metrics = {
         "accuracy": accuracy(predicted, truth),
-        **averages(predicted, truth, logits.shape[1], multilabel),
-        **scores(logits, predicted, truth),
+        **averages(counts, multilabel),
+        **(_multilabel(logits, predicted, truth) if multilabel else _single_label(logits, counts, truth)),
     }
     return {f"{split}_{name}": value for name, value in metrics.items()}
 
 
-def averages(predicted: Tensor, truth: Tensor, num_classes: int, multilabel: bool) -> dict[str, float]:
+def averages(counts: Counts, multilabel: bool) -> dict[str, float]:
     """`macro_precision`, `micro_f1` and so on."""
-    kind = "multilabel" if multilabel else "multiclass"
-    return {
-        f"{average}_{name}": getattr(tm, f"{kind}_{function}")(
-            predicted, truth, num_classes, average=average, validate_args=False
-        ).item()
-        for average in ("macro", "micro")
-        for name, function in AVERAGED.items()
+    touched = counts.true_positives + counts.false_positives + counts.false_negatives > 0
+    # A label that is never there and never said counts as 0; a class like that is left out, as in scikit-learn.
+    macro = {name: values if multilabel else values[touched] for name, values in counts.figures().items()}
+    return {f"macro_{name}": values.mean().item() for name, values in macro.items()} | {
+        f"micro_{name}": value.item() for name, value in counts.together().figures().items()
     }
 
 
-def _single_label(logits: Tensor, predicted: Tensor, truth: Tensor) -> dict[str, float]:
-    num_classes = logits.shape[1]
+def _single_label(logits: Tensor, counts: Counts, truth: Tensor) -> dict[str, float]:
     probabilities = logits.softmax(dim=1)
-    recalls = tm.multiclass_recall(predicted, truth, num_classes, average="none", validate_args=False)
-    occurs = truth.bincount(minlength=num_classes) > 0
+    occurs = counts.true_positives + counts.false_negatives > 0
     metrics = {
-        # Not torchmetrics' macro accuracy: it counts classes that are predicted but do not occur.
-        "balanced_accuracy": recalls[occurs].mean().item(),
+        "balanced_accuracy": counts.figures()["recall"][occurs].mean().item(),
         "log_loss": F.cross_entropy(logits, truth).item(),
-        "calibration_error": tm.multiclass_calibration_error(
-            probabilities, truth, num_classes, n_bins=NUM_BINS, norm="l1", validate_args=False
-        ).item(),
+        "calibration_error": calibration_error(probabilities, truth, NUM_BINS),
     }
-    if num_classes > TOP:
-        metrics["top5_accuracy"] = tm.multiclass_accuracy(
-            probabilities, truth, num_classes, average="micro", top_k=TOP, validate_args=False
-        ).item()
+    if logits.shape[1] > TOP:
+        best = logits.topk(TOP, dim=1).indices
+        metrics["top5_accuracy"] = (best == truth[:, None]).any(dim=1).double().mean().item()
     return metrics
 
 
@@ -124,13 +112,3 @@ def _multilabel(logits: Tensor, predicted: Tensor, truth: Tensor) -> dict[str, f
         "map": precisions[occurs].mean().item() if occurs.any() else 0.0,
         "log_loss": F.binary_cross_entropy_with_logits(logits, truth.to(logits.dtype)).item(),
     }
-
-
-def average_precisions(probabilities: Tensor, truth: Tensor) -> Tensor:
-    """Of each label of multi-label data, (C,); what stands for a label that does not occur means nothing."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Nn]o positive samples.*")
-        precisions: Tensor = tm.multilabel_average_precision(
-            probabilities, truth, truth.shape[1], average="none", validate_args=False
-        )
-    return precisions.reshape(truth.shape[1])  # torchmetrics squeezes one label

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,16 +10,16 @@ import pyarrow as pa
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional import classification as tm
 
 from trainables.contract import Evaluation
+from trainables.image.measures.counting import average_precisions, confusion_matrix, count
 from trainables.image.measures.losses import make_loss
-from trainables.image.measures.metrics import AVERAGED, average_precisions, classification_metrics, decide_split
+from trainables.image.measures.metrics import classification_metrics, decide_split
 from trainables.image.measures.thresholds import Threshold, tune_thresholds
 from trainables.image.package import THRESHOLD
 
 YES_NO = ("no", "yes")
-"""The classes of one label on its own, in the order of torchmetrics' 2×2 matrices."""
+"""The classes of one label on its own."""
 
 
 def score(
@@ -75,26 +74,14 @@ def score(
 def _figures_of_classes(probabilities: Tensor, predicted: Tensor, truth: Tensor, multilabel: bool) -> dict[str, Tensor]:
     """Of each class, (C,): how well it was found."""
     num_classes = probabilities.shape[1]
-    kind = "multilabel" if multilabel else "multiclass"
-    figures = {
-        name: getattr(tm, f"{kind}_{function}")(
-            predicted, truth, num_classes, average="none", validate_args=False
-        ).double()
-        for name, function in AVERAGED.items()
+    counts = count(predicted, truth, num_classes, multilabel)
+    labels = truth if multilabel else F.one_hot(truth, num_classes)
+    return {
+        **counts.figures(),
+        **({"accuracy": counts.accuracy()} if multilabel else {}),
+        "average_precision": average_precisions(probabilities, labels),
+        "support": labels.sum(dim=0),
     }
-    if multilabel:
-        figures["accuracy"] = tm.multilabel_accuracy(
-            predicted, truth, num_classes, average="none", validate_args=False
-        ).double()
-        ranked = average_precisions(probabilities, truth)
-        support = truth.sum(dim=0)
-    else:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*[Nn]o positive samples.*")  # `support` says so in the table
-            ranked = tm.multiclass_average_precision(probabilities, truth, num_classes, average="none")
-        support = truth.bincount(minlength=num_classes)
-    figures |= {"average_precision": ranked.double(), "support": support}
-    return {name: values.reshape(num_classes) for name, values in figures.items()}  # torchmetrics squeezes one label
 
 
 def _predictions(
@@ -145,15 +132,19 @@ def _confusions(split: str, predicted: Tensor, truth: Tensor, classes: Sequence[
     """Single-label: the cells of the confusion matrix that are not 0. Multi-label: all four of each label's 2×2."""
     cells: list[tuple[str | None, str, str, int]]
     if multilabel:
-        matrices = tm.multilabel_confusion_matrix(predicted, truth, len(classes), validate_args=False)
+        counts = count(predicted, truth, len(classes), multilabel)
         cells = [
-            (name, YES_NO[actual], YES_NO[said], int(matrix[actual, said]))
-            for name, matrix in zip(classes, matrices, strict=True)
-            for actual in (1, 0)
-            for said in (1, 0)
+            (name, YES_NO[actual], YES_NO[said], int(numbers[position]))
+            for position, name in enumerate(classes)
+            for actual, said, numbers in (
+                (1, 1, counts.true_positives),
+                (1, 0, counts.false_negatives),
+                (0, 1, counts.false_positives),
+                (0, 0, counts.true_negatives),
+            )
         ]
     else:
-        matrix = tm.multiclass_confusion_matrix(predicted, truth, len(classes))
+        matrix = confusion_matrix(predicted, truth, len(classes))
         cells = [(None, classes[row], classes[column], int(matrix[row, column])) for row, column in matrix.nonzero()]
     columns = list(zip(*cells, strict=True)) or [(), (), (), ()]
     return pa.table(

@@ -6,8 +6,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torchmetrics.functional import classification as tm
 
+from trainables.image.measures.counting import precision_recall_curve
 from trainables.image.package import THRESHOLD
 
 Threshold = float | Literal["tuned"]
@@ -30,11 +30,8 @@ def tune_thresholds(probabilities: Tensor, targets: Tensor) -> Tensor:
     """
     tuned = torch.full((probabilities.shape[1],), THRESHOLD, dtype=torch.float64)
     for label in targets.any(dim=0).nonzero().flatten().tolist():
-        precision, recall, scores = tm.binary_precision_recall_curve(
-            probabilities[:, label].contiguous(), targets[:, label].long(), validate_args=False
-        )
-        # The curve ends with a point of no recall that belongs to no score.
-        f1 = (2 * precision * recall / (precision + recall).clamp(min=1e-12))[:-1].double()
+        precision, recall, scores = precision_recall_curve(probabilities[:, label], targets[:, label].long())
+        f1 = 2 * precision * recall / (precision + recall).clamp(min=1e-12)
         below = torch.cat([scores.new_zeros(1), scores[:-1]])
         candidates = ((scores.double() + below.double()) / 2).clamp(LOWEST, HIGHEST)
         possible = (candidates > below) & (candidates <= scores)

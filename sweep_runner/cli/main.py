@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "evaluate": ("sweep_runner.cli.evaluate:evaluate", "Hold an exported model against labelled data."),
     "export": ("sweep_runner.cli.model:export", "Export a trial's model."),
     "serve": ("sweep_runner.cli.serve:serve", "Serve an exported model over HTTP."),
+    "metrics": ("sweep_runner.cli.metrics:metrics", "Point Prometheus and Grafana at running sweeps."),
     "dashboard": ("sweep_runner.cli.dashboard:dashboard", "Open a sweep's study in optuna-dashboard."),
     "init": ("sweep_runner.cli.init:init", "Write a sweep file for a folder of images."),
     "doctor": ("sweep_runner.cli.doctor:doctor", "What this machine has and lacks."),

@@ -65,20 +65,21 @@ def live_nodes() -> tuple[Node, ...]:
 
 
 @contextlib.contextmanager
-def ray_session(name: str, dashboard: bool, max_concurrent: int) -> Iterator[RaySession]:
+def ray_session(name: str, file: Path, dashboard: bool, max_concurrent: int) -> Iterator[RaySession]:
     """Starts Ray, and ends it with every process and file that it made.
 
     Args:
         name: of the sweep, shown in the dashboard.
+        file: that it came from, likewise.
         dashboard: whether to start Ray's dashboard.
         max_concurrent: trials at a time, at most.
     """
-    with temporary_folder() as folder, _started(name, dashboard, max_concurrent, folder) as session:
+    with temporary_folder() as folder, _started(name, file, dashboard, max_concurrent, folder) as session:
         yield session
 
 
 @contextlib.contextmanager
-def _started(name: str, dashboard: bool, max_concurrent: int, folder: Path) -> Iterator[RaySession]:
+def _started(name: str, file: Path, dashboard: bool, max_concurrent: int, folder: Path) -> Iterator[RaySession]:
     """Ray, started with `folder` for whatever it writes, and ended with every process that it made."""
     assert "ray" not in sys.modules, "Ray reads its environment variables when it is imported"
     token = token_file()
@@ -122,7 +123,7 @@ def _started(name: str, dashboard: bool, max_concurrent: int, folder: Path) -> I
                     # A folder inside ours: Ray opens its own to every user, with the sockets of its object store.
                     _temp_dir=str(folder / "ray"),
                     object_store_memory=_OBJECT_STORE_BYTES,
-                    job_config=JobConfig(metadata={"job_name": f"sweep {name}", "sweep": name}),
+                    job_config=JobConfig(metadata={"job_name": f"sweep {name}", "sweep": name, "file": str(file)}),
                 )
             except Interrupted:
                 raise

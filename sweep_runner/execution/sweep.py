@@ -22,6 +22,7 @@ from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.messages import Assignment
 from sweep_runner.execution.prepared import put_back_on_error
 from sweep_runner.execution.ray_session import RaySession, ray_session
+from sweep_runner.execution.ray_token import token_file
 from sweep_runner.execution.resources import resolve
 from sweep_runner.execution.signals import StopSignals
 from sweep_runner.results.environment import add_run, capture_environment
@@ -36,7 +37,9 @@ from sweep_runner.spec.changes import differences
 from sweep_runner.spec.check import check_prepared
 from sweep_runner.spec.loader import dump_spec, load_resolved, opening_comment
 from sweep_runner.spec.plan import Plan
+from sweep_runner.tracking.endpoint import metrics_endpoint
 from sweep_runner.tracking.follow import trackers
+from sweep_runner.tracking.metrics import SweepCollector
 from sweep_runner.tracking.notify import notify, payload
 from trainables.contract import Preparation
 
@@ -228,7 +231,8 @@ def _search_and_finish(
         with contextlib.ExitStack() as stack:
             with signals.ending_at_once(lambda received: _leave_at_once(received, paths, recorder, observer)):
                 most = limit if isinstance(limit, int) else os.cpu_count() or 1
-                session = stack.enter_context(ray_session(spec.name, spec.dashboard, most))
+                file = plan.loaded.path.absolute()
+                session = stack.enter_context(ray_session(spec.name, file, spec.dashboard, most))
                 signals.install()  # Ray's native part has put its own SIGTERM handler, which aborts, in place of ours
                 from sweep_runner.execution.tune_adapter import run_trials  # imports ray: not before its environment
             _leave_if(signals, paths)
@@ -239,6 +243,12 @@ def _search_and_finish(
             if signals.received:
                 keeper.stopping = True
             observer.started(session, slot.max_concurrent)
+            collector = SweepCollector(spec.name, plan.num_trials, recorder.look)
+            address = stack.enter_context(
+                metrics_endpoint(collector, paths, spec.metrics, token_file(), observer.warned)
+            )
+            if isinstance(spec.metrics, str) and address:
+                observer.noted(f"metrics: {address} (asks for the token; {paths.command('metrics')})")
             run_trials(keeper, slot, session.folder, lambda: observer.tick(keeper, recorder.state), spec.name)
             observer.searched()
             _leave_if(signals, paths)

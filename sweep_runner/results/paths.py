@@ -97,6 +97,11 @@ class SweepPaths:
         """The figures that `sweep plots` draws."""
         return self.root / "plots"
 
+    @property
+    def metrics_target(self) -> Path:
+        """Tells Prometheus where the running sweep is; not there when it does not run."""
+        return ResultsPaths(self.root.parent).metrics / f"{self.name}.json"
+
 
 def results_option(root: Path) -> tuple[str, ...]:
     """`--results DIR` as words of a command; none where the command would look in `root` by itself."""
@@ -116,6 +121,11 @@ class ResultsPaths:
     """
 
     root: Path
+
+    @property
+    def metrics(self) -> Path:
+        """A file for each running sweep, beside the sweeps and not in them: Prometheus wants all in one folder."""
+        return self.root / ".metrics"
 
     def sweep(self, name: str) -> SweepPaths:
         return SweepPaths(self.root / name)

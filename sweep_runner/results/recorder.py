@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 
@@ -29,6 +29,7 @@ FROM_LOG = ("sweeps", "trials", "epochs")
 """The tables whose rows the log has."""
 
 _LOGGER = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Recorder:
@@ -38,7 +39,7 @@ class Recorder:
     methods may be called from any thread.
 
     Attributes:
-        state: what all events so far add up to. Read it in the thread that records.
+        state: what all events so far add up to. Read it in the thread that records; others `look`.
     """
 
     def __init__(
@@ -134,6 +135,11 @@ class Recorder:
                 self._take(event)
             self._dirty = self._dirty or bool(fresh)
             return len(fresh)
+
+    def look(self, read: Callable[[SweepState], T]) -> T:
+        """Calls a function with `state` while nothing is recorded: for other threads than the one that records."""
+        with self._lock:
+            return read(self.state)
 
     def _without_known(self, events: Iterable[Event]) -> list[Event]:
         seen: set[tuple[int, int]] = set()

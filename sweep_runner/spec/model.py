@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -126,6 +127,13 @@ def _logger(name: str) -> str:
     return name
 
 
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", host) or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f'{text!r} is no "HOST:PORT", such as "0.0.0.0:9105"')
+    return text
+
+
 class SweepSpec(_Section):
     """One sweep file, resolved: every default filled in, every value checked."""
 
@@ -153,6 +161,11 @@ class SweepSpec(_Section):
     )
     notify: Notify = Field(default_factory=Notify)
     dashboard: bool = Field(True, description="Start Ray's dashboard and print its address.")
+    metrics: bool | Annotated[str, AfterValidator(_address)] = Field(
+        True,
+        description="Serve Prometheus metrics while the sweep runs: true on a free port of this machine alone, "
+        '"HOST:PORT" there, such as "0.0.0.0:9105", false not at all. They ask for the token; see `sweep metrics`.',
+    )
 
     def config_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The trainable's config of one trial, before its defaults: the fixed keys, then the params."""

@@ -8,6 +8,8 @@ import os
 import signal
 import stat
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +131,9 @@ def test_all_that_listens_is_on_this_machine_and_behind_a_token(
         connection.request("GET", "/api/jobs/", headers=headers)
         assert connection.getresponse().status == status
         connection.close()
+    (target,) = json.loads((root.parent / ".metrics" / "small.json").read_text())
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"http://{target['targets'][0]}/metrics", timeout=30)
     (session,) = Path(os.environ["TMPDIR"]).glob("sweep-ray-*")
     assert stat.S_IMODE(session.stat().st_mode) == 0o700
 

@@ -45,6 +45,12 @@ class Assignment:
     config: Mapping[str, Any]
     import_paths: tuple[str, ...] = ()
 
+    @property
+    def label(self) -> str:
+        """By which a person knows it among the processes, log lines and tasks of many sweeps."""
+        name = f" ({self.name})" if self.name else ""
+        return f"{self.sweep} trial {self.trial}{name} attempt {self.attempt}"
+
     def facts(self) -> TrialFacts:
         """What the trial's handle needs."""
         return TrialFacts(

@@ -23,6 +23,7 @@ from sweep_runner.errors import SweepError
 from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.messages import Message
 from sweep_runner.execution.resources import Slot
+from sweep_runner.execution.task_names import name_tasks
 from sweep_runner.execution.worker import run
 
 MAX_RESTARTS = 5
@@ -41,6 +42,7 @@ class Link:
         self.keeper = keeper
         self.on_tick = on_tick
         self.trials: dict[str, tuple[int, int]] = {}
+        self.labels: dict[str, str] = {}
         self.error: BaseException | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Link:
@@ -73,6 +75,7 @@ class KeeperSearcher(Searcher):  # type: ignore[misc]  # ray has no types
             assignment = None
         if assignment is not None:
             self._link.trials[trial_id] = (assignment.trial, assignment.attempt)
+            self._link.labels[trial_id] = assignment.label
             return {"assignment": assignment.to_json()}
         # FINISHED is final, so it is only said when nothing that is live can come back to be tried again.
         return Searcher.FINISHED if keeper.stopping or keeper.finished else None
@@ -98,6 +101,7 @@ class KeeperScheduler(FIFOScheduler):  # type: ignore[misc]  # ray has no types
         # Tune keeps every trial for ever, with means over the last steps of whatever it measures: 8 KiB a trial that
         # nobody reads. (Private in Tune; does nothing should it be called otherwise one day.)
         trial.run_metadata._n_steps = ()
+        name_tasks(tune_controller, lambda trial: self._link.labels[trial.trial_id])
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number, _ = self._link.trials[trial.trial_id]

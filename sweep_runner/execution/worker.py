@@ -62,8 +62,7 @@ def show_in_process_list(assignment: Assignment) -> None:
     Workers run one trial after another under one actor, so the actor's own name cannot tell trials apart. Ray
     sets the title anew at each call of the actor, so this is called again after each report.
     """
-    name = f" ({assignment.name})" if assignment.name else ""
-    ray._raylet.setproctitle(f"ray::{assignment.sweep} trial {assignment.trial}{name} attempt {assignment.attempt}")
+    ray._raylet.setproctitle(f"ray::{assignment.label}")
 
 
 def _train(assignment: Assignment) -> Message:
@@ -100,7 +99,7 @@ def _words(error: Exception) -> str:
 @contextlib.contextmanager
 def _logged(assignment: Assignment, handle: BaseHandle) -> Iterator[None]:
     """Keeps what the trial prints in its `log.txt`, and a traceback in `error.txt`."""
-    label = f"[{assignment.sweep} trial {assignment.trial} attempt {assignment.attempt}]"
+    label = f"[{assignment.label}]"
     with (handle.folder / "log.txt").open("a", encoding="utf-8", buffering=1) as log:
         stdout, stderr = _Tee(log, sys.stdout, label), _Tee(log, sys.stderr, label)
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):

@@ -61,7 +61,12 @@ class TrialHandle(Protocol):
         attempt: 1 for the first time that this trial runs, one more after each failure or interruption.
         seed: derived from the sweep's seed and the trial's number; recorded.
         folder: this attempt's own folder, for whatever the trainable wants to leave there.
-        num_threads: CPU threads that are this trial's share.
+        num_threads: CPU threads that are this trial's share; of several workers, this one's.
+        rank: which of the trial's workers this is, from 0.
+        num_workers: how many processes train this trial together. Each calls `train`; RANK, WORLD_SIZE, MASTER_ADDR
+            and the like are in the environment, as torch.distributed and Accelerate want them. Every worker reports
+            every epoch and waits in `report` for the others; the figures and the checkpoint are rank 0's.
+        worker_timeout_s: how long one of several workers may wait for another: for the process group.
         resumed: the checkpoint to go on from, None to start at epoch 1.
     """
 
@@ -77,6 +82,12 @@ class TrialHandle(Protocol):
     def folder(self) -> Path: ...
     @property
     def num_threads(self) -> int: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def num_workers(self) -> int: ...
+    @property
+    def worker_timeout_s(self) -> float: ...
     @property
     def resumed(self) -> Checkpoint | None: ...
 
@@ -200,12 +211,15 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
             their values in the space (end points of ranges), and for each baseline. Keys that have nothing to do
             with each other go into groups, `(("model", "pooling"), ("optimizer", "momentum"))`: then only the
             combinations within each group are tried.
+        supports_workers: whether `train` shares its work when `handle.num_workers` is more than 1. Without, a sweep
+            with several workers is refused: each of them would train the same.
     """
 
     config_class: ClassVar[type[BaseModel]]
     data_class: ClassVar[type[BaseModel]] = NoData
     metrics: ClassVar[Mapping[str, Mode]] = {}
     check_keys: ClassVar[tuple[str, ...] | tuple[tuple[str, ...], ...]] = ()
+    supports_workers: ClassVar[bool] = False
 
     def __init__(self, data: DataT, folder: Path) -> None:
         """Made once in each process, before any of the methods below.

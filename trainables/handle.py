@@ -27,6 +27,9 @@ class TrialFacts:
         mode: which way the objective is better.
         trainable: its name, for messages.
         recorded_epochs: how many epochs of the trial are on record already.
+        rank: which of the trial's workers this is.
+        num_workers: how many train the trial together.
+        worker_timeout_s: how long one of several workers may wait for another.
     """
 
     number: int
@@ -39,6 +42,9 @@ class TrialFacts:
     mode: Mode
     trainable: str
     recorded_epochs: int = 0
+    rank: int = 0
+    num_workers: int = 1
+    worker_timeout_s: float = 600.0
 
 
 class BaseHandle(ABC):
@@ -71,6 +77,18 @@ class BaseHandle(ABC):
     def num_threads(self) -> int:
         return self._facts.num_threads
 
+    @property
+    def rank(self) -> int:
+        return self._facts.rank
+
+    @property
+    def num_workers(self) -> int:
+        return self._facts.num_workers
+
+    @property
+    def worker_timeout_s(self) -> float:
+        return self._facts.worker_timeout_s
+
     def replay(self) -> None:
         """Sends what the checkpoint knows and the record lacks: a kill fell between the two."""
         for report in self._history:
@@ -86,7 +104,7 @@ class BaseHandle(ABC):
         """
         self._check(report)
         self._history.append(report)
-        if save is not None:
+        if save is not None and self.rank == 0:
             write_checkpoint(self.folder, self._history, save)
             best = best_epoch(self._history, self._facts.metric, self._facts.mode)
             # The one before the last stays too, to fall back on should the last be damaged.
@@ -98,6 +116,8 @@ class BaseHandle(ABC):
         expected = self._history[-1].epoch + 1 if self._history else 1
         if report.epoch != expected:
             raise ContractBroken(f"{who} reported epoch {report.epoch!r} where epoch {expected} was next")
+        if self.rank:
+            return  # the figures that count are rank 0's
         for name, value in report.metrics.items():
             if isinstance(value, bool) or not isinstance(value, int | float):
                 kind = type(value).__name__

@@ -29,9 +29,26 @@ class LocalHandle(BaseHandle):
         metric: str = "val_accuracy",
         mode: Mode = "max",
         trainable: str = "trainable",
+        rank: int = 0,
+        num_workers: int = 1,
+        worker_timeout_s: float = 600.0,
         on_report: Callable[[EpochReport], None] | None = None,
     ) -> None:
-        super().__init__(TrialFacts(number, name, attempt, seed, folder, num_threads, metric, mode, trainable))
+        facts = TrialFacts(
+            number=number,
+            name=name,
+            attempt=attempt,
+            seed=seed,
+            folder=folder,
+            num_threads=num_threads,
+            metric=metric,
+            mode=mode,
+            trainable=trainable,
+            rank=rank,
+            num_workers=num_workers,
+            worker_timeout_s=worker_timeout_s,
+        )
+        super().__init__(facts)
         self.reports: list[EpochReport] = []
         self._on_report = on_report
 

@@ -35,6 +35,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
     config_class = ImageConfig
     data_class = DataConfig
     check_keys = CHECK_KEYS
+    supports_workers = True
     metrics: ClassVar[Mapping[str, Mode]] = {
         "train_loss": "min",
         "train_accuracy": "max",

@@ -13,7 +13,7 @@ from torch import nn
 
 from trainables.image.config import Precision
 from trainables.image.pixels.pixel_cache import MappedFile
-from trainables.image.training.feed import Change, Rows
+from trainables.image.training.feed import Change, Rows, Share
 
 
 class Head(nn.Module):
@@ -90,11 +90,15 @@ class FeatureFeed:
         self._features = features
         self._device = device
 
-    def batches(self, rows: Rows, batch_size: int, change: Change | None = None) -> Iterator[torch.Tensor]:
+    def batches(
+        self, rows: Rows, batch_size: int, change: Change | None = None, share: Share | None = None
+    ) -> Iterator[torch.Tensor]:
         """Yields `(B, D)` float32 in the order of the rows; `change` is of images, and must be None."""
         assert change is None
         for start in range(0, len(rows), batch_size):
             began = perf_counter()
-            batch = torch.from_numpy(self._features.gather(rows[start : start + batch_size])).to(self._device)
+            some = rows[start : start + batch_size]
+            mine = some if share is None else some[share(len(some))]
+            batch = torch.from_numpy(self._features.gather(mine)).to(self._device)
             self.wait_s += perf_counter() - began
             yield batch

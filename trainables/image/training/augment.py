@@ -12,11 +12,12 @@ from functools import partial
 import torch
 
 from trainables.image.config import ImageConfig
+from trainables.image.parallel.draws import Draws, Part, Source
 from trainables.image.training.augment_policies import randaugment, trivialaugment
 from trainables.image.training.augment_steps import crop_and_rotate, erase, flip, invert, jitter_color, mirror_and_shift
+from trainables.image.training.feed import Change
 
-Augmentation = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
-Operation = Callable[[torch.Tensor], torch.Tensor]
+Augmentation = Callable[[torch.Tensor, Source], torch.Tensor]
 
 _SHIFT_FRACTION = 0.1
 _JITTER = 0.2
@@ -51,21 +52,23 @@ def make_augmentation(config: ImageConfig) -> Augmentation | None:
     return partial(_in_turn, steps) if steps else None
 
 
-def with_generator(augmentation: Augmentation | None, generator: torch.Generator) -> Operation | None:
+def with_generator(augmentation: Augmentation | None, generator: torch.Generator) -> Change | None:
     """The augmentation with its source of randomness filled in."""
     return None if augmentation is None else partial(_call, augmentation, generator)
 
 
-def light(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def light(images: torch.Tensor, generator: Source) -> torch.Tensor:
     """Mirrors half of the images, shifts all by up to a tenth, varies their brightness, contrast, saturation."""
     return jitter_color(_JITTER, mirror_and_shift(_SHIFT_FRACTION, images, generator), generator)
 
 
-def _in_turn(steps: list[Augmentation], images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _in_turn(steps: list[Augmentation], images: torch.Tensor, generator: Source) -> torch.Tensor:
     for step in steps:
         images = step(images, generator)
     return images
 
 
-def _call(augmentation: Augmentation, generator: torch.Generator, images: torch.Tensor) -> torch.Tensor:
-    return augmentation(images, generator)
+def _call(
+    augmentation: Augmentation, generator: torch.Generator, images: torch.Tensor, part: Part | None = None
+) -> torch.Tensor:
+    return augmentation(images, generator if part is None else Draws(generator, part))

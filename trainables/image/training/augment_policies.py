@@ -13,14 +13,14 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from trainables.image.parallel.draws import Source, whole_numbers
+
 Operation = Callable[[torch.Tensor], torch.Tensor]
 
 _NUM_STRENGTHS = 31
 
 
-def randaugment(
-    num_operations: int, magnitude: float, images: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor:
+def randaugment(num_operations: int, magnitude: float, images: torch.Tensor, generator: Source) -> torch.Tensor:
     """Does several of fourteen operations to each image (Cubuk et al. 2020), ranges as torchvision's `RandAugment`.
 
     Args:
@@ -29,23 +29,21 @@ def randaugment(
     """
     operations = _randaugment_operations(magnitude)
     for _ in range(num_operations):
-        images = _apply(operations, torch.randint(len(operations), (len(images),), generator=generator), images)
+        images = _apply(operations, whole_numbers(generator, 0, len(operations), len(images)), images)
     return images
 
 
-def trivialaugment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def trivialaugment(images: torch.Tensor, generator: Source) -> torch.Tensor:
     """Does one operation of random strength to each image (Müller and Hutter 2021).
 
     Ranges as in torchvision's `TrivialAugmentWide`.
     """
     num = len(images)
-    strength = torch.randint(_NUM_STRENGTHS, (num,), generator=generator)
+    strength = whole_numbers(generator, 0, _NUM_STRENGTHS, num)
     # All strengths' operations in a row, equally many for each.
     operations = _trivialaugment_operations()
     per_strength = len(operations) // _NUM_STRENGTHS
-    return _apply(
-        operations, strength * per_strength + torch.randint(per_strength, (num,), generator=generator), images
-    )
+    return _apply(operations, strength * per_strength + whole_numbers(generator, 0, per_strength, num), images)
 
 
 def _apply(operations: tuple[Operation, ...], drawn: torch.Tensor, images: torch.Tensor) -> torch.Tensor:

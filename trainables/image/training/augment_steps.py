@@ -10,6 +10,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from trainables.image.parallel.draws import Source, uniform, whole_numbers
+
 _ASPECTS = (3 / 4, 4 / 3)
 """Of a random crop's sides, in proportion to the image's: torchvision's `RandomResizedCrop`."""
 _ERASED_AREAS = (0.02, 0.33)
@@ -17,13 +19,13 @@ _ERASED_ASPECTS = (0.3, 3.3)
 """Of what is erased: Zhong et al. 2020, "Random Erasing Data Augmentation"."""
 
 
-def mirror_and_shift(fraction: float, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def mirror_and_shift(fraction: float, images: torch.Tensor, generator: Source) -> torch.Tensor:
     """Mirrors half of the images left to right, and shifts all by up to a fraction of their size.
 
     What a shift uncovers is filled with the nearest pixel.
     """
     num, _, height, width = images.shape
-    mirrored = torch.rand(num, generator=generator) < 0.5
+    mirrored = uniform(generator, num) < 0.5
     rows = _shifted(num, height, fraction, generator)
     columns = _shifted(num, width, fraction, generator)
     columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
@@ -33,7 +35,7 @@ def mirror_and_shift(fraction: float, images: torch.Tensor, generator: torch.Gen
     return images.permute(0, 2, 3, 1)[tuple(where)].permute(0, 3, 1, 2)
 
 
-def flip(left_right: float, top_bottom: float, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def flip(left_right: float, top_bottom: float, images: torch.Tensor, generator: Source) -> torch.Tensor:
     """Mirrors images left to right, and top to bottom, each with its probability."""
     for probability, side in ((left_right, 3), (top_bottom, 2)):
         if probability:
@@ -42,7 +44,7 @@ def flip(left_right: float, top_bottom: float, images: torch.Tensor, generator: 
     return images
 
 
-def crop_and_rotate(smallest: float, degrees: float, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def crop_and_rotate(smallest: float, degrees: float, images: torch.Tensor, generator: Source) -> torch.Tensor:
     """Takes a random part of each image, turned by a random angle, and resizes it to the whole; returns float.
 
     What a rotation uncovers is filled with the nearest pixel.
@@ -52,7 +54,7 @@ def crop_and_rotate(smallest: float, degrees: float, images: torch.Tensor, gener
         degrees: the largest angle, either way.
     """
     num, _, height, width = images.shape
-    area, stretch, right, down, turn = torch.rand(5, num, generator=generator, dtype=torch.float64)
+    area, stretch, right, down, turn = uniform(generator, 5, num, axis=1, dtype=torch.float64)
     if smallest < 1.0:
         side = (smallest + (1.0 - smallest) * area).sqrt()
         aspect = torch.exp(math.log(_ASPECTS[0]) + (math.log(_ASPECTS[1]) - math.log(_ASPECTS[0])) * stretch).sqrt()
@@ -75,9 +77,9 @@ def crop_and_rotate(smallest: float, degrees: float, images: torch.Tensor, gener
     return turned.clamp_(0.0, 255.0)  # weights of neighbours add up to 1 but for rounding
 
 
-def jitter_color(amount: float, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def jitter_color(amount: float, images: torch.Tensor, generator: Source) -> torch.Tensor:
     """Multiplies brightness, contrast and saturation by factors in 1 ± amount; returns float in 0…255."""
-    factors = 1.0 + amount * (2.0 * torch.rand(3, len(images), 1, 1, 1, generator=generator) - 1.0)
+    factors = 1.0 + amount * (2.0 * uniform(generator, 3, len(images), 1, 1, 1, axis=1) - 1.0)
     brightness, contrast, saturation = factors.to(images.device)
     pictures = images.float() * brightness
     mean = pictures.mean(dim=(1, 2, 3), keepdim=True)
@@ -87,15 +89,15 @@ def jitter_color(amount: float, images: torch.Tensor, generator: torch.Generator
     return pictures.clamp_(0.0, 255.0)
 
 
-def invert(probability: float, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def invert(probability: float, images: torch.Tensor, generator: Source) -> torch.Tensor:
     """Turns dark into bright and each colour into its opposite, with this probability."""
     return torch.where(_drawn(probability, images, generator), 255 - images, images)
 
 
-def erase(probability: float, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def erase(probability: float, images: torch.Tensor, generator: Source) -> torch.Tensor:
     """Fills a random rectangle with the image's mean colour, with this probability."""
     num, _, height, width = images.shape
-    area, stretch = torch.rand(2, num, generator=generator)
+    area, stretch = uniform(generator, 2, num, axis=1)
     area = _ERASED_AREAS[0] + (_ERASED_AREAS[1] - _ERASED_AREAS[0]) * area
     low, high = (math.log(aspect) for aspect in _ERASED_ASPECTS)
     aspect = torch.exp(low + (high - low) * stretch)
@@ -106,7 +108,7 @@ def erase(probability: float, images: torch.Tensor, generator: torch.Generator) 
 
 
 def rectangles(
-    num: int, size: tuple[int, int], tall: torch.Tensor, wide: torch.Tensor, generator: torch.Generator
+    num: int, size: tuple[int, int], tall: torch.Tensor, wide: torch.Tensor, generator: Source
 ) -> torch.Tensor:
     """Rectangles at random places that lie wholly inside, as masks (N, 1, H, W).
 
@@ -120,19 +122,19 @@ def rectangles(
     masks = []
     for length, fraction in zip(size, (tall, wide), strict=True):
         extent = (fraction * length).round().clamp(0, length)
-        first = (torch.rand(num, generator=generator) * (length - extent + 1)).floor().clamp(max=length - extent)
+        first = (uniform(generator, num) * (length - extent + 1)).floor().clamp(max=length - extent)
         position = torch.arange(length)
         masks.append((position >= first[:, None]) & (position < (first + extent)[:, None]))
     return (masks[0][:, :, None] & masks[1][:, None, :])[:, None]
 
 
-def _drawn(probability: float, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _drawn(probability: float, images: torch.Tensor, generator: Source) -> torch.Tensor:
     """Which images are changed, (N, 1, 1, 1), on the images' device."""
-    return (torch.rand(len(images), generator=generator) < probability).view(-1, 1, 1, 1).to(images.device)
+    return (uniform(generator, len(images)) < probability).view(-1, 1, 1, 1).to(images.device)
 
 
-def _shifted(num: int, size: int, fraction: float, generator: torch.Generator) -> torch.Tensor:
+def _shifted(num: int, size: int, fraction: float, generator: Source) -> torch.Tensor:
     """Source positions along one side, (num, size), each row shifted by its own amount."""
     reach = int(size * fraction)
-    shift = torch.randint(-reach, reach + 1, (num, 1), generator=generator)
+    shift = whole_numbers(generator, -reach, reach + 1, num)[:, None]
     return (torch.arange(size) + shift).clamp_(0, size - 1)

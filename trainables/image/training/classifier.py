@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 from timm.utils import ModelEmaV3
 from torch import nn
 
 from trainables.contract import EpochReport, TrialHandle
 from trainables.errors import Diverged, TrainableError
-from trainables.image.config import ImageConfig, Precision
+from trainables.image.config import ImageConfig
 from trainables.image.data.balancing import class_weights, sampled_rows
 from trainables.image.data_forms import Balance
 from trainables.image.features.head import FeatureFeed, Features, Head
 from trainables.image.index import ImageIndex
 from trainables.image.measures.label_kinds import monitor_problem
 from trainables.image.measures.losses import make_loss, training_loss
-from trainables.image.measures.metrics import accuracy, classification_metrics, decide
+from trainables.image.measures.metrics import classification_metrics, decide
 from trainables.image.models.factory import normalization, starting_model
 from trainables.image.models.freezing import frozen_norms
 from trainables.image.package import THRESHOLD
+from trainables.image.parallel.workers import Workers, accelerator_of
 from trainables.image.training.augment import make_augmentation, with_generator
 from trainables.image.training.checkpoint import load_state, save_state
 from trainables.image.training.feed import Feed, Rows, Source
@@ -60,6 +57,9 @@ def train_classifier(
     alone; `num_parameters` counts frozen ones, too. With `ema_decay` it is the averaged weights that are judged, kept
     and exported.
 
+    Of several workers each goes through the same batches and takes its part of them: see `parallel.workers`. Figures
+    are of all of them together, `peak_memory_bytes` is of the one that took most.
+
     Args:
         config: the hyperparameters.
         index: the examples; training reads its train split, and the reports are on its val split.
@@ -87,7 +87,8 @@ def train_classifier(
         precision = chosen_precision(config.mixed_precision, net, config.input_resolution)
     if config.finetune == "head":
         start_head(net, seed)
-    with _accelerator(precision) as accelerator:
+    workers = Workers(handle.rank, handle.num_workers)
+    with accelerator_of(handle, precision) as accelerator:
         device = accelerator.device
         reset_peak_memory(device)
 
@@ -99,8 +100,9 @@ def train_classifier(
         # Before Accelerate wraps `forward`: a copy of the wrapped one would compute with the original's weights.
         ema = ModelEmaV3(net, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
         with infeasible_when_out_of_memory(f"{config.model} itself"):
-            # On the device; its forward runs in mixed precision, its outputs are float32.
-            model = accelerator.prepare(net)
+            # On the device; its forward runs in mixed precision, its outputs are float32. Gradients are added up
+            # in `MicroBatches`: `evaluation_mode` says that Accelerate need not.
+            model = accelerator.prepare_model(net, evaluation_mode=True)
             judged = model if ema is None else accelerator.prepare_model(ema.module, evaluation_mode=True)
         optimizer = make_optimizer(config, net)
         # Accelerate's optimizer scales losses. It also looks for a package on disk twice a step, which would be a
@@ -133,6 +135,7 @@ def train_classifier(
         if handle.resumed is not None:
             load_state(handle.resumed.folder, net, optimizer, accelerator.scaler, ema and ema.module)
             watched += [report.metrics[config.monitor] for report in handle.resumed.history if watches]
+        workers.start_alike(net)
         last_epoch = handle.resumed.epoch if handle.resumed else 0
 
         def train_mode() -> None:
@@ -140,10 +143,10 @@ def train_classifier(
             for norm in norms_to_hold:
                 norm.eval()
 
-        add_gradients = MicroBatches(model, train_loss, accelerator.backward, config.batch_size)
+        add_gradients = MicroBatches(model, train_loss, accelerator.backward, config.batch_size, workers)
         if device.type == "cuda" and not isinstance(pixels, Features):
             train_mode()
-            some = torch.from_numpy(train_rows[: config.batch_size]).to(device)
+            some = torch.from_numpy(train_rows[: add_gradients.batch_size]).to(device)
             add_gradients.probe((config.num_channels, config.input_resolution, config.input_resolution), targets[some])
             reset_peak_memory(device)
 
@@ -161,15 +164,25 @@ def train_classifier(
             lr_at = epoch_schedule(config, steps_per_epoch, watched)
 
             train_mode()
+            workers.draw_apart(seed, epoch)
             losses: list[torch.Tensor] = []
             decisions: list[torch.Tensor] = []
+            wanted_here: list[torch.Tensor] = []
             epoch_targets = torch.split(targets[torch.from_numpy(order).to(device)], config.batch_size)
-            batches = feed.batches(order, config.batch_size, change)
+            # To mix images one needs all of a batch.
+            share = None if workers.number == 1 or mix else workers.share
+            batches = feed.batches(order, config.batch_size, change, share)
             for number, (images, wanted) in enumerate(zip(batches, epoch_targets, strict=True)):
                 step = (epoch - 1) * steps_per_epoch + number
                 lr = lr_at(step)
                 set_learning_rate(optimizer, lr)
-                loss, logits = add_gradients(*(mix(images, wanted) if mix else (images, wanted)))
+                mine = workers.share(len(wanted))
+                if mix:
+                    images, goals = mix(images, wanted)
+                    images, goals = images[mine], goals[mine]
+                else:
+                    goals = wanted[mine]
+                loss, logits = add_gradients(images, goals, len(wanted))
                 stepper.step()
                 stepper.zero_grad()
                 if ema is not None:
@@ -177,26 +190,28 @@ def train_classifier(
                 # Kept where they are until the epoch ends: asking for a number would wait for the device.
                 losses.append(loss)
                 decisions.append(decide(logits, index.multilabel, train_threshold))
+                wanted_here.append(wanted[mine])
                 if number % _STEPS_BETWEEN_CHECKS == 0:
                     check_finite(losses, epoch, steps_per_epoch, lr_at)
             check_finite(losses, epoch, steps_per_epoch, lr_at)
             train_s = perf_counter() - started
             train_wait_s = feed.wait_s
 
-            logits = predict(judged, feed, val_rows, add_gradients.size)
+            logits = predict_together(workers, judged, feed, val_rows, add_gradients.size)
             metrics = {
                 "train_loss": mean_loss(losses, epoch_targets),
-                "train_accuracy": accuracy(torch.cat(decisions), torch.cat(epoch_targets)),
+                "train_accuracy": workers.accuracy(torch.cat(decisions), torch.cat(wanted_here)),
                 "val_loss": val_loss(logits, val_targets).item(),
                 **classification_metrics("val", logits, val_targets, index.multilabel, config.threshold),
                 "lr": lr,
                 "epoch_s": perf_counter() - started,
                 "images_per_s": len(order) / train_s,
                 "data_wait_fraction": train_wait_s / train_s,
-                "peak_memory_bytes": peak_memory_bytes(device),
+                "peak_memory_bytes": int(workers.largest(peak_memory_bytes(device), device)),
                 "num_parameters": num_parameters,
                 **add_gradients.metrics,
             }
+            metrics = workers.agreed(metrics, device)
             if not math.isfinite(metrics["val_loss"]):
                 raise Diverged(f"the validation loss is {metrics['val_loss']} after epoch {epoch} (lr {lr:g})")
             watched += [metrics[config.monitor]] if watches else []
@@ -285,9 +300,18 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
 
 @torch.inference_mode()
 def predict(model: nn.Module, feed: Feed | FeatureFeed, rows: Rows, batch_size: int) -> torch.Tensor:
-    """Logits of these rows, (N, classes), float32 on the CPU."""
+    """Logits of these rows, (N, classes), float32 on the device."""
     model.eval()
-    return torch.cat([model(images) for images in feed.batches(rows, batch_size)]).float().cpu()
+    return torch.cat([model(images) for images in feed.batches(rows, batch_size)]).float()
+
+
+def predict_together(
+    workers: Workers, model: nn.Module, feed: Feed | FeatureFeed, rows: Rows, batch_size: int
+) -> torch.Tensor:
+    """Logits of these rows, (N, classes), float32 on the CPU; of several workers each computes its part."""
+    mine = rows[workers.share(len(rows))]
+    some = mine if len(mine) else rows[:1]  # a worker without any has none of the right shape to give
+    return workers.gather(predict(model, feed, some, batch_size)[: len(mine)], len(rows)).cpu()
 
 
 def check_finite(losses: list[torch.Tensor], epoch: int, steps_per_epoch: int, lr_at: partial[float]) -> None:
@@ -301,13 +325,3 @@ def check_finite(losses: list[torch.Tensor], epoch: int, steps_per_epoch: int, l
             f"the training loss is {losses[number].item()} in epoch {epoch}, step {number + 1} of {steps_per_epoch} "
             f"(lr {lr_at(step):g}): a smaller lr, or a warm-up, may help"
         )
-
-
-@contextmanager
-def _accelerator(precision: Precision) -> Iterator[Accelerator]:
-    """An Accelerator that leaves nothing behind: one process runs many trials, one after another."""
-    try:
-        yield Accelerator(mixed_precision=precision)
-    finally:
-        AcceleratorState._reset_state(reset_partial_state=True)
-        GradientState._reset_state()

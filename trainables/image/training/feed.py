@@ -16,12 +16,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainables.image.parallel.draws import Part
+
 Rows = npt.NDArray[np.int64]
-Change = Callable[[torch.Tensor], torch.Tensor]
+Share = Callable[[int], slice]
+"""Which of the examples of a batch, by their number, are this process's."""
 
 _PORTION_BYTES = 1 << 20
 """Of uint8 pixels, read at once unless a batch is larger; as float32 four times that, which caches still hold."""
 _READ_AHEAD = 2
+
+
+class Change(Protocol):
+    """Changes images, uint8 (N, C, H, W), of which there may be more elsewhere: those at hand are a part then."""
+
+    def __call__(self, images: torch.Tensor, part: Part = ..., /) -> torch.Tensor: ...
 
 
 class Source(Protocol):
@@ -54,30 +63,37 @@ class Feed:
         self._shift = -means / stds
         self._example_bytes = 0
 
-    def batches(self, rows: Rows, batch_size: int, change: Change | None = None) -> Iterator[torch.Tensor]:
+    def batches(
+        self, rows: Rows, batch_size: int, change: Change | None = None, share: Share | None = None
+    ) -> Iterator[torch.Tensor]:
         """Yields `(B, C, H, W)` float32, normalised, in the order of the rows.
 
         Args:
             rows: of the index.
             batch_size: of every batch; the last one is smaller when the rows do not divide evenly.
             change: the augmentation, on uint8 `(N, C, H, W)`, of one or more batches at once.
+            share: of each batch only this part is read and given out; what is drawn for it is what it would be in
+                the whole batch.
         """
         portions = self._portions(rows, batch_size)
-        pending: deque[Future[torch.Tensor]] = deque()
+        pending: deque[tuple[Future[torch.Tensor], Part | None, list[int]]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="pixels") as reader:
             try:
                 while True:
                     while len(pending) < _READ_AHEAD and (portion := next(portions, None)) is not None:
-                        pending.append(reader.submit(self._read, portion))
+                        part, sizes = parts_of(len(portion), batch_size, share) if share else (None, [])
+                        mine = portion if part is None else portion[part.rows.numpy()]
+                        pending.append((reader.submit(self._read, mine), part, sizes))
                     if not pending:
                         return
                     waiting_since = perf_counter()
-                    images = pending.popleft().result()
+                    reading, part, sizes = pending.popleft()
+                    images = reading.result()
                     self.wait_s += perf_counter() - waiting_since
-                    yield from torch.split(self._normalised(images, change), batch_size)
+                    yield from torch.split(self._normalised(images, change, part), sizes if part else batch_size)
             finally:
-                for future in pending:
-                    future.cancel()
+                for reading, _, _ in pending:
+                    reading.cancel()
 
     def _portions(self, rows: Rows, batch_size: int) -> Iterator[Rows]:
         if not self._example_bytes and len(rows):
@@ -92,10 +108,20 @@ class Feed:
         # From pinned memory the copy to a GPU runs beside the computing.
         return images.pin_memory() if self._device.type == "cuda" else images
 
-    def _normalised(self, images: torch.Tensor, change: Change | None) -> torch.Tensor:
+    def _normalised(self, images: torch.Tensor, change: Change | None, part: Part | None) -> torch.Tensor:
         # (N, H, W, C) seen as (N, C, H, W) is PyTorch's channels-last format: nothing is moved.
         pictures = images.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
         if change is not None:
-            pictures = change(pictures)
+            pictures = change(pictures) if part is None else change(pictures, part)
         floats = torch.empty(pictures.shape, device=self._device, memory_format=torch.channels_last).copy_(pictures)
         return floats.mul_(self._scale).add_(self._shift)
+
+
+def parts_of(num: int, batch_size: int, share: Share) -> tuple[Part, list[int]]:
+    """This process's part of `num` examples that are taken in batches, and how many of each batch those are."""
+    rows, sizes = [], []
+    for start in range(0, num, batch_size):
+        mine = np.arange(start, min(start + batch_size, num))
+        rows.append(mine[share(len(mine))])
+        sizes.append(len(rows[-1]))
+    return Part(num, torch.from_numpy(np.concatenate(rows))), sizes

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from trainables.errors import Infeasible
+from trainables.image.parallel.workers import Workers
 
 Backward = Callable[[torch.Tensor], None]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -53,37 +54,48 @@ class MicroBatches:
     """One optimizer step's forward and backward pass, in as many parts as memory needs.
 
     Attributes:
-        batch_size: of an optimizer step.
+        batch_size: of an optimizer step; of several workers, the most that one has of it.
         size: examples that go through the model at a time; it only ever shrinks.
     """
 
-    def __init__(self, model: nn.Module, loss: Loss, backward: Backward, batch_size: int) -> None:
+    def __init__(
+        self, model: nn.Module, loss: Loss, backward: Backward, batch_size: int, workers: Workers | None = None
+    ) -> None:
         """Args:
         model: images (N, C, H, W) → logits.
         loss: logits and targets → the mean over the examples. (Any other mean would not add up.)
         backward: adds a loss's gradients to the parameters'.
         batch_size: of an optimizer step.
+        workers: that share each batch.
         """
-        self.batch_size = batch_size
-        self.size = batch_size
+        self._workers = workers or Workers()
+        self.batch_size = self._workers.largest_share(batch_size)
+        self.size = self.batch_size
         self._model = model
         self._loss = loss
         self._backward = backward
         self._has_fitted = False
 
-    def __call__(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(
+        self, images: torch.Tensor, targets: torch.Tensor, whole: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Adds the gradients of a batch to the parameters', which must have none yet.
 
         Args:
             images: (N, C, H, W).
             targets: N of them.
+            whole: examples in the batch, of which several workers have a part each (it may be empty).
 
         Returns:
-            The mean loss over the batch, a scalar, and the logits (N, C); both without gradients.
+            The mean loss over the whole batch, a scalar, and the logits (N, C); both without gradients.
 
         Raises:
             Infeasible: not even one example fits, and none ever has.
         """
+        if self._workers.number > 1:
+            # Out of memory, one cannot begin anew: the others are in the middle of what they do together.
+            loss, logits = self._as_one_of_several(images, targets, whole or len(images))
+            return self._workers.add_up(self._model, loss), logits
         while True:
             try:
                 result = self._in_parts(images, targets)
@@ -103,7 +115,7 @@ class MicroBatches:
 
         Args:
             image_shape: (C, H, W).
-            targets: of a whole batch, N of them, on the device.
+            targets: of `batch_size` examples, N of them, on the device.
 
         Raises:
             Infeasible: not even one example fits.
@@ -131,6 +143,7 @@ class MicroBatches:
             for name, buffer in self._model.named_buffers():
                 buffer.copy_(buffers[name])
         self._has_fitted = True
+        self.size = self._workers.smallest(self.size, device)
         if self.size < self.batch_size:
             print(
                 f"batches of {self.batch_size} do not fit in memory ({reason}): they go through the model in "
@@ -159,6 +172,32 @@ class MicroBatches:
             self._backward(loss)
             losses.append(loss.detach())
             parts.append(logits.detach())
+            del logits, loss
+        return torch.stack(losses).sum(), torch.cat(parts)
+
+    def _as_one_of_several(
+        self, images: torch.Tensor, targets: torch.Tensor, whole: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `_in_parts`, in as many parts as every other worker; loss and gradients are this one's shares."""
+        number = -(-self._workers.largest_share(whole) // self.size)
+        sizes_of_all = [divided(share, number) for share in self._workers.shares(whole)]
+        sizes = sizes_of_all[self._workers.rank]
+        losses, parts = [], []
+        portions = zip(
+            torch.split(images, sizes), torch.split(targets, sizes), zip(*sizes_of_all, strict=True), strict=True
+        )
+        for some_images, some_targets, all_sizes in portions:
+            num = len(some_images)
+            if not num:
+                # The others wait for this worker in each layer: an example of zeros, which counts for nothing.
+                some_images = images.new_zeros((1, *images.shape[1:]))
+                some_targets = targets.new_zeros((1, *targets.shape[1:]))
+            with self._workers.batch_norm(all_sizes):
+                logits = self._model(some_images)
+                loss = self._loss(logits, some_targets) * (num / whole)
+            self._backward(loss)
+            losses.append(loss.detach())
+            parts.append(logits.detach()[:num])
             del logits, loss
         return torch.stack(losses).sum(), torch.cat(parts)
 
@@ -196,7 +235,11 @@ def even_parts(total: int, largest: int) -> list[int]:
 
     Even, so that no part is a single example where that can be avoided: batch normalisation fails on one.
     """
-    number = -(-total // largest)
+    return divided(total, -(-total // largest))
+
+
+def divided(total: int, number: int) -> list[int]:
+    """Divides `total` into so many parts, of sizes that differ by at most one; there may be empty ones."""
     size, longer = divmod(total, number)
     return [size + 1] * longer + [size] * (number - longer)
 

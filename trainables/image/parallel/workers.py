@@ -1,0 +1,164 @@
+"""What the processes of a trial do together. With one process each of these is nothing, and costs nothing.
+
+All of them go through the same batches in the same order, and each takes its part of every batch. The gradients are
+added up as those of the mean over the whole batch, so that the number of processes does not change what is learnt.
+Gradients go out together after the backward pass, not during it as `DistributedDataParallel` sends them: so a process
+may have no example at all, or put its part through the model in several, and parameters that a model does not use
+stay without a gradient.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import InitProcessGroupKwargs
+from torch import nn
+
+from trainables.contract import TrialHandle
+from trainables.image.config import Precision
+from trainables.image.measures.metrics import accuracy
+from trainables.image.parallel.batch_norm import SharedBatchNorm
+
+
+class Workers:
+    """The processes of a trial, as one of them sees them.
+
+    Attributes:
+        rank: which one this is.
+        number: of all of them.
+    """
+
+    def __init__(self, rank: int = 0, number: int = 1) -> None:
+        self.rank = rank
+        self.number = number
+
+    def share(self, size: int) -> slice:
+        """This process's part of so many examples; parts differ by one at most, and may be empty."""
+        return slice(size * self.rank // self.number, size * (self.rank + 1) // self.number)
+
+    def shares(self, size: int) -> list[int]:
+        """How many of so many examples each process has."""
+        parts = (Workers(rank, self.number).share(size) for rank in range(self.number))
+        return [part.stop - part.start for part in parts]
+
+    def largest_share(self, size: int) -> int:
+        """How many examples the largest part has."""
+        return -(-size // self.number)
+
+    def batch_norm(self, sizes: Sequence[int]) -> AbstractContextManager[object]:
+        """Inside, batch normalisation in training is over the examples of all processes.
+
+        Args:
+            sizes: how many each has in what goes through the model.
+        """
+        return contextlib.nullcontext() if self.number == 1 else SharedBatchNorm(sizes, self.rank)
+
+    def start_alike(self, model: nn.Module) -> None:
+        """Gives every process the first one's parameters and buffers."""
+        if self.number > 1:
+            for tensor in (*model.parameters(), *model.buffers()):
+                dist.broadcast(tensor.data, src=0)
+
+    def draw_apart(self, seed: int, epoch: int) -> None:
+        """Dropout and the like draw from other numbers in each process; in the first, from those of one alone."""
+        if self.rank:
+            (state,) = np.random.SeedSequence([seed, epoch, 4, self.rank]).generate_state(1, np.uint64)
+            torch.manual_seed(int(state >> np.uint64(1)))
+
+    def add_up(self, model: nn.Module, loss: torch.Tensor) -> torch.Tensor:
+        """Adds up every process's gradients in place, and their shares of the loss: the sum of those.
+
+        A parameter that has a gradient nowhere stays without one: an optimizer would treat zeros otherwise.
+        """
+        if self.number == 1:
+            return loss
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        there = torch.tensor([float(one.grad is not None) for one in trained], device=loss.device)
+        parts = [
+            (torch.zeros_like(one) if one.grad is None else one.grad).flatten().float() for one in trained
+        ]  # fmt: skip
+        message = torch.cat([*parts, there, loss.detach().float().reshape(1)])
+        dist.all_reduce(message)
+        *sums, found, total = torch.split(message, [*(one.numel() for one in trained), len(trained), 1])
+        for parameter, summed, number in zip(trained, sums, found.tolist(), strict=True):
+            if number:
+                if parameter.grad is None:
+                    parameter.grad = torch.empty_like(parameter)
+                parameter.grad.copy_(summed.view_as(parameter))
+        return total[0]
+
+    def gather(self, part: torch.Tensor, size: int) -> torch.Tensor:
+        """The parts of all processes as one, (size, ...), in their order; exact however uneven they are."""
+        if self.number == 1:
+            return part
+        largest = self.largest_share(size)
+        padded = part.new_zeros((largest, *part.shape[1:]))
+        padded[: len(part)] = part
+        parts = [torch.empty_like(padded) for _ in range(self.number)]
+        dist.all_gather(parts, padded)
+        return torch.cat([one[:length] for one, length in zip(parts, self.shares(size), strict=True)])
+
+    def accuracy(self, predicted: torch.Tensor, targets: torch.Tensor) -> float:
+        """As `accuracy`, over the examples of all processes."""
+        if self.number == 1:
+            return accuracy(predicted, targets)
+        counts = torch.stack([(predicted == targets).sum(), torch.tensor(targets.numel(), device=targets.device)])
+        dist.all_reduce(counts)
+        right, all_of_them = counts.tolist()
+        return float(right / all_of_them)
+
+    def smallest(self, number: int, device: torch.device) -> int:
+        """The smallest of every process's number."""
+        return number if self.number == 1 else int(self._reduced([number], device, dist.ReduceOp.MIN)[0])
+
+    def largest(self, number: float, device: torch.device) -> float:
+        """The largest of every process's number."""
+        return number if self.number == 1 else self._reduced([number], device, dist.ReduceOp.MAX)[0]
+
+    def agreed(self, metrics: Mapping[str, float], device: torch.device) -> dict[str, float]:
+        """The first process's figures, for all: whatever follows from them is decided alike."""
+        if self.number == 1:
+            return dict(metrics)
+        values = torch.tensor(list(metrics.values()), dtype=torch.float64, device=device)
+        dist.broadcast(values, src=0)
+        # Whole numbers stay whole.
+        typed = zip(metrics.items(), values.tolist(), strict=True)
+        return {name: type(own)(value) for (name, own), value in typed}
+
+    def _reduced(self, values: list[float], device: torch.device, how: dist.ReduceOp.RedOpType) -> list[float]:
+        tensor = torch.tensor(values, dtype=torch.float64, device=device)
+        dist.all_reduce(tensor, op=how)
+        return tensor.tolist()
+
+
+@contextmanager
+def accelerator_of(handle: TrialHandle, precision: Precision) -> Iterator[Accelerator]:
+    """An Accelerator that leaves nothing behind: one process runs many trials, one after another.
+
+    With several workers it connects them (RANK, WORLD_SIZE and the like are in the environment): through NCCL on
+    GPUs, else gloo. One that waits for another for longer than `handle.worker_timeout_s` raises.
+    """
+    with_gpu = torch.cuda.is_available()
+    try:
+        if handle.num_workers == 1:
+            yield Accelerator(mixed_precision=precision)
+            return
+        patience = timedelta(seconds=handle.worker_timeout_s)
+        group = InitProcessGroupKwargs(backend="nccl" if with_gpu else "gloo", timeout=patience)
+        accelerator = Accelerator(mixed_precision=precision, cpu=not with_gpu, kwargs_handlers=[group])
+        try:
+            torch.set_num_threads(handle.num_threads)  # Accelerate has a view of its own
+            yield accelerator
+        finally:
+            accelerator.end_training()
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()

@@ -15,6 +15,7 @@ from sweep_runner.errors import Interrupted, SweepError
 from sweep_runner.execution.leftovers import children, end, temporary_folder
 from sweep_runner.execution.ray_token import token_file
 from sweep_runner.execution.resources import Node
+from trainables import allocator
 
 _logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ def _started(name: str, file: Path, dashboard: bool, max_concurrent: int, folder
     os.environ.update(
         {
             **_tune_environment(max_concurrent),
+            **{name: os.environ.get(name, value) for name, value in allocator.ENVIRONMENT.items()},
             # Of Ray's processes and of the workers: what they leave goes with the folder.
             "TMPDIR": str(scratch),
             "RAY_USAGE_STATS_ENABLED": "0",

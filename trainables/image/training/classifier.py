@@ -13,6 +13,7 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
+from trainables.allocator import kept_memory
 from trainables.contract import EpochReport, TrialHandle
 from trainables.errors import Diverged, TrainableError
 from trainables.image.config import ImageConfig
@@ -88,7 +89,7 @@ def train_classifier(
     if config.finetune == "head":
         start_head(net, seed)
     workers = Workers(handle.rank, handle.num_workers)
-    with accelerator_of(handle, precision) as accelerator:
+    with kept_memory(), accelerator_of(handle, precision) as accelerator:
         device = accelerator.device
         reset_peak_memory(device)
 

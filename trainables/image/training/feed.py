@@ -58,7 +58,7 @@ class Feed:
         self.wait_s = 0.0
         self._pixels = pixels
         self._device = device
-        means, stds = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (mean, std))
+        means, stds = (torch.tensor(values, device=device) for values in (mean, std))
         self._scale = 1.0 / (255.0 * stds)
         self._shift = -means / stds
         self._example_bytes = 0
@@ -114,7 +114,11 @@ class Feed:
         if change is not None:
             pictures = change(pictures) if part is None else change(pictures, part)
         floats = torch.empty(pictures.shape, device=self._device, memory_format=torch.channels_last).copy_(pictures)
-        return floats.mul_(self._scale).add_(self._shift)
+        # By lines of W·C values: over the channels alone PyTorch's innermost loop would be of three values, and this
+        # four times slower.
+        lines, width = floats.permute(0, 2, 3, 1).flatten(2), floats.shape[3]
+        lines.mul_(self._scale.repeat(width)).add_(self._shift.repeat(width))
+        return floats
 
 
 def parts_of(num: int, batch_size: int, share: Share) -> tuple[Part, list[int]]:

@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help install quickstart test lint format faults fuzz bench clean
+.PHONY: help install quickstart test lint format faults cluster-test fuzz bench clean
 
 help:  ## What there is to make.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ format: $(INSTALLED_DEV)  ## Format and mend what ruff can mend.
 
 faults: $(INSTALLED_DEV)  ## Cause every fault, again and again (docs/reliability.md): half an hour.
 	$(BIN)/python -m pytest tests/faults --long
+
+cluster-test: $(INSTALLED_DEV)  ## Cause the faults of a cluster on machines made of network namespaces (root): ten minutes.
+	$(BIN)/python -m pytest tests/execution/cluster --cluster
 
 fuzz: $(INSTALLED_DEV)  ## Ask `sweep check` about 12,000 damaged sweep files: two minutes.
 	$(BIN)/python -m tests.support.fuzz --files 12000

@@ -67,13 +67,17 @@ def color_labels_model(tmp_path: Path) -> Path:
     return write_color_model(tmp_path / "color-labels-model", multilabel=True)
 
 
+LEFT_OUT = {"long": "--long", "cluster": "--cluster"}
+"""Marks of tests that only run when they are asked for."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="run the tests marked `long`, too")
+    for mark, option in LEFT_OUT.items():
+        parser.addoption(option, action="store_true", help=f"run the tests marked `{mark}`, too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--long"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("long")]
+    marks = [mark for mark, option in LEFT_OUT.items() if not config.getoption(option)]
+    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in marks)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]

@@ -260,6 +260,17 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
         """
         return self.prepare({}, progress)
 
+    def data_here(self) -> str:
+        """What this machine sees of the data, in a few words that are the same wherever the same data is seen.
+
+        On a cluster every node is asked before the first trial, after `prepare` has run on the driver's; it should
+        take seconds at most, so look at sizes or a sample. Empty: nothing to compare.
+
+        Raises:
+            DataError: the data cannot be read here.
+        """
+        return ""
+
     @abstractmethod
     def train(self, config: ConfigT, handle: TrialHandle) -> None:
         """Trains one configuration, from `handle.resumed` when that is set, reporting after each epoch.

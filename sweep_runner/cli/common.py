@@ -118,6 +118,21 @@ def set_option(command: Callable[P, R]) -> Callable[P, R]:
     )(command)
 
 
+def address_option(command: Callable[P, R]) -> Callable[P, R]:
+    """Adds `--address`, which stands for `--set cluster.address=…`; the command gets `address: str | None`."""
+    return click.option(
+        "--address",
+        metavar="HOST:PORT",
+        help="Run on the Ray cluster with this head; auto: on this machine's; local: on an instance of its own.",
+    )(command)
+
+
+def with_address(overrides: tuple[str, ...], address: str | None) -> tuple[str, ...]:
+    """The overrides, with the address as one of them."""
+    # In quotes, because YAML reads 10:30 as something else than text.
+    return overrides if address is None else (*overrides, f"cluster.address={json.dumps(address)}")
+
+
 def json_option(command: Callable[P, R]) -> Callable[P, R]:
     """Adds `--json`; the command gets `as_json: bool`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)

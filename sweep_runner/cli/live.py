@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep_runner.cli.common import Out, console
+from sweep_runner.cli.nodes_view import node_lines
 from sweep_runner.results.events import State
 from sweep_runner.results.state import RANKED
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
+    from sweep_runner.execution.cluster.preflight import NodeReport
     from sweep_runner.execution.keeper import Keeper
     from sweep_runner.execution.ray_session import RaySession
     from sweep_runner.results.state import SweepState
@@ -85,11 +87,15 @@ class View:
             self._warn(warning)
         self._show_step("starting Ray")
 
+    def looked_over(self, reports: Sequence[NodeReport]) -> None:
+        for line in node_lines(reports):
+            self._say(line)
+
     def started(self, session: RaySession, max_concurrent: int) -> None:
         if session.dashboard_url:
             self._dashboard = session.dashboard_url
-            token = short_path(session.token_file)
-            self._say(f"Ray dashboard: {session.dashboard_url} (asks once for the token in {token})")
+            token = f" (asks once for the token in {short_path(session.token_file)})" if session.token_file else ""
+            self._say(f"Ray dashboard: {session.dashboard_url}{token}")
         at_a_time = f"{max_concurrent} trial{'s' if max_concurrent > 1 else ''} at a time"
         self._say(f"running {self._name}: {self._num_trials} trials, {at_a_time}, on {resources_text(session)}")
         self._began = time.monotonic()
@@ -173,8 +179,7 @@ class View:
             parts.append(f"best {state.objective.metric} {best.best_value:.4f} (trial {best.trial})")
         if images := _images_per_s(keeper):
             parts.append(f"{images:,.0f} images/s")
-        if keeper.paused:
-            parts.append(keeper.paused)
+        parts += [text for text in (keeper.paused, keeper.waiting) if text]
         return f"{'; '.join(parts)}; {self._times(state)}"
 
     def _times(self, state: SweepState) -> str:
@@ -224,7 +229,8 @@ class View:
 def resources_text(session: RaySession) -> str:
     """The cluster's CPUs and GPUs in words."""
     gpus = f" and {session.gpus:g} GPU{'s' if session.gpus > 1 else ''}" if session.gpus else ""
-    return f"{session.cpus:g} CPUs{gpus}"
+    nodes = f" of {len(session.nodes)} nodes" if len(session.nodes) > 1 else ""
+    return f"{session.cpus:g} CPUs{gpus}{nodes}"
 
 
 def short_path(path: Path) -> str:

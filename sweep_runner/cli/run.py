@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sweep_runner.cli.common import Out, common_options, json_option, set_option
+from sweep_runner.cli.common import Out, address_option, common_options, json_option, set_option, with_address
 from sweep_runner.errors import Problem, RequestError
 from sweep_runner.results.paths import ResultsPaths, SweepPaths, results_option
 
@@ -21,20 +21,30 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @set_option
+@address_option
 @click.option("--fresh", is_flag=True, help="Put a sweep of the same name aside and start over.")
 @json_option
 @common_options
-def run(file: Path, overrides: tuple[str, ...], fresh: bool, as_json: bool, results: ResultsPaths, out: Out) -> None:
+def run(
+    file: Path,
+    overrides: tuple[str, ...],
+    address: str | None,
+    fresh: bool,
+    as_json: bool,
+    results: ResultsPaths,
+    out: Out,
+) -> None:
     """Run the sweep that FILE describes.
 
     \b
     Examples:
       sweep run sweeps/quickstart.yaml
       sweep run sweeps/voc.yaml --set data.root=~/VOCdevkit/VOC2012 --set search.trials=10
+      sweep run sweeps/voc.yaml --address 10.0.0.5:6379 --results /shared/results
     """
     from sweep_runner.spec.check import load_plan
 
-    plan = load_plan(file, overrides)
+    plan = load_plan(file, with_address(overrides, address))
     paths = results.sweep(plan.spec.name)
     from sweep_runner.execution.sweep import start_sweep
 
@@ -45,10 +55,17 @@ def run(file: Path, overrides: tuple[str, ...], fresh: bool, as_json: bool, resu
 @click.argument("name")
 @click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Take the sweep file as it is now.")
 @set_option
+@address_option
 @json_option
 @common_options
 def resume(
-    name: str, file: Path | None, overrides: tuple[str, ...], as_json: bool, results: ResultsPaths, out: Out
+    name: str,
+    file: Path | None,
+    overrides: tuple[str, ...],
+    address: str | None,
+    as_json: bool,
+    results: ResultsPaths,
+    out: Out,
 ) -> None:
     """Go on with the sweep NAME after it stopped; what was finished is not run again.
 
@@ -62,16 +79,25 @@ def resume(
       sweep resume voc-crops --set space.lr.high=1.0
       sweep resume voc-crops --file sweeps/voc.yaml
     """
-    _resume(name, overrides, as_json, results, out, file=file)
+    _resume(name, with_address(overrides, address), as_json, results, out, file=file)
 
 
 @click.command()
 @click.argument("name")
 @click.option("--trials", type=click.IntRange(min=1), required=True, help="How many trials more.")
 @set_option
+@address_option
 @json_option
 @common_options
-def extend(name: str, trials: int, overrides: tuple[str, ...], as_json: bool, results: ResultsPaths, out: Out) -> None:
+def extend(
+    name: str,
+    trials: int,
+    overrides: tuple[str, ...],
+    address: str | None,
+    as_json: bool,
+    results: ResultsPaths,
+    out: Out,
+) -> None:
     """Give the sweep NAME more trials, and run them.
 
     \b
@@ -85,21 +111,23 @@ def extend(name: str, trials: int, overrides: tuple[str, ...], as_json: bool, re
 
     # Not what was asked for: a grid may have ended before.
     planned = check_spec(load_resolved(spec_file(find_sweep(results, name)))).num_trials
-    _resume(name, (*overrides, f"search.trials={planned + trials}"), as_json, results, out)
+    more = (*with_address(overrides, address), f"search.trials={planned + trials}")
+    _resume(name, more, as_json, results, out)
 
 
 @click.command()
 @click.argument("name")
+@address_option
 @json_option
 @common_options
-def retry(name: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
+def retry(name: str, address: str | None, as_json: bool, results: ResultsPaths, out: Out) -> None:
     """Run the failed trials of the sweep NAME again.
 
     \b
     Example:
       sweep retry voc-crops
     """
-    _resume(name, (), as_json, results, out, retry_failed=True)
+    _resume(name, with_address((), address), as_json, results, out, retry_failed=True)
 
 
 def _resume(

@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sweep_runner.errors import SweepError
@@ -59,6 +59,10 @@ class LiveTrial:
     overdue: str = ""
 
 
+MAX_NODE_LOSSES = 10
+"""How often a trial is tried again because its node was lost: no fault of its own, unless it brings nodes down."""
+
+
 class Keeper:
     """Decides what is trained next, records what happened, tells the study.
 
@@ -67,8 +71,15 @@ class Keeper:
         paths: of the sweep's folder.
         study: open, under the sweep's lock.
         recorder: open, under the sweep's lock.
-        max_live: trials at a time.
+        max_live: trials at a time; may be changed while the sweep runs.
         assign: completes a hand-out (threads, data) for the worker.
+
+    Attributes:
+        live: the trials that were handed out, by number.
+        pending: those of them that have no place to run yet.
+        stopping: nothing more is handed out.
+        paused: why no trial starts though there is room; empty when it does not matter.
+        waiting: for what all trials wait, when they do for long; set by who sees it.
     """
 
     def __init__(
@@ -84,10 +95,12 @@ class Keeper:
         self.live: dict[int, LiveTrial] = {}
         self.stopping = False
         self.paused = ""
+        self.waiting = ""
+        self.max_live = max_live
+        self.pending: set[int] = set()
         self._paths = paths
         self._study = study
         self._recorder = recorder
-        self._max_live = max_live
         self._assign = assign
         self._queue: deque[Proposal] = deque()
         self._copies: dict[int, list[Proposal]] = {}
@@ -98,7 +111,7 @@ class Keeper:
 
     def next(self) -> Assignment | None:
         """The next hand-out; None when nothing is to be handed out now."""
-        if self.stopping or len(self.live) >= self._max_live or self._disk_is_low():
+        if self.stopping or len(self.live) >= self.max_live or self._disk_is_low():
             return None
         proposal = self._next_proposal()
         return None if proposal is None else self._hand_out(proposal)
@@ -119,6 +132,16 @@ class Keeper:
                 live.overdue = f"timed out: no report for {limits.report_timeout_s:g} s (resources.report_timeout_s)"
             if live.overdue:
                 yield number, live.attempt
+
+    def wait_for_place(self, trials: Iterable[tuple[int, int]]) -> None:
+        """Says which trials (number, attempt) have no place to run yet. Their limits of time have not begun."""
+        now = time.monotonic()
+        self.pending = set()
+        for number, attempt in trials:
+            live = self.live.get(number)
+            if live is not None and live.attempt == attempt:
+                self.pending.add(number)
+                live.began = live.last_sign = now
 
     def _disk_is_low(self) -> bool:
         """Whether there is too little room to start a trial; `paused` says so."""
@@ -200,14 +223,25 @@ class Keeper:
             self._end(live, OUTCOME_STATES[message.outcome], message.reason)
         return False
 
-    def on_lost(self, number: int, attempt: int, reason: str) -> None:
-        """A worker is gone without an outcome. Harmless for a trial that has ended or was handed out anew."""
+    def on_lost(self, number: int, attempt: int, reason: str, *, of_node: bool = False) -> None:
+        """A worker is gone without an outcome. Harmless for a trial that has ended or was handed out anew.
+
+        Args:
+            number: of the trial.
+            attempt: of the trial.
+            reason: in words.
+            of_node: whether its node is gone, which does not count as a failure of the trial.
+        """
         live = self.live.get(number)
         if live is None or live.attempt != attempt:
             return
         if self.stopping:
             # Not the trial's fault: it stays open in log and study, and a resume goes on with it.
             del self.live[number]
+        elif of_node and self._lost_nodes(live) >= MAX_NODE_LOSSES:
+            self._end(live, "FAILED", f"{reason}, as {MAX_NODE_LOSSES} nodes before: does the trial bring them down?")
+        elif of_node:
+            self._try_again(live, reason, of_node=True)
         elif self._failed_often(live):
             self._end(live, "FAILED", live.overdue or reason)
         else:
@@ -254,7 +288,11 @@ class Keeper:
         summary = self._summary(live.proposal.number)
         return (summary.failures if summary else 0) >= self.spec.resources.max_failures
 
-    def _try_again(self, live: LiveTrial, reason: str) -> None:
+    def _lost_nodes(self, live: LiveTrial) -> int:
+        summary = self._summary(live.proposal.number)
+        return summary.node_losses if summary else 0
+
+    def _try_again(self, live: LiveTrial, reason: str, *, of_node: bool = False) -> None:
         number = live.proposal.number
         self._recorder.record(
             AttemptFailed(
@@ -263,6 +301,7 @@ class Keeper:
                 attempt=live.attempt,
                 reason=reason,
                 duration_s=time.time() - live.started,
+                of_node=of_node,
             )
         )
         del self.live[number]

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweep_runner.errors import Interrupted, SweepError
 from sweep_runner.execution.leftovers import children, end, temporary_folder
+from sweep_runner.execution.ray_quiet import quieten, tune_environment
 from sweep_runner.execution.ray_token import token_file
 from sweep_runner.execution.resources import Node
 from trainables import allocator
 
-_logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from sweep_runner.execution.cluster.preflight import Preflight
 
 _OBJECT_STORE_BYTES = 128 * 1024**2
 """Nothing large goes through Ray's object store: data lies in files that the workers map."""
@@ -30,14 +32,16 @@ class RaySession:
     Attributes:
         folder: temporary, removed at the end; everything that Ray writes is in it.
         dashboard_url: where the dashboard is, empty without one.
-        token_file: holds the token that the dashboard asks for; readable by this user only.
+        token_file: holds the token that the dashboard asks for; readable by this user only. None: no file does.
         nodes: that are alive.
+        preflight: looks at nodes that come later; None for an instance of the sweep's own.
     """
 
     folder: Path
     dashboard_url: str
-    token_file: Path
+    token_file: Path | None
     nodes: tuple[Node, ...]
+    preflight: Preflight | None = None
 
     @property
     def cpus(self) -> float:
@@ -88,30 +92,22 @@ def _started(name: str, file: Path, dashboard: bool, max_concurrent: int, folder
     scratch.mkdir()
     os.environ.update(
         {
-            **_tune_environment(max_concurrent),
+            **tune_environment(max_concurrent),
             **{name: os.environ.get(name, value) for name, value in allocator.ENVIRONMENT.items()},
             # Of Ray's processes and of the workers: what they leave goes with the folder.
             "TMPDIR": str(scratch),
-            "RAY_USAGE_STATS_ENABLED": "0",
             # Ray's switch for systems whose firewall asks at every open port: all of its ports are then on
             # 127.0.0.1. Without it most of them are on every interface (`_node_ip_address` does not help).
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-            # Without this a worker that asks for no GPU sees all of them.
-            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
-            "RAY_IGNORE_UNHANDLED_ERRORS": "1",
             # Whoever reaches an open Ray can run code as this user.
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
         }
     )
+    quieten()
     import ray
     from ray.job_config import JobConfig
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    # Two private places in Ray: it would put a handler of its own in place of ours, which ends the process without a
-    # word, and print to stdout (where our results go) what it thinks of every worker that died.
-    ray._private.utils.set_sigterm_handler = lambda handler: None
-    ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: _logger.debug("%s", data["lines"])
     try:
         with _hangup_for_us_alone():
             try:
@@ -156,22 +152,3 @@ def _hangup_for_us_alone() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _tune_environment(max_concurrent: int) -> dict[str, str]:
-    """The environment variables that make Tune quiet, keep no snapshots, and keep N workers N."""
-    return {
-        # A finished trial's worker takes the next trial at once. If Tune knew of one pending trial only, that
-        # would be one whose own worker is still starting; Tune would cancel the start, and with trials
-        # shorter than a start all of them would end up in one process.
-        "TUNE_MAX_PENDING_TRIALS_PG": str(max_concurrent),
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
-        # Long enough for a stopped trial to clean up in its `finally` before its worker is reused.
-        "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
-        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    }

@@ -11,11 +11,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from sweep_runner.durable import SweepLock, write_atomically
 from sweep_runner.errors import Interrupted, Problem, RequestError, SweepError
+from sweep_runner.execution.cluster.address import Reached
+from sweep_runner.execution.cluster.attach import attached_session, look_for
+from sweep_runner.execution.cluster.preflight import NodeReport
+from sweep_runner.execution.cluster.watch import Watch
 from sweep_runner.execution.finish import Finish, finish_search, finished
 from sweep_runner.execution.forecast import forecast
 from sweep_runner.execution.keeper import Keeper
@@ -35,6 +40,7 @@ from sweep_runner.results.state import SweepState, fold
 from sweep_runner.search.study import Proposal, Study
 from sweep_runner.spec.changes import differences
 from sweep_runner.spec.check import check_prepared
+from sweep_runner.spec.cluster import LOCAL
 from sweep_runner.spec.loader import dump_spec, load_resolved, opening_comment
 from sweep_runner.spec.plan import Plan
 from sweep_runner.tracking.endpoint import metrics_endpoint
@@ -51,6 +57,7 @@ class Observer(Protocol):
 
     def preparing(self, what: str, done: int, total: int) -> None: ...
     def prepared(self, preparation: Preparation) -> None: ...
+    def looked_over(self, reports: Sequence[NodeReport]) -> None: ...
     def started(self, session: RaySession, max_concurrent: int) -> None: ...
     def tick(self, keeper: Keeper, state: SweepState) -> None: ...
     def stopping(self) -> None: ...
@@ -141,7 +148,9 @@ def _run(
     signals = StopSignals(lambda: _leave_if(signals, paths))
     signals.install()
     try:
-        Study.check(paths.study, plan.spec)  # preparing may take minutes: what is refused is refused before
+        # Preparing may take minutes: what is refused is refused before.
+        Study.check(paths.study, plan.spec)
+        reached = None if plan.spec.cluster.address == LOCAL else look_for(plan, paths)
         room = forecast(plan, paths.root)
         observer.noted(f"disk: {'; '.join(room.lines)}")
         if room.warning:
@@ -157,7 +166,7 @@ def _run(
             if retry_failed:
                 _reopen_failed(study, recorder)
             recorder.record(SweepChanged(time=time.time(), state="RUNNING", data_fingerprint=preparation.fingerprint))
-            return _search_and_finish(plan, paths, study, recorder, observer, signals)
+            return _search_and_finish(plan, paths, study, recorder, observer, signals, reached)
     finally:
         signals.restore()
 
@@ -216,6 +225,7 @@ def _search_and_finish(
     recorder: Recorder,
     observer: Observer,
     signals: StopSignals,
+    reached: Reached | None,
 ) -> SweepOutcome:
     spec = plan.spec
     ended: SweepStatus = "FAILED"
@@ -227,29 +237,46 @@ def _search_and_finish(
             observer.noted(f"nothing is left to run: all {len(recorder.state.trials)} trials have ended")
             ended = "COMPLETED"
             return SweepOutcome(recorder.state, done.package, done.notes, done.failed)
-        limit = spec.resources.max_concurrent
         with contextlib.ExitStack() as stack:
             with signals.ending_at_once(lambda received: _leave_at_once(received, paths, recorder, observer)):
-                most = limit if isinstance(limit, int) else os.cpu_count() or 1
-                file = plan.loaded.path.absolute()
-                session = stack.enter_context(ray_session(spec.name, file, spec.dashboard, most))
+                if reached is None:
+                    limit = spec.resources.max_concurrent
+                    most = limit if isinstance(limit, int) else os.cpu_count() or 1
+                    file = plan.loaded.path.absolute()
+                    session = stack.enter_context(ray_session(spec.name, file, spec.dashboard, most))
+                else:
+                    session = stack.enter_context(attached_session(plan, paths, reached, observer.looked_over))
                 signals.install()  # Ray's native part has put its own SIGTERM handler, which aborts, in place of ours
                 from sweep_runner.execution.tune_adapter import run_trials  # imports ray: not before its environment
             _leave_if(signals, paths)
             slot = resolve(spec.resources, session.nodes)
             assign = _assigner(plan, paths, slot.num_threads)
-            keeper = Keeper(spec, paths, study, recorder, slot.max_concurrent, assign)
+            at_a_time = slot.max_concurrent
+            if reached is not None and isinstance(spec.resources.max_concurrent, int):
+                at_a_time = spec.resources.max_concurrent  # nodes may still come
+            keeper = Keeper(spec, paths, study, recorder, at_a_time, assign)
             signals.on_stop = lambda: _stop(keeper, observer)
             if signals.received:
                 keeper.stopping = True
-            observer.started(session, slot.max_concurrent)
+            observer.started(session, at_a_time)
             collector = SweepCollector(spec.name, plan.num_trials, recorder.look)
             address = stack.enter_context(
                 metrics_endpoint(collector, paths, spec.metrics, token_file(), observer.warned)
             )
             if isinstance(spec.metrics, str) and address:
                 observer.noted(f"metrics: {address} (asks for the token; {paths.command('metrics')})")
-            run_trials(keeper, slot, session.folder, lambda: observer.tick(keeper, recorder.state), spec.name)
+            look = None
+            if reached is not None and session.preflight is not None:
+                watch = Watch(reached.address, session.preflight, paths, partial(_give_up, recorder, observer))
+                stack.enter_context(watch.open())
+                look = partial(watch.apply, keeper, spec.resources.model_copy(update={"gpus": slot.gpus}), observer)
+
+            def tick() -> None:
+                if look is not None:
+                    look()
+                observer.tick(keeper, recorder.state)
+
+            run_trials(keeper, slot, session.folder, tick, spec.name)
             observer.searched()
             _leave_if(signals, paths)
             finish = finish_search(
@@ -334,6 +361,12 @@ def _leave_at_once(received: signal.Signals, paths: SweepPaths, recorder: Record
     reason = _stopped_by(received, paths)
     observer.left(reason)
     _record_end(recorder, "INTERRUPTED", reason)
+    recorder.close()
+
+
+def _give_up(recorder: Recorder, observer: Observer, reason: str) -> None:
+    observer.left(f"error: {reason}")
+    _record_end(recorder, "FAILED", reason)
     recorder.close()
 
 

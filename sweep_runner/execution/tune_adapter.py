@@ -15,12 +15,14 @@ from ray import tune
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.execution.placement_groups import PlacementGroupFactory
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.trainable import wrap_function
 
 from sweep_runner.errors import SweepError
 from sweep_runner.execution.keeper import Keeper
+from sweep_runner.execution.lost import why_lost
 from sweep_runner.execution.messages import Message
 from sweep_runner.execution.resources import Slot
 from sweep_runner.execution.task_names import name_tasks
@@ -51,6 +53,13 @@ class Link:
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return (object, ())
 
+    def tick(self) -> None:
+        """Calls `on_tick`; what it raises ends the sweep."""
+        try:
+            self.on_tick()
+        except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
+            self.fail(error)
+
     def fail(self, error: BaseException) -> None:
         """The keeper could not record: nothing may go on. The error surfaces when Tune has wound down."""
         self.error = self.error or error
@@ -67,7 +76,7 @@ class KeeperSearcher(Searcher):  # type: ignore[misc]  # ray has no types
     def suggest(self, trial_id: str) -> Any:
         keeper = self._link.keeper
         if not keeper.live:
-            self._link.on_tick()  # with nothing live, Tune waits for a trial and calls nothing else
+            self._link.tick()  # with nothing live, Tune waits for a trial and calls nothing else
         try:
             assignment = keeper.next()
         except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
@@ -115,7 +124,8 @@ class KeeperScheduler(FIFOScheduler):  # type: ignore[misc]  # ray has no types
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         number, attempt = self._link.trials[trial.trial_id]
         try:
-            self._link.keeper.on_lost(number, attempt, _why_lost(trial))
+            loss = why_lost(trial)
+            self._link.keeper.on_lost(number, attempt, loss.reason, of_node=loss.of_node)
         except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
             self._link.fail(error)
 
@@ -124,11 +134,13 @@ class KeeperScheduler(FIFOScheduler):  # type: ignore[misc]  # ray has no types
 
         Tune starts pending trials by itself; its own scan over all trials for this is left out.
         """
-        self._link.on_tick()
+        self._link.tick()
         keeper = self._link.keeper
+        live = list(tune_controller.get_live_trials())
+        keeper.wait_for_place(self._link.trials[trial.trial_id] for trial in live if trial.status == Trial.PENDING)
         overdue = set(keeper.overdue())
         if keeper.stopping or overdue:
-            for trial in list(tune_controller.get_live_trials()):
+            for trial in live:
                 if keeper.stopping or self._link.trials[trial.trial_id] in overdue:
                     _kill_worker(trial)
         return None
@@ -214,15 +226,3 @@ def _kill_worker(trial: Any) -> None:
     actor = trial.temporary_state.ray_actor
     if actor is not None:
         ray.kill(actor)
-
-
-def _why_lost(trial: Any) -> str:
-    # Tune keeps the error as text beside its trial; the object itself it gives to nobody here.
-    path = Path(trial.error_file or "")
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if "OutOfMemoryError" in text or "out of memory" in text.lower() or "memory pressure" in text:
-        return "out of host memory: Ray's memory monitor ended the worker process"
-    if "ActorDiedError" in text or "actor died" in text:
-        return "the worker process died (killed, crashed, or out of memory)"
-    lines = [line for line in text.splitlines() if line.strip()]
-    return f"the worker was lost: {lines[-1] if lines else 'Tune gives no reason'}"

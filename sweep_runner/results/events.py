@@ -63,13 +63,17 @@ class EpochReported(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptFailed(Event):
-    """An attempt ended badly, and the trial will be tried again. `duration_s` is this attempt's."""
+    """An attempt ended badly, and the trial will be tried again. `duration_s` is this attempt's.
+
+    `of_node`: its node was lost, which is not counted as a failure of the trial.
+    """
 
     kind: ClassVar[str] = "failure"
     trial: int
     attempt: int
     reason: str
     duration_s: float = 0.0
+    of_node: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

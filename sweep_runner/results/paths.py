@@ -60,6 +60,11 @@ class SweepPaths:
         return self.root / "data"
 
     @property
+    def preflight(self) -> Path:
+        """Markers by which a cluster's nodes show that they share this folder; there for seconds."""
+        return self.root / ".preflight"
+
+    @property
     def tables(self) -> Path:
         return self.root / "tables"
 

@@ -70,6 +70,7 @@ class TrialSummary:
         reason: why it ended, or why its last attempt failed.
         started, ended: seconds since the epoch (UTC): first start, end.
         failures: attempts that failed and were followed by another, since the trial was last opened.
+        node_losses: likewise, attempts that ended because their node was lost.
         known_epochs: the epochs that were reported.
         best_epoch: best by the objective; a NaN or infinite value never is. None: none yet.
         best_value: the objective at that epoch.
@@ -88,6 +89,7 @@ class TrialSummary:
     seed: int = 0
     attempt: int = 0
     failures: int = 0
+    node_losses: int = 0
     started: float | None = None
     ended: float | None = None
     known_epochs: EpochSet = field(default_factory=EpochSet)
@@ -151,7 +153,10 @@ class TrialSummary:
     def _fail(self, event: AttemptFailed) -> None:
         self._close_attempt(event.duration_s)
         self.state, self.reason, self.attempt = "WAITING", event.reason, event.attempt
-        self.failures += 1
+        if event.of_node:
+            self.node_losses += 1
+        else:
+            self.failures += 1
 
     def _end(self, event: TrialEnded, original: TrialSummary | None) -> None:
         self._close_attempt(event.duration_s)
@@ -168,7 +173,7 @@ class TrialSummary:
 
     def _reopen(self) -> None:
         self.state, self.ended = "WAITING", None
-        self.failures = 0  # asked for by the user: it may fail as often again
+        self.failures = self.node_losses = 0  # asked for by the user: it may fail as often again
 
 
 @dataclass(slots=True)

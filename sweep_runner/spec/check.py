@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from sweep_runner.errors import Problem, RequestError
 from sweep_runner.spec.baselines import complete_baseline
+from sweep_runner.spec.cluster import absolute, wrong_paths
 from sweep_runner.spec.combine import check_configs
 from sweep_runner.spec.document import KeyPath
 from sweep_runner.spec.explain import did_you_mean, explain, shown
@@ -107,6 +108,7 @@ class _Check:
         max_epochs = most_epochs(candidates)
         pruner = self._pruner(self.spec.pruner, max_epochs)
         grid_size = self._search(space, fixed)
+        self._cluster()
         spec = self.spec.model_copy(
             update={"fixed": fixed, "space": space, "baselines": baselines, "objective": objective, "pruner": pruner}
         )
@@ -114,7 +116,9 @@ class _Check:
         if self.problems:
             raise RequestError(in_file_order(self.problems))
         assert data is not None, "a data section without a problem is valid"
-        spec = spec.model_copy(update={"data": _absolute_paths(spec.data, data)})
+        spec = spec.model_copy(
+            update={"data": _absolute_paths(spec.data, data), "cluster": absolute(self.spec.cluster)}
+        )
         return Plan(
             spec=spec,
             loaded=self.loaded,
@@ -141,6 +145,8 @@ class _Check:
                 self._baselines(space, fixed)
         if "objective" not in wrong:
             self._objective()
+        if "cluster" not in wrong:
+            self._cluster()
         return self.problems
 
     def _problem(self, path: KeyPath, message: str, hint: str = "") -> None:
@@ -315,6 +321,10 @@ class _Check:
             message = f"objective.mode is {objective.mode}, but {objective.metric} is better the other way: {mode}"
             self._problem(("objective", "mode"), message, "Leave mode out: it is known for this metric.")
         return objective.model_copy(update={"mode": mode})
+
+    def _cluster(self) -> None:
+        for path, message, hint in wrong_paths(self.spec.cluster):
+            self._problem(path, message, hint)
 
     def _pruner(self, pruner: Any, max_epochs: int | None, at: KeyPath = ("pruner",)) -> Any:
         """The pruner with `max_epochs` filled in."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sweep_runner.spec.cluster import Cluster
 from sweep_runner.spec.space import Parameter, Scalar
 from sweep_runner.spec.strategies import NoPruner, Pruner, Sampler, sampler_options
 from trainables.units import Size
@@ -153,6 +154,7 @@ class SweepSpec(_Section):
     search: Search = Field(default_factory=Search)
     pruner: Pruner = Field(default_factory=NoPruner)
     resources: Resources = Field(default_factory=Resources)
+    cluster: Cluster = Field(default_factory=Cluster)
     keep: Keep = Field(default_factory=Keep)
     export: Export = Field(default_factory=Export)
     loggers: tuple[Annotated[str, AfterValidator(_logger)], ...] = Field(

@@ -13,7 +13,7 @@ from sweep_runner.spec.schema import Schema, sweep_schema
 from sweep_runner.spec.strategies import SAMPLER_OPTIONS
 from trainables.loading import BUILT_IN, load_trainable
 
-_SECTIONS = ("objective", "resources", "keep", "export", "notify")
+_SECTIONS = ("objective", "resources", "cluster", "keep", "export", "notify")
 """Sections that are a table and nothing else."""
 
 _OPENING = """\

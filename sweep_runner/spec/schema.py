@@ -58,6 +58,7 @@ def sweep_schema() -> Schema:
         "objective",
         "pruner",
         "resources",
+        "cluster",
         "keep",
         "export",
         "notify",

@@ -9,16 +9,19 @@ results.query("select model, max(best_val_accuracy) from trials group by model")
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep_runner.errors import RequestError
-from sweep_runner.results.paths import ResultsPaths
+from sweep_runner.results.paths import ResultsPaths, remote_url
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Results:
@@ -39,7 +42,15 @@ class Results:
     @property
     def names(self) -> list[str]:
         """The names of the sweeps."""
+        self._bring()
         return [paths.name for paths in self._paths.sweeps()]
+
+    def _bring(self) -> None:
+        """Of remote results, what changed."""
+        if remote_url(self.root) is not None:
+            from sweep_runner.results.remote.fetch import TABLES, refresh
+
+            refresh(self._paths, TABLES, None, _LOGGER.warning)
 
     def sweeps(self) -> pa.Table:
         """A row a sweep."""
@@ -81,6 +92,7 @@ class Results:
         from sweep_runner.results.query import run_query
         from sweep_runner.results.saved_queries import find_query
 
+        self._bring()
         text = find_query(self._paths, sql[1:].strip()).sql if sql.startswith("@") else sql
         return run_query(self._paths, text)
 
@@ -90,6 +102,7 @@ class Results:
         from sweep_runner.results.lookup import find_sweep
         from sweep_runner.results.tables import load_table
 
+        self._bring()
         wanted = [sweep] if isinstance(sweep, str) else sweep
         for name in wanted or ():
             find_sweep(self._paths, name)
@@ -104,11 +117,15 @@ def open_results(folder: str | os.PathLike[Any] = "results") -> Results:
     """Opens a results folder. Cheap: nothing is read before it is asked for.
 
     Args:
-        folder: as `--results` names it.
+        folder: as `--results` names it; `s3://bucket/prefix`, too.
 
     Raises:
         RequestError: there is no such folder.
     """
+    if isinstance(folder, str) and "://" in folder:
+        from sweep_runner.results.remote.address import Address, working_copy
+
+        return Results(working_copy(Address.parse(folder)))
     root = Path(folder).expanduser().absolute()
     if not root.is_dir():
         raise RequestError(f"{folder}: there is no such folder", hint="give the folder that --results names")

@@ -238,7 +238,7 @@ class SweepLock:
                 raise
         self._file = file
         file.truncate(0)
-        file.write(json.dumps(_this_process()).encode() + b"\n")
+        file.write(json.dumps(this_process()).encode() + b"\n")
         return self
 
     def _refusal(self) -> RequestError:
@@ -298,7 +298,8 @@ def _read_holder(path: Path) -> dict[str, Any]:
     return holder if isinstance(holder, dict) else {}
 
 
-def _this_process() -> dict[str, Any]:
+def this_process() -> dict[str, Any]:
+    """pid, host, command and since (ISO 8601, UTC: now) of this process, for others to read."""
     return {
         "pid": os.getpid(),
         "host": socket.gethostname(),

@@ -83,25 +83,29 @@ def common_options(command: Callable[P, R]) -> Callable[..., R]:
     @click.option(
         "--results",
         "results_folder",
-        type=click.Path(path_type=Path),
-        default=Path("results"),
+        default="results",
         envvar="SWEEP_RESULTS",
         show_envvar=True,
         show_default=True,
         metavar="DIR",
-        help="The folder that holds all sweeps.",
+        help="The folder that holds all sweeps, or s3://BUCKET/PREFIX.",
     )
     @click.option("--quiet", "-q", is_flag=True, help="Results, warnings and errors only.")
     @click.option("--verbose", "-v", is_flag=True, help="Say more.")
     @functools.wraps(command)
-    def wrapped(*args: Any, results_folder: Path, quiet: bool, verbose: bool, **kwargs: Any) -> R:
-        root = results_folder.expanduser().absolute()
+    def wrapped(*args: Any, results_folder: str, quiet: bool, verbose: bool, **kwargs: Any) -> R:
+        kwargs["out"] = Out(quiet=quiet, verbose=verbose and not quiet)
+        if "://" in results_folder:
+            from sweep_runner.cli.remote import open_remote
+
+            kwargs["results"] = open_remote(results_folder, command.__name__, kwargs, kwargs["out"].warn)
+            return command(*args, **kwargs)
+        root = Path(results_folder).expanduser().absolute()
         if root.exists() and not root.is_dir():
             raise RequestError(
                 f"--results {results_folder}: this is a file", hint="Name the folder that holds all sweeps."
             )
         kwargs["results"] = ResultsPaths(root)
-        kwargs["out"] = Out(quiet=quiet, verbose=verbose and not quiet)
         return command(*args, **kwargs)
 
     return wrapped

@@ -35,8 +35,7 @@ def completion(shell: str, results: ResultsPaths, out: Out) -> None:
 
 def complete(name: str, context: click.Context, incomplete: str) -> list[CompletionItem]:
     """What an argument called `name`, `a`, `b`, `model`, `trial` or `number` may be: sweeps, or trials of one."""
-    folder = context.params.get("results_folder") or _results_folder()
-    results = ResultsPaths(folder.expanduser().absolute())
+    results = ResultsPaths(_results_folder(context.params.get("results_folder")))
     if name in ("trial", "number"):
         chosen = context.params.get("name")
         found = results.sweep(chosen).trials if chosen else None
@@ -46,8 +45,14 @@ def complete(name: str, context: click.Context, incomplete: str) -> list[Complet
     return items or ([CompletionItem(incomplete, type="file")] if name != "name" else [])
 
 
-def _results_folder() -> Path:
-    return Path(os.environ.get("SWEEP_RESULTS") or "results")
+def _results_folder(given: str | None) -> Path:
+    """The results; of remote ones their copy here as it is: a shell that completes does not wait for a network."""
+    named = given or os.environ.get("SWEEP_RESULTS") or "results"
+    if "://" in named:
+        from sweep_runner.results.remote.address import Address, working_copy
+
+        return working_copy(Address.parse(named))
+    return Path(named).expanduser().absolute()
 
 
 COMPLETED = ("name", "trial", "number", "model", "data", "a", "b")

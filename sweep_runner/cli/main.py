@@ -26,8 +26,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "resume": ("sweep_runner.cli.run:resume", "Go on with a sweep that stopped."),
     "extend": ("sweep_runner.cli.run:extend", "More trials for a sweep."),
     "retry": ("sweep_runner.cli.run:retry", "Run the failed trials of a sweep again."),
-    "submit": ("sweep_runner.cli.submit:submit", "Run a sweep file as a job of a Ray cluster."),
-    "jobs": ("sweep_runner.cli.jobs:jobs", "List, follow or stop the sweeps of a Ray cluster."),
     "trial": ("sweep_runner.cli.trial:trial", "One trial in this process, without Ray: for debugging."),
     "check": ("sweep_runner.cli.check:check", "Validate a sweep file and print the resolved plan."),
     "schema": ("sweep_runner.cli.check:schema", "The JSON Schema of the sweep file, for editors."),
@@ -48,6 +46,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "metrics": ("sweep_runner.cli.metrics:metrics", "Point Prometheus and Grafana at running sweeps."),
     "dashboard": ("sweep_runner.cli.dashboard:dashboard", "Open a sweep's study in optuna-dashboard."),
     "init": ("sweep_runner.cli.init:init", "Write a sweep file for a folder of images."),
+    "sync": ("sweep_runner.cli.sync:sync", "Upload what remote results lack of a sweep."),
     "doctor": ("sweep_runner.cli.doctor:doctor", "What this machine has and lacks."),
     "completion": ("sweep_runner.cli.completion:completion", "Make the shell complete sweep's commands."),
 }
@@ -145,7 +144,7 @@ def main(args: Sequence[str] | None = None) -> int:
         _tell(error.problems)
         return error.exit_code
     except SweepError as error:
-        _tell([Problem(str(error))])
+        _tell([Problem(str(error), hint=getattr(error, "hint", ""))])
         return error.exit_code
     except TrainableError as error:
         _tell([Problem(str(error))])

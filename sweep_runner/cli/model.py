@@ -110,6 +110,7 @@ def export(name: str, number: int | None, output: Path | None, results: ResultsP
       sweep export voc-crops
       sweep export voc-crops --trial 12 --output /tmp/trial-12
     """
+    from sweep_runner.cli.remote import bring_checkpoint
     from sweep_runner.execution.finalize import publish
     from sweep_runner.execution.finish import export_trial, published_trial
     from sweep_runner.results.log import read_events
@@ -122,6 +123,7 @@ def export(name: str, number: int | None, output: Path | None, results: ResultsP
     plan = check_spec(load_resolved(spec_file(paths)))
     state = fold(read_events(paths.log), plan.spec.objective)
     trial = _exportable(name, state, number)
+    bring_checkpoint(results, plan.spec, state.trials[trial])
     if output is None and published_trial(paths) == trial:
         out.say(f"trial {trial} is the published model already")
         out.result(str(paths.best))

@@ -51,9 +51,19 @@ def run(
     _drive(plan, results, paths, out, as_json, lambda view: start_sweep(plan, paths, view, fresh=fresh))
 
 
+def take_over_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds `--take-over`; the command gets `take_over: bool`."""
+    return click.option(
+        "--take-over",
+        is_flag=True,
+        help="Take the sweep from another machine that wrote it and is gone (remote results).",
+    )(command)
+
+
 @click.command()
 @click.argument("name")
 @click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Take the sweep file as it is now.")
+@take_over_option
 @set_option
 @address_option
 @json_option
@@ -61,6 +71,7 @@ def run(
 def resume(
     name: str,
     file: Path | None,
+    take_over: bool,
     overrides: tuple[str, ...],
     address: str | None,
     as_json: bool,
@@ -79,7 +90,7 @@ def resume(
       sweep resume voc-crops --set space.lr.high=1.0
       sweep resume voc-crops --file sweeps/voc.yaml
     """
-    _resume(name, with_address(overrides, address), as_json, results, out, file=file)
+    _resume(name, with_address(overrides, address), as_json, results, out, file=file, take_over=take_over)
 
 
 @click.command()
@@ -139,6 +150,7 @@ def _resume(
     *,
     file: Path | None = None,
     retry_failed: bool = False,
+    take_over: bool = False,
 ) -> None:
     from sweep_runner.execution.sweep import resume_sweep
     from sweep_runner.results.lookup import find_sweep, spec_file
@@ -171,7 +183,7 @@ def _resume(
         paths,
         out,
         as_json,
-        lambda view: resume_sweep(plan, paths, view, changed=changed, retry_failed=retry_failed),
+        lambda view: resume_sweep(plan, paths, view, changed=changed, retry_failed=retry_failed, take_over=take_over),
     )
 
 
@@ -235,9 +247,13 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
 def _write_report(results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
     """Writes the report. A sweep that has ended does not fail because of it, whatever goes wrong."""
     try:
+        from sweep_runner.cli.remote import upload_report
         from sweep_runner.report.page import write_report
 
-        out.say(f"report       {write_report(results, paths.name, None, out.warn)}")
+        report = write_report(results, paths.name, None, out.warn)
+        out.say(f"report       {report}")
+        if url := upload_report(results, paths.name, report):
+            out.say(f"uploaded to  {url.rpartition('/')[0]}")
     except Exception as error:  # noqa: BLE001 - hours of training stand behind it, and it can be made again
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         out.warn(f"no report was written ({reason}); try again: {paths.command('report')}")

@@ -131,7 +131,7 @@ def _finish_best(
     staging = _staging(paths)
     try:
         task = _task(plan, paths, state, original, checkpoint, staging, splits, export, slot.num_threads)
-        (result,) = _finalize_on_ray([task], slot, stopped)
+        (result,) = _finalize_on_ray([task], slot, stopped, paths.is_copy)
         _record(recorder, original.trial, result, staging)
         notes = (result.error,) if result.error else ()
         if result.verified is not None:
@@ -167,7 +167,9 @@ def _evaluate_baselines(
             return []
         say(f"evaluating {len(tasks)} baseline{'s' if len(tasks) > 1 else ''} on val")
         notes = []
-        for number, result in zip(tasks, _finalize_on_ray(list(tasks.values()), slot, stopped), strict=True):
+        for number, result in zip(
+            tasks, _finalize_on_ray(list(tasks.values()), slot, stopped, paths.is_copy), strict=True
+        ):
             _record(recorder, number, result, staging / str(number))
             if result.error:
                 notes.append(f"trial {number} ({trials[number].name or 'a baseline'}): {result.error}")
@@ -270,11 +272,21 @@ def _task(
     )
 
 
-def _finalize_on_ray(tasks: Sequence[FinalTask], slot: Slot, stopped: Callable[[], bool]) -> list[FinalResult]:
-    """Runs tasks side by side, as far as there is room; those not done when it is stopped end with an error."""
+def _finalize_on_ray(
+    tasks: Sequence[FinalTask], slot: Slot, stopped: Callable[[], bool], only_here: bool
+) -> list[FinalResult]:
+    """Runs tasks side by side, as far as there is room; those not done when it is stopped end with an error.
+
+    Args:
+        tasks: what is to be done.
+        slot: what each gets.
+        stopped: looked at now and then.
+        only_here: on the driver's node, the only one that has the checkpoints when results are remote.
+    """
     import ray
 
-    remote = ray.remote(num_cpus=slot.cpus, num_gpus=slot.gpus, max_retries=0)(_finalize_json)
+    needs = _on_this_node(slot) if only_here else {"num_cpus": slot.cpus, "num_gpus": slot.gpus}
+    remote = ray.remote(max_retries=0, **needs)(_finalize_json)
     named = remote.options(name="final evaluation")
     answers = [named.remote(dataclasses.asdict(task)) for task in tasks]
     pending = answers
@@ -283,6 +295,20 @@ def _finalize_on_ray(tasks: Sequence[FinalTask], slot: Slot, stopped: Callable[[
     for answer in pending:
         ray.cancel(answer, force=True)
     return [_answered(answer) for answer in answers]
+
+
+def _on_this_node(slot: Slot) -> dict[str, Any]:
+    """Options of a Ray task that runs on the driver's node, with a slot there or with what the node has of it."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    node = ray.get_runtime_context().get_node_id()
+    has = next(each["Resources"] for each in ray.nodes() if each["NodeID"] == node)
+    return {
+        "num_cpus": min(slot.cpus, has.get("CPU", 0.0)),
+        "num_gpus": min(slot.gpus, has.get("GPU", 0.0)),
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
+    }
 
 
 def _answered(promise: Any) -> FinalResult:

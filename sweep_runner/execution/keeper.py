@@ -107,6 +107,10 @@ class Keeper:
         self._retention = Retention(paths, spec.objective, spec.keep, recorder.state.trials.values())
         self._catch_up()
 
+    def on_drop(self, also: Callable[[int, int | None], None]) -> None:
+        """Has every (trial, epoch to keep) that drops checkpoints told to someone else, too."""
+        self._retention.also = also
+
     # What is next ---------------------------------------------------------------------------------------
 
     def next(self) -> Assignment | None:

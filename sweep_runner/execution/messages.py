@@ -26,6 +26,7 @@ class Assignment:
         data_folder: where `Trainable.prepare` left its files.
         config: the trainable's config, before its defaults.
         import_paths: put before `sys.path`, so that a user's own module is found.
+        remote: where checkpoints go besides, as `results.remote.checkpoints.Place` says; None: nowhere.
         trial, name, attempt, seed, folder, num_threads, metric, mode, recorded_epochs: see `TrialFacts`.
     """
 
@@ -44,6 +45,7 @@ class Assignment:
     data_folder: str
     config: Mapping[str, Any]
     import_paths: tuple[str, ...] = ()
+    remote: Mapping[str, Any] | None = None
 
     @property
     def label(self) -> str:

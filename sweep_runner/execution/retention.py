@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.state import RANKED, TrialSummary
@@ -14,9 +14,13 @@ class Retention:
     """Drops the checkpoints of ended trials that are not among the best and no baselines.
 
     A FAILED trial keeps its own, to find out why it failed.
+
+    Attributes:
+        also: told of each trial that drops checkpoints and of the epoch that it keeps (None: none).
     """
 
     def __init__(self, paths: SweepPaths, objective: Objective, keep: Keep, ended: Iterable[TrialSummary]) -> None:
+        self.also: Callable[[int, int | None], None] = lambda trial, keep_epoch: None
         self._paths = paths
         self._sign = 1.0 if objective.mode == "max" else -1.0
         self._keep = keep
@@ -51,6 +55,7 @@ class Retention:
         return [number for _, number in fallen]
 
     def _drop(self, number: int, keep_epoch: int | None) -> None:
+        self.also(number, keep_epoch)
         for folder in self._paths.trial(number).glob("attempt-*/checkpoints"):
             if keep_epoch is None:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -21,13 +21,14 @@ from sweep_runner.execution.cluster.address import Reached
 from sweep_runner.execution.cluster.attach import attached_session, look_for
 from sweep_runner.execution.cluster.preflight import NodeReport
 from sweep_runner.execution.cluster.watch import Watch
-from sweep_runner.execution.finish import Finish, finish_search, finished
+from sweep_runner.execution.finish import Finish, finish_search, finished, published_trial
 from sweep_runner.execution.forecast import forecast
 from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.messages import Assignment
 from sweep_runner.execution.prepared import put_back_on_error
 from sweep_runner.execution.ray_session import RaySession, ray_session
 from sweep_runner.execution.ray_token import token_file
+from sweep_runner.execution.remote_results import RemoteResults, remote_results
 from sweep_runner.execution.resources import resolve
 from sweep_runner.execution.signals import StopSignals
 from sweep_runner.results.environment import add_run, capture_environment
@@ -100,16 +101,20 @@ def start_sweep(plan: Plan, paths: SweepPaths, observer: Observer, *, fresh: boo
     """
     made = _make_folder(paths.root)
     try:
-        with SweepLock(paths.lock):
-            if paths.spec.exists():
-                if not fresh:
-                    raise RequestError(_already_there(paths))
-            else:
-                return _run(plan, paths, observer)
-        _put_aside(paths)
-        _make_folder(paths.root)
-        with SweepLock(paths.lock):
-            return _run(plan, paths, observer)
+        with SweepLock(paths.lock), remote_results(paths, observer.warned) as remote:
+            there = paths.spec.exists()
+            if there and not fresh:
+                raise RequestError(_already_there(paths))
+            if there and remote is not None:
+                remote.put_aside()
+            if not there:
+                outcome = _run(plan, paths, observer, remote)
+        if there:
+            _put_aside(paths)
+            _make_folder(paths.root)
+            with SweepLock(paths.lock), remote_results(paths, observer.warned) as remote:
+                outcome = _run(plan, paths, observer, remote)
+        return _uploaded(outcome, remote)
     finally:
         if made and not paths.spec.exists():
             # It did not come to a sweep: nothing of it should be in the way of the next try.
@@ -123,6 +128,7 @@ def resume_sweep(
     *,
     changed: Sequence[str] = (),
     retry_failed: bool = False,
+    take_over: bool = False,
 ) -> SweepOutcome:
     """Goes on with a sweep that was stopped, or was given more trials.
 
@@ -132,17 +138,31 @@ def resume_sweep(
         observer: shows progress.
         changed: what of the sweep file is not as it was, in words: told when it is known to be taken.
         retry_failed: FAILED and INFEASIBLE trials run again.
+        take_over: takes a sweep in remote results from another machine's process.
 
     Raises:
         RequestError: the data or the space are not what they were.
         Interrupted: stopped by a signal; resumable.
     """
-    with SweepLock(paths.lock):
-        return _run(plan, paths, observer, changed, retry_failed)
+    with SweepLock(paths.lock), remote_results(paths, observer.warned, take_over) as remote:
+        outcome = _run(plan, paths, observer, remote, changed, retry_failed)
+    return _uploaded(outcome, remote)
+
+
+def _uploaded(outcome: SweepOutcome, remote: RemoteResults | None) -> SweepOutcome:
+    """The outcome, with what did not reach remote results: then the sweep has ended, and is not where it should be."""
+    if remote is None or not remote.problem:
+        return outcome
+    return replace(outcome, notes=(*outcome.notes, remote.problem), failed=True)
 
 
 def _run(
-    plan: Plan, paths: SweepPaths, observer: Observer, changed: Sequence[str] = (), retry_failed: bool = False
+    plan: Plan,
+    paths: SweepPaths,
+    observer: Observer,
+    remote: RemoteResults | None,
+    changed: Sequence[str] = (),
+    retry_failed: bool = False,
 ) -> SweepOutcome:
     # Preparing may take minutes and has nothing that is to be kept: it is left at once.
     signals = StopSignals(lambda: _leave_if(signals, paths))
@@ -166,7 +186,9 @@ def _run(
             if retry_failed:
                 _reopen_failed(study, recorder)
             recorder.record(SweepChanged(time=time.time(), state="RUNNING", data_fingerprint=preparation.fingerprint))
-            return _search_and_finish(plan, paths, study, recorder, observer, signals, reached)
+            if remote is not None:
+                remote.start()
+            return _search_and_finish(plan, paths, study, recorder, observer, signals, reached, remote)
     finally:
         signals.restore()
 
@@ -226,6 +248,7 @@ def _search_and_finish(
     observer: Observer,
     signals: StopSignals,
     reached: Reached | None,
+    remote: RemoteResults | None,
 ) -> SweepOutcome:
     spec = plan.spec
     ended: SweepStatus = "FAILED"
@@ -233,6 +256,8 @@ def _search_and_finish(
     try:
         signals.on_stop = lambda: None  # what follows writes, and is not to be torn
         _leave_if(signals, paths)
+        if remote is not None:
+            remote.bring_checkpoints(spec, recorder.state, published_trial(paths))
         if (done := _finished(plan, paths, study, recorder.state)) is not None:
             observer.noted(f"nothing is left to run: all {len(recorder.state.trials)} trials have ended")
             ended = "COMPLETED"
@@ -250,11 +275,13 @@ def _search_and_finish(
                 from sweep_runner.execution.tune_adapter import run_trials  # imports ray: not before its environment
             _leave_if(signals, paths)
             slot = resolve(spec.resources, session.nodes)
-            assign = _assigner(plan, paths, slot.num_threads)
+            assign = _assigner(plan, paths, slot.num_threads, remote)
             at_a_time = slot.max_concurrent
             if reached is not None and isinstance(spec.resources.max_concurrent, int):
                 at_a_time = spec.resources.max_concurrent  # nodes may still come
             keeper = Keeper(spec, paths, study, recorder, at_a_time, assign)
+            if remote is not None:
+                keeper.on_drop(remote.drop)
             signals.on_stop = lambda: _stop(keeper, observer)
             if signals.received:
                 keeper.stopping = True
@@ -274,11 +301,16 @@ def _search_and_finish(
             def tick() -> None:
                 if look is not None:
                     look()
+                if remote is not None and remote.lost:
+                    keeper.stopping = True
                 observer.tick(keeper, recorder.state)
 
             run_trials(keeper, slot, session.folder, tick, spec.name)
             observer.searched()
             _leave_if(signals, paths)
+            if remote is not None:
+                remote.check()
+                remote.bring_checkpoints(spec, recorder.state, published_trial(paths))
             finish = finish_search(
                 plan, paths, recorder, slot, observer.finishing, stopped=lambda: bool(signals.received)
             )
@@ -321,7 +353,9 @@ def _record_end(recorder: Recorder, state: SweepStatus, reason: str) -> None:
             raise
 
 
-def _assigner(plan: Plan, paths: SweepPaths, num_threads: int) -> Callable[[Proposal, int, int, int], Assignment]:
+def _assigner(
+    plan: Plan, paths: SweepPaths, num_threads: int, remote: RemoteResults | None
+) -> Callable[[Proposal, int, int, int], Assignment]:
     spec = plan.spec
     import_paths = (str(Path.cwd()),)
 
@@ -342,6 +376,7 @@ def _assigner(plan: Plan, paths: SweepPaths, num_threads: int) -> Callable[[Prop
             data_folder=str(paths.data),
             config=spec.config_of(proposal.params),
             import_paths=import_paths,
+            remote=remote.place if remote is not None else None,
         )
 
     return assign

@@ -10,7 +10,9 @@ import platform
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from typing import Any, TextIO
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import ray
 from ray import tune
@@ -21,19 +23,25 @@ from trainables.contract import EpochReport
 from trainables.errors import Diverged, Infeasible, TrainableError
 from trainables.handle import BaseHandle
 
+if TYPE_CHECKING:
+    from sweep_runner.results.remote.checkpoints import TrialFiles
+
 
 class RayHandle(BaseHandle):
     """Sends each report to the driver and waits for its decision; a stop ends the thread with SystemExit."""
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, files: TrialFiles | None = None) -> None:
         super().__init__(assignment.facts())
         self._assignment = assignment
+        self._files = files
         show_in_process_list(assignment)
         self._host = platform.node()
         self._device = device_name()
         self.stopped = False
 
     def _send(self, report: EpochReport) -> None:
+        if self._files is not None:
+            self._files.push()  # what the report tells of is there before it
         try:
             send(Message(attempt=self.attempt, host=self._host, device=self._device, report=report))
         except SystemExit:
@@ -68,8 +76,11 @@ def show_in_process_list(assignment: Assignment) -> None:
 def _train(assignment: Assignment) -> Message:
     attempt = assignment.attempt
     handle: RayHandle | None = None
+    files: TrialFiles | None = None
     try:
-        handle = RayHandle(assignment)
+        if assignment.remote is not None:
+            assignment, files = _with_remote(assignment, assignment.remote)
+        handle = RayHandle(assignment, files)
         with _logged(assignment, handle):
             handle.replay()
             trainable, config = build(assignment.trainable, assignment.data, assignment.data_folder, assignment.config)
@@ -89,7 +100,19 @@ def _train(assignment: Assignment) -> Message:
         return Message(attempt=attempt, outcome="failed", reason=_words(error), retry=True, disk_full=full)
     except Exception as error:  # noqa: BLE001 - whatever a trainable raises fails this trial, and only this one
         return Message(attempt=attempt, outcome="failed", reason=_words(error), retry=True)
+    finally:
+        if files is not None:
+            files.finish()
     return Message(attempt=attempt, outcome="completed")
+
+
+def _with_remote(assignment: Assignment, remote: Mapping[str, Any]) -> tuple[Assignment, TrialFiles]:
+    """The assignment with the folders of this node, and what uploads from there."""
+    from sweep_runner.results.remote.checkpoints import Place, TrialFiles
+
+    trial, data = Path(assignment.folder), Path(assignment.data_folder)
+    files = TrialFiles(Place.from_json(remote), trial, data, assignment.attempt, assignment.config)
+    return replace(assignment, folder=str(files.trial), data_folder=str(files.data)), files
 
 
 def _words(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Iterator
@@ -9,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TABLES = ("sweeps", "trials", "epochs", "predictions", "classes", "confusions")
+ADDRESS_FILE = ".address.json"
+"""In a results folder that is the working copy of remote results: of which."""
+LEASE_FILE = "lease.json"
+"""In a sweep's folder of such a copy, and beside the sweep's objects: who writes the sweep."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,11 @@ class SweepPaths:
     @property
     def name(self) -> str:
         return self.root.name
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this is the working copy of a sweep in remote results."""
+        return remote_url(self.root.parent) is not None
 
     def command(self, verb: str, *more: str) -> str:
         """A `sweep` command on this sweep, as a user here can copy and run it: `sweep resume NAME --results DIR`."""
@@ -110,11 +120,21 @@ class SweepPaths:
 
 def results_option(root: Path) -> tuple[str, ...]:
     """`--results DIR` as words of a command; none where the command would look in `root` by itself."""
-    usual = Path(os.environ.get("SWEEP_RESULTS") or "results").expanduser().absolute()
-    if root == usual:
+    usual = os.environ.get("SWEEP_RESULTS") or "results"
+    if (url := remote_url(root)) is not None:
+        return () if url == usual.rstrip("/") else ("--results", shlex.quote(url))
+    if root == Path(usual).expanduser().absolute():
         return ()
     here = Path.cwd()
     return ("--results", shlex.quote(str(root.relative_to(here) if root.is_relative_to(here) else root)))
+
+
+def remote_url(root: Path) -> str | None:
+    """The address that a results folder is the working copy of, `s3://bucket/prefix`; None for a folder of its own."""
+    try:
+        return str(json.loads((root / ADDRESS_FILE).read_bytes())["url"])
+    except FileNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ Works while a sweep is running: parts are replaced whole, so that each read sees
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 
 from sweep_runner.durable import lock_holder
 from sweep_runner.results.parts import part_files
-from sweep_runner.results.paths import ResultsPaths, SweepPaths
+from sweep_runner.results.paths import LEASE_FILE, ResultsPaths, SweepPaths
 from sweep_runner.results.schemas import empty_table
 
 Warn = Callable[[str], None]
@@ -169,15 +171,24 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def live_state(paths: SweepPaths, state: str | None) -> str:
-    """The state of a sweep as it is now: RUNNING is INTERRUPTED when no process holds its lock.
+    """The state of a sweep as it is now: RUNNING is INTERRUPTED when no process holds its lock, here or elsewhere.
 
     Args:
         paths: of the sweep.
         state: as its table says; None when it says nothing yet.
     """
-    if state in (None, "RUNNING") and lock_holder(paths.lock) is None:
+    if state in (None, "RUNNING") and lock_holder(paths.lock) is None and not _written_elsewhere(paths):
         return "INTERRUPTED"
     return state or "RUNNING"
+
+
+def _written_elsewhere(paths: SweepPaths) -> bool:
+    """Whether another machine had the sweep's lease a moment ago; only of remote results is there one."""
+    try:
+        until: float = json.loads((paths.root / LEASE_FILE).read_bytes())["until"]
+    except FileNotFoundError:
+        return False
+    return time.time() < until
 
 
 def with_live_states(results: ResultsPaths, table: pa.Table) -> pa.Table:

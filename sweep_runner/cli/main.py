@@ -26,6 +26,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "resume": ("sweep_runner.cli.run:resume", "Go on with a sweep that stopped."),
     "extend": ("sweep_runner.cli.run:extend", "More trials for a sweep."),
     "retry": ("sweep_runner.cli.run:retry", "Run the failed trials of a sweep again."),
+    "submit": ("sweep_runner.cli.submit:submit", "Run a sweep file as a job of a Ray cluster."),
+    "jobs": ("sweep_runner.cli.jobs:jobs", "List, follow or stop the sweeps of a Ray cluster."),
     "trial": ("sweep_runner.cli.trial:trial", "One trial in this process, without Ray: for debugging."),
     "check": ("sweep_runner.cli.check:check", "Validate a sweep file and print the resolved plan."),
     "schema": ("sweep_runner.cli.check:schema", "The JSON Schema of the sweep file, for editors."),

@@ -46,7 +46,7 @@ def write_checkpoint(folder: Path, history: Sequence[EpochReport], save: Save) -
             "files": {name: {"bytes": size, "crc32": crc} for name, (size, crc) in files.items()},
         }
         with (partial / MANIFEST).open("w", encoding="utf-8") as file:
-            json.dump(manifest, file)
+            file.write(json.dumps(manifest))  # not `dump`, which goes through Python for every number
             file.flush()
             os.fsync(file.fileno())
         shutil.rmtree(final, ignore_errors=True)

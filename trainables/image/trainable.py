@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from trainables.allocator import kept_memory
 from trainables.contract import (
     ConfigProblem,
     DiskUse,
@@ -127,6 +128,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         self.folder.mkdir(parents=True, exist_ok=True)
         return prepare_images(self.data, self.folder, resolutions=[], progress=progress, look_for_duplicates=True)
 
+    @kept_memory()
     def train(self, config: ImageConfig, handle: TrialHandle) -> None:
         """See `trainables.image.training.classifier.train_classifier`."""
         from trainables.image.data.prepare import INDEX_FILE

@@ -13,7 +13,10 @@ from torch import nn
 
 from trainables.image.config import Precision
 from trainables.image.pixels.pixel_cache import MappedFile
-from trainables.image.training.feed import Change, Rows, Share
+from trainables.image.training.feed import Change, Rows, Share, parts_of
+
+_PORTION_BYTES = 4 << 20
+"""Read at once unless a batch is larger: of small features that is an epoch."""
 
 
 class Head(nn.Module):
@@ -95,10 +98,12 @@ class FeatureFeed:
     ) -> Iterator[torch.Tensor]:
         """Yields `(B, D)` float32 in the order of the rows; `change` is of images, and must be None."""
         assert change is None
-        for start in range(0, len(rows), batch_size):
+        at_once = max(1, _PORTION_BYTES // (4 * self._features.width * batch_size)) * batch_size
+        for start in range(0, len(rows), at_once):
             began = perf_counter()
-            some = rows[start : start + batch_size]
-            mine = some if share is None else some[share(len(some))]
-            batch = torch.from_numpy(self._features.gather(mine)).to(self._device)
+            some = rows[start : start + at_once]
+            part, sizes = parts_of(len(some), batch_size, share) if share else (None, [])
+            mine = some if part is None else some[part.rows.numpy()]
+            values = torch.from_numpy(self._features.gather(mine)).to(self._device)
             self.wait_s += perf_counter() - began
-            yield batch
+            yield from torch.split(values, sizes if part else batch_size)

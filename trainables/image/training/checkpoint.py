@@ -132,8 +132,10 @@ def _save_weights(path: Path, model: nn.Module) -> None:
 
 def _random_state() -> dict[str, Any]:
     kind, keys, *rest = np.random.get_state(legacy=True)
+    version, internal, gauss = random.getstate()
     return {
-        "python": random.getstate(),
+        # As a tensor: of 625 single numbers pickling would be most of what a head's checkpoint takes.
+        "python": (version, torch.tensor(internal), gauss),
         "numpy": (kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -142,7 +144,7 @@ def _random_state() -> dict[str, Any]:
 
 def _set_random_state(state: dict[str, Any]) -> None:
     version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
+    random.setstate((version, tuple(torch.as_tensor(internal).tolist()), gauss))
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"])

@@ -13,7 +13,6 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from trainables.allocator import kept_memory
 from trainables.contract import EpochReport, TrialHandle
 from trainables.errors import Diverged, TrainableError
 from trainables.image.config import ImageConfig
@@ -40,6 +39,9 @@ from trainables.image.training.schedule import learning_rate, plateau_factor, st
 
 _STEPS_BETWEEN_CHECKS = 50
 """Looking at the loss waits for a GPU: do it seldom, but do not train on for a whole epoch after NaN."""
+
+_FEATURES_AT_ONCE = 1024
+"""That a head judges: more at a time gain nothing."""
 
 
 def train_classifier(
@@ -89,7 +91,7 @@ def train_classifier(
     if config.finetune == "head":
         start_head(net, seed)
     workers = Workers(handle.rank, handle.num_workers)
-    with kept_memory(), accelerator_of(handle, precision) as accelerator:
+    with accelerator_of(handle, precision) as accelerator:
         device = accelerator.device
         reset_peak_memory(device)
 
@@ -109,6 +111,7 @@ def train_classifier(
         # Accelerate's optimizer scales losses. It also looks for a package on disk twice a step, which would be a
         # tenth of a small net's step: so only where losses are scaled.
         stepper = accelerator.prepare(optimizer) if accelerator.scaler is not None else optimizer
+        backward = accelerator.backward if accelerator.scaler is not None else torch.Tensor.backward
         strategy, power = (balance.strategy, balance.power) if balance else ("cap", 1.0)
         weights_of_classes = None
         if strategy == "class_weights":
@@ -144,7 +147,7 @@ def train_classifier(
             for norm in norms_to_hold:
                 norm.eval()
 
-        add_gradients = MicroBatches(model, train_loss, accelerator.backward, config.batch_size, workers)
+        add_gradients = MicroBatches(model, train_loss, backward, config.batch_size, workers)
         if device.type == "cuda" and not isinstance(pixels, Features):
             train_mode()
             some = torch.from_numpy(train_rows[: add_gradients.batch_size]).to(device)
@@ -198,7 +201,8 @@ def train_classifier(
             train_s = perf_counter() - started
             train_wait_s = feed.wait_s
 
-            logits = predict_together(workers, judged, feed, val_rows, add_gradients.size)
+            at_once = add_gradients.size if isinstance(feed, Feed) else max(_FEATURES_AT_ONCE, add_gradients.size)
+            logits = predict_together(workers, judged, feed, val_rows, at_once)
             metrics = {
                 "train_loss": mean_loss(losses, epoch_targets),
                 "train_accuracy": workers.accuracy(torch.cat(decisions), torch.cat(wanted_here)),

@@ -14,6 +14,7 @@ from benchmarks.harness import HEADER, machine
 BENCHMARKS = (
     "cli_start",
     "trial_cost",
+    "whole_job",
     "input_pipeline",
     "first_epoch",
     "full_training",

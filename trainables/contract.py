@@ -213,6 +213,8 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
             combinations within each group are tried.
         supports_workers: whether `train` shares its work when `handle.num_workers` is more than 1. Without, a sweep
             with several workers is refused: each of them would train the same.
+        imports: modules that `train` needs and that take long to import, by name. Workers import them when they start,
+            while the data is still being prepared. They must be found without the folder of the sweep file.
     """
 
     config_class: ClassVar[type[BaseModel]]
@@ -220,6 +222,7 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
     metrics: ClassVar[Mapping[str, Mode]] = {}
     check_keys: ClassVar[tuple[str, ...] | tuple[tuple[str, ...], ...]] = ()
     supports_workers: ClassVar[bool] = False
+    imports: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, data: DataT, folder: Path) -> None:
         """Made once in each process, before any of the methods below.
@@ -242,6 +245,8 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
 
     def prepare(self, candidates: Mapping[str, Sequence[Any]], progress: Progress = no_progress) -> Preparation:
         """Runs once, before the first trial and again on resume: looks at the data, fills caches.
+
+        In a process of its own on the machine of the driver; what it returns or raises is pickled.
 
         Args:
             candidates: every value (end points of a range without step) that each config key can take.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ class View:
         self._reported: set[int] = set()
         self._dashboard = ""
         self._step = ""
+        self._importing: threading.Thread | None = None
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -132,9 +134,18 @@ class View:
         self._show_step("search ended")
 
     def finishing(self, what: str) -> None:
+        self._import_report()
         if self._live is None:
             self._say(what)
         self._show_step(what)
+
+    def _import_report(self) -> None:
+        """The report is next; what it needs is imported while the best model is evaluated elsewhere."""
+        from sweep_runner.report.page import import_ahead
+
+        if self._importing is None:
+            self._importing = threading.Thread(target=import_ahead, name="import report", daemon=True)
+            self._importing.start()
 
     # What it looks like -----------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from sweep_runner.errors import Problem, RequestError
 from sweep_runner.results.paths import ResultsPaths, SweepPaths, results_option
 
 if TYPE_CHECKING:
-    from sweep_runner.execution.sweep import Observer, SweepOutcome
+    from sweep_runner.execution.observer import Observer, SweepOutcome
     from sweep_runner.spec.plan import Plan
 
 

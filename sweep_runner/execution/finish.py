@@ -5,7 +5,6 @@ Baselines are evaluated on val alone: test is for the one model that the sweep e
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -19,7 +18,6 @@ import psutil
 
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.execution.finalize import FinalResult, FinalTask, finalize, publish
-from sweep_runner.execution.resources import Slot
 from sweep_runner.results.events import FinalEvaluated
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
@@ -45,14 +43,16 @@ class Finish:
 
 
 SPLITS = ("val", "test")
-_POLL_S = 0.5
+
+Finalizer = Callable[[Sequence[FinalTask], Callable[[], bool]], list[FinalResult]]
+"""Runs tasks, and looks now and then whether it is to stop; what is not done then ends with an error."""
 
 
 def finish_search(
     plan: Plan,
     paths: SweepPaths,
     recorder: Recorder,
-    slot: Slot,
+    run: Finalizer,
     say: Callable[[str], None],
     stopped: Callable[[], bool] = lambda: False,
 ) -> Finish:
@@ -62,7 +62,7 @@ def finish_search(
         plan: the sweep.
         paths: of its folder.
         recorder: open.
-        slot: what one evaluation gets.
+        run: what evaluates and exports.
         say: told what happens.
         stopped: whether the user wants it to end; looked at now and then.
     """
@@ -70,10 +70,10 @@ def finish_search(
         return done
     best = recorder.state.best()
     assert best is not None, "without one it is finished"
-    finish = _finish_best(best, plan, paths, recorder, slot, say, stopped)
+    finish = _finish_best(best, plan, paths, recorder, run, say, stopped)
     if stopped():
         return finish
-    errors = _evaluate_baselines(plan, paths, recorder, slot, say, stopped)
+    errors = _evaluate_baselines(plan, paths, recorder, run, say, stopped)
     return Finish(finish.package, (*finish.notes, *errors), failed=finish.failed or bool(errors))
 
 
@@ -113,7 +113,7 @@ def _finish_best(
     plan: Plan,
     paths: SweepPaths,
     recorder: Recorder,
-    slot: Slot,
+    run: Finalizer,
     say: Callable[[str], None],
     stopped: Callable[[], bool],
 ) -> Finish:
@@ -130,8 +130,8 @@ def _finish_best(
     say(f"evaluating trial {original.trial}" + (" and exporting its model" if export else ""))
     staging = _staging(paths)
     try:
-        task = _task(plan, paths, state, original, checkpoint, staging, splits, export, slot.num_threads)
-        (result,) = _finalize_on_ray([task], slot, stopped, paths.is_copy)
+        task = _task(plan, paths, state, original, checkpoint, staging, splits, export)
+        (result,) = run([task], stopped)
         _record(recorder, original.trial, result, staging)
         notes = (result.error,) if result.error else ()
         if result.verified is not None:
@@ -148,11 +148,11 @@ def _evaluate_baselines(
     plan: Plan,
     paths: SweepPaths,
     recorder: Recorder,
-    slot: Slot,
+    run: Finalizer,
     say: Callable[[str], None],
     stopped: Callable[[], bool],
 ) -> list[str]:
-    """Evaluates every baseline with a checkpoint on val, side by side; notes on what did not come out."""
+    """Evaluates every baseline with a checkpoint on val; notes on what did not come out."""
     trials = recorder.state.trials
     staging = _staging(paths)
     try:
@@ -160,16 +160,12 @@ def _evaluate_baselines(
         for number, checkpoint in _baselines_due(plan, paths, recorder.state).items():
             folder = staging / str(number)
             folder.mkdir()
-            tasks[number] = _task(
-                plan, paths, recorder.state, trials[number], checkpoint, folder, ("val",), False, slot.num_threads
-            )
+            tasks[number] = _task(plan, paths, recorder.state, trials[number], checkpoint, folder, ("val",), False)
         if not tasks:
             return []
         say(f"evaluating {len(tasks)} baseline{'s' if len(tasks) > 1 else ''} on val")
         notes = []
-        for number, result in zip(
-            tasks, _finalize_on_ray(list(tasks.values()), slot, stopped, paths.is_copy), strict=True
-        ):
+        for number, result in zip(tasks, run(list(tasks.values()), stopped), strict=True):
             _record(recorder, number, result, staging / str(number))
             if result.error:
                 notes.append(f"trial {number} ({trials[number].name or 'a baseline'}): {result.error}")
@@ -195,8 +191,7 @@ def export_trial(plan: Plan, paths: SweepPaths, state: SweepState, trial: int, t
         )
     staging = _staging(paths)
     try:
-        threads = os.cpu_count() or 1
-        result = finalize(_task(plan, paths, state, summary, checkpoint, staging, (), True, threads))
+        result = finalize(_task(plan, paths, state, summary, checkpoint, staging, (), True))
         if result.error:
             raise SweepError(result.error)
         if result.verified is None:
@@ -243,7 +238,6 @@ def _task(
     staging: Path,
     splits: Sequence[str],
     export: bool,
-    num_threads: int,
 ) -> FinalTask:
     environment = json.loads(paths.environment.read_bytes())
     origin: dict[str, Any] = {
@@ -267,64 +261,9 @@ def _task(
         splits=splits,
         export=export,
         info=origin,
-        num_threads=num_threads,
+        num_threads=os.cpu_count() or 1,
         import_paths=(str(Path.cwd()),),
     )
-
-
-def _finalize_on_ray(
-    tasks: Sequence[FinalTask], slot: Slot, stopped: Callable[[], bool], only_here: bool
-) -> list[FinalResult]:
-    """Runs tasks side by side, as far as there is room; those not done when it is stopped end with an error.
-
-    Args:
-        tasks: what is to be done.
-        slot: what each gets.
-        stopped: looked at now and then.
-        only_here: on the driver's node, the only one that has the checkpoints when results are remote.
-    """
-    import ray
-
-    needs = _on_this_node(slot) if only_here else {"num_cpus": slot.cpus, "num_gpus": slot.gpus}
-    remote = ray.remote(max_retries=0, **needs)(_finalize_json)
-    named = remote.options(name="final evaluation")
-    answers = [named.remote(dataclasses.asdict(task)) for task in tasks]
-    pending = answers
-    while pending and not stopped():
-        _, pending = ray.wait(pending, num_returns=len(pending), timeout=_POLL_S)
-    for answer in pending:
-        ray.cancel(answer, force=True)
-    return [_answered(answer) for answer in answers]
-
-
-def _on_this_node(slot: Slot) -> dict[str, Any]:
-    """Options of a Ray task that runs on the driver's node, with a slot there or with what the node has of it."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    node = ray.get_runtime_context().get_node_id()
-    has = next(each["Resources"] for each in ray.nodes() if each["NodeID"] == node)
-    return {
-        "num_cpus": min(slot.cpus, has.get("CPU", 0.0)),
-        "num_gpus": min(slot.gpus, has.get("GPU", 0.0)),
-        "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
-    }
-
-
-def _answered(promise: Any) -> FinalResult:
-    import ray
-
-    try:
-        answer = ray.get(promise)
-    except ray.exceptions.RayError as error:
-        # Of a cancelled task the error has no text.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        return FinalResult(metrics={}, num_examples={}, verified=None, error=f"the final evaluation failed: {reason}")
-    return FinalResult(**answer)
-
-
-def _finalize_json(task: dict[str, Any]) -> dict[str, Any]:
-    return dataclasses.asdict(finalize(FinalTask(**task)))
 
 
 def _record(recorder: Recorder, trial: int, result: FinalResult, staging: Path) -> None:

@@ -33,6 +33,11 @@ def put_back_on_error(folder: Path) -> Iterator[None]:
     shutil.rmtree(before)
 
 
+def put_back(folder: Path) -> None:
+    """Puts the folder back as it was, from another thread and while the block is still open: the process ends."""
+    _put_back(folder.with_name(f".{folder.name}-before"), folder)
+
+
 def _put_back(before: Path, folder: Path) -> None:
     if before.exists():
         shutil.rmtree(folder)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +70,9 @@ def live_nodes() -> tuple[Node, ...]:
 
 
 @contextlib.contextmanager
-def ray_session(name: str, file: Path, dashboard: bool, max_concurrent: int) -> Iterator[RaySession]:
+def ray_session(
+    name: str, file: Path, dashboard: bool, max_concurrent: int, imports: Sequence[str] = ()
+) -> Iterator[RaySession]:
     """Starts Ray, and ends it with every process and file that it made.
 
     Args:
@@ -78,13 +80,16 @@ def ray_session(name: str, file: Path, dashboard: bool, max_concurrent: int) -> 
         file: that it came from, likewise.
         dashboard: whether to start Ray's dashboard.
         max_concurrent: trials at a time, at most.
+        imports: modules that workers import when they start.
     """
-    with temporary_folder() as folder, _started(name, file, dashboard, max_concurrent, folder) as session:
+    with temporary_folder() as folder, _started(name, file, dashboard, max_concurrent, imports, folder) as session:
         yield session
 
 
 @contextlib.contextmanager
-def _started(name: str, file: Path, dashboard: bool, max_concurrent: int, folder: Path) -> Iterator[RaySession]:
+def _started(
+    name: str, file: Path, dashboard: bool, max_concurrent: int, imports: Sequence[str], folder: Path
+) -> Iterator[RaySession]:
     """Ray, started with `folder` for whatever it writes, and ended with every process that it made."""
     assert "ray" not in sys.modules, "Ray reads its environment variables when it is imported"
     token = token_file()
@@ -102,6 +107,7 @@ def _started(name: str, file: Path, dashboard: bool, max_concurrent: int, folder
             # Whoever reaches an open Ray can run code as this user.
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
+            **_preloading(max_concurrent, imports),
         }
     )
     quieten()
@@ -152,3 +158,14 @@ def _hangup_for_us_alone() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _preloading(max_concurrent: int, imports: Sequence[str]) -> dict[str, str]:
+    """Has workers import what trials need when they start, before there is a trial.
+
+    Ray starts a worker a CPU with itself. Where most of them would stay idle (trials that each have a GPU, or many
+    CPUs), they import when a trial comes: PyTorch takes some 200 MB of each.
+    """
+    if 2 * max_concurrent < (os.cpu_count() or 1):
+        return {}
+    return {"RAY_preload_python_modules": ",".join(("ray.tune", "sweep_runner.execution.worker", *imports))}

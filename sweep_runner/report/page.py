@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,12 @@ _NUM_PAIRS = 8
 _PAIR_PICTURES = 4
 THUMBNAIL = 96
 """Pixels: about 3 kB as JPEG."""
+
+
+def import_ahead() -> None:
+    """Imports what `write_report` will: seconds, which are better spent while something else is being waited for."""
+    for name in ("jinja2", "plotly.graph_objects", "plotly.offline", "optuna.visualization", "optuna.importance"):
+        importlib.import_module(name)
 
 
 def write_report(results: ResultsPaths, name: str, output: Path | None, warn: Warn) -> Path:

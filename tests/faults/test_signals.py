@@ -65,8 +65,9 @@ def test_while_exporting(write_own: Callable[..., Path], tmp_path: Path, number:
         assert (root / "best" / "model.onnx").exists()
 
 
-def test_while_the_data_is_prepared(tmp_path: Path, write_own: Callable[..., Path]) -> None:
-    """Before anything has begun: at once, and the folder that was made for it goes, too."""
+@pytest.mark.parametrize("after_s", [0.0, 2.5])
+def test_while_the_data_is_prepared(tmp_path: Path, write_own: Callable[..., Path], after_s: float) -> None:
+    """Before anything has begun: at once, and the folder that was made for it goes, too. Later Ray is starting, too."""
     file = write_own("Preparing", ["a"])
     with (tmp_path / "mine.py").open("a") as module:
         module.write(
@@ -77,6 +78,7 @@ def test_while_the_data_is_prepared(tmp_path: Path, write_own: Callable[..., Pat
         )
     driver = Driver("run", file, cwd=tmp_path)
     driver.wait_for(lambda: (tmp_path / "results" / "small" / "data" / "begun").exists())
+    time.sleep(after_s)
     driver.process.send_signal(signal.SIGINT)
     assert "nothing was begun" in check_stopped(driver, 10)
     assert not (tmp_path / "results" / "small").exists()

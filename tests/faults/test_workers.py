@@ -117,7 +117,7 @@ def test_a_trial_that_eats_the_memory_fails_alone(write_own: Callable[..., Path]
 DYING = """
     import sys
     from sweep_runner.execution.ray_session import ray_session
-    import contextlib, sweep_runner.execution.sweep as place
+    import contextlib, sweep_runner.execution.run as place
 
     deaths = int(sys.argv.pop(1))
 

@@ -37,6 +37,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
     data_class = DataConfig
     check_keys = CHECK_KEYS
     supports_workers = True
+    imports = ("trainables.image.training.classifier", "trainables.image.features.store")
     metrics: ClassVar[Mapping[str, Mode]] = {
         "train_loss": "min",
         "train_accuracy": "max",

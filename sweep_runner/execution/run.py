@@ -1,0 +1,317 @@
+"""One run of a sweep, from its data to its published model: connects preparation, study, Ray and results."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from sweep_runner.errors import Interrupted
+from sweep_runner.execution.assistant import Assistant, finalize_with
+from sweep_runner.execution.cluster.address import Reached
+from sweep_runner.execution.cluster.attach import attached_session, look_for
+from sweep_runner.execution.cluster.watch import Watch
+from sweep_runner.execution.finish import Finalizer, Finish, finish_search, finished, published_trial
+from sweep_runner.execution.forecast import forecast
+from sweep_runner.execution.keeper import Keeper
+from sweep_runner.execution.messages import Assignment
+from sweep_runner.execution.observer import Observer, SweepOutcome
+from sweep_runner.execution.preparing import Preparing
+from sweep_runner.execution.ray_session import RaySession, ray_session
+from sweep_runner.execution.ray_token import token_file
+from sweep_runner.execution.recording import open_recorder, record_end
+from sweep_runner.execution.remote_results import RemoteResults
+from sweep_runner.execution.resources import Slot, resolve
+from sweep_runner.execution.signals import StopSignals
+from sweep_runner.execution.start import RayStart
+from sweep_runner.results.events import SweepChanged, TrialReopened
+from sweep_runner.results.events import SweepState as SweepStatus
+from sweep_runner.results.paths import SweepPaths
+from sweep_runner.results.recorder import Recorder
+from sweep_runner.results.state import SweepState
+from sweep_runner.search.study import Proposal, Study
+from sweep_runner.spec.cluster import LOCAL
+from sweep_runner.spec.plan import Plan
+from sweep_runner.tracking.endpoint import metrics_endpoint
+from sweep_runner.tracking.metrics import SweepCollector
+from trainables.contract import Preparation
+
+
+class Run:
+    """One run: under the sweep's lock, from preparing the data to publishing the model.
+
+    Args:
+        plan: the sweep as it is to go on.
+        paths: of its folder.
+        observer: shows progress.
+        remote: the results elsewhere that the folder is a copy of, if they are.
+        changed: what of the sweep file is not as it was, in words: told when it is known to be taken.
+        retry_failed: FAILED and INFEASIBLE trials run again.
+        made: the folder was made for this run: should it not come to a sweep, it goes again.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        paths: SweepPaths,
+        observer: Observer,
+        remote: RemoteResults | None,
+        *,
+        changed: Sequence[str] = (),
+        retry_failed: bool = False,
+        made: bool = False,
+    ) -> None:
+        self._plan = plan
+        self._paths = paths
+        self._observer = observer
+        self._remote = remote
+        self._changed = changed
+        self._retry_failed = retry_failed
+        self._made = made
+        # Preparing may take minutes and has nothing that is to be kept: it is left at once.
+        self._signals = StopSignals(self._leave_if_stopped)
+        self._assistant = Assistant()
+        self._ray = RayStart(self._session, self._signals)
+        self._reached: Reached | None = None
+
+    def __call__(self) -> SweepOutcome:
+        """Runs it.
+
+        Raises:
+            RequestError: the data, the space, or the cluster will not do.
+            Interrupted: stopped by a signal; resumable.
+        """
+        plan, observer = self._plan, self._observer
+        self._signals.install()
+        try:
+            # Preparing may take minutes: what is refused is refused before.
+            Study.check(self._paths.study, plan.spec)
+            if plan.spec.cluster.address != LOCAL:
+                self._reached = look_for(plan, self._paths)
+            room = forecast(plan, self._paths.root)
+            observer.noted(f"disk: {'; '.join(room.lines)}")
+            if room.warning:
+                observer.warned(room.warning)
+            with self._assistant, self._ray:
+                preparation = self._prepare()
+                for change in self._changed:
+                    observer.noted(f"changed: {change}")
+                self._signals.on_stop = observer.stopping
+                with (
+                    open_recorder(plan, self._paths, observer) as recorder,
+                    Study.open(self._paths.study, plan.spec, plan.max_epochs) as study,
+                ):
+                    if self._retry_failed:
+                        _reopen_failed(study, recorder)
+                    recorder.record(
+                        SweepChanged(time=time.time(), state="RUNNING", data_fingerprint=preparation.fingerprint)
+                    )
+                    if self._remote is not None:
+                        self._remote.start()
+                    return self._search_and_finish(study, recorder)
+        finally:
+            self._signals.restore()
+
+    # Before the search -----------------------------------------------------------------------------------
+
+    def _prepare(self) -> Preparation:
+        preparing = Preparing(self._plan, self._paths, self._assistant)
+        # The nodes of a cluster are looked over when the data is there.
+        start_ray = partial(self._ray.session, partial(self._leave_unprepared, preparing))
+        return preparing(self._observer.preparing, self._observer.prepared, None if self._reached else start_ray)
+
+    def _session(self) -> contextlib.AbstractContextManager[RaySession]:
+        plan = self._plan
+        if self._reached is not None:
+            return attached_session(plan, self._paths, self._reached, self._observer.looked_over)
+        limit = plan.spec.resources.max_concurrent
+        most = limit if isinstance(limit, int) else os.cpu_count() or 1
+        file = plan.loaded.path.absolute()
+        return ray_session(plan.spec.name, file, plan.spec.dashboard, most, plan.trainable.imports)
+
+    # The search, and what follows ------------------------------------------------------------------------
+
+    def _search_and_finish(self, study: Study, recorder: Recorder) -> SweepOutcome:
+        ended: SweepStatus = "FAILED"
+        reason = ""
+        try:
+            self._signals.on_stop = lambda: None  # what follows writes, and is not to be torn
+            self._leave_if_stopped()
+            self._bring_checkpoints(recorder)
+            finish = _finished(self._plan, self._paths, study, recorder.state)
+            if finish is None:
+                finish = self._search(study, recorder)
+            else:
+                self._observer.noted(f"nothing is left to run: all {len(recorder.state.trials)} trials have ended")
+            ended = "COMPLETED"
+            return SweepOutcome(recorder.state, finish.package, finish.notes, finish.failed)
+        except Interrupted as error:
+            ended, reason = "INTERRUPTED", str(error)
+            raise
+        except Exception as error:
+            reason = str(error)
+            raise
+        finally:
+            record_end(recorder, ended, reason)
+
+    def _search(self, study: Study, recorder: Recorder) -> Finish:
+        plan, paths, observer, remote = self._plan, self._paths, self._observer, self._remote
+        spec = plan.spec
+        session = self._ray.session(partial(self._leave_at_once, recorder))
+        from sweep_runner.execution.tune_adapter import run_trials  # imports ray: not before its environment
+
+        self._leave_if_stopped()
+        slot = resolve(spec.resources, session.nodes)
+        at_a_time = slot.max_concurrent
+        if self._reached is not None and isinstance(spec.resources.max_concurrent, int):
+            at_a_time = spec.resources.max_concurrent  # nodes may still come
+        keeper = Keeper(spec, paths, study, recorder, at_a_time, _assigner(plan, paths, slot.num_threads, remote))
+        if remote is not None:
+            keeper.on_drop(remote.drop)
+        self._signals.on_stop = lambda: _stop(keeper, observer)
+        if self._signals.received:
+            keeper.stopping = True
+        observer.started(session, at_a_time)
+        with contextlib.ExitStack() as stack:
+            collector = SweepCollector(spec.name, plan.num_trials, recorder.look)
+            address = stack.enter_context(
+                metrics_endpoint(collector, paths, spec.metrics, token_file(), observer.warned)
+            )
+            if isinstance(spec.metrics, str) and address:
+                observer.noted(f"metrics: {address} (asks for the token; {paths.command('metrics')})")
+            look = self._watch(session, keeper, slot, recorder, stack)
+
+            def tick() -> None:
+                look()
+                if remote is not None and remote.lost:
+                    keeper.stopping = True
+                observer.tick(keeper, recorder.state)
+
+            run_trials(keeper, slot, session.folder, tick, spec.name)
+            observer.searched()
+            self._leave_if_stopped()
+            if remote is not None:
+                remote.check()
+            self._bring_checkpoints(recorder)
+            finish = finish_search(
+                plan,
+                paths,
+                recorder,
+                self._finalizer(slot),
+                observer.finishing,
+                stopped=lambda: bool(self._signals.received),
+            )
+            self._leave_if_stopped()
+        self._ray.close()
+        return finish
+
+    def _watch(
+        self, session: RaySession, keeper: Keeper, slot: Slot, recorder: Recorder, stack: contextlib.ExitStack
+    ) -> Callable[[], None]:
+        """What follows the nodes of a cluster, now and then; an instance of the sweep's own has always the same."""
+        if self._reached is None or session.preflight is None:
+            return lambda: None
+        watch = Watch(
+            self._reached.address, session.preflight, self._paths, partial(_give_up, recorder, self._observer)
+        )
+        stack.enter_context(watch.open())
+        resources = self._plan.spec.resources.model_copy(update={"gpus": slot.gpus})
+        return partial(watch.apply, keeper, resources, self._observer)
+
+    def _finalizer(self, slot: Slot) -> Finalizer:
+        if self._reached is None:
+            return partial(finalize_with, self._assistant)
+        from sweep_runner.execution.finalize_on_ray import on_ray
+
+        return on_ray(slot, only_here=self._paths.is_copy)
+
+    def _bring_checkpoints(self, recorder: Recorder) -> None:
+        """Those that the end of the sweep wants, from where the results are."""
+        if self._remote is not None:
+            self._remote.bring_checkpoints(self._plan.spec, recorder.state, published_trial(self._paths))
+
+    # When it is stopped ----------------------------------------------------------------------------------
+
+    def _leave_if_stopped(self) -> None:
+        if self._signals.received:
+            raise Interrupted(self._stopped_by(self._signals.received))
+
+    def _leave_unprepared(self, preparing: Preparing, received: signal.Signals) -> None:
+        """Before anything is recorded: the data is as it was, and a folder that was made for it goes, too."""
+        preparing.leave()
+        self._observer.left(self._stopped_by(received))
+        if self._made and not self._paths.spec.exists():
+            shutil.rmtree(self._paths.root, ignore_errors=True)
+
+    def _leave_at_once(self, recorder: Recorder, received: signal.Signals) -> None:
+        reason = self._stopped_by(received)
+        self._observer.left(reason)
+        record_end(recorder, "INTERRUPTED", reason)
+        recorder.close()
+
+    def _stopped_by(self, received: signal.Signals) -> str:
+        state = "nothing was begun"
+        if self._paths.spec.exists():
+            state = f"nothing that was recorded is lost. Go on with: {self._paths.command('resume')}"
+        return f"stopped by {received.name}; {state}"
+
+
+def _finished(plan: Plan, paths: SweepPaths, study: Study, state: SweepState) -> Finish | None:
+    """How the sweep ended, when every trial has, and so has what follows: then Ray need not start."""
+    numbers = {trial.number for trial in study.trials()}
+    ended = study.num_finished == len(numbers) >= study.planned
+    if not ended or numbers != set(state.trials) or any(trial.ended is None for trial in state.trials.values()):
+        return None
+    return finished(plan, paths, state)
+
+
+def _reopen_failed(study: Study, recorder: Recorder) -> None:
+    for number, summary in recorder.state.trials.items():
+        if summary.state in ("FAILED", "INFEASIBLE"):
+            recorder.record(TrialReopened(time=time.time(), trial=number))
+            study.reopen(number)
+
+
+def _assigner(
+    plan: Plan, paths: SweepPaths, num_threads: int, remote: RemoteResults | None
+) -> Callable[[Proposal, int, int, int], Assignment]:
+    spec = plan.spec
+    import_paths = (str(Path.cwd()),)
+
+    def assign(proposal: Proposal, attempt: int, seed: int, recorded_epochs: int) -> Assignment:
+        return Assignment(
+            sweep=spec.name,
+            trial=proposal.number,
+            name=proposal.name,
+            attempt=attempt,
+            seed=seed,
+            folder=str(paths.trial(proposal.number)),
+            num_threads=num_threads,
+            metric=spec.objective.metric,
+            mode=spec.objective.mode,
+            recorded_epochs=recorded_epochs,
+            trainable=spec.trainable,
+            data=spec.data,
+            data_folder=str(paths.data),
+            config=spec.config_of(proposal.params),
+            import_paths=import_paths,
+            remote=remote.place if remote is not None else None,
+        )
+
+    return assign
+
+
+def _stop(keeper: Keeper, observer: Observer) -> None:
+    keeper.stopping = True
+    observer.stopping()
+
+
+def _give_up(recorder: Recorder, observer: Observer, reason: str) -> None:
+    observer.left(f"error: {reason}")
+    record_end(recorder, "FAILED", reason)
+    recorder.close()

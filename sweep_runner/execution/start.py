@@ -1,0 +1,53 @@
+"""When Ray starts: while the data is being prepared, if trials will surely run; else when the first one wants it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from sweep_runner.execution.ray_session import RaySession
+from sweep_runner.execution.signals import StopSignals
+
+Leave = Callable[[signal.Signals], None]
+
+
+class RayStart:
+    """Starts Ray at most once, and ends it.
+
+    Args:
+        open_session: starts it, or finds one.
+        signals: a signal that comes meanwhile ends the process at once.
+    """
+
+    def __init__(self, open_session: Callable[[], AbstractContextManager[RaySession]], signals: StopSignals) -> None:
+        self._open = open_session
+        self._signals = signals
+        self._stack = contextlib.ExitStack()
+        self._session: RaySession | None = None
+
+    def __enter__(self) -> RayStart:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def session(self, leave: Leave) -> RaySession:
+        """The running session, started now if it is not there yet.
+
+        Args:
+            leave: records and tells, in a thread of its own, that a signal has come while Ray was starting.
+        """
+        if self._session is None:
+            with self._signals.ending_at_once(leave):
+                self._session = self._stack.enter_context(self._open())
+                # Ray's native part has put its own SIGTERM handler, which aborts, in place of ours.
+                self._signals.install()
+                from sweep_runner.execution import tune_adapter  # noqa: F401 - a second of imports, while others work
+        return self._session
+
+    def close(self) -> None:
+        """Ends it, with every process that it made."""
+        self._stack.close()
+        self._session = None

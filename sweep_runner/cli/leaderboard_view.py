@@ -15,17 +15,19 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out) -> None
     """Prints these trials of a leaderboard: of the metrics only the objective, and what it is on test.
 
     On a terminal params that are the same in all rows go below the table; and on a narrow one the params in one column.
+    Host and device are there where they differ.
     """
     metrics = _metrics_to_show(board, rows)
+    places = [place for place in ("host", "device") if len({row.row[place] for row in rows if row.row[place]}) > 1]
     params = [param for param in board.params if any(param in row.params for row in rows)]
     if not sys.stdout.isatty():
-        out.table(*_table(board, rows, metrics, params, with_names=True))
+        out.table(*_table(board, rows, metrics, params, ("host", "device"), with_names=True))
         return
     alike = _alike(params, rows)
     params = [param for param in params if param not in alike]
-    columns, cells = _table(board, rows, metrics, params, with_names=any(row.name for row in rows))
+    columns, cells = _table(board, rows, metrics, params, places, with_names=any(row.name for row in rows))
     if not fits_terminal(columns, cells):
-        columns, cells = _table(board, rows, metrics, (), with_names=False)
+        columns, cells = _table(board, rows, metrics, (), places, with_names=False)
         columns = (*columns, "params")
         cells = [(*line, _in_words(row, params)) for line, row in zip(cells, rows, strict=True)]
     out.table(columns, cells)
@@ -36,10 +38,16 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out) -> None
 
 
 def _table(
-    board: Leaderboard, rows: Sequence[TrialRow], metrics: Sequence[str], params: Sequence[str], *, with_names: bool
+    board: Leaderboard,
+    rows: Sequence[TrialRow],
+    metrics: Sequence[str],
+    params: Sequence[str],
+    places: Sequence[str],
+    *,
+    with_names: bool,
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     names = ("name",) if with_names else ()
-    columns = ("rank", "trial", *names, "state", board.objective, *metrics, "epoch", *params)
+    columns = ("rank", "trial", *names, "state", board.objective, *metrics, "epoch", *places, *params)
     cells = [
         (
             row.rank,
@@ -49,6 +57,7 @@ def _table(
             row.value,
             *(row.metrics.get(metric) for metric in metrics),
             row.row["best_epoch"],
+            *(row.row[place] for place in places),
             *(row.params.get(param) for param in params),
         )
         for row in rows

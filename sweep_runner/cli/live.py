@@ -52,6 +52,7 @@ class View:
         self._ended_before: int | None = None
         self._reported: set[int] = set()
         self._dashboard = ""
+        self._hosts: set[str] = set()
         self._step = ""
         self._importing: threading.Thread | None = None
 
@@ -209,7 +210,9 @@ class View:
         head = Text(f"{self._name}  ", style="bold")
         head.append(self._summary(keeper, state), style="not bold")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for column in ("trial", "epoch", objective, "best", "images/s", "for", "params"):
+        self._hosts |= {state.trials[number].host for number in keeper.live if number in state.trials} - {""}
+        places = ("host",) if len(self._hosts) > 1 else ()
+        for column in ("trial", "epoch", objective, "best", "images/s", "for", *places, "params"):
             # Only names and params give way on a narrow screen.
             width = {"trial": _NAME_WIDTH, "epoch": 7, "params": 10}.get(column, max(len(column), 6))
             flexible = column in ("trial", "params")
@@ -231,10 +234,11 @@ class View:
                 _number(summary.best_value if summary else None),
                 _number(metrics.get("images_per_s"), digits=0),
                 clock(time.time() - live.started),
+                *(summary.host if summary else "" for _ in places),
                 ", ".join(f"{name}={value_text(value)}" for name, value in live.proposal.params.items()),
             )
-        where = Text(f"dashboard {self._dashboard}   Ctrl-C stops; resumable", style="dim")
-        return Group(head, table, where)
+        hint = Text(f"dashboard {self._dashboard}   Ctrl-C stops; resumable", style="dim")
+        return Group(head, table, hint)
 
 
 def resources_text(session: RaySession) -> str:

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from sweep_runner.cli.main import main
+from sweep_runner.results.events import EpochReported
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
 Top = Callable[[int | None], str]
@@ -42,7 +43,9 @@ def top(
 
 def test_programs_get_every_column(top: Top) -> None:
     header = next(line for line in top(None).splitlines() if line.startswith("rank\t"))
-    assert {"name", "val_accuracy", "model", "optimizer", "learning_rate", "input_resolution"} <= {*header.split("\t")}
+    shown = {*header.split("\t")}
+    assert {"name", "val_accuracy", "model", "optimizer", "learning_rate", "input_resolution"} <= shown
+    assert {"host", "device"} <= shown
 
 
 def test_what_is_the_same_in_all_rows_has_no_column(top: Top) -> None:
@@ -60,3 +63,20 @@ def test_on_a_narrow_terminal_the_params_share_a_column(top: Top) -> None:
     words = text.replace(",", "").split()
     for word in ("COMPLETED", "optimizer", "sgd", "learning_rate", "0.00123", "input_resolution", "224"):
         assert word in words, "no word is broken"
+
+
+def test_a_place_is_shown_where_trials_ran_on_several(
+    top: Top, results: ResultsPaths, make_sweep: Callable[..., SweepPaths], capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = next(line for line in top(120).splitlines() if line.startswith("rank "))
+    assert not {"host", "device"} & {*header.split()}, "one machine, one device"
+    elsewhere = EpochReported(
+        time=1500.0, trial=0, attempt=1, epoch=9, metrics={"val_accuracy": 0.5}, host="node2", device="cpu"
+    )
+    make_sweep("spread", [{"lr": 0.1}, {"lr": 0.2}], events=[elsewhere])
+    assert main(["top", "spread", "--results", str(results.root)]) == 0
+    header, *lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert "host" in header
+    assert "device" not in header
+    assert any("node1" in line for line in lines)
+    assert any("node2" in line for line in lines)

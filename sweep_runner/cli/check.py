@@ -128,7 +128,9 @@ def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "pruner", f"{spec.pruner.kind}{_details(spec.pruner.model_dump(exclude={'kind'}))}"
     yield "fixed", _details(spec.fixed, "")
     yield "a worker", f"CPUs: {spec.resources.cpus:g}, GPUs: {gpus}"
-    yield "a trial", f"workers: {spec.resources.workers}, retries if it fails: {spec.resources.max_failures}"
+    workers = sorted(set(plan.workers))
+    number = f"{workers[0]}" if len(workers) == 1 else f"{workers[0]} to {workers[-1]} (space.workers)"
+    yield "a trial", f"workers: {number}, retries if it fails: {spec.resources.max_failures}"
     yield "at a time", "as many trials as fit the machine" if concurrent == "auto" else f"{concurrent} trials"
     yield "export", ", ".join(spec.export.formats) or "nothing"
     for key, value in _flat(plan.data.model_dump(mode="json")):

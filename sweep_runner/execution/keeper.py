@@ -73,6 +73,7 @@ class Keeper:
         recorder: open, under the sweep's lock.
         max_live: trials at a time; may be changed while the sweep runs.
         assign: completes a hand-out (threads, data) for the worker.
+        max_workers: of all trials together at a time; None: as many as they have. May be changed, too.
 
     Attributes:
         live: the trials that were handed out, by number.
@@ -90,6 +91,7 @@ class Keeper:
         recorder: Recorder,
         max_live: int,
         assign: Callable[[Proposal, int, int, int], Assignment],
+        max_workers: int | None = None,
     ) -> None:
         self.spec = spec
         self.live: dict[int, LiveTrial] = {}
@@ -101,6 +103,7 @@ class Keeper:
         self._paths = paths
         self._study = study
         self._recorder = recorder
+        self.max_workers = max_workers
         self._assign = assign
         self._queue: deque[Proposal] = deque()
         self._copies: dict[int, list[Proposal]] = {}
@@ -118,6 +121,9 @@ class Keeper:
         if self.stopping or len(self.live) >= self.max_live or self._disk_is_low():
             return None
         proposal = self._next_proposal()
+        if proposal is not None and self._must_wait(proposal):
+            self._queue.appendleft(proposal)
+            return None
         return None if proposal is None else self._hand_out(proposal)
 
     @property
@@ -146,6 +152,15 @@ class Keeper:
             if live is not None and live.attempt == attempt:
                 self.pending.add(number)
                 live.began = live.last_sign = now
+
+    def _must_wait(self, proposal: Proposal) -> bool:
+        """Whether a trial has to wait for others to end: Tune would keep it, and its time would run.
+
+        It is the next one all the same: small ones that overtake it could keep it waiting for ever.
+        """
+        at_work = sum(self.spec.workers_of(live.proposal.params) for live in self.live.values())
+        wanted = self.spec.workers_of(proposal.params)
+        return self.max_workers is not None and at_work > 0 and at_work + wanted > self.max_workers
 
     def _disk_is_low(self) -> bool:
         """Whether there is too little room to start a trial; `paused` says so."""
@@ -221,7 +236,9 @@ class Keeper:
                 f"the disk is full: trial {number} could not write its checkpoint ({message.reason}). "
                 f"Make room, then go on with: {self._paths.command('resume')}"
             )
-        if message.retry and self._failed_often(live) is False:
+        if message.of_node:
+            self.on_lost(number, message.attempt, message.reason, of_node=True)
+        elif message.retry and self._failed_often(live) is False:
             self._try_again(live, message.reason)
         else:
             self._end(live, OUTCOME_STATES[message.outcome], message.reason)

@@ -27,6 +27,8 @@ class Assignment:
         config: the trainable's config, before its defaults.
         import_paths: put before `sys.path`, so that a user's own module is found.
         remote: where checkpoints go besides, as `results.remote.checkpoints.Place` says; None: nowhere.
+        workers: how many processes train it together.
+        worker_timeout_s: how long one of them may wait for another.
         trial, name, attempt, seed, folder, num_threads, metric, mode, recorded_epochs: see `TrialFacts`.
     """
 
@@ -46,6 +48,8 @@ class Assignment:
     config: Mapping[str, Any]
     import_paths: tuple[str, ...] = ()
     remote: Mapping[str, Any] | None = None
+    workers: int = 1
+    worker_timeout_s: float = 600.0
 
     @property
     def label(self) -> str:
@@ -53,8 +57,8 @@ class Assignment:
         name = f" ({self.name})" if self.name else ""
         return f"{self.sweep} trial {self.trial}{name} attempt {self.attempt}"
 
-    def facts(self) -> TrialFacts:
-        """What the trial's handle needs."""
+    def facts(self, rank: int = 0) -> TrialFacts:
+        """What the trial's handle needs, in the worker of this rank."""
         return TrialFacts(
             number=self.trial,
             name=self.name,
@@ -66,6 +70,9 @@ class Assignment:
             mode=self.mode,
             trainable=self.trainable,
             recorded_epochs=self.recorded_epochs,
+            rank=rank,
+            num_workers=self.workers,
+            worker_timeout_s=self.worker_timeout_s,
         )
 
     def to_json(self) -> str:
@@ -90,6 +97,7 @@ class Message:
         reason: why, in words; empty when completed.
         retry: whether another attempt may fare better.
         disk_full: it ended because there was no room: no fault of the trial.
+        of_node: it ended because the node of one of several workers was lost: no fault of the trial.
     """
 
     attempt: int
@@ -100,6 +108,7 @@ class Message:
     reason: str = ""
     retry: bool = False
     disk_full: bool = False
+    of_node: bool = False
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))

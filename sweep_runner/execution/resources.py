@@ -71,9 +71,9 @@ def resolve(resources: Resources, nodes: Sequence[Node], workers: Sequence[int] 
     return Slot(resources.cpus, wanted_gpus, max(1, int(resources.cpus)), max(1, limit), places)
 
 
-def most_at_a_time(resources: Resources, cpus: float) -> int:
-    """How many trials may run at a time on this machine, before Ray says what it has."""
-    fits = max(1, math.floor(cpus / (resources.cpus * resources.workers) + 1e-9))
+def most_at_a_time(resources: Resources, cpus: float, workers: int) -> int:
+    """How many trials of so many workers may run at a time on this machine, before Ray says what it has."""
+    fits = max(1, math.floor(cpus / (resources.cpus * workers) + 1e-9))
     return fits if resources.max_concurrent == "auto" else min(fits, resources.max_concurrent)
 
 

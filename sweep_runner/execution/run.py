@@ -166,11 +166,12 @@ class Run:
         from sweep_runner.execution.tune_adapter import run_trials  # imports ray: not before its environment
 
         self._leave_if_stopped()
-        slot = resolve(spec.resources, session.nodes)
+        slot = resolve(spec.resources, session.nodes, plan.workers)
         at_a_time = slot.max_concurrent
         if self._reached is not None and isinstance(spec.resources.max_concurrent, int):
             at_a_time = spec.resources.max_concurrent  # nodes may still come
-        keeper = Keeper(spec, paths, study, recorder, at_a_time, _assigner(plan, paths, slot.num_threads, remote))
+        assign = _assigner(plan, paths, slot.num_threads, remote)
+        keeper = Keeper(spec, paths, study, recorder, at_a_time, assign, slot.max_workers)
         if remote is not None:
             keeper.on_drop(remote.drop)
         self._signals.on_stop = lambda: _stop(keeper, observer)
@@ -301,6 +302,8 @@ def _assigner(
             config=spec.config_of(proposal.params),
             import_paths=import_paths,
             remote=remote.place if remote is not None else None,
+            workers=spec.workers_of(proposal.params),
+            worker_timeout_s=spec.resources.worker_timeout_s,
         )
 
     return assign

@@ -23,7 +23,7 @@ from ray.tune.trainable import wrap_function
 from sweep_runner.errors import SweepError
 from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.lost import why_lost
-from sweep_runner.execution.messages import Message
+from sweep_runner.execution.messages import Assignment, Message
 from sweep_runner.execution.resources import Slot
 from sweep_runner.execution.task_names import name_tasks
 from sweep_runner.execution.worker import run
@@ -214,7 +214,9 @@ def _trainable_class(sweep: str, slot: Slot) -> type:
     bundle = {"CPU": slot.cpus} | ({"GPU": slot.gpus} if slot.gpus else {})
 
     def request(cls: type, config: Mapping[str, Any]) -> PlacementGroupFactory:
-        return PlacementGroupFactory([bundle])
+        workers = Assignment.from_json(config["assignment"]).workers
+        # Of several workers each has a bundle, and what Tune starts, which only passes on what they say, has none.
+        return PlacementGroupFactory([bundle] if workers == 1 else [{}, *[bundle] * workers], strategy="PACK")
 
     # Not tune.with_resources: it would put a class of its own, with its own name, around this one.
     members: dict[str, Any] = {"default_resource_request": classmethod(request)}

@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -27,27 +27,42 @@ if TYPE_CHECKING:
     from sweep_runner.results.remote.checkpoints import TrialFiles
 
 
-class RayHandle(BaseHandle):
+class WorkerHandle(BaseHandle):
+    """A handle in a worker process.
+
+    Attributes:
+        assignment: with the folders of this node.
+        files: what uploads checkpoints, where results lie on a storage.
+        stopped: whether it has ended the trial, by SystemExit.
+    """
+
+    def __init__(self, assignment: Assignment, rank: int = 0) -> None:
+        self.files: TrialFiles | None = None
+        if assignment.remote is not None:
+            assignment, self.files = _with_remote(assignment, assignment.remote)
+        self.assignment = assignment
+        self.stopped = False
+        super().__init__(assignment.facts(rank))
+
+
+class RayHandle(WorkerHandle):
     """Sends each report to the driver and waits for its decision; a stop ends the thread with SystemExit."""
 
-    def __init__(self, assignment: Assignment, files: TrialFiles | None = None) -> None:
-        super().__init__(assignment.facts())
-        self._assignment = assignment
-        self._files = files
-        show_in_process_list(assignment)
+    def __init__(self, assignment: Assignment) -> None:
+        super().__init__(assignment)
+        show_in_process_list(assignment.label)
         self._host = platform.node()
         self._device = device_name()
-        self.stopped = False
 
     def _send(self, report: EpochReport) -> None:
-        if self._files is not None:
-            self._files.push()  # what the report tells of is there before it
+        if self.files is not None:
+            self.files.push()  # what the report tells of is there before it
         try:
             send(Message(attempt=self.attempt, host=self._host, device=self._device, report=report))
         except SystemExit:
             self.stopped = True
             raise
-        show_in_process_list(self._assignment)
+        show_in_process_list(self.assignment.label)
 
 
 def send(message: Message) -> None:
@@ -58,29 +73,42 @@ def send(message: Message) -> None:
 def run(config: Mapping[str, Any]) -> None:
     """Tune's function: one assignment, from start to outcome. Never raises for what the trainable does."""
     assignment = Assignment.from_json(config["assignment"])
+    find_modules(assignment)
+    if assignment.workers == 1:
+        send(train(assignment, lambda: RayHandle(assignment)))
+        return
+    from sweep_runner.execution.group import train_together
+
+    send(train_together(assignment, send))
+
+
+def find_modules(assignment: Assignment) -> None:
+    """Lets a user's own module be imported."""
     for path in reversed(assignment.import_paths):
         if path not in sys.path:
             sys.path.insert(0, path)
-    send(_train(assignment))
 
 
-def show_in_process_list(assignment: Assignment) -> None:
+def show_in_process_list(label: str) -> None:
     """Names the trial in the process's title, which is what Ray's dashboard (and `ps`) shows of a worker.
 
     Workers run one trial after another under one actor, so the actor's own name cannot tell trials apart. Ray
     sets the title anew at each call of the actor, so this is called again after each report.
     """
-    ray._raylet.setproctitle(f"ray::{assignment.label}")
+    ray._raylet.setproctitle(f"ray::{label}")
 
 
-def _train(assignment: Assignment) -> Message:
+def train(assignment: Assignment, make_handle: Callable[[], WorkerHandle]) -> Message:
+    """Trains a trial to its end, and says how it ended.
+
+    Raises:
+        SystemExit: the handle has stopped it.
+    """
     attempt = assignment.attempt
-    handle: RayHandle | None = None
-    files: TrialFiles | None = None
+    handle: WorkerHandle | None = None
     try:
-        if assignment.remote is not None:
-            assignment, files = _with_remote(assignment, assignment.remote)
-        handle = RayHandle(assignment, files)
+        handle = make_handle()
+        assignment = handle.assignment
         with _logged(assignment, handle):
             handle.replay()
             trainable, config = build(assignment.trainable, assignment.data, assignment.data_folder, assignment.config)
@@ -95,14 +123,11 @@ def _train(assignment: Assignment) -> Message:
         if handle is not None and handle.stopped:
             raise
         return Message(attempt=attempt, outcome="failed", reason=f"the trainable called sys.exit({error.code})")
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return Message(attempt=attempt, outcome="failed", reason=_words(error), retry=True, disk_full=full)
     except Exception as error:  # noqa: BLE001 - whatever a trainable raises fails this trial, and only this one
-        return Message(attempt=attempt, outcome="failed", reason=_words(error), retry=True)
+        return failed(attempt, error)
     finally:
-        if files is not None:
-            files.finish()
+        if handle is not None and handle.files is not None and handle.rank == 0:
+            handle.files.finish()
     return Message(attempt=attempt, outcome="completed")
 
 
@@ -115,15 +140,23 @@ def _with_remote(assignment: Assignment, remote: Mapping[str, Any]) -> tuple[Ass
     return replace(assignment, folder=str(files.trial), data_folder=str(files.data)), files
 
 
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".strip().rstrip(":")
+def failed(attempt: int, error: Exception) -> Message:
+    """The outcome of an attempt that ended with an error which another attempt may not meet."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    reason = f"{type(error).__name__}: {error}".strip().rstrip(":")
+    return Message(attempt=attempt, outcome="failed", reason=reason, retry=True, disk_full=full)
 
 
 @contextlib.contextmanager
 def _logged(assignment: Assignment, handle: BaseHandle) -> Iterator[None]:
-    """Keeps what the trial prints in its `log.txt`, and a traceback in `error.txt`."""
-    label = f"[{assignment.label}]"
-    with (handle.folder / "log.txt").open("a", encoding="utf-8", buffering=1) as log:
+    """Keeps what the trial prints in its `log.txt`, and a traceback in `error.txt`.
+
+    Of several workers each has a log of its own; whose traceback it is stands in front of it.
+    """
+    rank = f" rank {handle.rank}" if handle.num_workers > 1 else ""
+    label = f"[{assignment.label}{rank}]"
+    name = f"log-rank-{handle.rank}.txt" if handle.rank else "log.txt"
+    with (handle.folder / name).open("a", encoding="utf-8", buffering=1) as log:
         stdout, stderr = _Tee(log, sys.stdout, label), _Tee(log, sys.stderr, label)
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
             print(f"started with {dict(assignment.config)}, seed {assignment.seed}")
@@ -131,7 +164,8 @@ def _logged(assignment: Assignment, handle: BaseHandle) -> Iterator[None]:
                 yield
                 print("completed")
             except Exception as error:
-                (handle.folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+                with (handle.folder / "error.txt").open("a", encoding="utf-8") as file:
+                    file.write((f"of{rank}:\n" if rank else "") + traceback.format_exc())
                 print(f"ended: {type(error).__name__}: {error}")
                 raise
 

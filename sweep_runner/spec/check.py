@@ -16,8 +16,8 @@ from sweep_runner.spec.document import KeyPath
 from sweep_runner.spec.explain import did_you_mean, explain, shown
 from sweep_runner.spec.fields import ConfigFields, Mismatch
 from sweep_runner.spec.loader import LoadedSpec, PartlyWrong, in_file_order, load_resolved, load_spec
-from sweep_runner.spec.model import Objective
-from sweep_runner.spec.plan import Plan, count_settings, find_candidates, most_epochs
+from sweep_runner.spec.model import SPACE_RESOURCES, Objective
+from sweep_runner.spec.plan import Plan, count_settings, find_candidates, most_epochs, possible_workers
 from sweep_runner.spec.space import Choice, Parameter, Scalar, in_order, same_value
 from sweep_runner.spec.strategies import GridOptions, Hyperband, Patient, SuccessiveHalving, sampler_options
 from sweep_runner.spec.sugar import value_place
@@ -109,6 +109,7 @@ class _Check:
         pruner = self._pruner(self.spec.pruner, max_epochs)
         grid_size = self._search(space, fixed)
         self._cluster()
+        self._workers(space)
         spec = self.spec.model_copy(
             update={"fixed": fixed, "space": space, "baselines": baselines, "objective": objective, "pruner": pruner}
         )
@@ -163,6 +164,15 @@ class _Check:
         return None
 
     def _known(self, section: str, key: str) -> bool:
+        own = key in self.trainable.config_class.model_fields
+        if key in SPACE_RESOURCES and section == "space":
+            if own:
+                hint = f"Give the hyperparameter of {self.spec.trainable} another name."
+                self._problem((section, key), f"space.{key} means resources.{key}, and no hyperparameter", hint)
+            return not own
+        if key in SPACE_RESOURCES and not own:
+            self._problem((section, key), f"{key} is no hyperparameter", f"Put it under resources: resources.{key}.")
+            return False
         if key in self.fields:
             return True
         message = f"{self.spec.trainable} has no hyperparameter {shown(key)}"
@@ -304,6 +314,21 @@ class _Check:
             path: KeyPath = ("search", "trials")
             self._problem(path if self.places.has(path) else ("baselines",), message, "Every baseline is a trial.")
         return baselines
+
+    def _workers(self, space: Mapping[str, Parameter]) -> None:
+        """Whether a trial can have as many workers as it is to get."""
+        resources = self.spec.resources
+        most = max(possible_workers(space, resources.workers))
+        if most == 1:
+            return
+        at: KeyPath = ("resources", "workers") if resources.workers == most else ("space", "workers")
+        if not self.trainable.supports_workers:
+            message = f"{'.'.join(map(str, at))}: {self.spec.trainable} trains in one process, not in {most}"
+            hint = "Each would train the same. Leave workers at 1; more trials at a time use the machine as well."
+            self._problem(at, message, hint)
+        if resources.gpus != "auto" and 0 < resources.gpus < 1:
+            message = f"resources.gpus is {resources.gpus:g}, a share of a GPU: each of several workers needs one"
+            self._problem(("resources", "gpus"), message, "Set it to 1, or to 0 to train on CPUs.")
 
     def _objective(self) -> Objective:
         objective, metrics = self.spec.objective, self.trainable.metrics

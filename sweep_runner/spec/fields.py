@@ -10,6 +10,7 @@ from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUserError
 
 from sweep_runner.spec.document import parse
 from sweep_runner.spec.explain import reasons, shown
+from sweep_runner.spec.model import SPACE_RESOURCES, Resources
 from sweep_runner.spec.space import Choice, FloatRange, IntRange, Parameter, grid_values
 from trainables.errors import TrainableError
 
@@ -42,13 +43,17 @@ class Mismatch(Exception):
 
 
 class ConfigFields:
-    """The fields of a config class."""
+    """The fields of a config class, and the keys of `resources` that may be in the space beside them."""
 
     def __init__(self, config_class: type[BaseModel]) -> None:
         self._class = config_class
         self.names: tuple[str, ...] = tuple(config_class.model_fields)
         self.open = config_class.model_config.get("extra") == "allow"
         self._adapters: dict[str, TypeAdapter[Any] | None] = {}
+
+    def _owner(self, key: str) -> type[BaseModel]:
+        """The model that knows what a key may be."""
+        return Resources if key in SPACE_RESOURCES and key not in self._class.model_fields else self._class
 
     def __contains__(self, key: str) -> bool:
         return self.open or key in self._class.model_fields
@@ -67,7 +72,7 @@ class ConfigFields:
         """Holds one value against the type, the constraints and the validators of its field."""
         try:
             # The other fields keep their defaults; complaints about them are not this value's.
-            self._class.model_validate({key: value})
+            self._owner(key).model_validate({key: value})
         except ValidationError as error:
             own = [details for details in error.errors(include_url=False) if details["loc"][:1] == (key,)]
             if own:
@@ -138,7 +143,7 @@ class ConfigFields:
 
     def _adapter(self, key: str) -> TypeAdapter[Any] | None:
         if key not in self._adapters:
-            field = self._class.model_fields.get(key)
+            field = self._owner(key).model_fields.get(key)
             annotation: Any = Any if field is None else field.annotation
             if field is not None and field.metadata:
                 annotation = Annotated[(annotation, *field.metadata)]

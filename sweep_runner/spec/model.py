@@ -66,6 +66,10 @@ class Search(_Section):
 Seconds = Annotated[float, Field(gt=0)]
 
 
+SPACE_RESOURCES = frozenset({"workers"})
+"""Keys of `resources` that a parameter of the space may set: no trainable sees them in its config."""
+
+
 class Resources(_Section):
     """What one trial gets, and how many run at a time."""
 
@@ -73,7 +77,18 @@ class Resources(_Section):
     gpus: Literal["auto"] | Annotated[Share, Field(ge=0)] = Field(
         "auto", description="GPUs a worker: whole, a fraction below 1, or auto (one if there is one)."
     )
-    workers: int = Field(1, ge=1, description="Processes that train one trial together.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=10_000,
+        description="Processes that train one trial together, each with these CPUs and GPUs. May be in the space, too: "
+        "then each trial has its own number, and this one holds where the space has none.",
+    )
+    worker_timeout_s: Seconds = Field(
+        600.0,
+        description="Of several workers: one that keeps the others waiting for so long, or answers nothing, ends the "
+        "attempt, which counts as failed.",
+    )
     max_concurrent: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto", description="Trials at a time; auto: as many as the CPUs and GPUs allow."
     )
@@ -171,4 +186,8 @@ class SweepSpec(_Section):
 
     def config_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The trainable's config of one trial, before its defaults: the fixed keys, then the params."""
-        return {**self.fixed, **params}
+        return {**self.fixed, **{name: value for name, value in params.items() if name not in SPACE_RESOURCES}}
+
+    def workers_of(self, params: Mapping[str, Any]) -> int:
+        """How many workers a trial has: as its params say, else as `resources` does."""
+        return int(params.get("workers", self.resources.workers))

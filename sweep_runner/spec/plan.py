@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from sweep_runner.spec.fields import ConfigFields
 from sweep_runner.spec.loader import LoadedSpec
-from sweep_runner.spec.model import SweepSpec
+from sweep_runner.spec.model import SPACE_RESOURCES, SweepSpec
 from sweep_runner.spec.space import Choice, FloatRange, IntRange, Parameter, Space, combinations, grid_values, is_active
 from trainables.contract import Trainable
 
@@ -53,6 +53,11 @@ class Plan:
             return self.spec.search.trials
         return min(self.spec.search.trials, len(self.spec.baselines) + self.grid_size)
 
+    @property
+    def workers(self) -> tuple[int, ...]:
+        """How many workers a trial can have; of a range without a step the ends."""
+        return possible_workers(self.spec.space, self.spec.resources.workers)
+
     def make_config(self, params: Mapping[str, Any]) -> BaseModel:
         """The config of a trial with these params.
 
@@ -66,6 +71,8 @@ def find_candidates(spec: SweepSpec, fields: ConfigFields) -> dict[str, tuple[An
     """What each config key can be: see `Trainable.prepare`. A key that exists only sometimes has its default, too."""
     found: dict[str, tuple[Any, ...]] = {}
     for name in dict.fromkeys((*fields.names, *spec.fixed, *spec.space)):
+        if name in SPACE_RESOURCES and name not in fields.names:
+            continue
         if name in spec.fixed:
             values: Sequence[Any] = (spec.fixed[name],)
         elif name in spec.space:
@@ -78,6 +85,19 @@ def find_candidates(spec: SweepSpec, fields: ConfigFields) -> dict[str, tuple[An
         default = fields.default(name)
         found[name] = (*typed, default) if conditional and default not in typed else typed
     return found
+
+
+def possible_workers(space: Space, otherwise: int) -> tuple[int, ...]:
+    """How many workers a trial can have.
+
+    Args:
+        space: where each trial may have a number of its own.
+        otherwise: where the space has none.
+    """
+    parameter = space.get("workers")
+    if parameter is None:
+        return (otherwise,)
+    return tuple(int(value) for value in (*_values(parameter), *([otherwise] if parameter.when else [])))
 
 
 def most_epochs(candidates: Mapping[str, Sequence[Any]]) -> int | None:

@@ -60,6 +60,9 @@ space:
   input_resolution: {low: 96, high: 224, step: 32}
 ```
 
+`workers` may be here as well. It is a key of `resources` and no hyperparameter: each trial then has its own number, see
+[several-workers.md](several-workers.md).
+
 ## `baselines`
 
 Known configurations, by name. They are the first trials, and their names are in every table. A baseline gives a value

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from sweep_runner.spec.model import SweepSpec
+from sweep_runner.spec.model import SPACE_RESOURCES, SweepSpec
 from sweep_runner.spec.strategies import SAMPLER_OPTIONS
 from trainables.contract import Trainable
 from trainables.loading import BUILT_IN, load_trainable
@@ -67,8 +67,12 @@ def sweep_schema() -> Schema:
         # A section that is written and left empty counts as left out.
         description = _follow(properties[name], defs).get("description", "")
         properties[name] = {"description": description, **_or_null(properties[name])}
+    resources = _follow(of[SweepSpec]["properties"]["resources"], defs)["properties"]
+    beside = {
+        key: {name: part for name, part in resources[key].items() if name != "default"} for key in SPACE_RESOURCES
+    }
     schema["properties"] = properties
-    schema["allOf"] = [_for_trainable(name, trainable, of) for name, trainable in built_in.items()]
+    schema["allOf"] = [_for_trainable(name, trainable, of, beside) for name, trainable in built_in.items()]
     schema.pop("description", None)
     shared = {name: part for name, part in defs.items() if name not in ("Choice", "FloatRange", "IntRange")}
     shared |= {"When": _WHEN, "Range": _RANGE}
@@ -113,18 +117,27 @@ _RANGE: Schema = {
 }
 
 
-def _for_trainable(name: str, trainable: type[Trainable[Any, Any]], of: Mapping[type[BaseModel], Schema]) -> Schema:
-    """What holds if the file names this trainable (the default one is meant, too, when it names none)."""
+def _for_trainable(
+    name: str, trainable: type[Trainable[Any, Any]], of: Mapping[type[BaseModel], Schema], beside: dict[str, Schema]
+) -> Schema:
+    """What holds if the file names this trainable (the default one is meant, too, when it names none).
+
+    Args:
+        name: of the trainable.
+        trainable: its class.
+        of: the schemas of the models.
+        beside: of the keys that may be in the space and are none of the trainable's.
+    """
     fields: dict[str, Schema] = of[trainable.config_class]["properties"]
     data = of[trainable.data_class]
-    space = {key: parameter_schema(field, field.get("description", "")) for key, field in fields.items()}
+    space = {key: parameter_schema(field, field.get("description", "")) for key, field in (fields | beside).items()}
     closed = {"type": ["object", "null"], "additionalProperties": False}
     metrics = list(trainable.metrics)
     then: Schema = {
         "properties": {
             "fixed": {**closed, "properties": fields},
             "space": {**closed, "properties": space},
-            "baselines": {"additionalProperties": {**closed, "properties": fields}},
+            "baselines": {"additionalProperties": {**closed, "properties": fields | beside}},
             "data": {**closed, "properties": data.get("properties", {}), "required": data.get("required", [])},
             **({"objective": {"properties": {"metric": {"enum": metrics}}}} if metrics else {}),
         }

@@ -21,6 +21,7 @@ from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.resources import Node, resolve
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.spec.model import Resources
+from sweep_runner.spec.plan import possible_workers
 
 _LOOK_EVERY_S = 1.0
 _QUESTION_S = 2.0
@@ -100,8 +101,7 @@ class Watch:
             return
         if alive != self._applied:
             self._applied = alive
-            if resources.max_concurrent == "auto":
-                keeper.max_live = self._room(alive, resources)
+            self._make_room(keeper, [node for _, node in alive.values()], resources)
         self._tell_of_room(keeper, alive, resources, teller)
 
     @property
@@ -109,11 +109,15 @@ class Watch:
         """For how long the head has not answered."""
         return time.monotonic() - self._heard
 
-    def _room(self, alive: dict[str, tuple[str, Node]], resources: Resources) -> int:
+    def _make_room(self, keeper: Keeper, nodes: list[Node], resources: Resources) -> None:
         try:
-            return resolve(resources, [node for _, node in alive.values()]).max_concurrent
+            slot = resolve(resources, nodes, _workers(keeper))
+            trials, workers = slot.max_concurrent, slot.max_workers
         except RequestError:
-            return 1  # it waits for a place, and `_tell_of_room` says so
+            trials = workers = 1  # it waits for a place, and `_tell_of_room` says so
+        keeper.max_workers = workers
+        if resources.max_concurrent == "auto":
+            keeper.max_live = trials
 
     def _tell_of_room(
         self, keeper: Keeper, alive: dict[str, tuple[str, Node]], resources: Resources, teller: Teller
@@ -127,7 +131,7 @@ class Watch:
         if keeper.waiting or now - self._crowded_since < _ROOM_PATIENCE_S:
             return
         try:
-            resolve(resources, [node for _, node in alive.values()])
+            resolve(resources, [node for _, node in alive.values()], _workers(keeper))
             why = "the cluster is taken by others"
         except RequestError as error:
             why = error.problems[0].message.partition("could never start. ")[2] or "no node has room for one"
@@ -188,6 +192,10 @@ class Watch:
             f"the cluster's head at {self._address} has not answered for {self.silent_s:.0f} s: the cluster is gone. "
             f"Nothing that was recorded is lost. When there is one again: {self._resume}"
         )
+
+
+def _workers(keeper: Keeper) -> tuple[int, ...]:
+    return possible_workers(keeper.spec.space, keeper.spec.resources.workers)
 
 
 def _label(address: str, name: str) -> str:

@@ -10,6 +10,8 @@ stay without a gradient.
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -19,7 +21,6 @@ import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
-from accelerate.utils import InitProcessGroupKwargs
 from torch import nn
 
 from trainables.contract import TrialHandle
@@ -151,14 +152,30 @@ def accelerator_of(handle: TrialHandle, precision: Precision) -> Iterator[Accele
         if handle.num_workers == 1:
             yield Accelerator(mixed_precision=precision)
             return
-        patience = timedelta(seconds=handle.worker_timeout_s)
-        group = InitProcessGroupKwargs(backend="nccl" if with_gpu else "gloo", timeout=patience)
-        accelerator = Accelerator(mixed_precision=precision, cpu=not with_gpu, kwargs_handlers=[group])
+        _connect(handle, "nccl" if with_gpu else "gloo")
         try:
+            accelerator = Accelerator(mixed_precision=precision, cpu=not with_gpu)
             torch.set_num_threads(handle.num_threads)  # Accelerate has a view of its own
             yield accelerator
         finally:
-            accelerator.end_training()
+            dist.destroy_process_group()
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
+
+
+def _connect(handle: TrialHandle, backend: str) -> None:
+    """Makes the process group, at the address in the environment and nowhere else.
+
+    By itself torch has the first process listen on every interface of the machine.
+    """
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    patience = timedelta(seconds=handle.worker_timeout_s)
+    listening = None
+    if handle.rank == 0:
+        with socket.create_server((address, port)) as server:
+            listening = server.detach()  # the store's from here on
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        address, port, handle.num_workers, handle.rank == 0, timeout=patience, master_listen_fd=listening
+    )
+    dist.init_process_group(backend, store=store, rank=handle.rank, world_size=handle.num_workers, timeout=patience)

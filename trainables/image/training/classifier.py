@@ -203,10 +203,13 @@ def train_classifier(
 
             at_once = add_gradients.size if isinstance(feed, Feed) else max(_FEATURES_AT_ONCE, add_gradients.size)
             logits = predict_together(workers, judged, feed, val_rows, at_once)
+            loss_on_val = val_loss(logits, val_targets).item()
+            if not math.isfinite(loss_on_val):
+                raise Diverged(f"the validation loss is {loss_on_val} after epoch {epoch} (lr {lr:g})")
             metrics = {
                 "train_loss": mean_loss(losses, epoch_targets),
                 "train_accuracy": workers.accuracy(torch.cat(decisions), torch.cat(wanted_here)),
-                "val_loss": val_loss(logits, val_targets).item(),
+                "val_loss": loss_on_val,
                 **classification_metrics("val", logits, val_targets, index.multilabel, config.threshold),
                 "lr": lr,
                 "epoch_s": perf_counter() - started,
@@ -217,8 +220,6 @@ def train_classifier(
                 **add_gradients.metrics,
             }
             metrics = workers.agreed(metrics, device)
-            if not math.isfinite(metrics["val_loss"]):
-                raise Diverged(f"the validation loss is {metrics['val_loss']} after epoch {epoch} (lr {lr:g})")
             watched += [metrics[config.monitor]] if watches else []
             save = partial(
                 save_state,

@@ -20,6 +20,7 @@ BENCHMARKS = (
     "full_training",
     "search_efficiency",
     "scaling",
+    "two_workers",
     "short_trials",
     "predict",
     "gpu_throughput",

@@ -18,6 +18,7 @@ BENCHMARKS = (
     "input_pipeline",
     "first_epoch",
     "full_training",
+    "head_only",
     "search_efficiency",
     "scaling",
     "two_workers",

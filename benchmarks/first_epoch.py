@@ -6,10 +6,8 @@ import itertools
 import tempfile
 from pathlib import Path
 
-import torch
-
 from benchmarks import image_side
-from benchmarks.harness import Figure, paired
+from benchmarks.harness import Figure, paired, process_of_its_own
 from benchmarks.peers import folder_loop
 from benchmarks.photos import photos
 
@@ -20,7 +18,6 @@ def measure(pairs: int = 2) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         # Few val photos: our side decodes them, too, before the epoch; the peer does after it, which is not timed.
         found = photos(Path(folder) / "photos", 900, 30)
-        torch.set_num_threads(1)
         return [_figure(found, Path(folder), resolution, pairs) for resolution in (64, 128)]
 
 
@@ -31,23 +28,25 @@ def _figure(found: Path, folder: Path, resolution: int, pairs: int) -> Figure:
     def ours() -> float:
         work = folder / f"{resolution}-{next(runs)}"
         settings = {"epochs": 1, "schedule": "constant", "mixed_precision": "no", **values}
-        seen = image_side.train(found, work, threads=1, **settings)
+        seen = sides["ours"].submit(image_side.train, found, work, threads=1, **settings).result()
         return seen.prepare_s + seen.train_s[0]
 
     def theirs() -> float:
         options = {"resolution": resolution, "epochs": 1, "batch_size": BATCH, "lr": LR, "workers": 2}
-        (seen,) = folder_loop.train(found, image_side.model_of(**values), **options)
+        (seen,) = sides["theirs"].submit(folder_loop.train_new, found, values, **options).result()
         return seen.seconds
 
-    return paired(
-        ours,
-        theirs,
-        pairs=pairs,
-        ratio=lambda our, their: our / their,
-        what=f"first epoch at {resolution} px with listing, decoding and building the cache, 900 photos",
-        against="ImageFolder + DataLoader, 2 workers, first epoch",
-        unit="s",
-        ratio_of="as long",
-        aim="≤ 1.1×",
-        command="python -m benchmarks first_epoch",
-    )
+    with process_of_its_own() as one, process_of_its_own() as other:
+        sides = {"ours": one, "theirs": other}
+        return paired(
+            ours,
+            theirs,
+            pairs=pairs,
+            ratio=lambda our, their: our / their,
+            what=f"first epoch at {resolution} px with listing, decoding and building the cache, 900 photos",
+            against="ImageFolder + DataLoader, 2 workers, first epoch",
+            unit="s",
+            ratio_of="as long",
+            aim="≤ 1.1×",
+            command="python -m benchmarks first_epoch",
+        )

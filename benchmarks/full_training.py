@@ -12,10 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-
 from benchmarks import image_side
-from benchmarks.harness import Figure, paired
+from benchmarks.harness import Figure, paired, process_of_its_own
 from benchmarks.peers import folder_loop
 from benchmarks.photos import photos
 
@@ -28,7 +26,6 @@ def measure(pairs: int = 2) -> list[Figure]:
     figures = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         found = photos(Path(folder) / "photos", 192, 60)
-        torch.set_num_threads(1)
         for (model, resolution), channels_last in itertools.product(MODELS, (True, False)):
             figures.append(_figure(found, Path(folder), model, resolution, channels_last, pairs))
     return figures
@@ -40,33 +37,37 @@ def _figure(found: Path, folder: Path, model: str, resolution: int, channels_las
     values = {"model": model, "input_resolution": resolution, "batch_size": BATCH, "lr": LR}
 
     def ours() -> float:
-        seen = image_side.train(
-            found, folder / f"{model}-{channels_last}-{next(runs)}", threads=1, epochs=EPOCHS,
+        training = sides["ours"].submit(
+            image_side.train, found, folder / f"{model}-{channels_last}-{next(runs)}", threads=1, epochs=EPOCHS,
             mixed_precision="no" if channels_last else "auto", schedule="constant", **values,
         )  # fmt: skip
+        seen = training.result()
         accuracies["ours"].append(seen.reports[-1].metrics["val_accuracy"])
         return seen.num_images[-1] / seen.train_s[-1]
 
     def theirs() -> float:
-        seen = folder_loop.train(
-            found, image_side.model_of(**values), resolution=resolution, epochs=EPOCHS, batch_size=BATCH,
+        training = sides["theirs"].submit(
+            folder_loop.train_new, found, values, resolution=resolution, epochs=EPOCHS, batch_size=BATCH,
             lr=LR, workers=1, channels_last=channels_last,
         )  # fmt: skip
+        seen = training.result()
         accuracies["theirs"].append(seen[-1].accuracy)
         return seen[-1].num_images / seen[-1].seconds
 
-    figure = paired(
-        ours,
-        theirs,
-        pairs=pairs,
-        ratio=lambda our, their: our / their,
-        what=f"full training, {model} at {resolution} px from scratch, images/s, 1 thread + 1 worker",
-        against=f"timm-style loop, {'channels last' if channels_last else 'its defaults'}",
-        unit="images/s",
-        ratio_of="faster",
-        aim="≥ 1.0×" if channels_last else "≥ 1.3×",
-        command="python -m benchmarks full_training",
-    )
+    with process_of_its_own() as one, process_of_its_own() as other:
+        sides = {"ours": one, "theirs": other}
+        figure = paired(
+            ours,
+            theirs,
+            pairs=pairs,
+            ratio=lambda our, their: our / their,
+            what=f"full training, {model} at {resolution} px from scratch, images/s, 1 thread + 1 worker",
+            against=f"timm-style loop, {'channels last' if channels_last else 'its defaults'}",
+            unit="images/s",
+            ratio_of="faster",
+            aim="≥ 1.0×" if channels_last else "≥ 1.3×",
+            command="python -m benchmarks full_training",
+        )
     medians = {side: statistics.median(each) for side, each in accuracies.items()}
     print(f"  val accuracy: {medians}", file=sys.stderr)
     assert abs(medians["ours"] - medians["theirs"]) <= _MOST_APART, f"not the same work: {medians}"

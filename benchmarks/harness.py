@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import statistics
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -91,6 +93,11 @@ def paired(
         pairs=pairs,
         **facts,  # type: ignore[arg-type]
     )
+
+
+def process_of_its_own() -> ProcessPoolExecutor:
+    """For one side: what the other side changes in its process (how memory is allocated) is not for both."""
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
 
 def wall_s(command: Sequence[str], cwd: str, **environment: str) -> float:

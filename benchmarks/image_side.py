@@ -13,6 +13,7 @@ from trainables.contract import EpochReport
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.trainable import ImageClassifier
+from trainables.image.training import classifier  # noqa: F401 - imported before the clock starts, as a worker has it
 from trainables.local import LocalHandle
 
 

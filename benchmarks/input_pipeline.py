@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import image_side
-from benchmarks.harness import Figure, paired
+from benchmarks.harness import Figure, paired, process_of_its_own
 from benchmarks.peers import folder_loop
 from benchmarks.photos import photos
 
@@ -43,28 +43,30 @@ def _against_folder(found: Path, folder: Path, resolution: int, pairs: int) -> F
     def ours() -> float:
         work = folder / f"{resolution}-{next(runs)}"
         settings = {"epochs": EPOCHS, "schedule": "constant", "mixed_precision": "no", **values}
-        seen = image_side.train(found, work, threads=1, **settings)
+        seen = sides["ours"].submit(image_side.train, found, work, threads=1, **settings).result()
         accuracies["ours"].append(seen.reports[-1].metrics["val_accuracy"])
         return statistics.median(n / s for n, s in zip(seen.num_images[1:], seen.train_s[1:], strict=True))
 
     def theirs() -> float:
         options = {"resolution": resolution, "epochs": EPOCHS, "batch_size": BATCH, "lr": LR, "workers": 1}
-        seen = folder_loop.train(found, image_side.model_of(**values), **options)
+        seen = sides["theirs"].submit(folder_loop.train_new, found, values, **options).result()
         accuracies["theirs"].append(seen[-1].accuracy)
         return statistics.median(each.num_images / each.seconds for each in seen[1:])
 
-    figure = paired(
-        ours,
-        theirs,
-        pairs=pairs,
-        ratio=lambda our, their: our / their,
-        what=f"small CNN on 500×375 photos at {resolution} px after the first epoch, 1 thread + 1 worker",
-        against="ImageFolder + DataLoader",
-        unit="images/s",
-        ratio_of="faster",
-        aim="≥ 3×",
-        command="python -m benchmarks input_pipeline",
-    )
+    with process_of_its_own() as one, process_of_its_own() as other:
+        sides = {"ours": one, "theirs": other}
+        figure = paired(
+            ours,
+            theirs,
+            pairs=pairs,
+            ratio=lambda our, their: our / their,
+            what=f"small CNN on 500×375 photos at {resolution} px after the first epoch, 1 thread + 1 worker",
+            against="ImageFolder + DataLoader",
+            unit="images/s",
+            ratio_of="faster",
+            aim="≥ 3×",
+            command="python -m benchmarks input_pipeline",
+        )
     medians = {side: statistics.median(each) for side, each in accuracies.items()}
     print(f"  val accuracy: {medians}", file=sys.stderr)
     assert abs(medians["ours"] - medians["theirs"]) <= _MOST_APART, f"not the same work: {medians}"

@@ -7,8 +7,10 @@ loss, backward, step. `channels_last` is timm's option of that name, off by defa
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,6 +34,14 @@ class Seen:
     seconds: float
     num_images: int
     accuracy: float
+
+
+def train_new(folder: Path, values: Mapping[str, Any], **options: Any) -> list[Seen]:
+    """Trains the network of these values of ours, from the same first weights, with one thread."""
+    from benchmarks.image_side import model_of
+
+    torch.set_num_threads(1)
+    return train(folder, model_of(**values), **options)
 
 
 def train(

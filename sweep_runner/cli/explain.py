@@ -128,7 +128,9 @@ def _decisions(board: Leaderboard, paths: SweepPaths, row: TrialRow) -> list[Run
             continue
         steps[event.epoch] = event.metrics[board.objective]
         if event.trial == row.trial and (not found or found[-1].passed):
-            found += rungs_passed(options, spec.objective.mode, values, row.trial, event.epoch)
+            made = rungs_passed(options, spec.objective.mode, values, row.trial, event.epoch)
+            # What has not changed since the trial reached the rung is not told again.
+            found += [rung for rung in made if not rung.again or not rung.passed]
     if row.state == "COMPLETED" and found and not found[-1].passed:
         found.pop()  # at its last epoch nobody asks: nothing is left to save
     return found

@@ -70,6 +70,7 @@ class Rung:
         rivals: trial → value: those that had reached the rung by then.
         num_kept: how many of all of them go on.
         passed: whether the trial did.
+        again: the trial had reached the rung before, and is held against those that came since, too.
     """
 
     epoch: int
@@ -78,6 +79,7 @@ class Rung:
     rivals: Mapping[int, float]
     num_kept: int
     passed: bool
+    again: bool = False
 
     @property
     def threshold(self) -> float | None:
@@ -162,10 +164,12 @@ def _comparisons(options: SuccessiveHalving, is_rival: IsRival | None, case: Cas
     """Asynchronous successive halving (Li et al. 2020, arXiv:1810.05934), stopping instead of pausing.
 
     A trial that reaches a rung goes on when it is among the best 1/reduction_factor of those that have
-    reached it so far. While fewer than reduction_factor have, the best one goes on, as Optuna does. What follows the
-    first rung that it does not pass is not looked at.
+    reached it so far. While fewer than reduction_factor have, the best one goes on, as Optuna does. With `recheck` it
+    is held against all rungs so far, not against a new one alone: who passed a rung when few had reached it, and would
+    not today, makes room, as it would where trials are paused at a rung. What follows the first rung that it does not
+    pass is not looked at.
     """
-    previous = max((step for step in case.own if step < case.epoch), default=0)
+    previous = 0 if options.recheck else max((step for step in case.own if step < case.epoch), default=0)
     for epoch in _rungs(options, case.epoch):
         if epoch > previous:
             rung = _compare(options.reduction_factor, epoch, case, is_rival)
@@ -182,8 +186,9 @@ def _rungs(options: SuccessiveHalving, last_epoch: int) -> Iterator[int]:
 
 
 def _compare(reduction_factor: int, epoch: int, case: Case, is_rival: IsRival | None) -> Rung:
-    value = case.own[case.epoch]
-    # The one loop over all trials that a report costs: kept lean, for sweeps of thousands.
+    reached = min(step for step in case.own if step >= epoch)
+    value = case.own[reached]
+    # The one loop over all trials, a rung each, that a report costs: kept lean, for sweeps of thousands.
     rivals = {
         number: rival
         for number, steps in case.values.items()
@@ -195,7 +200,7 @@ def _compare(reduction_factor: int, epoch: int, case: Case, is_rival: IsRival | 
     # (A rival that is not a number compares as false, hence is not better.)
     ahead = [one for one in rivals.values() if (one > value if case.mode == "max" else one < value)]
     passed = len(ahead) < num_kept and not math.isnan(value)
-    return Rung(epoch, case.mode, value, rivals, num_kept, passed)
+    return Rung(epoch, case.mode, value, rivals, num_kept, passed, again=reached < case.epoch)
 
 
 def _reason_to_stop(comparisons: Iterable[Rung], reduction_factor: int) -> str | None:
@@ -211,7 +216,8 @@ def _reason_to_stop(comparisons: Iterable[Rung], reduction_factor: int) -> str |
     among = (
         f"the best {share} of {num_trials} trials" if num_trials >= reduction_factor else f"the best of {num_trials}"
     )
-    return f"{place}: {_show(rung.value)} is not among {among} (needs {_show(rung.threshold)})"
+    verdict = "is no longer" if rung.again else "is not"
+    return f"{place}: {_show(rung.value)} {verdict} among {among} (needs {_show(rung.threshold)})"
 
 
 def _first_after(rung: int, steps: Mapping[int, float]) -> float | None:
@@ -238,6 +244,7 @@ def _within_bracket(options: Hyperband, number: int) -> tuple[SuccessiveHalving,
         min_epochs=options.min_epochs,
         reduction_factor=options.reduction_factor,
         min_early_stopping_rate=bracket,
+        recheck=options.recheck,
     )
     return halving, lambda other: bracket_of(options, other) == bracket
 

@@ -14,7 +14,11 @@ class Options(BaseModel):
 
 
 class TpeOptions(Options):
-    startup_trials: int = Field(10, ge=0, description="Random trials before the model of good settings is used.")
+    startup_trials: int | None = Field(
+        None,
+        ge=0,
+        description="Random trials before the model of good settings is used. Default: two a parameter, from 5 to 10.",
+    )
     candidates: int = Field(24, ge=1, description="Candidates drawn for each proposal.")
     multivariate: bool = Field(True, description="Model the parameters together.")
     group: bool = Field(False, description="Split conditional parameters into groups (with multivariate).")
@@ -69,12 +73,17 @@ class NoPruner(Options):
 
 
 class SuccessiveHalving(Options):
-    """Asynchronous successive halving: at each rung the best 1/reduction_factor go on."""
+    """Asynchronous successive halving: of those that have reached a rung the best 1/reduction_factor go on."""
 
     kind: Literal["successive_halving"]
     min_epochs: int = Field(1, ge=1, description="The first rung.")
     reduction_factor: int = Field(3, ge=2, description="Rungs at min_epochs × this power; 1 in this many goes on.")
     min_early_stopping_rate: int = Field(0, ge=0, description="Skip this many of the first rungs.")
+    recheck: bool = Field(
+        True,
+        description="Hold a trial, at each report, against all that have reached its rungs by then; "
+        "false: only when it reaches a rung.",
+    )
 
 
 class Hyperband(Options):
@@ -84,6 +93,7 @@ class Hyperband(Options):
     min_epochs: int = Field(1, ge=1, description="The smallest first rung.")
     max_epochs: int | None = Field(None, ge=1, description="The most epochs; by default the sweep's `epochs`.")
     reduction_factor: int = Field(3, ge=2, description="As for successive halving.")
+    recheck: bool = Field(True, description="As for successive halving.")
 
 
 class Percentile(Options):

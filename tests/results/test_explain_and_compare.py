@@ -101,6 +101,7 @@ def test_json_tells_the_same(sweep: Sweep, duel: SweepPaths) -> None:
             "num_kept": 1,
             "threshold": 0.31,
             "passed": False,
+            "again": False,
         }
     ]
 

@@ -105,6 +105,7 @@ def peers(seed: int) -> list[tuple[optuna.pruners.BasePruner, Any]]:
                 "min_epochs": 1 + seed % 2,
                 "reduction_factor": 2 + seed % 3,
                 "min_early_stopping_rate": warmup % 2,
+                "recheck": False,
             },
         ),
     ]
@@ -165,6 +166,22 @@ def test_successive_halving_speaks_of_the_rung() -> None:
     few = {0: {1: 0.5}, 1: {1: 0.4}}
     assert decide(options, "max", few, 1, 1) == "rung at epoch 1: 0.4 is not among the best of 2 (needs 0.5)"
     assert decide(options, "min", few, 1, 1) is None
+
+
+def test_who_passed_a_rung_early_makes_room_for_better_ones() -> None:
+    """The first trials meet no rivals at their rungs, and would run to their end however bad they are."""
+    options = options_of({"kind": "successive_halving"})
+    alone = {0: {1: 0.1}}
+    assert decide(options, "max", alone, 0, 1) is None
+    later = {0: {1: 0.1, 2: 0.1}, 1: {1: 0.5}, 2: {1: 0.4}, 3: {1: 0.3}}
+    assert decide(options, "max", later, 0, 2) == (
+        "rung at epoch 1: 0.1 is no longer among the best third of 4 trials (needs 0.5)"
+    )
+    assert decide(options, "max", {**later, 0: {1: 0.6, 2: 0.1}}, 0, 2) is None, "only the rung's own value counts"
+    higher = {0: {1: 0.9, 2: 0.9, 3: 0.2, 4: 0.2}, 1: {1: 0.8, 3: 0.3}, 2: {1: 0.7}}
+    assert "rung at epoch 3: 0.2 is no longer among the best of 2" in str(decide(options, "max", higher, 0, 4))
+    once = options_of({"kind": "successive_halving", "recheck": False})
+    assert decide(once, "max", later, 0, 2) is None
 
 
 def test_a_trial_that_skips_the_rungs_epoch_is_judged_at_its_next_report() -> None:

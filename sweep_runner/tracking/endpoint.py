@@ -63,7 +63,7 @@ def metrics_endpoint(
         _write_target(paths, address, warn)
         yield f"http://{address}/metrics"
     finally:
-        paths.metrics_target.unlink(missing_ok=True)
+        _remove(paths.metrics_target)
         server.shutdown()
         server.server_close()
 
@@ -72,7 +72,7 @@ def remove_dead_targets(results: ResultsPaths) -> None:
     """Removes what killed sweeps have left: Prometheus would go on asking them."""
     for file in results.metrics.glob("*.json"):
         if lock_holder(results.sweep(file.stem).lock) is None:
-            file.unlink(missing_ok=True)
+            _remove(file)
 
 
 def _serve(collector: Collector, host: str, port: int, token: str) -> WSGIServer:
@@ -91,6 +91,11 @@ def _serve(collector: Collector, host: str, port: int, token: str) -> WSGIServer
         return [b"the token is missing or wrong: see `sweep metrics`\n"]
 
     return make_server(host, port, guarded, ThreadingWSGIServer, _Scrape)
+
+
+def _remove(target: Path) -> None:
+    with contextlib.suppress(OSError):  # gone, or another user's
+        target.unlink()
 
 
 def _split(address: str) -> tuple[str, int]:

@@ -39,7 +39,8 @@ def cluster_token() -> dict[str, str]:
     for path in (_own_file(), _rays_file()):
         if path.is_file():
             return {_MODE: "token", _PATH: str(path)}
-    return {_MODE: os.environ.get(_MODE) or "disabled"}
+    # Whatever the mode is to be: with one that wants a token and none there, Ray ends the process without a word.
+    return {_MODE: "disabled"}
 
 
 def cluster_token_file() -> Path | None:

@@ -34,7 +34,7 @@ def start_sweep(plan: Plan, paths: SweepPaths, observer: Observer, *, fresh: boo
         RequestError: there is a sweep of this name, or its folder cannot be written.
         Interrupted: stopped by a signal; resumable.
     """
-    made = _make_folder(paths.root)
+    made, refused = _make_folder(paths.root), False
     try:
         with SweepLock(paths.lock), remote_results(paths, observer.warned) as remote:
             there = paths.spec.exists()
@@ -46,12 +46,15 @@ def start_sweep(plan: Plan, paths: SweepPaths, observer: Observer, *, fresh: boo
                 outcome = Run(plan, paths, observer, remote, made=made)()
         if there:
             _put_aside(paths)
-            _make_folder(paths.root)
+            made = _make_folder(paths.root)
             with SweepLock(paths.lock), remote_results(paths, observer.warned) as remote:
                 outcome = Run(plan, paths, observer, remote)()
         return _uploaded(outcome, remote)
+    except RequestError:
+        refused = True
+        raise
     finally:
-        if made and not paths.spec.exists():
+        if made and (not paths.spec.exists() or (refused and not paths.trials.exists())):
             # It did not come to a sweep: nothing of it should be in the way of the next try.
             shutil.rmtree(paths.root, ignore_errors=True)
 

@@ -82,10 +82,8 @@ class Machine:
         script = 'mount -t tmpfs tmpfs "$1" && shift && exec "$@"'
         return [*inside, "sh", "-c", script, "sh", str(hides), *map(str, words)]
 
-    def begin_ray(
-        self, *, head: bool = False, cpus: int = 1, hides: Path | None = None, **environment: str
-    ) -> subprocess.Popen[str]:
-        """Starts Ray's node; `wait` for what it returns."""
+    def begin_ray(self, *, head: bool = False, cpus: int = 1, hides: Path | None = None, **environment: str) -> Start:
+        """Starts Ray's node; `Lab.wait` for what it returns."""
         ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--node-ip-address", self.address]
         ray += ["--num-cpus", str(cpus), "--num-gpus", "0", "--object-store-memory", str(80 * 2**20)]
         if head:
@@ -93,13 +91,7 @@ class Machine:
             environment = {**HEALTH_CHECKS, **environment}
         else:
             ray += ["--address", self._lab.address]
-        return subprocess.Popen(
-            self.command(*ray, hides=hides),
-            env={**os.environ, **self._lab.environment, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        return Start(self, self.command(*ray, hides=hides), {**os.environ, **self._lab.environment, **environment})
 
     def processes(self) -> list[psutil.Process]:
         told = subprocess.run(["ip", "netns", "pids", self._namespace], capture_output=True, text=True, check=True)
@@ -135,6 +127,30 @@ class Machine:
         self.kill()
         subprocess.run(["ip", "netns", "delete", self._namespace], capture_output=True, check=False)
         subprocess.run(["ip", "link", "delete", self._cable], capture_output=True, check=False)
+
+
+class Start:
+    """`ray start` on a machine, under way."""
+
+    def __init__(self, machine: Machine, command: list[str], environment: Mapping[str, str]) -> None:
+        self._machine = machine
+        self._command = command
+        self._environment = environment
+        self._process = self._begin()
+
+    def _begin(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self._command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def end(self) -> None:
+        text, _ = self._process.communicate(timeout=120)
+        if self._process.returncode:
+            # On a machine with much to do the head was not there yet when this node gave up asking for it.
+            self._machine.kill()
+            self._process = self._begin()
+            text, _ = self._process.communicate(timeout=120)
+        assert self._process.returncode == 0, text
 
 
 class Driver:
@@ -213,11 +229,10 @@ class Lab:
         starting += [self.add(name).begin_ray() for name in names]
         self.wait(*starting)
 
-    def wait(self, *starting: subprocess.Popen[str]) -> None:
-        """Until `ray start` has ended well."""
-        for process in starting:
-            text, _ = process.communicate(timeout=120)
-            assert process.returncode == 0, text
+    def wait(self, *starting: Start) -> None:
+        """Until every `ray start` has ended well."""
+        for one in starting:
+            one.end()
 
     def sweep(
         self, *words: str | Path, cwd: Path, on: Machine | None = None, timeout_s: float = 240, **environment: str

@@ -129,6 +129,15 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         self.folder.mkdir(parents=True, exist_ok=True)
         return prepare_images(self.data, self.folder, resolutions=[], progress=progress, look_for_duplicates=True)
 
+    def data_here(self) -> str:
+        """See `trainables.image.data.here.seen_here`."""
+        from trainables.image.data.here import seen_here
+        from trainables.image.data.prepare import INDEX_FILE
+        from trainables.image.index import ImageIndex
+
+        weights = json.loads((self.folder / WEIGHTS_FILE).read_bytes())
+        return seen_here(ImageIndex.load(self.folder / INDEX_FILE), weights.values())
+
     @kept_memory()
     def train(self, config: ImageConfig, handle: TrialHandle) -> None:
         """See `trainables.image.training.classifier.train_classifier`."""

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from sweep_runner.errors import RequestError
-from sweep_runner.execution.ray_token import token_hint
+from sweep_runner.execution.ray_token import cluster_token_file, token_hint
 
 _PATIENCE_S = 5.0
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
@@ -48,6 +48,7 @@ def reach(address: str) -> Reached:
     Raises:
         RequestError: there is none, it wants another token, or this machine is none of its nodes.
     """
+    _look_at_token()
     found = _find() if address == "auto" else address
     _look_for_server(found)
     nodes = _nodes(found)
@@ -61,6 +62,22 @@ def reach(address: str) -> Reached:
             f"{found} --num-cpus 0), or hand the sweep over with sweep submit.",
         )
     return Reached(found, next(node for node in theirs if node in ours))
+
+
+def _look_at_token() -> None:
+    path = cluster_token_file()
+    if path is None:
+        return
+    try:
+        if path.read_text().strip():
+            return
+        reason = "is empty"
+    except (OSError, UnicodeDecodeError) as error:
+        reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    raise RequestError(
+        f"the file {path}, which is to hold the cluster's token, {reason}",
+        hint="RAY_AUTH_TOKEN_PATH names it; it is the file with which the cluster was started.",
+    )
 
 
 def _find() -> str:

@@ -68,7 +68,7 @@ def attached_session(
             preflight = Preflight(plan, paths)
             reports = preflight.look_over()
             show(reports)
-            preflight.refuse(reports)
+            preflight.refuse(reports, live_nodes())
             url = f"http://{context.dashboard_url}" if context.dashboard_url else ""
             yield RaySession(folder, url, cluster_token_file(), live_nodes(), preflight)
         finally:

@@ -22,8 +22,8 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `packages` (whose versions), `modules` (whose code), `import_paths`, `folder` (the marker's),
-            `marker` (the driver's text in it), `mine` (the name of the marker to write), and `trainable`, `data`,
-            `data_folder` to see the data as a trial will.
+            `is_shared` (whether nodes are to see it at all), `marker` (the driver's text in it), `mine` (the name of
+            the marker to write), and `trainable`, `data`, `data_folder` to see the data as a trial will.
 
     Returns:
         host, python, versions (package → version, None when missing), digests (module → of its code, or why there is
@@ -44,6 +44,8 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         "data": "",
         "data_error": "",
     }
+    if not request["is_shared"]:
+        return found
     folder = Path(request["folder"])
     try:
         found["read"] = (folder / "driver").read_text()

@@ -13,6 +13,7 @@ from typing import Any
 
 from sweep_runner.errors import Problem, RequestError
 from sweep_runner.execution.cluster import facts
+from sweep_runner.execution.resources import Node, resolve
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.spec.plan import Plan
 from trainables.loading import BUILT_IN
@@ -94,13 +95,17 @@ class Preflight:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def refuse(self, reports: Sequence[NodeReport]) -> None:
-        """Raises what is wrong with the nodes.
+    def refuse(self, reports: Sequence[NodeReport], nodes: Sequence[Node]) -> None:
+        """Raises what is wrong with the nodes, and whether they have room for a trial.
 
         Raises:
             RequestError: with every problem of every node.
         """
         problems = [problem for report in reports for problem in report.problems]
+        try:
+            resolve(self._plan.spec.resources, nodes, self._plan.workers)
+        except RequestError as error:
+            problems += error.problems
         if problems:
             raise RequestError(problems)
 
@@ -111,6 +116,7 @@ class Preflight:
             "import_paths": [str(Path.cwd())],
             "folder": str(folder),
             "marker": marker,
+            "is_shared": not self._paths.is_copy,
             "trainable": self._plan.spec.trainable,
             "data": dict(self._plan.spec.data),
             "data_folder": str(self._paths.data),
@@ -136,9 +142,11 @@ class Preflight:
             message = f"does not run what it is sent: {answer}"
             return dataclasses.replace(report, problems=(Problem(message, where=f"node {report.label}", hint=hint),))
         differs = tuple(_different_versions(answer, here))
-        found = [*self._storage(answer, folder / node["NodeID"], marker), *self._code(answer, here, differs)]
-        if not answer["storage_error"]:
-            found += self._data(answer, here)
+        found = [*self._code(answer, here, differs)]
+        if not self._paths.is_copy:  # of results that every node reaches in another way
+            found = [*self._storage(answer, folder / node["NodeID"], marker), *found]
+            if not answer["storage_error"]:
+                found += self._data(answer, here)
         problems = tuple(Problem(message, where=f"node {report.label}", hint=hint) for message, hint in found)
         return dataclasses.replace(
             report,

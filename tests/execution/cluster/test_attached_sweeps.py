@@ -76,6 +76,8 @@ def test_a_machine_that_dies_costs_its_trial_nothing(two_nodes: Lab, write_spec:
     # It went on from its checkpoint, on the other machine.
     again = events(root, kind="epoch", trial=failure["trial"], attempt=2)
     assert again[0]["epoch"] >= 3
+    second = (root / "trials" / str(failure["trial"]) / "attempt-2" / "log.txt").read_text()
+    assert second.count("greeting") == len(again), "no epoch that was reported is trained again"
     log = (root / "trials" / "0" / "attempt-1" / "log.txt").read_text()
     assert "greeting hello" in log, "variables of cluster.env arrive"
     assert "2 nodes" in stderr

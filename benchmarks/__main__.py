@@ -23,6 +23,7 @@ BENCHMARKS = (
     "scaling",
     "two_workers",
     "short_trials",
+    "two_nodes",
     "predict",
     "gpu_throughput",
 )

@@ -45,7 +45,7 @@ faults: $(INSTALLED_DEV)  ## Cause every fault, again and again (docs/reliabilit
 	$(BIN)/python -m pytest tests/faults --long
 
 cluster-test: $(INSTALLED_DEV)  ## Cause the faults of a cluster on machines made of network namespaces (root): ten minutes.
-	$(BIN)/python -m pytest tests/execution/cluster --cluster
+	$(BIN)/python -m pytest tests/execution/cluster tests/deploy/test_slurm.py --cluster
 
 fuzz: $(INSTALLED_DEV)  ## Ask `sweep check` about 12,000 damaged sweep files: two minutes.
 	$(BIN)/python -m tests.support.fuzz --files 12000

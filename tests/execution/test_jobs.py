@@ -33,7 +33,7 @@ class Own(Synthetic):
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[RayHead]:
-    with tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as folder, ray_head(Path(folder)) as started:
+    with tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as folder, ray_head(Path(folder), cpus=4) as started:
         yield started
 
 
@@ -53,7 +53,9 @@ def project(tmp_path: Path) -> Path:
 
 
 def write(folder: Path, name: str, **changes: Any) -> None:
-    spec = merged(SPEC, {"name": name, "trainable": "own:Own", "resources": {"max_failures": 0}, **changes})
+    spec = merged(
+        SPEC, {"name": name, "trainable": "own:Own", "resources": {"max_failures": 0, "max_concurrent": 1}, **changes}
+    )
     (folder / "sweeps" / f"{name}.yaml").write_text(yaml.safe_dump(spec))
 
 
@@ -75,24 +77,27 @@ def listed(head: RayHead, cwd: Path) -> dict[str, dict[str, Any]]:
 def test_sweeps_are_sent_followed_listed_and_stopped(head: RayHead, project: Path, tmp_path: Path) -> None:
     results = tmp_path / "shared"
 
-    # One that goes well, followed to its end.
+    # Three at a time: one that would go on for long, one whose trial fails, one that goes well and is followed.
+    ids = {}
+    for name in ("long", "bad"):
+        code, job, told = command(head, project, "submit", f"sweeps/{name}.yaml", "--results", results, "--quiet")
+        assert code == 0, told
+        ids[name] = job.strip()
+        assert ids[name].startswith(f"{name}-")
     code, out, told = command(head, project, "submit", "sweeps/good.yaml", "--results", results, "--follow")
     assert code == 0, out + told
     assert "good: 2 trials (2 completed)" in out
     assert "SUCCEEDED" in told
     assert len(outcome(results / "good")[0]) == 2 * 4
 
-    # One whose trial fails: so does the job, and the command that followed it.
-    code, out, told = command(head, project, "submit", "sweeps/bad.yaml", "--results", results, "--follow")
+    # A job whose trial failed has failed, and so does the command that followed it.
+    code, out, told = command(head, project, "jobs", "logs", ids["bad"], "--follow")
     assert code == 1, out + told
     assert "the flux is off" in out
     assert "FAILED: exit code 1: something failed" in told
 
-    # One that would go on for long: sent, looked at, left while it is followed, stopped.
-    code, job, told = command(head, project, "submit", "sweeps/long.yaml", "--results", results, "--quiet")
-    assert code == 0, told
-    job = job.strip()
-    assert job.startswith("long-")
+    # One that runs: followed, left, looked at, stopped.
+    job = ids["long"]
     following = subprocess.Popen(
         [*sweep_command("jobs", "logs", job, "--follow", "--address", head.url)],
         cwd=project,
@@ -101,15 +106,17 @@ def test_sweeps_are_sent_followed_listed_and_stopped(head: RayHead, project: Pat
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert following.stdout is not None
+    while "Running entrypoint" not in (line := following.stdout.readline()):
+        assert line, "it ended"
     log = results / "long" / "log.jsonl"
     deadline = time.monotonic() + 120
     while not log.exists() or '"epoch"' not in log.read_text():
         assert time.monotonic() < deadline, command(head, project, "jobs", "logs", job)
         time.sleep(0.2)
     following.send_signal(signal.SIGINT)
-    log_so_far, told = following.communicate(timeout=60)
+    _, told = following.communicate(timeout=60)
     assert following.returncode == 130
-    assert "Running entrypoint" in log_so_far
     assert f"sweep jobs stop {job} --address {head.url}" in told
     assert listed(head, project)["long"]["state"] == "RUNNING", "leaving it does not end it"
 
@@ -131,7 +138,6 @@ def test_sweeps_are_sent_followed_listed_and_stopped(head: RayHead, project: Pat
     code, _, told = command(head, project, "jobs", "logs", job, "--follow")
     assert code == 130, "as `sweep run` that was stopped"
 
-    # What was sent and what was not.
     code, out, told = command(head, project, "jobs", "stop", "nothing-of-the-kind")
     assert (code, "no job 'nothing-of-the-kind'" in told) == (2, True), told
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -91,6 +92,8 @@ class Slurm:
         """Waits for a state of a job, and returns it."""
         deadline = time.monotonic() + timeout_s
         while not what(state := self.state(job)[0]):
+            if state in ("FAILED", "TIMEOUT", "NODE_FAIL"):
+                deadline = min(deadline, time.monotonic() + 10)  # no more is to come, but what it wrote last
             written = log.read_text() if log.exists() else "nothing"
             assert time.monotonic() < deadline, f"job {job} is {state}; its log: {written}"
             time.sleep(0.3)
@@ -137,13 +140,22 @@ def slurm(folder: Path) -> Iterator[Slurm]:
         _wait_until(lambda: running("sinfo", "--noheader", "--format=%T %D") == "idle 2", folder)
         yield running
     finally:
-        # Jobs are children of daemons of their own (slurmstepd), which know this folder.
-        for process in psutil.process_iter(["cmdline", "environ"]):
-            if str(folder) in (process.info["environ"] or {}).get("SLURM_CONF", ""):
-                process.kill()
+        _end_jobs(Slurm(environment, folder, folder / "tmp"))
         for each in started:
             each.kill()
             each.wait()
+
+
+def _end_jobs(running: Slurm) -> None:
+    """Ends what a failed test leaves: first as Slurm does, then the processes of jobs, which know this folder."""
+    with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
+        running("scancel", "--user=root", "--signal=KILL", "--full")
+        running("scancel", "--user=root")
+        _wait_until(lambda: running("squeue", "--noheader") == "", running.folder)
+    for process in psutil.process_iter(["environ"]):
+        if str(running.folder) in (process.info["environ"] or {}).get("SLURM_CONF", ""):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _wait_until(what: Callable[[], object], folder: Path) -> None:

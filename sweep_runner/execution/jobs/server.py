@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 _PROBE_TIMEOUT_S = 5.0
 _ANOTHER_ADDRESS = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Environment variables that Ray's client would follow instead of the address that it is given."""
+
+_CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env.packaging")
+"""Loggers of Ray's that tell of every upload and of every connection that is closed."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ def connect(address: str) -> JobSubmissionClient:
     with _without(_ANOTHER_ADDRESS):
         from ray.job_submission import JobSubmissionClient
 
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
         # Ray's client waits for ever where a server takes a request and says nothing: it was asked just now.
         return JobSubmissionClient(url, headers=token.headers)
 

@@ -10,6 +10,7 @@ from timm.layers import SelectAdaptivePool2d
 from torch import nn
 
 from trainables.image.config import ImageConfig
+from trainables.image.features.folding import folded
 from trainables.image.models.factory import normalization, starting_model
 from trainables.image.models.freezing import frozen_norms
 from trainables.image.training.precision import chosen_precision
@@ -38,7 +39,12 @@ class FrozenBackbone:
         self.num_parameters = sum(one.numel() for one in model.parameters()) - sum(
             one.numel() for one in classifier.parameters()
         )
-        self._model = model.to(self.device).to(memory_format=torch.channels_last).eval()
+        model.to(self.device).to(memory_format=torch.channels_last).eval()
+        if self.precision == "no":  # in half precision other weights are rounded otherwise
+            shape = (2, config.num_channels, config.input_resolution, config.input_resolution)
+            some = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+            model = folded(model, some.contiguous(memory_format=torch.channels_last))
+        self._model = model
         size = config.input_resolution
         images = torch.zeros((2, config.num_channels, size, size), device=self.device)
         own = config.pooling

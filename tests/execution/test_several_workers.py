@@ -47,14 +47,12 @@ class Together(Trainable[Config, NoData]):
         told |= {"rank": handle.rank, "num_workers": handle.num_workers, "pid": os.getpid(), "listening": listening}
         (handle.folder / f"told-{handle.rank}.json").write_text(json.dumps(told))
         first = handle.resumed.epoch + 1 if handle.resumed else 1
-        try:
-            for epoch in range(first, config.epochs + 1):
-                if epoch == 2 and handle.attempt == 1 and handle.rank == 1:
-                    self.harm(config.what)
-                score = (6 if config.what == "is bad" else 1) + epoch / 10
-                handle.report(EpochReport(epoch, {"score": score}), save=lambda folder: self.save(folder, handle))
-        finally:
-            (handle.folder / f"left-{handle.rank}").touch()
+        for epoch in range(first, config.epochs + 1):
+            (handle.folder / f"epoch-{epoch}-{handle.rank}").touch()
+            if epoch == 2 and handle.attempt == 1 and handle.rank == 1:
+                self.harm(config.what)
+            score = (6 if config.what == "is bad" else 1) + epoch / 10
+            handle.report(EpochReport(epoch, {"score": score}), save=lambda folder: self.save(folder, handle))
 
     def harm(self, what):
         if what == "killed":
@@ -140,7 +138,7 @@ def test_workers_of_a_trial_share_its_fate_and_nobody_elses(
     assert "the flux is off" in (folder("raises") / "error.txt").read_text()
     assert not any(psutil.pid_exists(one["pid"]) for one in told("stopped"))
 
-    # What is of the trial ends it for all of them, and each cleans up.
+    # What is of the trial ends it for all of them.
     assert (trials["diverges"]["state"], trials["diverges"]["reason"]) == ("FAILED", "diverged: the flux is infinite")
     assert trials["is bad"]["state"] == "PRUNED"
-    assert len(list(folder("is bad").glob("left-*"))) == 2
+    assert sorted(path.name for path in folder("is bad").glob("epoch-*")) == ["epoch-1-0", "epoch-1-1"]

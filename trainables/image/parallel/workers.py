@@ -82,14 +82,15 @@ class Workers:
         if self.number == 1:
             return loss
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        there = torch.tensor([float(one.grad is not None) for one in trained], device=loss.device)
-        parts = [
-            (torch.zeros_like(one) if one.grad is None else one.grad).flatten().float() for one in trained
-        ]  # fmt: skip
-        message = torch.cat([*parts, there, loss.detach().float().reshape(1)])
+        lacking = [parameter.grad is None for parameter in trained]
+        there = 1.0 - torch.tensor(lacking, dtype=torch.float32).to(loss.device)
+        parts = [torch.zeros_like(one) if one.grad is None else one.grad for one in trained]
+        message = torch.cat([*(part.flatten().float() for part in parts), there, loss.detach().float().reshape(1)])
         dist.all_reduce(message)
         *sums, found, total = torch.split(message, [*(one.numel() for one in trained), len(trained), 1])
-        for parameter, summed, number in zip(trained, sums, found.tolist(), strict=True):
+        # Asking which of them have one elsewhere waits for a GPU: only where one is lacking here.
+        anywhere = found.tolist() if any(lacking) else [1.0] * len(trained)
+        for parameter, summed, number in zip(trained, sums, anywhere, strict=True):
             if number:
                 if parameter.grad is None:
                     parameter.grad = torch.empty_like(parameter)

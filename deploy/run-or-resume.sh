@@ -10,6 +10,10 @@ if [ $# -lt 2 ]; then
 fi
 file=$1 results=$2
 shift 2
+if [[ $results == *://* ]]; then
+    echo "run-or-resume.sh: $results is no folder; whether it holds the sweep is known of folders only: use sweep run or sweep resume" >&2
+    exit 2
+fi
 
 settings=()
 options=("$@")

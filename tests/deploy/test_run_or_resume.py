@@ -51,3 +51,5 @@ def test_a_wrong_file_is_told(tmp_path: Path) -> None:
     code, told = command_of(tmp_path, "s.yaml", "out")
     assert (code, "serch" in told) == (2, True)
     assert command_of(tmp_path, "s.yaml")[0] == 2
+    code, told = command_of(tmp_path, "s.yaml", "s3://bucket/out")
+    assert (code, "is no folder" in told) == (2, True)

@@ -37,12 +37,19 @@ def loss_of(text: str) -> Loss:
     # Of a worker that died alone, its node says so. Who says nothing is no node any more, or cannot be heard.
     if "node has died" in text or "node was dead" in text or "node was terminated" in text or "NodeDiedError" in text:
         return Loss(f"its node{_where(text)} was lost", of_node=True)
-    if "is unavailable" in text or "ActorUnavailableError" in text:
+    if ("is unavailable" in text or "ActorUnavailableError" in text) and _has_other_nodes():
         return Loss(f"the connection to its node{_where(text)} was lost", of_node=True)
-    if "ActorDiedError" in text or "actor died" in text:
+    if "ActorDiedError" in text or "actor died" in text or "ActorUnavailableError" in text or "is unavailable" in text:
         return Loss("the worker process died (killed, crashed, or out of memory)")
     lines = [line for line in text.splitlines() if line.strip()]
     return Loss(f"the worker was lost: {lines[-1] if lines else 'Tune gives no reason'}")
+
+
+def _has_other_nodes() -> bool:
+    """Whether there is, or was, a node beside this one: an instance of the sweep's own ends as a whole."""
+    import ray
+
+    return ray.is_initialized() and len(ray.nodes()) > 1
 
 
 def _where(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sweep_runner.errors import SweepError
-from sweep_runner.execution.keeper import trial_seed
+from sweep_runner.execution.keeper import MAX_NODE_LOSSES, trial_seed
 from sweep_runner.execution.messages import Message
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.search.study import Study
@@ -175,6 +175,40 @@ def test_a_trial_that_reports_nothing_fails(make_spec: MakeSpec, tmp_path: Path)
         keeper.on_message(0, Message(attempt=1, outcome="completed"))
     end = log_of(tmp_path / "small")[-1]
     assert (end["state"], end["reason"]) == ("FAILED", "trainable 'synthetic' ended without reporting an epoch")
+
+
+def test_a_lost_node_is_no_failure_of_the_trial_unless_it_happens_again_and_again(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    spec = make_spec(search={"sampler": "random", "trials": 1}, resources={"max_concurrent": 1, "max_failures": 0})
+    root = tmp_path / "small"
+    with open_keeper(spec, root) as keeper:
+        for attempt in range(1, MAX_NODE_LOSSES + 1):
+            assignment = keeper.next()
+            assert assignment is not None
+            keeper.on_lost(0, attempt, "its node 10.0.0.7 was lost", of_node=True)
+        assert not [event for event in log_of(root) if event["kind"] == "end"]
+    # Also after the driver was started anew, which reads it from the log.
+    with open_keeper(spec, root) as keeper:
+        assignment = keeper.next()
+        assert assignment is not None
+        keeper.on_lost(0, assignment.attempt, "its node 10.0.0.7 was lost", of_node=True)
+        assert keeper.finished
+    end = log_of(root)[-1]
+    assert end["state"] == "FAILED"
+    assert end["reason"].startswith("its node 10.0.0.7 was lost, as 10 nodes before")
+
+
+def test_waiting_for_a_place_is_no_time_of_the_trial(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(resources={"max_concurrent": 2, "trial_timeout_s": 0.05})
+    with open_keeper(spec, tmp_path / "small") as keeper:
+        first, second = keeper.next(), keeper.next()
+        assert first is not None
+        assert second is not None
+        keeper.live[0].began -= 1
+        keeper.live[1].began -= 1
+        keeper.wait_for_place([(1, second.attempt)])
+        assert [number for number, _ in keeper.overdue()] == [0]
 
 
 def test_stopping_leaves_running_trials_open(make_spec: MakeSpec, tmp_path: Path) -> None:

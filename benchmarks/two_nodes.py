@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.harness import Figure, paired
 from tests.support.nodes import Lab, lab, why_not
 
-TRIALS, EPOCHS, MEGABYTES = 12, 8, 400
+TRIALS, EPOCHS, MEGABYTES = 12, 8, 1000
 _HERE = Path(__file__).parent
 
 

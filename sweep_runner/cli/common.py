@@ -98,7 +98,7 @@ def common_options(command: Callable[P, R]) -> Callable[..., R]:
         if "://" in results_folder:
             from sweep_runner.cli.remote import open_remote
 
-            kwargs["results"] = open_remote(results_folder, command.__name__, kwargs, kwargs["out"].warn)
+            kwargs["results"] = open_remote(results_folder, _name(command), kwargs, kwargs["out"].warn)
             return command(*args, **kwargs)
         root = Path(results_folder).expanduser().absolute()
         if root.exists() and not root.is_dir():
@@ -109,6 +109,12 @@ def common_options(command: Callable[P, R]) -> Callable[..., R]:
         return command(*args, **kwargs)
 
     return wrapped
+
+
+def _name(command: Callable[..., Any]) -> str:
+    """As the user knows it, without `sweep`: `top`, `data check`."""
+    context = click.get_current_context(silent=True)
+    return command.__name__ if context is None else context.command_path.partition(" ")[2] or command.__name__
 
 
 def set_option(command: Callable[P, R]) -> Callable[P, R]:

@@ -35,7 +35,7 @@ def ls(as_json: bool, results: ResultsPaths, out: Out) -> None:
         out.json([_sweep_json(row) for row in rows])
         return
     if not rows:
-        out.say(f"No sweeps in {results.root} yet. Start one: sweep run FILE")
+        out.say(f"No sweeps in {results.shown} yet. Start one: sweep run FILE")
         return
     out.table(
         ("sweep", "state", "objective", "best", "trial", "trials", "started", "duration"),
@@ -191,7 +191,7 @@ def query(
     check_output(file_format, output)
     if not any(True for _ in results.sweeps()):
         raise RequestError(
-            f"there is no sweep in {results.root}",
+            f"there is no sweep in {results.shown}",
             hint="run one (`sweep run FILE`), or name another folder with --results",
         )
     if sql is not None and sql.startswith("@"):

@@ -113,6 +113,7 @@ class Keeper:
     def on_drop(self, also: Callable[[int, int | None], None]) -> None:
         """Has every (trial, epoch to keep) that drops checkpoints told to someone else, too."""
         self._retention.also = also
+        self._retention.tell_again(self._recorder.state.trials.values())
 
     # What is next ---------------------------------------------------------------------------------------
 

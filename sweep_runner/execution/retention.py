@@ -36,8 +36,17 @@ class Retention:
         for number in self._rank(summary):
             if number not in self._baselines:
                 self._drop(number, None)
-        if summary.trial in self._baselines or any(number == summary.trial for _, number in self._kept):
+        if self._stays(summary):
             self._drop(summary.trial, summary.best_epoch)
+
+    def tell_again(self, ended: Iterable[TrialSummary]) -> None:
+        """Tells `also` of every trial that has ended: a crash may have come before it had done what it was told."""
+        for summary in ended:
+            if summary.state in RANKED and summary.copy_of is None:
+                self.also(summary.trial, summary.best_epoch if self._stays(summary) else None)
+
+    def _stays(self, summary: TrialSummary) -> bool:
+        return summary.trial in self._baselines or any(number == summary.trial for _, number in self._kept)
 
     def _rank(self, summary: TrialSummary) -> list[int]:
         """Adds a trial to the ranking; the numbers that fall out of it."""

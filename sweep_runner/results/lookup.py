@@ -20,14 +20,14 @@ def find_sweep(results: ResultsPaths, name: str) -> SweepPaths:
         return sweeps[name]
     if not sweeps:
         raise RequestError(
-            f"there is no sweep in {results.root}",
+            f"there is no sweep in {results.shown}",
             hint="run one (`sweep run FILE`), or name another folder with --results",
         )
     near = difflib.get_close_matches(name, sweeps, n=1)
     shown = list(sweeps)[:10]
     others = ", ".join(shown) + (f" and {len(sweeps) - len(shown)} more" if len(sweeps) > len(shown) else "")
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {others}"
-    raise RequestError(f"there is no sweep {name!r} in {results.root}", hint=hint)
+    raise RequestError(f"there is no sweep {name!r} in {results.shown}", hint=hint)
 
 
 def spec_file(paths: SweepPaths) -> Path:

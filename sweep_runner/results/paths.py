@@ -152,6 +152,11 @@ class ResultsPaths:
         """A file for each running sweep, beside the sweeps and not in them: Prometheus wants all in one folder."""
         return self.root / ".metrics"
 
+    @property
+    def shown(self) -> str:
+        """As the user names it: the folder, or the address that it is the working copy of."""
+        return remote_url(self.root) or str(self.root)
+
     def sweep(self, name: str) -> SweepPaths:
         return SweepPaths(self.root / name)
 

@@ -377,3 +377,21 @@ def test_a_path_imports_nothing_of_this(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path / "results")], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_what_a_killed_driver_had_yet_to_drop_is_dropped_by_the_next(
+    machine: Machine, spec: SweepSpec, server: S3Server, bucket: str, warnings: list[str]
+) -> None:
+    paths = machine("a").sweep("small")
+    run(spec, paths, warnings)  # trials without checkpoints; these are put there as if a worker had
+    for trial in range(6):
+        for epoch in (3, 4):
+            server.put(f"lab/small/trials/{trial}/attempt-1-r-c/checkpoints/epoch-{epoch:05d}/state", b"x", bucket)
+    with SweepLock(paths.lock), remote_results(paths, warnings.append) as remote:
+        assert remote is not None
+        with open_keeper(spec, paths.root) as keeper:
+            remote.start()
+            keeper.on_drop(remote.drop)
+            ranked = [number for number, _ in top(machine("a"))]
+    left = sorted(name.split("/")[3] for name in server.objects(bucket) if name.endswith("/state"))
+    assert left == sorted(str(number) for number in ranked[:3]), "of the three that are kept, the best epoch's"

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, with a process of its own: it can be stopped, started again, and its bucket removed."""
+"""A real S3 server in a process of its own: it can be stopped, started again, and its bucket removed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
     def log(self, kind, message, *args):
         # A line a request: the test counts them.
-        print("REQUEST", self.requestline, flush=True)
+        sys.stdout.write(f"REQUEST {self.requestline}\\n")
+        sys.stdout.flush()
 
-server = make_server("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_backend_app),
+server = make_server(sys.argv[1], int(sys.argv[2]), DomainDispatcherApplication(create_backend_app),
                      threaded=True, request_handler=Handler)
 print("PORT", server.port, flush=True)
 server.serve_forever()
@@ -40,17 +41,19 @@ class S3Server:
     """A running server.
 
     Attributes:
-        port: of loopback.
+        host: the address that it listens on.
+        port: there.
         requests: the request lines so far, `PUT /sweeps/...`.
     """
 
+    host: str = "127.0.0.1"
     port: int = 0
     requests: list[str] = field(default_factory=list)
     _process: subprocess.Popen[str] | None = None
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -61,7 +64,7 @@ class S3Server:
         """Starts it, empty, on the port that it had before."""
         import threading
 
-        command = [sys.executable, "-c", _SERVE, str(self.port)]
+        command = [sys.executable, "-c", _SERVE, self.host, str(self.port)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self._process.stdout is not None
         lines = self._process.stdout
@@ -70,7 +73,7 @@ class S3Server:
         self.port = int(line.split()[1])
 
         def read() -> None:
-            self.requests += (line.split(maxsplit=1)[1] for line in lines if line.startswith("REQUEST"))
+            self.requests += (line.removeprefix("REQUEST ").strip() for line in lines if line.startswith("REQUEST "))
 
         threading.Thread(target=read, daemon=True).start()
 
@@ -126,9 +129,9 @@ class S3Server:
 
 
 @contextmanager
-def s3_server() -> Iterator[S3Server]:
+def s3_server(host: str = "127.0.0.1") -> Iterator[S3Server]:
     """A server with an empty bucket, gone when this is left."""
-    server = S3Server()
+    server = S3Server(host)
     server.start()
     try:
         server.make_bucket()

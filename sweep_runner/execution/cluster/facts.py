@@ -22,8 +22,8 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `packages` (whose versions), `modules` (whose code), `import_paths`, `folder` (the marker's),
-            `is_shared` (whether nodes are to see it at all), `marker` (the driver's text in it), `mine` (the name of
-            the marker to write), and `trainable`, `data`, `data_folder` to see the data as a trial will.
+            `marker` (the driver's text in it), `mine` (the name of the marker to write), `remote` (where the results
+            are instead, or None), and `trainable`, `data`, `data_folder` to see the data as a trial will.
 
     Returns:
         host, python, versions (package → version, None when missing), digests (module → of its code, or why there is
@@ -44,21 +44,31 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         "data": "",
         "data_error": "",
     }
-    if not request["is_shared"]:
-        return found
-    folder = Path(request["folder"])
     try:
-        found["read"] = (folder / "driver").read_text()
-        (folder / request["mine"]).write_text(request["marker"])
-        found["free_disk_bytes"] = shutil.disk_usage(folder).free
-    except OSError as error:
-        found["storage_error"] = error.strerror or str(error)
+        if request["remote"] is not None:
+            _reach_storage(request["remote"])
+            found["read"] = request["marker"]
+            found["free_disk_bytes"] = shutil.disk_usage(Path.home()).free
+        else:
+            folder = Path(request["folder"])
+            found["read"] = (folder / "driver").read_text()
+            (folder / request["mine"]).write_text(request["marker"])
+            found["free_disk_bytes"] = shutil.disk_usage(folder).free
+    except Exception as error:  # noqa: BLE001 - a library that is missing there is told as what it says
+        found["storage_error"] = getattr(error, "strerror", None) or f"{error}"
+    if found["storage_error"] or request["remote"] is not None:
         return found  # without the folder there is no data to be seen either
     try:
         found["data"] = _data(request)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the user, whatever a user's module raises
         found["data_error"] = f"{type(error).__name__}: {error}"
     return found
+
+
+def _reach_storage(remote: dict[str, str]) -> None:
+    """Writes to where the results are, and removes it again: with this node's own credentials."""
+    address = importlib.import_module("sweep_runner.results.remote.address").Address(**remote)
+    importlib.import_module("sweep_runner.results.remote.store").Store(address).check(writable=True)
 
 
 def _version(package: str) -> str | None:

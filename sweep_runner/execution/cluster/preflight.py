@@ -116,11 +116,21 @@ class Preflight:
             "import_paths": [str(Path.cwd())],
             "folder": str(folder),
             "marker": marker,
-            "is_shared": not self._paths.is_copy,
+            "remote": self._remote(),
             "trainable": self._plan.spec.trainable,
             "data": dict(self._plan.spec.data),
             "data_folder": str(self._paths.data),
         }
+
+    def _remote(self) -> dict[str, str] | None:
+        """Where the results are, if that is no folder: then nodes need share none, and each must reach the storage."""
+        if not self._paths.is_copy:
+            return None
+        from sweep_runner.results.remote.address import address_of
+
+        address = address_of(self._paths.root.parent)
+        assert address is not None
+        return dataclasses.asdict(address)
 
     @property
     def _is_built_in(self) -> bool:
@@ -142,11 +152,10 @@ class Preflight:
             message = f"does not run what it is sent: {answer}"
             return dataclasses.replace(report, problems=(Problem(message, where=f"node {report.label}", hint=hint),))
         differs = tuple(_different_versions(answer, here))
-        found = [*self._code(answer, here, differs)]
-        if not self._paths.is_copy:  # of results that every node reaches in another way
-            found = [*self._storage(answer, folder / node["NodeID"], marker), *found]
-            if not answer["storage_error"]:
-                found += self._data(answer, here)
+        found = [*self._storage(answer, folder / node["NodeID"], marker), *self._code(answer, here, differs)]
+        # What was prepared comes to a node that shares no folder with its first trial: there is nothing to look at yet.
+        if not answer["storage_error"] and not self._paths.is_copy:
+            found += self._data(answer, here)
         problems = tuple(Problem(message, where=f"node {report.label}", hint=hint) for message, hint in found)
         return dataclasses.replace(
             report,
@@ -158,6 +167,13 @@ class Preflight:
 
     def _storage(self, answer: dict[str, Any], theirs: Path, marker: str) -> Iterator[tuple[str, str]]:
         root = self._paths.root
+        if self._paths.is_copy and answer["storage_error"]:
+            yield (
+                f"the results cannot be written from there: {answer['storage_error']}",
+                "Every node needs credentials of its own (docs/remote-results.md): variables can be sent with the "
+                "sweep, in cluster.env.env_vars.",
+            )
+            return
         hint = (
             "Every node must see the same results folder under the same path (NFS, a parallel file system, …): mount "
             "it there, or name one that is shared with --results DIR."
@@ -167,12 +183,13 @@ class Preflight:
             return
         if answer["read"] != marker:
             yield f"{root} is not shared: the marker there is another one", hint
-        elif not _appears(theirs, marker):
+        elif not self._paths.is_copy and not _appears(theirs, marker):
             yield f"{root} is not shared: what the node wrote does not appear here", hint
         wanted = self._plan.spec.resources.min_free_disk
+        where = "its cache folder" if self._paths.is_copy else root
         if answer["free_disk_bytes"] < wanted:
             yield (
-                f"{answer['free_disk_bytes'] / 1e6:,.0f} MB free in {root}, less than resources.min_free_disk "
+                f"{answer['free_disk_bytes'] / 1e6:,.0f} MB free in {where}, less than resources.min_free_disk "
                 f"({wanted / 1e6:,.0f} MB)",
                 "Make room there, or allow less: --set resources.min_free_disk=SIZE",
             )

@@ -117,10 +117,13 @@ class TrialFiles:
             try:
                 self._push()
             except (StoreError, OSError) as error:
-                if time.monotonic() + wait_s < deadline:
+                # A bucket that is gone, or closed to us, is not back in half a minute.
+                lasting = isinstance(error, StoreError) and error.kind in ("bucket", "refused")
+                if not lasting and time.monotonic() + wait_s < deadline:
                     time.sleep(wait_s)
                     wait_s *= 2
                     continue
+                self._uploaded.clear()  # what comes back may be another storage, or one that was emptied
                 self._patience_s = 0.0  # it is known to be gone: not half a minute at every epoch
                 _say(f"this checkpoint is on this node only, going on: {error}")
                 return
@@ -128,6 +131,8 @@ class TrialFiles:
             return
 
     def _push(self) -> None:
+        if not self._attempt.is_dir():
+            return  # somebody cleaned up on this node: no reason to do so on the storage
         base = f"{self._name}/checkpoints"
         here = {path.name: path for path in (self._attempt / "checkpoints").glob("epoch-*")}
         for name in sorted(here.keys() - self._uploaded):

@@ -8,6 +8,7 @@ answer, the sweep goes on and every pass tries again; the first one that comes t
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -22,13 +23,15 @@ from sweep_runner.results.remote.fetch import UNSYNCED, note_synced
 from sweep_runner.results.remote.lease import RENEW_S, Lease, describe
 from sweep_runner.results.remote.snapshot import STATE, Moment, moment, pack
 from sweep_runner.results.remote.store import Store, StoreError
-from trainables.checkpoints import MANIFEST
 
 INTERVAL_S = 5.0
 _PASS_FRACTION = 0.2
 """Passes take at most this share of the time: of a large sweep each takes longer, so there are fewer."""
 _LONGEST_WAIT_S = 60.0
 _LAST_PATIENCE_S = 20.0
+_FEW = 8
+"""For more trials than these one listing of all costs less than one of each."""
+_CHECKPOINT = re.compile(r".*/checkpoints/epoch-\d+(?=/)")
 
 Stamp = tuple[int, int, int]
 Warn = Callable[[str], None]
@@ -169,9 +172,8 @@ class Mirror:
         self._put_changed([*self._files("exports"), *self._files("plots"), self._paths.report])
         self._delete_gone()
         # Only now that the ends of these trials are known there: whoever goes on elsewhere needs them no more.
-        while drops:
-            self._drop(*drops[-1])
-            drops.pop()
+        self._drop_checkpoints(drops)
+        drops.clear()
 
     def _put_state(self) -> None:
         at = moment(self._paths)
@@ -228,10 +230,14 @@ class Mirror:
                 self._drops.append(self._queue.get_nowait())
         return self._drops
 
-    def _drop(self, trial: int, keep_epoch: int | None) -> None:
-        names = [name for name in self._store.entries(f"trials/{trial}") if "/checkpoints/" in name]
-        for folder in sorted({name.rpartition("/")[0] for name in names if name.endswith(f"/{MANIFEST}")}):
-            if keep_epoch is None or not folder.endswith(f"/epoch-{keep_epoch:05d}"):
+    def _drop_checkpoints(self, drops: list[tuple[int, int | None]]) -> None:
+        kept = dict(drops)  # of two for a trial the later counts
+        folders = [f"trials/{trial}" for trial in kept] if len(kept) <= _FEW else ["trials"]
+        names = [name for folder in folders for name in self._store.entries(folder)]
+        # Also what has no manifest: a worker was lost while it put it.
+        for folder in sorted({found[0] for name in names if (found := _CHECKPOINT.match(name))}):
+            trial, epoch = int(folder.split("/")[1]), int(folder.rpartition("-")[2])
+            if trial in kept and kept[trial] != epoch:
                 self._store.delete_folder(folder)
 
 

@@ -96,6 +96,7 @@ def test_another_machine_goes_on_where_the_first_was_lost(
     assert "lab/small/report.html" in server.objects()
 
 
+@pytest.mark.long
 def test_a_bucket_that_is_gone_at_the_end_costs_nothing_but_an_upload(
     write_own: WriteOwn, tmp_path: Path, server: S3Server
 ) -> None:

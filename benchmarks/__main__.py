@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from benchmarks.harness import HEADER, machine
@@ -32,17 +34,37 @@ BEGIN, END = "<!-- table: begin, written by make bench -->", "<!-- table: end --
 
 
 def main(names: list[str], write: bool) -> None:
-    rows = []
+    """Measures, one after another. What fails is told at the end, and costs the others nothing."""
+    failed = []
     for name in names or BENCHMARKS:
         print(f"{name} …", file=sys.stderr)
-        rows += [figure.row() for figure in importlib.import_module(f"benchmarks.{name}").measure()]
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    found = "\n".join([f"{time.strftime('%Y-%m-%d')}, {machine()}, load at the end {load}", "", HEADER, *rows])
-    print(found)
-    if write:
-        before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        README.write_text(f"{before}{BEGIN}\n\n{found}\n\n{END}{after}", encoding="utf-8")
+        try:
+            figures = importlib.import_module(f"benchmarks.{name}").measure()
+        except Exception:  # noqa: BLE001 - an hour of others may stand behind it
+            traceback.print_exc()
+            failed.append(name)
+            continue
+        measured = f"{time.strftime('%Y-%m-%d')}, load {os.getloadavg()[2]:.1f}"
+        rows = [figure.row(measured) for figure in figures]
+        print("\n".join([HEADER, *rows]), flush=True)
+        if write:
+            _write(name, rows)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def _write(name: str, rows: list[str]) -> None:
+    """Puts the rows of one benchmark into the table, in the place of those that it had; the others stay."""
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    table, _, after = rest.partition(END)
+    found: dict[str, list[str]] = {each: [] for each in BENCHMARKS}
+    for line in table.splitlines():
+        if named := re.search(r"`python -m benchmarks (\w+)", line):
+            found.setdefault(named[1], []).append(line)
+    found[name] = rows
+    lines = [machine(), "", HEADER, *(row for each in found.values() for row in each)]
+    text = "\n".join([BEGIN, "", *lines, "", END])
+    README.write_text(f"{before}{text}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -44,17 +44,18 @@ class Figure:
     aim: str
     command: str
 
-    def row(self) -> str:
-        """The figure as a row of a Markdown table."""
+    def row(self, measured: str) -> str:
+        """The figure as a row of a Markdown table; `measured` says when, and how busy the machine was."""
         return (
             f"| {self.what} | {self.against} | {self.ours:.3g} {self.unit} | {self.theirs:.3g} {self.unit} "
             f"| **{self.ratio:.2g}×** ({self.spread[0]:.2g}–{self.spread[1]:.2g}, {self.pairs} pairs) {self.ratio_of} "
-            f"| {self.aim} | `{self.command}` |"
+            f"| {self.aim} | `{self.command}` | {measured} |"
         )
 
 
 HEADER = (
-    "| what | against | ours (median) | peer (median) | ratio (spread) | aim | command |\n|---|---|---|---|---|---|---|"
+    "| what | against | ours (median) | peer (median) | ratio (spread) | aim | command | measured |\n"
+    "|---|---|---|---|---|---|---|---|"
 )
 
 

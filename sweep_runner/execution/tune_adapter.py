@@ -26,7 +26,7 @@ from sweep_runner.execution.lost import why_lost
 from sweep_runner.execution.messages import Assignment, Message
 from sweep_runner.execution.resources import Slot
 from sweep_runner.execution.task_names import name_tasks
-from sweep_runner.execution.worker import run
+from sweep_runner.execution.worker import run, take
 
 MAX_RESTARTS = 5
 """How often a dead Tune is started again before the sweep gives up (it can be resumed)."""
@@ -45,6 +45,8 @@ class Link:
         self.on_tick = on_tick
         self.trials: dict[str, tuple[int, int]] = {}
         self.labels: dict[str, str] = {}
+        # Of several workers each number has places of its own, which Tune makes.
+        self.places_are_alike = keeper.spec.resources.workers == 1 and "workers" not in keeper.spec.space
         self.error: BaseException | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Link:
@@ -59,6 +61,18 @@ class Link:
             self.on_tick()
         except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
             self.fail(error)
+
+    def next(self, trial_id: str) -> Assignment | None:
+        """The next hand-out, for a trial of Tune's; None when there is none now."""
+        try:
+            assignment = self.keeper.next()
+        except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
+            self.fail(error)
+            return None
+        if assignment is not None:
+            self.trials[trial_id] = (assignment.trial, assignment.attempt)
+            self.labels[trial_id] = assignment.label
+        return assignment
 
     def fail(self, error: BaseException) -> None:
         """The keeper could not record: nothing may go on. The error surfaces when Tune has wound down."""
@@ -77,14 +91,8 @@ class KeeperSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         keeper = self._link.keeper
         if not keeper.live:
             self._link.tick()  # with nothing live, Tune waits for a trial and calls nothing else
-        try:
-            assignment = keeper.next()
-        except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
-            self._link.fail(error)
-            assignment = None
+        assignment = self._link.next(trial_id)
         if assignment is not None:
-            self._link.trials[trial_id] = (assignment.trial, assignment.attempt)
-            self._link.labels[trial_id] = assignment.label
             return {"assignment": assignment.to_json()}
         # FINISHED is final, so it is only said when nothing that is live can come back to be tried again.
         return Searcher.FINISHED if keeper.stopping or keeper.finished else None
@@ -119,7 +127,21 @@ class KeeperScheduler(FIFOScheduler):  # type: ignore[misc]  # ray has no types
         except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
             self._link.fail(error)
             go_on = False
+        if not go_on and self._link.places_are_alike:
+            go_on = self._give_next(trial)
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
+
+    def _give_next(self, trial: Any) -> bool:
+        """Gives the worker that has just ended a trial its next one; whether there is one.
+
+        To Tune it is all one trial: a new one would cost it a restart of the worker's function, and memory for ever.
+        """
+        assignment = self._link.next(trial.trial_id)
+        if assignment is None:
+            return False
+        # Calls of an actor are run in order: this one before the answer to the report, which the worker waits for.
+        _actor_of(trial).take.options(name=assignment.label).remote(assignment.to_json())
+        return True
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         number, attempt = self._link.trials[trial.trial_id]
@@ -219,12 +241,21 @@ def _trainable_class(sweep: str, slot: Slot) -> type:
         return PlacementGroupFactory([bundle] if workers == 1 else [{}, *[bundle] * workers], strategy="PACK")
 
     # Not tune.with_resources: it would put a class of its own, with its own name, around this one.
-    members: dict[str, Any] = {"default_resource_request": classmethod(request)}
+    members: dict[str, Any] = {"default_resource_request": classmethod(request), "take": _take}
     return type(f"sweep {sweep}", (wrap_function(run, name=f"sweep {sweep}"),), members)
 
 
+def _take(self: Any, text: str) -> None:
+    """A method of the worker's actor."""
+    take(text)
+
+
 def _kill_worker(trial: Any) -> None:
-    # Private in Tune, and the only way to a trial's process.
-    actor = trial.temporary_state.ray_actor
+    actor = _actor_of(trial)
     if actor is not None:
         ray.kill(actor)
+
+
+def _actor_of(trial: Any) -> Any:
+    # Private in Tune, and the only way to a trial's process.
+    return trial.temporary_state.ray_actor

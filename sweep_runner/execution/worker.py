@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO
 
 import ray
@@ -65,21 +66,48 @@ class RayHandle(WorkerHandle):
         show_in_process_list(self.assignment.label)
 
 
+_next: SimpleQueue[str] = SimpleQueue()
+"""The assignment that follows the one at hand, as JSON: here before the answer to the report that ends that one."""
+
+
+def take(text: str) -> None:
+    """Takes the next assignment, which also says that the one at hand ends with the report that is being answered."""
+    _next.put(text)
+
+
 def send(message: Message) -> None:
-    """Delivers a message to the driver; returns when the driver says go on."""
+    """Delivers a message to the driver; returns when the driver says go on.
+
+    Raises:
+        SystemExit: it says stop, after a report.
+    """
     tune.report({"message": message.to_json()})
+    if message.report is not None and not _next.empty():
+        raise SystemExit
 
 
 def run(config: Mapping[str, Any]) -> None:
-    """Tune's function: one assignment, from start to outcome. Never raises for what the trainable does."""
-    assignment = Assignment.from_json(config["assignment"])
-    find_modules(assignment)
+    """Tune's function: one assignment after another, each from start to outcome, until the driver has no other.
+
+    Never raises for what the trainable does. A trial of its own for each would cost Tune more than a short trial takes.
+    """
+    assignment: Assignment | None = Assignment.from_json(config["assignment"])
+    while assignment is not None:
+        find_modules(assignment)
+        try:
+            send(_outcome(assignment))
+        except SystemExit:
+            if _next.empty():
+                raise  # Tune stops it, and has nothing else for this worker
+        assignment = None if _next.empty() else Assignment.from_json(_next.get())
+
+
+def _outcome(assignment: Assignment) -> Message:
     if assignment.workers == 1:
-        send(train(assignment, lambda: RayHandle(assignment)))
-        return
+        return train(assignment, lambda: RayHandle(assignment))
     from sweep_runner.execution.group import train_together
 
-    send(train_together(assignment, send))
+    return train_together(assignment, send)
 
 
 def find_modules(assignment: Assignment) -> None:

@@ -10,20 +10,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import timm
-import torch
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
-from torch import nn
-from torch.utils.data import DataLoader
-from torchvision import transforms
-from torchvision.datasets import ImageFolder
 
 EPOCHS = 4
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def train(config: dict[str, Any]) -> None:
+    # In here, as usual with Ray: a function that names these modules cannot always be sent to a worker.
+    import timm
+    import torch
+    from torch import nn
+    from torch.utils.data import DataLoader
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
     torch.set_num_threads(1)
     torch.manual_seed(0)
     size = (config["input_resolution"], config["input_resolution"])

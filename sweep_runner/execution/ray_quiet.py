@@ -13,6 +13,8 @@ WORKER_ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # Without this a worker that asks for no GPU sees all of them.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    # Tune gives it to every worker: PyTorch Lightning would fork.
+    "PL_DISABLE_FORK": "1",
 }
 """Of the workers. Those of an own instance inherit it, those of a cluster get it with the runtime environment."""
 

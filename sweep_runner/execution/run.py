@@ -28,7 +28,7 @@ from sweep_runner.execution.recording import open_recorder, record_end
 from sweep_runner.execution.remote_results import RemoteResults
 from sweep_runner.execution.resources import Slot, resolve
 from sweep_runner.execution.signals import StopSignals
-from sweep_runner.execution.start import RayStart
+from sweep_runner.execution.start import RayStart, wait_for_workers
 from sweep_runner.results.events import SweepChanged, TrialReopened
 from sweep_runner.results.events import SweepState as SweepStatus
 from sweep_runner.results.paths import SweepPaths
@@ -178,6 +178,8 @@ class Run:
         if self._signals.received:
             keeper.stopping = True
         observer.started(session, at_a_time)
+        if self._reached is None:
+            wait_for_workers(min(at_a_time, int(session.cpus)))
         with contextlib.ExitStack() as stack:
             collector = SweepCollector(spec.name, plan.num_trials, recorder.look)
             address = stack.enter_context(
@@ -193,7 +195,7 @@ class Run:
                     keeper.stopping = True
                 observer.tick(keeper, recorder.state)
 
-            run_trials(keeper, slot, session.folder, tick, spec.name)
+            run_trials(keeper, slot, session.folder, tick, spec.name, inherits=self._reached is None)
             observer.searched()
             self._leave_if_stopped()
             if remote is not None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+import psutil
+
+from sweep_runner.execution.leftovers import children
 from sweep_runner.execution.ray_session import RaySession
 from sweep_runner.execution.signals import StopSignals
+
+_WORKERS_S = 15.0
+_POLL_S = 0.1
 
 Leave = Callable[[signal.Signals], None]
 
@@ -51,3 +58,21 @@ class RayStart:
         """Ends it, with every process that it made."""
         self._stack.close()
         self._session = None
+
+
+def wait_for_workers(num: int) -> None:
+    """Waits until this many of the workers that Ray starts by itself are there, or a while at most.
+
+    They come to Ray's notice before they have imported what trials need. Asked for a worker sooner than that, it would
+    start another one, which imports it all once more, and end the first as one too many.
+    """
+    until = time.monotonic() + _WORKERS_S
+    while time.monotonic() < until and sum(map(_is_idle_worker, children())) < num:
+        time.sleep(_POLL_S)
+
+
+def _is_idle_worker(process: psutil.Process) -> bool:
+    try:
+        return process.cmdline()[:1] == ["ray::IDLE"]
+    except psutil.Error:
+        return False  # it has just ended

@@ -14,6 +14,7 @@ import ray
 from ray import tune
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.tune.execution import class_cache
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -168,7 +169,9 @@ class KeeperScheduler(FIFOScheduler):  # type: ignore[misc]  # ray has no types
         return None
 
 
-def run_trials(keeper: Keeper, slot: Slot, folder: Path, on_tick: Callable[[], None], sweep: str) -> None:
+def run_trials(
+    keeper: Keeper, slot: Slot, folder: Path, on_tick: Callable[[], None], sweep: str, *, inherits: bool
+) -> None:
     """Runs until the keeper has nothing more to hand out, or is told to stop.
 
     Args:
@@ -177,6 +180,7 @@ def run_trials(keeper: Keeper, slot: Slot, folder: Path, on_tick: Callable[[], N
         folder: temporary, for whatever Tune writes.
         on_tick: called many times a second in this thread.
         sweep: its name, under which Ray's dashboard shows the workers.
+        inherits: workers have this process's environment by themselves, as in an instance of the sweep's own.
 
     Raises:
         SweepError: Tune died again and again.
@@ -185,6 +189,11 @@ def run_trials(keeper: Keeper, slot: Slot, folder: Path, on_tick: Callable[[], N
     # Tune logs every lost worker with a traceback; the keeper records the reason.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     RayActorManager._actor_task_failed = _actor_task_failed
+    if inherits:
+        # Private in Tune, which asks for workers with these variables: none of those that Ray has started (and that
+        # have imported PyTorch) would do, and as many again would be started.
+        class_cache.DEFAULT_ENV_VARS = {}
+        class_cache.ENV_VARS_TO_PROPAGATE = frozenset()
     for restart in range(MAX_RESTARTS + 1):
         link = Link(keeper, on_tick)
         tuner = tune.Tuner(

@@ -40,8 +40,11 @@ def train(config: dict[str, Any]) -> None:
     model.load_state_dict({name: value for name, value in weights.items() if "classifier" not in name}, strict=False)
     model = model.to(memory_format=torch.channels_last).eval()
     head = model.get_classifier()
-    kind = torch.optim.Adam if config["optimizer"] == "adam" else torch.optim.SGD
-    optimizer = kind(head.parameters(), lr=config["lr"])
+    head.reset_parameters()  # timm's first weights are so large that four epochs are not enough
+    if config["optimizer"] == "adam":
+        optimizer: torch.optim.Optimizer = torch.optim.Adam(head.parameters(), lr=config["lr"])
+    else:
+        optimizer = torch.optim.SGD(head.parameters(), lr=config["lr"], momentum=0.9)
     for _ in range(EPOCHS):
         for images, targets in training:
             with torch.no_grad():

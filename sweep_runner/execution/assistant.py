@@ -1,13 +1,15 @@
 """A process beside the driver that holds the trainable's libraries: it prepares data, and later evaluates and exports.
 
-So the driver stays small, Ray and its workers start while data is being read, the final evaluation finds PyTorch
-imported, and neither can take the driver down with it. `python -m sweep_runner.execution.assistant FD` is its inside.
+So the driver stays small, Ray and its workers start while data is being read, and neither can take the driver down
+with it. Between the two the process ends: PyTorch would hold some 500 MB all that time.
+`python -m sweep_runner.execution.assistant FD` is its inside.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import os
 import pickle
 import signal
@@ -79,6 +81,7 @@ class Assistant:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._answer: Any = None
+        self._to_skip = 0
 
     def __enter__(self) -> Assistant:
         return self
@@ -93,6 +96,11 @@ class Assistant:
         assert self._connection is not None
         self._connection.send((function, task))
 
+    def import_ahead(self, modules: Sequence[str]) -> None:
+        """Has the process started, and modules imported there, before there is something to do. Returns at once."""
+        self.begin(_import, modules)
+        self._to_skip += 1
+
     def wait(self, timeout_s: float, progress: Progress = no_progress) -> bool:
         """Waits for at most so long, and hands on what progress there is meanwhile, in this thread.
 
@@ -103,10 +111,13 @@ class Assistant:
         until = time.monotonic() + timeout_s
         while self._connection.poll(max(0.0, until - time.monotonic())):
             news = self._receive()
-            if not isinstance(news, _Progress):
+            if isinstance(news, _Progress):
+                progress(news.what, news.done, news.total)
+            elif self._to_skip and not isinstance(news, AssistantDied):
+                self._to_skip -= 1
+            else:
                 self._answer = news
                 return True
-            progress(news.what, news.done, news.total)
         return False
 
     def answer(self) -> Any:
@@ -131,6 +142,7 @@ class Assistant:
         if self._connection is not None:
             self._connection.close()
         self._process = self._connection = None
+        self._to_skip = 0
 
     def _start(self) -> None:
         self.close()
@@ -181,6 +193,11 @@ def _finalize(assistant: Assistant, task: FinalTask, stopped: Callable[[], bool]
     except Exception as error:  # noqa: BLE001 - the search has ended well: its sweep tells what its end lacks
         return failed((str(error).strip() or type(error).__name__).splitlines()[-1])
     return result
+
+
+def _import(modules: Sequence[str], progress: Progress) -> None:
+    for module in modules:
+        importlib.import_module(module)
 
 
 def _finalize_there(task: FinalTask, progress: Progress) -> FinalResult:

@@ -106,6 +106,7 @@ class Keeper:
         self.max_workers = max_workers
         self._assign = assign
         self._queue: deque[Proposal] = deque()
+        self._exhausted = False
         self._copies: dict[int, list[Proposal]] = {}
         self._retention = Retention(paths, spec.objective, spec.keep, recorder.state.trials.values())
         self._catch_up()
@@ -131,6 +132,11 @@ class Keeper:
     def finished(self) -> bool:
         """Whether nothing is live. Call it when `next` has just given None: then nothing is to come either."""
         return not self.live and not self.paused
+
+    @property
+    def runs_out(self) -> bool:
+        """Whether fewer trials are live than could be, because there are no more: the end is near."""
+        return self._exhausted and not self._queue and 0 < len(self.live) < self.max_live
 
     def overdue(self) -> Iterator[tuple[int, int]]:
         """The trials (number, attempt) whose workers are to be ended because they take too long."""
@@ -179,6 +185,7 @@ class Keeper:
     def _next_proposal(self) -> Proposal | None:
         while True:
             proposal = self._queue.popleft() if self._queue else self._study.ask()
+            self._exhausted = proposal is None
             if proposal is None or not self._is_copy(proposal):
                 return proposal
 

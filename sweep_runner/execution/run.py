@@ -78,6 +78,7 @@ class Run:
         self._assistant = Assistant()
         self._ray = RayStart(self._session, self._signals)
         self._reached: Reached | None = None
+        self._imported = False
 
     def __call__(self) -> SweepOutcome:
         """Runs it.
@@ -99,6 +100,7 @@ class Run:
                 observer.warned(room.warning)
             with self._assistant, self._ray:
                 preparation = self._prepare()
+                self._assistant.close()  # until the end, when another one begins
                 for change in self._changed:
                     observer.noted(f"changed: {change}")
                 self._signals.on_stop = observer.stopping
@@ -193,6 +195,8 @@ class Run:
                 look()
                 if remote is not None and remote.lost:
                     keeper.stopping = True
+                if keeper.runs_out and self._reached is None:
+                    self._import_for_the_end()
                 observer.tick(keeper, recorder.state)
 
             run_trials(keeper, slot, session.folder, tick, spec.name, inherits=self._reached is None)
@@ -232,6 +236,12 @@ class Run:
         from sweep_runner.execution.finalize_on_ray import on_ray
 
         return on_ray(slot, only_here=self._paths.is_copy)
+
+    def _import_for_the_end(self) -> None:
+        """A place has become free for good: what evaluates the best trial can import what it needs meanwhile."""
+        if not self._imported:
+            self._imported = True
+            self._assistant.import_ahead(self._plan.trainable.imports)
 
     def _bring_checkpoints(self, recorder: Recorder) -> None:
         """Those that the end of the sweep wants, from where the results are."""

@@ -63,16 +63,20 @@ class RayStart:
 def wait_for_workers(num: int) -> None:
     """Waits until this many of the workers that Ray starts by itself are there, or a while at most.
 
-    They come to Ray's notice before they have imported what trials need. Asked for a worker sooner than that, it would
-    start another one, which imports it all once more, and end the first as one too many.
+    They come to Ray's notice when they listen, before they have imported what trials need. Asked for a worker sooner
+    than that, it would start another one, which imports it all once more, and end the first as one too many.
     """
     until = time.monotonic() + _WORKERS_S
-    while time.monotonic() < until and sum(map(_is_idle_worker, children())) < num:
+    while time.monotonic() < until and sum(map(_listens, children())) < num:
         time.sleep(_POLL_S)
+    time.sleep(_POLL_S)  # it tells Ray where it listens
 
 
-def _is_idle_worker(process: psutil.Process) -> bool:
+def _listens(process: psutil.Process) -> bool:
+    """Whether it is a worker that waits for work."""
     try:
-        return process.cmdline()[:1] == ["ray::IDLE"]
+        if process.cmdline()[:1] != ["ray::IDLE"]:
+            return False
+        return any(one.status == psutil.CONN_LISTEN for one in process.net_connections("tcp"))
     except psutil.Error:
         return False  # it has just ended

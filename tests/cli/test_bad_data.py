@@ -11,9 +11,16 @@ import pytest
 import torch
 
 from sweep_runner.cli.main import main
+from sweep_runner.execution import preparing
 from tests.support.cli import IMAGES, MakePictures, Refused
 
 COMMANDS = (["run"], ["data", "check"])
+
+
+@pytest.fixture(autouse=True)
+def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These run in the process of the tests, where Ray must not start, however long reading takes."""
+    monkeypatch.setattr(preparing, "_LISTING_S", 600.0)
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,8 @@ from trainables.image.training.microbatch import is_out_of_memory
 
 POOLINGS = ("native", "avg", "max", "avgmax", "catavgmax", "token")
 """Those without anything to train; gem and map learn, so that their backbone has to run."""
-_BATCH_SIZE = 64
+_BATCH_SIZE = 16
+"""Larger ones are no quicker on a CPU, and their feature maps are most of the memory that a worker needs for a head."""
 _RANDOM_IMAGES = (
     "hflip", "vflip", "rotation_degrees", "color_jitter", "invert", "random_erasing", "mixup", "cutmix", "drop_path"
 )  # fmt: skip

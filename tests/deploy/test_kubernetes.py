@@ -104,6 +104,6 @@ def test_the_job_runs_a_command_that_exists_on_a_file_that_is_in_the_image() -> 
     (job,) = documents(FOLDER / "rayjob.yaml")
     script, file, results, *options = job["spec"]["entrypoint"].split()
     assert (ROOT / "deploy" / script).is_file()
-    assert (ROOT / Path(file).relative_to("/work")).is_file()
+    assert (ROOT / Path(file).relative_to("/app")).is_file()
     assert results == job["spec"]["metadata"]["results"]
     parse_command(" ".join(["sweep run", file, "--results", results, *options]), complete=True)

@@ -239,7 +239,7 @@ class Run:
 
     def _import_for_the_end(self) -> None:
         """A place has become free for good: what evaluates the best trial can import what it needs meanwhile."""
-        if not self._imported:
+        if self._plan.trainable.imports and not self._imported:
             self._imported = True
             self._assistant.import_ahead(self._plan.trainable.imports)
 

@@ -28,7 +28,7 @@ quickstart: $(INSTALLED)  ## Install, then run a sweep on images that need no do
 
 test: $(INSTALLED_DEV)  ## All tests: the quick ones, then real sweeps with Ray.
 	$(BIN)/python -m pytest -m "not ray" --numprocesses 2
-	$(BIN)/python -m pytest -m ray
+	$(BIN)/python -m pytest -m ray --numprocesses 2
 
 lint: $(INSTALLED_DEV)  ## ruff, mypy --strict, the layers, the pages.
 	$(BIN)/ruff check .

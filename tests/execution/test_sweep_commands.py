@@ -24,6 +24,7 @@ WriteSpec = Callable[..., Path]
 
 TRAINABLES = '''
 import os
+import time
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -67,6 +68,19 @@ class Raises(Base):
     def epoch(self, config, handle, epoch):
         if config.x == 1 and not Path(os.environ["MENDED"]).exists():
             raise RuntimeError("the flux is off")
+
+
+class Meets(Base):
+    """No trial goes on before two processes have begun one, so that none is too late to get any."""
+
+    def epoch(self, config, handle, epoch):
+        begun = Path(os.environ["BEGUN"])
+        (begun / str(os.getpid())).touch()
+        deadline = time.monotonic() + 120
+        while len(list(begun.iterdir())) < 2:
+            if time.monotonic() > deadline:
+                raise RuntimeError("waited for a second process")
+            time.sleep(0.05)
 
 
 class Odd(Base):
@@ -245,8 +259,10 @@ def test_trials_that_break_the_contract_fail_with_a_reason(
 
 def test_workers_stay_as_many_as_asked_for(write_spec: WriteSpec, tmp_path: Path, own: Callable[..., Any]) -> None:
     """Trials shorter than a worker's start must not all end up in one process; workers are reused."""
-    keys = own("Base", list(range(30)))
-    done = sweep("run", write_spec(**{**keys, "keep": {"best": 30}}), cwd=tmp_path)
+    keys = own("Meets", list(range(30)))
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    done = sweep("run", write_spec(**{**keys, "keep": {"best": 30}}), cwd=tmp_path, BEGUN=str(begun))
     assert done.returncode == 0, done.stderr
     pids = [path.read_text() for path in (tmp_path / "results" / "small").glob("trials/*/*/checkpoints/*/pid")]
     assert len(pids) == 30

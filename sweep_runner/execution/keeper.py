@@ -235,7 +235,9 @@ class Keeper:
             return False
         live.last_sign = time.monotonic()
         if message.report is not None:
-            return self._on_report(live, message.report, message)
+            go_on = self._on_report(live, message.report, message)
+            if message.outcome is None or not go_on:
+                return go_on
         assert message.outcome is not None
         if message.disk_full:
             # It stays open in log and study, and a resume goes on with it from its last checkpoint.

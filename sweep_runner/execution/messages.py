@@ -57,6 +57,12 @@ class Assignment:
         name = f" ({self.name})" if self.name else ""
         return f"{self.sweep} trial {self.trial}{name} attempt {self.attempt}"
 
+    @property
+    def last_epoch(self) -> int | None:
+        """From here on nothing stops the trial any more; None where the trainable alone knows."""
+        epochs = self.config.get("epochs")
+        return epochs if isinstance(epochs, int) else None
+
     def facts(self, rank: int = 0) -> TrialFacts:
         """What the trial's handle needs, in the worker of this rank."""
         return TrialFacts(
@@ -86,14 +92,14 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What a worker sends: the report of an epoch, or the trial's outcome.
+    """What a worker sends: the report of an epoch, the trial's outcome, or both: its last report, and how it ended.
 
     Attributes:
         attempt: of which hand-out.
         host: where the worker runs.
         device: what it trains on.
-        report: an epoch's report, None with an outcome.
-        outcome: how the attempt ended, None with a report.
+        report: an epoch's report.
+        outcome: how the attempt ended; None while it goes on.
         reason: why, in words; empty when completed.
         retry: whether another attempt may fare better.
         disk_full: it ended because there was no room: no fault of the trial.

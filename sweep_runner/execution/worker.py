@@ -19,6 +19,7 @@ import ray
 from ray import tune
 
 from sweep_runner.execution.build import build
+from sweep_runner.execution.last_report import LastReport
 from sweep_runner.execution.messages import Assignment, Message
 from trainables.contract import EpochReport
 from trainables.errors import Diverged, Infeasible, TrainableError
@@ -45,21 +46,44 @@ class WorkerHandle(BaseHandle):
         self.stopped = False
         super().__init__(assignment.facts(rank))
 
+    def last_message(self, outcome: Message) -> Message:
+        """What is sent at the end: the outcome, and with it whatever was not sent before.
+
+        Raises:
+            SystemExit: the driver has stopped the trial.
+        """
+        return outcome
+
 
 class RayHandle(WorkerHandle):
-    """Sends each report to the driver and waits for its decision; a stop ends the thread with SystemExit."""
+    """Sends each report to the driver and waits for its decision; a stop ends the thread with SystemExit.
+
+    The last one asks for no decision: the trainable goes on to its end, and the report goes with the outcome.
+    """
 
     def __init__(self, assignment: Assignment) -> None:
         super().__init__(assignment)
         show_in_process_list(assignment.label)
         self._host = platform.node()
         self._device = device_name()
+        self._last = LastReport(send)
+
+    def last_message(self, outcome: Message) -> Message:
+        last = self._last.take()
+        return outcome if last is None else replace(outcome, host=last.host, device=last.device, report=last.report)
 
     def _send(self, report: EpochReport) -> None:
         if self.files is not None:
             self.files.push()  # what the report tells of is there before it
+        message = Message(attempt=self.attempt, host=self._host, device=self._device, report=report)
         try:
-            send(Message(attempt=self.attempt, host=self._host, device=self._device, report=report))
+            before = self._last.take()
+            if before is not None:
+                send(before)
+            if report.epoch == self.assignment.last_epoch:
+                self._last.hold(message)
+                return
+            send(message)
         except SystemExit:
             self.stopped = True
             raise
@@ -132,11 +156,22 @@ def train(assignment: Assignment, make_handle: Callable[[], WorkerHandle]) -> Me
     Raises:
         SystemExit: the handle has stopped it.
     """
-    attempt = assignment.attempt
     handle: WorkerHandle | None = None
     try:
         handle = make_handle()
-        assignment = handle.assignment
+        outcome = _trained(handle)
+    except Exception as error:  # noqa: BLE001 - its folder cannot be written, say
+        outcome = failed(assignment.attempt, error)
+    finally:
+        if handle is not None and handle.files is not None and handle.rank == 0:
+            handle.files.finish()
+    return outcome if handle is None else handle.last_message(outcome)
+
+
+def _trained(handle: WorkerHandle) -> Message:
+    """How the training ended, from the trainable alone."""
+    assignment, attempt = handle.assignment, handle.attempt
+    try:
         with _logged(assignment, handle):
             handle.replay()
             trainable, config = build(assignment.trainable, assignment.data, assignment.data_folder, assignment.config)
@@ -148,14 +183,11 @@ def train(assignment: Assignment, make_handle: Callable[[], WorkerHandle]) -> Me
     except TrainableError as error:
         return Message(attempt=attempt, outcome="failed", reason=str(error))
     except SystemExit as error:
-        if handle is not None and handle.stopped:
+        if handle.stopped:
             raise
         return Message(attempt=attempt, outcome="failed", reason=f"the trainable called sys.exit({error.code})")
     except Exception as error:  # noqa: BLE001 - whatever a trainable raises fails this trial, and only this one
         return failed(attempt, error)
-    finally:
-        if handle is not None and handle.files is not None and handle.rank == 0:
-            handle.files.finish()
     return Message(attempt=attempt, outcome="completed")
 
 

@@ -78,7 +78,7 @@ class Journal(BaseJournalBackend):
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
-        """Does not wait for the disk: a later append does, for these records, too."""
+        """Does not wait for the disk: a later append does, or `close`, for these records, too."""
         assert not self._deferred, "one_sync and no_sync do not nest"
         self._deferred = True
         try:
@@ -97,11 +97,15 @@ class Journal(BaseJournalBackend):
             ) from error
 
     def close(self) -> None:
-        """Closes the file. Nothing can be appended afterwards. Again: does nothing."""
-        self._file.close()
-        if self._reading is not None:
-            os.close(self._reading)
-            self._reading = None
+        """Closes the file, all of it on disk. Nothing can be appended afterwards. Again: does nothing."""
+        try:
+            with self._told_to_user():
+                self._file.sync()
+        finally:
+            self._file.close()
+            if self._reading is not None:
+                os.close(self._reading)
+                self._reading = None
 
 
 def _encoded(log: dict[str, Any]) -> bytes:

@@ -49,7 +49,9 @@ _FITS_MEMORY = "fits_memory"  # Optuna constraint: above 0 is violated
 class Study:
     """See the module. Made by `Study.open`; for one thread.
 
-    Every change but a report is on disk when the method returns. After a SweepError (full disk) open the study anew.
+    A proposal is on disk when it is handed out. What happens to it is on disk when the next one is, or when the study
+    is closed: the sweep's log has it before, from which the keeper brings the study up. After a SweepError (full disk)
+    open the study anew.
     """
 
     def __init__(
@@ -132,7 +134,7 @@ class Study:
             raise
 
     def close(self) -> None:
-        """Closes the journal."""
+        """Closes the journal, all of it on disk."""
         self._journal.close()
 
     def __enter__(self) -> Self:
@@ -210,8 +212,7 @@ class Study:
     def report(self, number: int, epoch: int, value: float) -> None:
         """Records the objective's value after an epoch. An epoch that is recorded already stays as it is.
 
-        Does not wait for the disk, which would halve the reports that a driver can take: `tell` does, and until
-        then the sweep's log has the value, from which the keeper brings the study up.
+        Does not wait for the disk, which would halve the reports that a driver can take.
         """
         trial = self._trials[number]
         if epoch in trial.intermediate:
@@ -230,7 +231,7 @@ class Study:
         return pruners.decide(self._pruner, mode, self._values, number, epoch, self._completed)
 
     def tell(self, number: int, state: EndState, value: float | None = None) -> None:
-        """Ends a trial. A trial that has ended already stays as it is.
+        """Ends a trial. A trial that has ended already stays as it is. Does not wait for the disk.
 
         Args:
             number: of the trial.
@@ -243,7 +244,7 @@ class Study:
             return
         assert trial.state == "RUNNING", f"trial {number} was never asked for"
         assert state != "COMPLETED" or value is not None, f"trial {number} completed without a value"
-        with self._journal.one_sync():
+        with self._journal.no_sync():
             if state == "COMPLETED" and value is not None and math.isfinite(value):
                 self._study.tell(trial.optuna_number, value, state=TrialState.COMPLETE)
             elif state == "PRUNED":

@@ -1,7 +1,8 @@
 """Images/s of a small CNN from photos at 64 and 128 px after the first epoch; against ImageFolder and DataLoader.
 
-Both sides compute in float32 with one thread, and the peer has one worker beside it: what is compared is the way of
-the pixels. The second peer is our own loop on the same pixels as an array in memory: what reading them costs.
+Both sides compute in the same precision with one thread, and the peer has one worker beside it: what is compared is
+the way of the pixels. bfloat16 is what a trial takes by itself on a CPU that has it, and what PyTorch's autocast gives
+the peer. The second peer is our own loop on the same pixels as an array in memory: what reading them costs.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from benchmarks import image_side
 from benchmarks.harness import Figure, paired, process_of_its_own
 from benchmarks.peers import folder_loop
 from benchmarks.photos import photos
+from trainables.image.training.precision import cpu_has_bf16
 
 EPOCHS, BATCH, LR = 3, 32, 1e-3
 _MOST_APART = 0.25
+_IN_WORDS = {"no": "float32", "bf16": "bfloat16"}
 
 
 def measure(pairs: int = 2) -> list[Figure]:
@@ -30,25 +33,27 @@ def measure(pairs: int = 2) -> list[Figure]:
         found = photos(Path(folder) / "photos")
         torch.set_num_threads(1)
         for resolution in (64, 128):
-            figures.append(_against_folder(found, Path(folder), resolution, pairs))
+            precisions = ("no", "bf16") if cpu_has_bf16() else ("no",)
+            figures += [_against_folder(found, Path(folder), resolution, each, pairs) for each in precisions]
             figures.append(_against_memory(found, Path(folder) / f"memory-{resolution}", resolution, 2 * pairs + 1))
     return figures
 
 
-def _against_folder(found: Path, folder: Path, resolution: int, pairs: int) -> Figure:
+def _against_folder(found: Path, folder: Path, resolution: int, precision: str, pairs: int) -> Figure:
     runs = itertools.count()
     accuracies: dict[str, list[float]] = {"ours": [], "theirs": []}
     values = {"model": "simple_cnn3", "width": 8, "input_resolution": resolution, "batch_size": BATCH, "lr": LR}
 
     def ours() -> float:
-        work = folder / f"{resolution}-{next(runs)}"
-        settings = {"epochs": EPOCHS, "schedule": "constant", "mixed_precision": "no", **values}
+        work = folder / f"{resolution}-{precision}-{next(runs)}"
+        settings = {"epochs": EPOCHS, "schedule": "constant", "mixed_precision": precision, **values}
         seen = sides["ours"].submit(image_side.train, found, work, threads=1, **settings).result()
         accuracies["ours"].append(seen.reports[-1].metrics["val_accuracy"])
         return statistics.median(n / s for n, s in zip(seen.num_images[1:], seen.train_s[1:], strict=True))
 
     def theirs() -> float:
         options = {"resolution": resolution, "epochs": EPOCHS, "batch_size": BATCH, "lr": LR, "workers": 1}
+        options["bf16"] = precision == "bf16"
         seen = sides["theirs"].submit(folder_loop.train_new, found, values, **options).result()
         accuracies["theirs"].append(seen[-1].accuracy)
         return statistics.median(each.num_images / each.seconds for each in seen[1:])
@@ -60,7 +65,8 @@ def _against_folder(found: Path, folder: Path, resolution: int, pairs: int) -> F
             theirs,
             pairs=pairs,
             ratio=lambda our, their: our / their,
-            what=f"small CNN on 500×375 photos at {resolution} px after the first epoch, 1 thread + 1 worker",
+            what=f"small CNN on 500×375 photos at {resolution} px after the first epoch, {_IN_WORDS[precision]}, "
+            "1 thread + 1 worker",
             against="ImageFolder + DataLoader",
             unit="images/s",
             ratio_of="faster",

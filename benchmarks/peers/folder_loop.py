@@ -54,6 +54,7 @@ def train(
     lr: float,
     workers: int,
     channels_last: bool = False,
+    bf16: bool = False,
 ) -> list[Seen]:
     """Trains, and says of each epoch how long it took. The first includes the start of the workers."""
     steps = [transforms.Resize((resolution, resolution)), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
@@ -72,13 +73,14 @@ def train(
         for images, targets in training:
             images = images.contiguous(memory_format=form)
             optimizer.zero_grad()
-            loss = compute_loss(model(images), targets)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = compute_loss(model(images), targets)
             loss.backward()
             optimizer.step()
             num_images += len(images)
         seconds = time.perf_counter() - began
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             right = sum(int((model(images).argmax(1) == targets).sum()) for images, targets in validation)
         seen.append(Seen(seconds, num_images, right / len(sets[1])))
     return seen

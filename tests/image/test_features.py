@@ -138,6 +138,49 @@ def test_an_interrupted_trial_goes_on_with_and_without_features(
         assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
 
 
+def test_a_trial_on_stored_versions_is_the_same_as_one_that_changes_images(
+    corners: Case, data: DataConfig, tmp_path: Path
+) -> None:
+    """Mirrored for certain, an image has one version only, which both ways must see."""
+    weights = weights_of("mobilenetv2_050", tmp_path)
+    config = configured("mobilenetv2_050", weights, mixed_precision="no", hflip=1.0, feature_views=2)
+    apart = train_apart(config, corners.index, data, weights, tmp_path / "apart")
+    whole = corners.train(config.model_copy(update={"feature_views": 0}), tmp_path / "whole", weights)
+    for one, other in zip(without_times(apart), without_times(whole), strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
+    unchanged = train_apart(configured("mobilenetv2_050", weights), corners.index, data, weights, tmp_path / "plain")
+    assert apart.reports[0].metrics["train_loss"] != unchanged.reports[0].metrics["train_loss"]
+
+
+def test_epochs_take_the_versions_in_turn_and_trials_share_them(
+    corners: Case, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = weights_of("resnet10t", tmp_path)
+    config = configured("resnet10t", weights, augment="light", feature_views=2)
+    train, val = corners.index.rows("train"), corners.index.rows("val")
+    features = open_features(config, corners.index, data, weights, 1)
+    plain = open_features(configured("resnet10t", weights), corners.index, data, weights, 1)
+    assert features is not None
+    assert plain is not None
+    first, second, third = (features.gather(features.rows_of_epoch(train, epoch)) for epoch in (1, 2, 3))
+    assert (first == third).all()
+    assert (first != second).any(axis=1).all()
+    assert (first != plain.gather(train)).any(axis=1).all()
+    judged, unchanged = features.gather(val), plain.gather(val)
+    assert judged == pytest.approx(unchanged, rel=1e-3, abs=1e-3), "what is judged on is not changed"
+    monkeypatch.setattr(store, "backbone_of", None)  # would fail when called
+    again = open_features(config.model_copy(update={"lr": 0.1, "dropout": 0.3}), corners.index, data, weights, 1)
+    assert again is not None
+    assert (again.gather(train) == first).all()
+
+
+@pytest.mark.parametrize("values", [{"mixup": 0.2}, {"cutmix": 1.0}, {"drop_path": 0.1}])
+def test_what_no_stored_version_can_stand_for_runs_the_backbone(tmp_path: Path, values: dict[str, Any]) -> None:
+    config = configured("resnet10t", tmp_path / "x.pth", augment="light", feature_views=4)
+    assert wants_features(config)
+    assert not wants_features(config.model_copy(update=values))
+
+
 @pytest.mark.parametrize(
     "values",
     [

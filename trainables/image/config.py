@@ -171,6 +171,14 @@ class ImageConfig(BaseModel):
         description="finetune head only. auto: where no image is changed at random, the frozen backbone runs once for "
         "all trials of the node, which train on its pooled features; none: it runs each epoch.",
     )
+    feature_views: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="finetune head only, for images that are changed at random. 0: the backbone runs each epoch, on "
+        "new changes; K: it runs once, on K changed versions of each training image, which all trials share: epochs "
+        "take them in turn. With mixup, cutmix or drop_path it runs each epoch.",
+    )
     seed: int | None = Field(
         None, ge=0, lt=2**32, description="Of weights, order and augmentation; empty: derived from the sweep's seed."
     )

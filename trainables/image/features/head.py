@@ -60,17 +60,24 @@ class Features:
 
     Attributes:
         backbone: that they came from.
+        num_views: how many versions of each training image there are, changed at random; 0: one, as it is.
     """
 
-    def __init__(self, file: MappedFile, backbone: Backbone) -> None:
+    def __init__(self, file: MappedFile, backbone: Backbone, num_views: int = 0) -> None:
         self.backbone = backbone
+        self.num_views = num_views
         self._file = file
         self._values: npt.NDArray[np.float32] = file.array.view(np.float32)[:, 0, :, 0]
+        self._num_rows = len(self._values) // max(1, num_views)
 
     @property
     def width(self) -> int:
         """Features of an example."""
         return int(self._values.shape[1])
+
+    def rows_of_epoch(self, rows: Rows, epoch: int) -> Rows:
+        """Where an epoch (from 1) finds these training examples: its version of them, for `gather`."""
+        return rows + (epoch - 1) % self.num_views * self._num_rows if self.num_views else rows
 
     def gather(self, rows: Rows) -> npt.NDArray[np.float32]:
         """A new array with these rows, in this order: (B, D) float32."""

@@ -3,7 +3,7 @@
 A file a pooling, `features-<key>-<pooling>.npy`, all of them written in one pass over the pictures; and
 `features-<key>.json`, which says what there is, or why a head cannot be trained apart from its backbone. The key
 names everything that a feature depends on: the weights' content, the model and how it is made, the pixels, the splits,
-the precision and the libraries' versions.
+the precision and the libraries' versions; and, of images that are changed at random, how, and how many versions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +28,36 @@ from trainables.image.index import ImageIndex
 from trainables.image.models.table import timm_name
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.pixels.pixel_cache import PixelCache, Shape
-from trainables.image.training.feed import Feed
+from trainables.image.training.augment import make_augmentation, with_generator
+from trainables.image.training.feed import Change, Feed, Rows
 from trainables.image.training.microbatch import is_out_of_memory
 
 POOLINGS = ("native", "avg", "max", "avgmax", "catavgmax", "token")
 """Those without anything to train; gem and map learn, so that their backbone has to run."""
 _BATCH_SIZE = 16
 """Larger ones are no quicker on a CPU, and their feature maps are most of the memory that a worker needs for a head."""
-_RANDOM_IMAGES = (
-    "hflip", "vflip", "rotation_degrees", "color_jitter", "invert", "random_erasing", "mixup", "cutmix", "drop_path"
+_OF_A_TRIAL = ("mixup", "cutmix", "drop_path")
+"""What is random in a way that no stored feature can stand for: it depends on the batch, or is in the backbone."""
+_AUGMENTATION = (
+    "augment", "randaugment_operations", "randaugment_magnitude", "hflip", "vflip", "crop_scale", "rotation_degrees",
+    "color_jitter", "invert", "random_erasing",
 )  # fmt: skip
 
 
 def wants_features(config: ImageConfig) -> bool:
-    """Whether a backbone would give the same in every epoch: frozen, and no image is changed on its way."""
+    """Whether a frozen backbone gives the same in every epoch, or (`feature_views`) may: each version of an image."""
     return (
         config.features == "auto"
         and config.finetune == "head"
         and config.pooling in POOLINGS
-        and config.augment == "none"
-        and config.crop_scale == 1.0
-        and not any(getattr(config, name) for name in _RANDOM_IMAGES)
+        and not any(getattr(config, name) for name in _OF_A_TRIAL)
+        and (config.feature_views > 0 or make_augmentation(config) is None)
     )
+
+
+def num_views(config: ImageConfig) -> int:
+    """How many versions of each training image features are of: 0 when none is changed."""
+    return config.feature_views if make_augmentation(config) is not None else 0
 
 
 def open_features(
@@ -67,8 +75,8 @@ def open_features(
         num_threads: to compute with.
 
     Returns:
-        None when the backbone has to run in each epoch after all: the configuration changes images at random, the
-        model trains more than one linear classifier, or the cache has no room.
+        None when the backbone has to run in each epoch after all: the configuration changes images at random and asks
+        for no stored versions of them, the model trains more than one linear classifier, or the cache has no room.
     """
     if weights is None or not data.cache_limit_bytes or not wants_features(config):
         return None
@@ -76,13 +84,14 @@ def open_features(
     key = _key(config, index, digest)
     try:
         cache = PixelCache(data.cache_folder, int(data.cache_limit_bytes))
-        found = _find(cache, key, config.pooling, len(index.table), weights, digest)
+        find = functools.partial(_find, cache, key, config, len(index.table), weights, digest)
+        found = find()
         if found is None:
             with cache.building(f"features-{key}"):
-                found = _find(cache, key, config.pooling, len(index.table), weights, digest)
+                found = find()
                 if found is None:
                     _build(cache, key, config, index, data, weights, num_threads)
-                    found = _find(cache, key, config.pooling, len(index.table), weights, digest)
+                    found = find()
     except OSError as error:
         print(f"the backbone runs in each epoch: the cache {data.cache_folder} cannot be used ({error})")
         return None
@@ -111,6 +120,8 @@ def _key(config: ImageConfig, index: ImageIndex, digest: str) -> str:
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "versions": (torch.__version__, timm.__version__),
     }
+    if views := num_views(config):
+        made |= {"views": views, **config.model_dump(include=set(_AUGMENTATION))}
     return hashlib.blake2b(json.dumps(made, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -127,25 +138,25 @@ def _facts(cache: PixelCache, key: str) -> dict[str, Any]:
 
 
 def _find(
-    cache: PixelCache, key: str, pooling: str, num_rows: int, weights: Path, digest: str
+    cache: PixelCache, key: str, config: ImageConfig, num_rows: int, weights: Path, digest: str
 ) -> Features | str | None:
     """The features; in words why there are none; or None when nobody has tried yet."""
-    facts = _facts(cache, key)
+    facts, pooling, views = _facts(cache, key), config.pooling, num_views(config)
     if pooling in facts["problems"]:
         return str(facts["problems"][pooling])
     if pooling not in facts["poolings"]:
         return None
     name, width = facts["poolings"][pooling]
-    file = cache.find(f"features-{key}-{name}", _shape(num_rows, width))
+    file = cache.find(f"features-{key}-{name}", _shape(num_rows, width, views))
     if file is None:
         return None
     backbone = Backbone(str(weights.absolute()), digest, facts["num_parameters"], facts["precision"])
-    return Features(file, backbone)
+    return Features(file, backbone, views)
 
 
-def _shape(num_rows: int, width: int) -> Shape:
-    # The cache holds bytes: the last axis is those of one float32.
-    return (num_rows, 1, width, 4)
+def _shape(num_rows: int, width: int, views: int) -> Shape:
+    # The cache holds bytes: the last axis is those of one float32. Of several versions each has a block of all rows.
+    return (num_rows * max(1, views), 1, width, 4)
 
 
 def _build(
@@ -167,6 +178,23 @@ def _build(
     partial.replace(_facts_file(cache, key))
 
 
+def _passes(config: ImageConfig, index: ImageIndex) -> Iterator[tuple[Rows, int, Change | None]]:
+    """Which rows the backbone sees, how far on in the file they lie, and how their images are changed.
+
+    A version is drawn from its number alone: it is the same for every trial and every sweep.
+    """
+    train, val = index.rows("train"), index.rows("val")
+    views = num_views(config)
+    if not views:
+        yield np.sort(np.concatenate([train, val])), 0, None
+        return
+    yield np.sort(val), 0, None
+    augmentation = make_augmentation(config)
+    for view in range(views):
+        generator = torch.Generator().manual_seed(view)
+        yield np.sort(train), view * len(index.table), with_generator(augmentation, generator)
+
+
 def _compute(
     cache: PixelCache,
     key: str,
@@ -177,23 +205,23 @@ def _compute(
     num_threads: int,
 ) -> Mapping[str, tuple[str, int]]:
     """Writes the features of every pooling; name of the file and width, for each pooling that a config may name."""
-    rows = np.sort(np.concatenate([index.rows("train"), index.rows("val")]))
     partials = {}
     pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads)
     try:
         for name, width in backbone.widths.items():
-            partial = cache.reserve(_shape(len(index.table), width))
+            partial = cache.reserve(_shape(len(index.table), width, num_views(config)))
             if partial is not None:
                 partials[name] = partial
         feed = Feed(pixels, backbone.device, *backbone.normalization)
-        done = 0
-        for images in feed.batches(rows, _BATCH_SIZE):
-            for name, values in backbone(images).items():
-                if name in partials:
-                    as_bytes = values.numpy().view(np.uint8).reshape(len(values), 1, -1, 4)
-                    for row, value in zip(rows[done:].tolist(), as_bytes, strict=False):
-                        partials[name].write(row, value)
-            done += len(images)
+        for rows, offset, change in _passes(config, index):
+            places, done = rows + offset, 0
+            for images in feed.batches(rows, _BATCH_SIZE, change):
+                for name, values in backbone(images).items():
+                    if name in partials:
+                        as_bytes = values.numpy().view(np.uint8).reshape(len(values), 1, -1, 4)
+                        for row, value in zip(places[done:].tolist(), as_bytes, strict=False):
+                            partials[name].write(row, value)
+                done += len(images)
         for name, partial in list(partials.items()):
             if partial.error is None:
                 partial.publish(cache.path(f"features-{key}-{name}"))

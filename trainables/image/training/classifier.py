@@ -119,7 +119,8 @@ def train_classifier(
         train_loss = training_loss(config, index.multilabel, weights_of_classes)
         val_loss = make_loss(index.multilabel)
         train_threshold = THRESHOLD if isinstance(config.threshold, str) else config.threshold  # tuned is of val
-        augmentation = make_augmentation(config)
+        # Stored features are of images that were changed already.
+        augmentation = None if isinstance(pixels, Features) else make_augmentation(config)
         feed: Feed | FeatureFeed
         if isinstance(pixels, Features):
             feed = FeatureFeed(pixels, device)
@@ -175,7 +176,8 @@ def train_classifier(
             epoch_targets = torch.split(targets[torch.from_numpy(order).to(device)], config.batch_size)
             # To mix images one needs all of a batch.
             share = None if workers.number == 1 or mix else workers.share
-            batches = feed.batches(order, config.batch_size, change, share)
+            stored = pixels.rows_of_epoch(order, epoch) if isinstance(pixels, Features) else order
+            batches = feed.batches(stored, config.batch_size, change, share)
             for number, (images, wanted) in enumerate(zip(batches, epoch_targets, strict=True)):
                 step = (epoch - 1) * steps_per_epoch + number
                 lr = lr_at(step)

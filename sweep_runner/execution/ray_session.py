@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _OBJECT_STORE_BYTES = 128 * 1024**2
 """Nothing large goes through Ray's object store: data lies in files that the workers map."""
+_IDLE_MS = 600_000
+"""How long a worker may be idle while the data is being prepared."""
 
 
 @dataclass(frozen=True)
@@ -180,4 +182,10 @@ def _preloading(max_concurrent: int, imports: Sequence[str]) -> dict[str, str]:
     """
     if 2 * max_concurrent < (os.cpu_count() or 1):
         return {}
-    return {"RAY_preload_python_modules": ",".join(("ray.tune", "sweep_runner.execution.worker", *imports))}
+    modules = ("ray.tune", "sweep_runner.execution.worker", *imports)
+    return {
+        "RAY_preload_python_modules": ",".join(modules),
+        # Tune reserves all CPUs and then asks for its workers. In between Ray sees idle workers and no CPU left for
+        # them: it ended those that had been idle for a second, and started others, which imported it all again.
+        "RAY_idle_worker_killing_time_threshold_ms": str(_IDLE_MS),
+    }

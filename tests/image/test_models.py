@@ -337,3 +337,21 @@ def test_the_table_lists_models_that_there_are() -> None:
 def test_a_model_that_cannot_be_made_is_an_error_for_the_user() -> None:
     with pytest.raises(TrainableError, match="convnext_atto cannot be made"):
         build_model(configured(model="convnext_atto", pooling="catavgmax"), NUM_CLASSES)
+
+
+@pytest.mark.parametrize("name", ["simple_cnn3", "cnn4"])
+def test_pooling_before_relu_is_relu_before_pooling(name: str) -> None:
+    net = build_model(ImageConfig.model_validate({"model": name, "pretrained": False, "finetune": "scratch"}), 3)
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    maps = net.forward_features(images)
+    maps.square().sum().backward()
+    gradients = {key: value.grad.clone() for key, value in net.named_parameters() if value.grad is not None}
+    net.zero_grad()
+    expected = images
+    for block in net.features:
+        expected = torch.nn.functional.max_pool2d(torch.relu(block.conv(expected)), 2)
+    assert torch.equal(maps, expected)
+    expected.square().sum().backward()
+    assert gradients
+    for key, gradient in gradients.items():
+        assert torch.equal(gradient, net.get_parameter(key).grad), key

@@ -17,7 +17,10 @@ __all__: list[str] = []  # `register_model` adds the names of the nets
 
 
 class SimpleCNN(TimmProtocol):
-    """Blocks of convolution 3×3, ReLU and 2×2 pooling, the channels doubling with each."""
+    """Blocks of convolution 3×3, ReLU and 2×2 pooling, the channels doubling with each.
+
+    Max pooling comes before ReLU: the two may change places.
+    """
 
     _blocks = r"^features\.(\d+)"
 
@@ -52,8 +55,11 @@ class SimpleCNN(TimmProtocol):
             block = nn.Sequential(OrderedDict(conv=nn.Conv2d(before, after, 3, padding=1)))
             if batch_norm:
                 block.add_module("norm", nn.BatchNorm2d(after))
-            block.add_module("act", nn.ReLU(inplace=True))
-            block.add_module("pool", pool_layer(2))
+            steps = [("act", nn.ReLU(inplace=True)), ("pool", pool_layer(2))]
+            if pool_layer is nn.MaxPool2d:
+                steps.reverse()  # gives the same, gradients included, and ReLU has a quarter of the values to look at
+            for name, step in steps:
+                block.add_module(name, step)
             self.features.append(block)
         self.num_features = channels[-1]
         options = {"pool_type": global_pool, "drop_rate": drop_rate}

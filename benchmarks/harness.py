@@ -46,9 +46,10 @@ class Figure:
 
     def row(self, measured: str) -> str:
         """The figure as a row of a Markdown table; `measured` says when, and how busy the machine was."""
+        pairs = f"{self.pairs} pair" + "s" * (self.pairs != 1)
         return (
             f"| {self.what} | {self.against} | {self.ours:.3g} {self.unit} | {self.theirs:.3g} {self.unit} "
-            f"| **{self.ratio:.2g}×** ({self.spread[0]:.2g}–{self.spread[1]:.2g}, {self.pairs} pairs) {self.ratio_of} "
+            f"| **{self.ratio:.3g}×** ({self.spread[0]:.3g}–{self.spread[1]:.3g}, {pairs}) {self.ratio_of} "
             f"| {self.aim} | `{self.command}` | {measured} |"
         )
 

@@ -24,7 +24,7 @@ class LastReport:
         self._hold_s = hold_s
         self._message: Message | None = None
         self._timer: threading.Timer | None = None
-        self._stopped = False
+        self._error: BaseException | None = None
         self._lock = threading.Lock()  # of the message, and while it is being sent
 
     def hold(self, message: Message) -> None:
@@ -39,13 +39,14 @@ class LastReport:
 
         Raises:
             SystemExit: it was sent, and answered with stop.
+            Exception: it could not be sent.
         """
         if self._timer is not None:
             self._timer.cancel()
         with self._lock:
             message, self._message = self._message, None
-            if self._stopped:
-                raise SystemExit
+            if self._error is not None:
+                raise self._error
         return message
 
     def _send_alone(self) -> None:
@@ -55,5 +56,5 @@ class LastReport:
                 return
             try:
                 self._send(message)
-            except SystemExit:
-                self._stopped = True
+            except BaseException as error:  # noqa: BLE001 - carried to who takes it
+                self._error = error

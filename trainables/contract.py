@@ -95,7 +95,8 @@ class TrialHandle(Protocol):
         """Records one epoch; may not return, when the pruner stops the trial here.
 
         The checkpoint is complete on disk, with the history of all reports in it, before the report is
-        sent. Leave nothing durable for after the last report; put clean-up into `finally`.
+        sent. Leave nothing durable for after the last report; put clean-up into `finally`. The report of epoch
+        `config.epochs`, which nothing stops any more, may be recorded together with the end of `train`.
 
         Args:
             report: the epoch's metrics.

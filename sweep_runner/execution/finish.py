@@ -219,11 +219,16 @@ def _checkpoint(paths: SweepPaths, summary: TrialSummary) -> Path | None:
     return checkpoint.folder if checkpoint else None
 
 
-def _staging(paths: SweepPaths) -> Path:
+def remove_staging(paths: SweepPaths) -> None:
+    """Removes what a process left that was killed while it evaluated or exported, or just after."""
     for left in paths.root.glob(".final-*"):
-        # Of a process that was killed; another `sweep export` may be at work beside this one.
+        # Another `sweep export` may be at work beside this one.
         if left.name == f".final-{os.getpid()}" or not psutil.pid_exists(int(left.name.rpartition("-")[2])):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _staging(paths: SweepPaths) -> Path:
+    remove_staging(paths)
     staging = paths.root / f".final-{os.getpid()}"
     staging.mkdir()
     return staging

@@ -16,7 +16,14 @@ from sweep_runner.execution.assistant import Assistant, finalize_with
 from sweep_runner.execution.cluster.address import Reached
 from sweep_runner.execution.cluster.attach import attached_session, look_for
 from sweep_runner.execution.cluster.watch import Watch
-from sweep_runner.execution.finish import Finalizer, Finish, finish_search, finished, published_trial
+from sweep_runner.execution.finish import (
+    Finalizer,
+    Finish,
+    finish_search,
+    finished,
+    published_trial,
+    remove_staging,
+)
 from sweep_runner.execution.forecast import forecast
 from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.messages import Assignment
@@ -145,6 +152,7 @@ class Run:
             self._signals.on_stop = lambda: None  # what follows writes, and is not to be torn
             self._leave_if_stopped()
             self._bring_checkpoints(recorder)
+            remove_staging(self._paths)
             finish = _finished(self._plan, self._paths, study, recorder.state)
             if finish is None:
                 finish = self._search(study, recorder)

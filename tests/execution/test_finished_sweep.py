@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,11 +19,15 @@ def test_resuming_a_finished_sweep_starts_nothing(write_spec: Callable[..., Path
     with open_keeper(load_plan(file).spec, results / "small") as keeper:
         drive(keeper)
     (results / "small" / "sweep.yaml").write_text(file.read_text())
+    killed = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    left = results / "small" / f".final-{killed.stdout.strip()}"
+    left.mkdir()
     # Ray could not start there.
     done = sweep("resume", "small", cwd=tmp_path, TMPDIR=str(tmp_path / "none"))
     assert done.returncode == 0, done.stderr
     assert "nothing is left to run: all 6 trials have ended" in done.stderr
     assert "val_accuracy" in done.stdout
+    assert not left.exists(), "of a driver that was killed after it had published the model"
     refused = sweep("resume", "small", "--set", "search.seed=9", cwd=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr.count("search.seed") == 1

@@ -36,11 +36,11 @@ class Seen:
     accuracy: float
 
 
-def train_new(folder: Path, values: Mapping[str, Any], **options: Any) -> list[Seen]:
-    """Trains the network of these values of ours, from the same first weights, with one thread."""
+def train_new(folder: Path, values: Mapping[str, Any], threads: int = 1, **options: Any) -> list[Seen]:
+    """Trains the network of these values of ours, from the same first weights."""
     from benchmarks.image_side import model_of
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     return train(folder, model_of(**values), **options)
 
 

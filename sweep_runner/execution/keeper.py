@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sweep_runner.errors import SweepError
-from sweep_runner.execution.messages import Assignment, Message
+from sweep_runner.execution.messages import Assignment, Message, last_epoch_of
 from sweep_runner.execution.retention import Retention
 from sweep_runner.results.events import AttemptFailed, EpochReported, State, SweepChanged, TrialEnded, TrialStarted
 from sweep_runner.results.log import read_events
@@ -308,8 +308,8 @@ class Keeper:
     def _report_to_study(self, number: int, epoch: int, metrics: Mapping[str, float], proposal: Proposal) -> str | None:
         """Tells the study an epoch's value; the reason to stop the trial there, or None to go on."""
         self._study.report(number, epoch, metrics[self.spec.objective.metric])
-        epochs = self.spec.config_of(proposal.params).get("epochs")
-        if isinstance(epochs, int) and epoch >= epochs:
+        last = last_epoch_of(self.spec.config_of(proposal.params))
+        if last is not None and epoch >= last:
             return None  # it has run to its end: there is nothing left to save by stopping it
         if proposal.name is not None and not self.spec.search.prune_baselines:
             return None

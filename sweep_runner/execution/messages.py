@@ -15,6 +15,15 @@ from trainables.handle import TrialFacts
 OutcomeKind = Literal["completed", "failed", "diverged", "infeasible"]
 
 
+def last_epoch_of(config: Mapping[str, Any]) -> int | None:
+    """From this epoch on nothing stops a trial any more; None where its trainable alone knows.
+
+    Driver and worker must agree on it: the one does not ask the pruner there, the other does not wait for an answer.
+    """
+    epochs = config.get("epochs")
+    return epochs if isinstance(epochs, int) else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
     """One hand-out of a trial to a worker.
@@ -59,9 +68,8 @@ class Assignment:
 
     @property
     def last_epoch(self) -> int | None:
-        """From here on nothing stops the trial any more; None where the trainable alone knows."""
-        epochs = self.config.get("epochs")
-        return epochs if isinstance(epochs, int) else None
+        """As `last_epoch_of` its config."""
+        return last_epoch_of(self.config)
 
     def facts(self, rank: int = 0) -> TrialFacts:
         """What the trial's handle needs, in the worker of this rank."""

@@ -7,7 +7,6 @@ in as many threads as we do before it runs the model.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from PIL import Image
 from benchmarks import image_side
 from benchmarks.harness import Figure, paired
 from benchmarks.photos import CLASSES, photos
+from trainables.cpus import num_cpus
 from trainables.image.deployment.predict import Package, find_images, load_package, predict_paths
 from trainables.image.package import INPUT, ONNX_FILE, OUTPUT, PackageFacts
 
@@ -34,7 +34,7 @@ Probabilities = npt.NDArray[np.float32]
 
 
 def measure(pairs: int = 5) -> list[Figure]:
-    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_threads = num_cpus()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         files = find_images([photos(Path(folder) / "photos", NUM_PHOTOS, 0)])
         model = _write_model(Path(folder) / ONNX_FILE)

@@ -17,6 +17,7 @@ import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
 from sweep_runner.results.paths import ResultsPaths
+from trainables.cpus import num_cpus
 
 PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "accelerate", "pyarrow", "onnx", "onnxruntime", "duckdb")
 EXTRAS = {
@@ -74,9 +75,7 @@ def _look(results: ResultsPaths) -> Iterator[Finding]:
     import psutil
 
     memory = psutil.virtual_memory()
-    yield Finding(
-        "cpus", "ok", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
-    )
+    yield _cpus()
     yield Finding("memory", "ok", f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free")
     if Path("/dev/shm").is_dir():
         room = shutil.disk_usage("/dev/shm")
@@ -93,6 +92,12 @@ def _look(results: ResultsPaths) -> Iterator[Finding]:
         missing = [module for module in modules if importlib.util.find_spec(module) is None]
         hint = f"{', '.join(missing)} missing: pip install 'sweep-runner[{extra}]'" if missing else "installed"
         yield Finding(f"extra {extra}", "note" if missing else "ok", hint)
+
+
+def _cpus() -> Finding:
+    usable, there = num_cpus(), os.cpu_count() or 1
+    fewer = f" of {there}: no more are given to this process (taskset, cpuset, quota of a container)"
+    return Finding("cpus", "ok", f"{usable}{fewer if usable < there else ''}")
 
 
 def _gpus() -> Finding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from sweep_runner.cli.data import Teller
 from sweep_runner.cli.model import FORMATS, find_model
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths
+from trainables.cpus import num_cpus
 
 if TYPE_CHECKING:
     from trainables.image.data_config import DataConfig
@@ -77,7 +77,7 @@ def evaluate(
 
     if output is not None and output.exists() and not output.is_dir():
         raise RequestError(f"--output {output}: is no folder", hint="Name a folder; it is created if need be.")
-    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_threads = num_cpus()
     package = load_package(find_model(model, results), num_threads)
     config, is_folder = _data_section(data, overrides, results)
     chosen = split or (None if is_folder else "test")

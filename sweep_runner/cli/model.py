@@ -15,6 +15,7 @@ import click
 from sweep_runner.cli.common import Out, common_options, console
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
+from trainables.cpus import num_cpus
 
 if TYPE_CHECKING:
     from sweep_runner.results.state import SweepState
@@ -68,7 +69,7 @@ def predict(
     from trainables.image.deployment.predict import find_images, load_package, predict_paths, predictions_schema
 
     file_format = _format(file_format, output)
-    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_threads = num_cpus()
     package = load_package(find_model(model, results), num_threads)
     given = [line.rstrip("\n") for line in sys.stdin if line.strip()] if "-" in images else []
     files = find_images([*(path for path in images if path != "-"), *given])

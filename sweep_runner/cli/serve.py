@@ -15,6 +15,7 @@ from sweep_runner.cli.common import Out, common_options
 from sweep_runner.cli.model import find_model
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.results.paths import ResultsPaths
+from trainables.cpus import num_cpus
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -61,7 +62,7 @@ def serve(
     from trainables.image.deployment.serve import Limits, make_app
     from trainables.image.package import load_package
 
-    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_threads = num_cpus()
     package = load_package(find_model(model, results), num_threads)
     token = os.environ.get("SWEEP_TOKEN") or None
     if host not in LOOPBACK and token is None:

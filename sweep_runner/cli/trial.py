@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -34,9 +35,12 @@ def trial(
     from sweep_runner.errors import RequestError
     from sweep_runner.spec.check import check_prepared, load_plan
     from sweep_runner.spec.space import first_params
+    from trainables import environment
     from trainables.contract import EpochReport
     from trainables.local import LocalHandle
 
+    if removed := environment.withhold(os.environ):
+        out.say(environment.words(removed))
     plan = load_plan(file, overrides)
     spec = plan.spec
     if baseline is not None and baseline not in spec.baselines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweep_runner.execution.finalize import FinalResult, FinalTask, finalize
 from sweep_runner.execution.finish import Finalizer
 from sweep_runner.execution.resources import Slot
+from trainables.environment import withhold
 
 _POLL_S = 0.5
 
@@ -64,4 +66,5 @@ def _answered(promise: Any) -> FinalResult:
 
 
 def _finalize_json(task: dict[str, Any]) -> dict[str, Any]:
+    withhold(os.environ)
     return dataclasses.asdict(finalize(FinalTask(**task)))

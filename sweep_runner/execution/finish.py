@@ -25,6 +25,7 @@ from sweep_runner.results.state import RANKED, SweepState, TrialSummary
 from sweep_runner.spec.plan import Plan
 from trainables.checkpoints import checkpoint_of_epoch
 from trainables.contract import Trainable
+from trainables.cpus import num_cpus
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,7 @@ def _task(
         splits=splits,
         export=export,
         info=origin,
-        num_threads=os.cpu_count() or 1,
+        num_threads=num_cpus(),
         import_paths=(str(Path.cwd()),),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from sweep_runner.execution.resources import most_at_a_time
 from sweep_runner.spec.plan import Plan
 from trainables.contract import DiskUse
+from trainables.cpus import num_cpus
 
 _WHILE_RUNNING = 4
 """Checkpoints of a running trial: its best, its last, the one before, and the one that is being written."""
@@ -48,7 +48,7 @@ def forecast(plan: Plan, folder: Path) -> Forecast:
     if use is None:
         line = f"{size_text(free)} free in {folder} (what a checkpoint takes is not known of this trainable or model)"
         return Forecast((line,), None, free, _too_little(free, wanted, 0, folder))
-    running = min(most_at_a_time(spec.resources, os.cpu_count() or 1, min(plan.workers)), plan.num_trials)
+    running = min(most_at_a_time(spec.resources, num_cpus(), min(plan.workers)), plan.num_trials)
     kept = min(spec.keep.best + (len(spec.baselines) if spec.keep.baselines else 0), plan.num_trials)
     packages = use.package_bytes * _PACKAGES if spec.export.formats else 0
     needed = use.checkpoint_bytes * (_WHILE_RUNNING * running + kept) + packages

@@ -16,6 +16,7 @@ import ray
 from sweep_runner.execution.messages import Assignment, Message
 from sweep_runner.execution.worker import WorkerHandle, device_name, find_modules, show_in_process_list, train
 from trainables.contract import EpochReport
+from trainables.environment import withhold
 
 _NEXT_TITLE_S = 0.1
 
@@ -88,6 +89,7 @@ class Rank:
 
     def start(self, assignment: Assignment, rank: int, environment: dict[str, str]) -> int:
         """Gets a trial ready; the epoch that it goes on after, 0 from the start. All ranks must say the same."""
+        withhold(os.environ)
         os.environ.update(environment)
         find_modules(assignment)
         self._title = f"{assignment.label} rank {rank}"

@@ -17,6 +17,7 @@ from sweep_runner.execution.ray_quiet import quieten, tune_environment
 from sweep_runner.execution.ray_token import token_file
 from sweep_runner.execution.resources import Node
 from trainables import allocator
+from trainables.cpus import num_cpus
 
 if TYPE_CHECKING:
     from sweep_runner.execution.cluster.preflight import Preflight
@@ -121,6 +122,7 @@ def _started(
             try:
                 context = ray.init(
                     address="local",
+                    num_cpus=num_cpus(),
                     include_dashboard=dashboard,
                     dashboard_host="127.0.0.1",
                     log_to_driver=False,
@@ -180,7 +182,7 @@ def _preloading(max_concurrent: int, imports: Sequence[str]) -> dict[str, str]:
     Ray starts a worker a CPU with itself. Where most of them would stay idle (trials that each have a GPU, or many
     CPUs), they import when a trial comes: PyTorch takes some 200 MB of each.
     """
-    if 2 * max_concurrent < (os.cpu_count() or 1):
+    if 2 * max_concurrent < num_cpus():
         return {}
     modules = ("ray.tune", "sweep_runner.execution.worker", *imports)
     return {

@@ -46,7 +46,9 @@ from sweep_runner.spec.cluster import LOCAL
 from sweep_runner.spec.plan import Plan
 from sweep_runner.tracking.endpoint import metrics_endpoint
 from sweep_runner.tracking.metrics import SweepCollector
+from trainables import environment
 from trainables.contract import Preparation
+from trainables.cpus import num_cpus
 
 
 class Run:
@@ -97,6 +99,9 @@ class Run:
         plan, observer = self._plan, self._observer
         self._signals.install()
         try:
+            # Here, where everything that trains is started from and inherits it.
+            if removed := environment.withhold(os.environ):
+                observer.noted(environment.words(removed))
             # Preparing may take minutes: what is refused is refused before.
             Study.check(self._paths.study, plan.spec)
             if plan.spec.cluster.address != LOCAL:
@@ -139,7 +144,7 @@ class Run:
         if self._reached is not None:
             return attached_session(plan, self._paths, self._reached, self._observer.looked_over)
         limit = plan.spec.resources.max_concurrent
-        most = limit if isinstance(limit, int) else os.cpu_count() or 1
+        most = limit if isinstance(limit, int) else num_cpus()
         file = plan.loaded.path.absolute()
         return ray_session(plan.spec.name, file, plan.spec.dashboard, most, plan.trainable.imports)
 

@@ -21,6 +21,7 @@ from ray import tune
 from sweep_runner.execution.build import build
 from sweep_runner.execution.last_report import LastReport
 from sweep_runner.execution.messages import Assignment, Message
+from trainables import environment
 from trainables.contract import EpochReport
 from trainables.errors import Diverged, Infeasible, TrainableError
 from trainables.handle import BaseHandle
@@ -115,6 +116,7 @@ def run(config: Mapping[str, Any]) -> None:
 
     Never raises for what the trainable does. A trial of its own for each would cost Tune more than a short trial takes.
     """
+    environment.withhold(os.environ)  # of a cluster's node, whose Ray may have been started by a launcher
     assignment: Assignment | None = Assignment.from_json(config["assignment"])
     while assignment is not None:
         find_modules(assignment)

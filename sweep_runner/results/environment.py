@@ -21,6 +21,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from trainables.cpus import num_cpus
+
 PACKAGES = (
     "sweep-runner",
     "torch",
@@ -58,7 +60,7 @@ def capture_environment(command: Sequence[str]) -> dict[str, Any]:
     Returns:
         command, captured (when), host, platform, python, versions (package → version of those installed), git_commit
         and git_dirty (None outside a repository), git_changes (a digest of what differs from the commit in tracked
-        files; None when nothing does), num_cpus, memory_bytes, gpus (names).
+        files; None when nothing does), num_cpus (that the process may use), memory_bytes, gpus (names).
     """
     commit, dirty = _git(Path.cwd())
     return {
@@ -71,7 +73,7 @@ def capture_environment(command: Sequence[str]) -> dict[str, Any]:
         "git_commit": commit,
         "git_dirty": dirty,
         "git_changes": _git_changes(Path.cwd()) if dirty else None,
-        "num_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "num_cpus": num_cpus(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpus": _gpus(),
     }

@@ -32,7 +32,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "git_commit": "commit of the code that ran",
         "git_dirty": "whether the code was changed since that commit",
         "git_changes": "which files were",
-        "num_cpus": "CPUs of that machine",
+        "num_cpus": "CPUs that the sweep could use there",
         "memory_bytes": "memory of that machine",
         "host": "where it was started",
     },

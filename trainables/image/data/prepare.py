@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from trainables.contract import Preparation, Progress, no_progress
+from trainables.cpus import num_cpus
 from trainables.errors import DataError
 from trainables.image.data.balancing import class_weights
 from trainables.image.data.near_duplicates import NearDuplicates, duplicate_warnings, find_near_duplicates
@@ -22,7 +23,6 @@ from trainables.image.data_config import DataConfig
 from trainables.image.datasets import dataset_class
 from trainables.image.datasets.base import Defect, Listing
 from trainables.image.index import SPLITS, ImageIndex, flat_labels
-from trainables.image.pixels.pictures import num_cpus
 
 INDEX_FILE = "index.arrow"
 _SHOWN = 10  # classes, defects

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainables.contract import Progress
+from trainables.cpus import num_cpus
 from trainables.errors import DataError
 from trainables.image.datasets.base import Box, Defect, Example, Listing, Mask, table_of
 from trainables.image.datasets.voc import (
@@ -84,7 +84,7 @@ class ForegroundReader:
         examples: list[Example] = []
         found: list[tuple[str, Path, _Photo]] = []
         names = self._photos(total)
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="masks") as pool:
+        with ThreadPoolExecutor(num_cpus(), thread_name_prefix="masks") as pool:
             photos = pool.map(lambda name: self._photo(name, pictures.get(name)), names)
             for number, (name, photo) in enumerate(zip(names, photos, strict=True)):
                 if number % 100 == 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -182,11 +181,6 @@ def fingerprint_of(digests: Sequence[str], regions: Sequence[Region]) -> str:
         if (mask := region.mask) is not None:
             state.update(f" {mask.digest} {mask.value} {mask.background}".encode())
     return state.hexdigest()
-
-
-def num_cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def iter_regions(table: pa.Table) -> Iterator[Region]:

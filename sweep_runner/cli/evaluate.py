@@ -118,7 +118,7 @@ def _data_section(data: str, overrides: Sequence[str], results: ResultsPaths) ->
     is_folder = path.is_dir() and not (path / "sweep.yaml").is_file()
     section: Any
     if is_folder:
-        document = Document({"data": {"dataset": "image_folder", "root": str(path.absolute())}}, {})
+        document = Document({"data": {"root": str(path.absolute())}}, {})
         values, places = apply_overrides(document, data, overrides)
         section = values["data"]
     else:
@@ -140,7 +140,7 @@ def _data_section(data: str, overrides: Sequence[str], results: ResultsPaths) ->
     except ValidationError as error:
         raise RequestError(explain(error, raw=section, where=places.where, model=DataConfig, at=("data",))) from error
     except DataError as error:
-        raise RequestError(f"data: {error}") from error
+        raise RequestError(str(error)) from error
 
 
 def _tell(scores: PackageScores, out: Out) -> None:

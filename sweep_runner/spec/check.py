@@ -117,9 +117,7 @@ class _Check:
         if self.problems:
             raise RequestError(in_file_order(self.problems))
         assert data is not None, "a data section without a problem is valid"
-        spec = spec.model_copy(
-            update={"data": _absolute_paths(spec.data, data), "cluster": absolute(self.spec.cluster)}
-        )
+        spec = spec.model_copy(update={"data": _resolved(spec.data, data), "cluster": absolute(self.spec.cluster)})
         return Plan(
             spec=spec,
             loaded=self.loaded,
@@ -160,7 +158,7 @@ class _Check:
         except ValidationError as error:
             self.problems += explain(error, raw=self.spec.data, where=self.places.where, model=model, at=("data",))
         except TrainableError as error:
-            self._problem(("data",), f"data: {error}")
+            self._problem(("data", "root") if str(error).startswith("data.root: ") else ("data",), str(error))
         return None
 
     def _known(self, section: str, key: str) -> bool:
@@ -400,6 +398,12 @@ class _Check:
         elif size is not None and search.sampler == "grid" and size > search.trials:
             self.warnings.append(f"search.trials stops the grid after {search.trials} of its {size} settings")
         return size
+
+
+def _resolved(raw: Mapping[str, Any], data: BaseModel) -> dict[str, Any]:
+    """The data section with what the trainable's model itself has set, such as the kind of data that it recognised."""
+    itself = data.model_dump(mode="json", include=data.model_fields_set - set(raw), exclude_unset=True)
+    return {**_absolute_paths(raw, data), **itself}
 
 
 def _absolute_paths(raw: Mapping[str, Any], data: BaseModel) -> dict[str, Any]:

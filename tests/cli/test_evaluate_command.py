@@ -200,7 +200,7 @@ def test_a_broken_picture_is_named_and_left_out(
         (["{model}", "{data}/gone"], "no such folder or sweep file"),
         (["{model}", "gone"], "there is no sweep"),
         (["{data}", "{data}"], "holds no model.onnx"),
-        (["{model}", "{data}/red"], "no picture in"),
+        (["{model}", "{data}/red"], "no dataset is recognised in"),
         (["{model}", "{data}", "--split", "train"], "a class needs"),
         (["{model}", "{data}", "--output", "{data}/red/0.png"], "is no folder"),
         (["{model}", "{data}", "--set", "data.dataset=voc"], "VOC"),

@@ -68,7 +68,7 @@ def test_upper_case_nested_hidden_and_foreign_files(make_folder: Callable[..., P
     notes = " | ".join(listing.notes)
     for what in (
         "1 × hidden files",
-        "1 × hidden folders",
+        "3 × hidden folders",
         "1 × files of type .txt",
         "1 × files of type .db",
         "1 × pictures outside of class folders",

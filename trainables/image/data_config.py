@@ -13,6 +13,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
     field_validator,
     model_validator,
 )
@@ -126,7 +128,8 @@ class DataConfig(BaseModel):
     dataset: str = Field(
         "digits",
         description="digits, image_folder, cifar10, voc, multilabel_table, parquet_images, "
-        'or "package.module:attribute" (a Dataset of your own).',
+        'or "package.module:attribute" (a Dataset of your own). By default what is recognised in root, '
+        "or digits where there is no root.",
     )
     root: AbsolutePath | None = Field(
         None, description="The dataset's folder. A relative path counts from where the command runs."
@@ -201,6 +204,31 @@ class DataConfig(BaseModel):
         description='The most that cache_dir may hold, such as "20GB"; the rest is decoded anew each epoch. 0: none.',
     )
     options: dict[str, Any] = Field(default_factory=dict, description="Settings of a Dataset of your own.")
+
+    _found: str = PrivateAttr("")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _dataset_is_recognised(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Looks at what is in root where no dataset is named.
+
+        Raises:
+            DataError: nothing that is known, or several readings are possible.
+        """
+        if not isinstance(values, Mapping) or values.get("root") is None or values.get("dataset") is not None:
+            return handler(values)
+        from trainables.image.datasets.recognition import recognise
+
+        given = {key: value for key, value in values.items() if key not in ("dataset", "root")}
+        known = recognise(Path(_absolute(values["root"])), given)
+        config = handler({**known.settings, **given, "root": values["root"], "dataset": known.dataset})
+        config._found = known.found
+        return config
+
+    @property
+    def found(self) -> str:
+        """How the dataset was recognised; empty when it was named."""
+        return self._found
 
     @field_validator("classes")
     @classmethod

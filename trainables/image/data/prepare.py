@@ -256,6 +256,7 @@ def _summary(data: DataConfig, details: Mapping[str, Any]) -> dict[str, str]:
     view = "" if data.view == "images" else f", view {data.view}"
     summary = {
         "data": f"{data.dataset}{view}{'' if data.root is None else f' in {data.root}'}",
+        **({"recognised": data.found} if data.found else {}),
         "classes": f"{len(classes)} ({names}), {kind}",
     }
     for split, count in details["examples"].items():

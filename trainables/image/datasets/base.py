@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -15,6 +15,7 @@ from trainables.image.index import SCHEMA
 
 if TYPE_CHECKING:
     from trainables.image.data_config import DataConfig
+    from trainables.image.datasets.tree import Tree
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels of the upright picture; right and bottom are just outside."""
@@ -125,6 +126,21 @@ class Listing:
     defects: tuple[Defect, ...] = ()
 
 
+@dataclass(frozen=True)
+class Recognised:
+    """A reading of what lies in a folder, found by looking at it.
+
+    Attributes:
+        dataset: the built-in name of the adapter that reads it.
+        found: what was seen and how it is read, in one line for people.
+        settings: keys of the data section that belong to the reading.
+    """
+
+    dataset: str
+    found: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
 VOC_SETTINGS = ("year", "difficult", "margin", "min_size", "mask", "background")
 COLUMN_SETTINGS = ("image_column", "label_column")
 """Settings of few datasets, for `unused_settings` of the others."""
@@ -155,6 +171,26 @@ class Dataset(ABC):
         """The dataset's folder."""
         assert self.data.root is not None, "DataConfig asks for a root where one is needed"
         return self.data.root
+
+    @property
+    def tree(self) -> Tree:
+        """What lies below root.
+
+        Raises:
+            DataError: root is not there, or cannot be read.
+        """
+        from trainables.image.datasets.tree import Tree
+
+        return Tree.of(self.root)
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Recognised | None:
+        """How this adapter reads what lies in a folder; None when that is not its layout.
+
+        Looks at the beginnings of a few files, never at the names of folders alone. What is its layout but broken is
+        claimed all the same: `examples` says what is wrong with it.
+        """
+        return None
 
     @abstractmethod
     def examples(self, progress: Progress = no_progress) -> Listing:

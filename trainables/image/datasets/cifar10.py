@@ -17,9 +17,11 @@ from trainables.image.datasets.base import (
     Example,
     Listing,
     Member,
+    Recognised,
     table_of,
 )
 from trainables.image.datasets.image_folder import SPLIT_FOLDERS, ImageFolder
+from trainables.image.datasets.tree import Tree
 from trainables.image.pixels.cifar_batches import parse_batch, parse_pickle
 
 FOLDER = "cifar-10-batches-py"
@@ -48,6 +50,14 @@ class Cifar10(Dataset):
     """
 
     unused_settings = ("table", "options", *VOC_SETTINGS, *COLUMN_SETTINGS)
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Recognised | None:
+        """The official batches, in root or in the folder that their archive makes."""
+        for folder in ("", FOLDER):
+            if folder in tree.folders and {META, TEST} <= set(tree.folders[folder].files):
+                return Recognised("cifar10", f"CIFAR-10: {META} and {TEST}")
+        return None
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         folder = self._folder()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
-from trainables.image.datasets.base import COLUMN_SETTINGS, VOC_SETTINGS, Dataset, Defect, Example, Listing, table_of
+from trainables.image.datasets.base import (
+    COLUMN_SETTINGS,
+    VOC_SETTINGS,
+    Dataset,
+    Example,
+    Listing,
+    Recognised,
+    table_of,
+)
+from trainables.image.datasets.tree import Folder, Tree, suffix
 from trainables.image.index import SPLITS
 from trainables.image.pixels.decode import SUFFIXES
 
@@ -22,7 +29,11 @@ SPLIT_FOLDERS = {
     "test": "test",
     "testing": "test",
 }
-_NOT_CLASSES = frozenset({"__MACOSX", "__pycache__"})
+NO_CLASSES = frozenset(
+    {"images", "imgs", "img", "jpegimages", "annotations", "labels", "masks", "segmentationclass", "segmentationobject"}
+    | {"imagesets", "train_images", "val_images", "test_images", "train2017", "val2017", "test2017", "trainval"}
+)
+"""Names, in small letters, of folders that hold parts of other layouts."""
 
 _LAYOUT = """an image folder has one folder a class, with the pictures in it:
     {root}/<class>/*.jpg
@@ -43,18 +54,38 @@ class ImageFolder(Dataset):
 
     unused_settings = ("download", "table", "options", *VOC_SETTINGS, *COLUMN_SETTINGS)
 
+    @classmethod
+    def recognise(cls, tree: Tree) -> Recognised | None:
+        """Folders with pictures whose names are no words of other layouts."""
+        folders = _subfolders(tree)
+        train = next((folder for name, folder in folders.items() if SPLIT_FOLDERS.get(name.lower()) == "train"), None)
+        classes = list(tree.folders[train.path].folders if train else folders)
+        filled = [name for name in classes if next(tree.pictures(train.at(name) if train else name), None) is not None]
+        if not filled or any(name.lower() in NO_CLASSES for name in filled):
+            return None
+        shown = ", ".join(filled[:5]) + (", …" if len(filled) > 5 else "")
+        return Recognised("image_folder", f"one folder per class ({len(filled)}: {shown})")
+
     def examples(self, progress: Progress = no_progress) -> Listing:
-        folders = _subfolders(self.root)
-        given: dict[str, Path] = {
+        from trainables.image.datasets.recognition import refuse_other_kind
+
+        try:
+            tree = self.tree
+            if self.root.is_file():
+                raise DataError(f"data.root: {self.root} is no folder")
+        except DataError as error:
+            raise DataError(f"{error}\n  {_LAYOUT.format(root=self.root)}") from error
+        refuse_other_kind(tree)
+        folders = _subfolders(tree)
+        given: dict[str, Folder] = {
             SPLIT_FOLDERS[name.lower()]: folder for name, folder in folders.items() if name.lower() in SPLIT_FOLDERS
         }
-        self._ignored: Counter[str] = Counter()
-        self._defects: list[Defect] = []
+        self._ignored = Counter(tree.passed_over)
         if self.data.split.given is False and "train" in given and _are_splits(folders):
             note = f"{', '.join(f'{name}/' for name in folders)}: pooled, to be divided anew"
             return self._listing([(None, folder) for folder in folders.values()], note)
         if self.data.split.given is False or not given:
-            return self._listing([(None, self.root)])
+            return self._listing([(None, tree.folders[""])])
         if "train" not in given:
             raise DataError(
                 f"data.root: {self.root} has {', '.join(map(str, given))} but no train\n"
@@ -67,23 +98,21 @@ class ImageFolder(Dataset):
                 self._ignored[f"folder {name}/ beside train/"] += 1
         return self._listing([(split, given[split]) for split in SPLITS if split in given])
 
-    def _listing(self, places: Sequence[tuple[str | None, Path]], note: str = "") -> Listing:
-        found: list[tuple[str | None, str, Path]] = []
+    def _listing(self, places: Sequence[tuple[str | None, Folder]], note: str = "") -> Listing:
+        found: list[tuple[str | None, str, str]] = []
         empty: list[str] = []
         for split, place in places:
-            for name, folder in _subfolders(place).items():
-                pictures = list(self._pictures(folder))
+            for name in place.folders:
+                pictures = list(self._pictures(place.at(name)))
                 found += [(split, name, path) for path in pictures]
                 if not pictures:
-                    empty.append(folder.relative_to(self.root).as_posix())
-            for path in place.iterdir():
-                if _is_picture(path):
-                    self._ignored["pictures outside of class folders"] += 1
+                    empty.append(place.at(name))
+            self._ignored["pictures outside of class folders"] += sum(map(_is_picture, place.files))
+        self._ignored += Counter()  # drops zeros
         classes = self._classes(found)
         number = {name: position for position, name in enumerate(classes)}
         examples = [
-            Example(path.relative_to(self.root).as_posix(), [number[name]], path=path, split=split)
-            for split, name, path in found
+            Example(path, [number[name]], path=self.tree.path(path), split=split) for split, name, path in found
         ]
         examples.sort(key=lambda example: example.name)
         notes = [note] if note else []
@@ -93,9 +122,9 @@ class ImageFolder(Dataset):
         if missing := [split for split in SPLITS if None not in given and split not in given]:
             cut = [split for split in missing if self.data.split.fractions[split] > 0]
             notes += [f"no {split}/ folder: {split} is cut from train" for split in cut]
-        return Listing(table_of(examples), classes, notes=tuple(notes), defects=tuple(self._defects))
+        return Listing(table_of(examples), classes, notes=tuple(notes), defects=tuple(self.tree.defects))
 
-    def _classes(self, found: list[tuple[str | None, str, Path]]) -> tuple[str, ...]:
+    def _classes(self, found: list[tuple[str | None, str, str]]) -> tuple[str, ...]:
         if not found:
             raise DataError(f"data.root: no picture in {self.root}\n  {_LAYOUT.format(root=self.root)}")
         trained = {name for split, name, _ in found if split in (None, "train")}
@@ -103,64 +132,31 @@ class ImageFolder(Dataset):
             place = next(path for _, name, path in found if name == strange[0])
             raise DataError(
                 f"data.root: {', '.join(strange)} not among the classes of {self.root / 'train'} "
-                f"({', '.join(sorted(trained)) or 'none'}), but there is {place}"
+                f"({', '.join(sorted(trained)) or 'none'}), but there is {self.tree.path(place)}"
             )
         return tuple(sorted(trained))
 
-    def _pictures(self, folder: Path) -> Iterator[Path]:
+    def _pictures(self, folder: str) -> Iterator[str]:
         """Every picture below a folder, in a fixed order; the rest is counted."""
-        seen = set()
-        for place, folders, files in os.walk(folder, followlinks=True):
-            real = os.path.realpath(place)
-            if real in seen:  # a symbolic link that leads in a circle
-                folders.clear()
-                continue
-            seen.add(real)
-            self._ignored["hidden folders"] += sum(name.startswith(".") for name in folders)
-            folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NOT_CLASSES)
-            for name in sorted(files):
-                path = Path(place, name)
-                if name.startswith("."):
-                    self._ignored["hidden files"] += 1
-                elif path.suffix.lower() not in SUFFIXES:
-                    self._ignored[f"files of type {path.suffix.lower() or '(no suffix)'}"] += 1
-                elif not _is_text(str(path)):
-                    self._defects.append(Defect(ascii(str(path)), "the name is not UTF-8: rename the file"))
-                else:
-                    yield path
-        self._ignored += Counter()  # drops zeros
+        for path in self.tree.files(folder):
+            if _is_picture(path):
+                yield path
+            else:
+                self._ignored[f"files of type {suffix(path) or '(no suffix)'}"] += 1
 
 
-def _are_splits(folders: Mapping[str, Path]) -> bool:
+def _are_splits(folders: Mapping[str, Folder]) -> bool:
     """Whether folders, of which some have the names of splits, are nothing else: class folders are in each."""
     return all(
-        name.lower() in SPLIT_FOLDERS and _subfolders(folder) and not any(map(_is_picture, folder.iterdir()))
+        name.lower() in SPLIT_FOLDERS and folder.folders and not any(map(_is_picture, folder.files))
         for name, folder in folders.items()
     )
 
 
-def _is_picture(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and path.suffix.lower() in SUFFIXES
+def _is_picture(name: str) -> bool:
+    return suffix(name) in SUFFIXES
 
 
-def _subfolders(folder: Path) -> dict[str, Path]:
-    try:
-        found = sorted(path for path in folder.iterdir() if path.is_dir())
-    except FileNotFoundError as error:
-        raise DataError(f"data.root: {folder} does not exist\n  {_LAYOUT.format(root=folder)}") from error
-    except NotADirectoryError as error:
-        raise DataError(f"data.root: {folder} is no folder\n  {_LAYOUT.format(root=folder)}") from error
-    except OSError as error:
-        raise DataError(f"data.root: {folder} cannot be read: {error.strerror}") from error
-    names = {path.name: path for path in found if not path.name.startswith(".") and path.name not in _NOT_CLASSES}
-    if strange := [name for name in names if not _is_text(name)]:
-        raise DataError(f"data.root: the folder name {strange[0]!a} in {folder} is not UTF-8: rename it")
-    return names
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _subfolders(tree: Tree) -> dict[str, Folder]:
+    """The folders in the root, by name."""
+    return {name: tree.folders[name] for name in tree.folders[""].folders}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,13 @@ from trainables.image.datasets.base import (
     Defect,
     Example,
     Listing,
+    Recognised,
     table_of,
 )
 from trainables.image.datasets.image_folder import SPLIT_FOLDERS
 from trainables.image.datasets.label_tables import Labels, read_labels
-from trainables.image.datasets.picture_files import MISSING, PictureFiles
+from trainables.image.datasets.picture_names import MISSING
+from trainables.image.datasets.tree import Tree, suffix
 
 
 @dataclass
@@ -42,6 +45,15 @@ class MultilabelTable(Dataset):
     needs_table = True
     unused_settings = ("download", "options", *VOC_SETTINGS, *COLUMN_SETTINGS)
 
+    @classmethod
+    def recognise(cls, tree: Tree) -> Recognised | None:
+        """A table in the root whose first column names pictures that are there."""
+        tables = [name for name in tree.folders[""].files if suffix(name) in (".csv", ".tsv")]
+        fitting = [name for name in tables if _names_pictures(tree, name)]
+        if len(fitting) != 1:
+            return None
+        return Recognised("multilabel_table", f"{fitting[0]}, a table of labels", {"table": {"path": fitting[0]}})
+
     def examples(self, progress: Progress = no_progress) -> Listing:
         settings = self.data.table
         assert settings is not None, "DataConfig asks for a table where one is needed"
@@ -49,7 +61,10 @@ class MultilabelTable(Dataset):
             raise DataError(f"data.root: {self.root} {'is no folder' if self.root.exists() else 'does not exist'}")
         path = self.root / Path(settings.path).expanduser()
         found = read_labels(path, settings, self.data.classes)
-        pictures = PictureFiles(self.root / settings.images)
+        pictures = Tree.of(self.root / settings.images)
+        names = list(pictures.pictures())
+        if not names:
+            raise DataError(f"data.root: no picture in {pictures.root}")
         rows, defects, named = self._rows(found, pictures, progress)
         notes = list(found.notes)
         if missing := sum(defect.reason == MISSING for defect in defects):
@@ -57,10 +72,10 @@ class MultilabelTable(Dataset):
         if not rows:
             first = "".join(f"\n  {defect}" for defect in defects[:10])
             raise DataError(
-                f"data.table: none of the {len(found.names)} names in {path} is a picture in {pictures.folder}{first}\n"
+                f"data.table: none of the {len(found.names)} names in {path} is a picture in {pictures.root}{first}\n"
                 '  data.table.names says how a name becomes a file name, such as "im{}.jpg"'
             )
-        beside = [name for name in pictures.names if name not in named]
+        beside = [name for name in names if name not in named]
         if found.splits is None and not found.one_row_each and path.is_dir():
             rows |= {name: _Row(set(), None, name) for name in beside}
         elif beside:
@@ -78,7 +93,7 @@ class MultilabelTable(Dataset):
             Example(
                 self._name(pictures, name),
                 sorted(number[label] for label in row.labels),
-                path=pictures.folder / name,
+                path=pictures.root / name,
                 split=row.split,
             )
             for name, row in sorted(rows.items())
@@ -86,7 +101,7 @@ class MultilabelTable(Dataset):
         return Listing(table_of(examples), classes, multilabel=True, notes=tuple(notes), defects=tuple(defects))
 
     def _rows(
-        self, found: Labels, pictures: PictureFiles, progress: Progress
+        self, found: Labels, pictures: Tree, progress: Progress
     ) -> tuple[dict[str, _Row], list[Defect], set[str]]:
         """By picture, what the table says of it; what of the table cannot be used; all pictures that it names."""
         assert self.data.table is not None
@@ -125,9 +140,9 @@ class MultilabelTable(Dataset):
             raise DataError(f"data.table.split_column: {place} has {written!r}: it must be train, val or test")
         return split
 
-    def _name(self, pictures: PictureFiles, name: str) -> str:
+    def _name(self, pictures: Tree, name: str) -> str:
         """Relative to root where that is possible."""
-        path = pictures.folder / name
+        path = pictures.root / name
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else name
 
 
@@ -137,7 +152,13 @@ def _occurring(classes: tuple[str, ...], rows: Mapping[str, _Row]) -> tuple[tupl
     return tuple(classes[label] for label in present), {label: number for number, label in enumerate(present)}
 
 
-def _resolve(pictures: PictureFiles, name: str) -> str | ValueError:
+def _names_pictures(tree: Tree, table: str) -> bool:
+    """Whether one of a table's first lines begins with the name of a picture."""
+    lines = tree.head(table).decode("utf-8", errors="replace").splitlines()[1:5]
+    return any(isinstance(_resolve(tree, re.split("[,;\t]", line)[0].strip('" ')), str) for line in lines)
+
+
+def _resolve(pictures: Tree, name: str) -> str | ValueError:
     try:
         return pictures.find(name)
     except ValueError as error:

@@ -15,8 +15,18 @@ import pyarrow.parquet as pq
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
-from trainables.image.datasets.base import VOC_SETTINGS, Dataset, Defect, Example, Listing, Member, table_of
+from trainables.image.datasets.base import (
+    VOC_SETTINGS,
+    Dataset,
+    Defect,
+    Example,
+    Listing,
+    Member,
+    Recognised,
+    table_of,
+)
 from trainables.image.datasets.image_folder import SPLIT_FOLDERS
+from trainables.image.datasets.tree import Tree
 from trainables.image.pixels.containers import is_arrow, map_arrow
 
 SUFFIXES = (".parquet", ".arrow", ".feather")
@@ -60,6 +70,14 @@ class ParquetImages(Dataset):
     """
 
     unused_settings = ("download", "table", "options", *VOC_SETTINGS)
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Recognised | None:
+        """Parquet or Arrow files and no pictures beside them."""
+        files = list(tree.files(suffixes=frozenset(SUFFIXES)))
+        if not files or next(tree.pictures(), None) is not None:
+            return None
+        return Recognised("parquet_images", f"{len(files)} Parquet or Arrow files, such as {files[0]}")
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         files = self._files()

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
-from trainables.image.datasets.base import COLUMN_SETTINGS, Box, Dataset, Defect, Example, Listing, table_of
+from trainables.image.datasets.base import (
+    COLUMN_SETTINGS,
+    Box,
+    Dataset,
+    Defect,
+    Example,
+    Listing,
+    Recognised,
+    table_of,
+)
+from trainables.image.datasets.tree import Tree, suffix
 from trainables.image.datasets.voc_download import download, has_archive, missing_message
 from trainables.image.index import SPLITS
 from trainables.image.pixels.decode import SUFFIXES
@@ -53,6 +63,17 @@ class Voc(Dataset):
 
     views = ("images", "crops", "foreground")
     unused_settings = ("table", "options", *COLUMN_SETTINGS)
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Recognised | None:
+        """An XML file whose root is `<annotation>`, in Annotations/ beside JPEGImages/."""
+        for folder in tree.folders.values():
+            if {"Annotations", "JPEGImages"} <= set(folder.folders):
+                annotations = tree.folders[folder.at("Annotations")]
+                seen = [annotations.at(name) for name in annotations.files if suffix(name) == ".xml"]
+                if any(b"<annotation" in tree.head(name, 4096) for name in seen[:5]):
+                    return Recognised("voc", f"PASCAL VOC: {annotations.path}/*.xml beside JPEGImages/")
+        return None
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         folder = find_folder(self.data)

@@ -1,46 +1,34 @@
-"""Finding the picture that a table means by a name."""
+"""Finding the picture that a table or an annotation means by a name."""
 
 from __future__ import annotations
 
-import os
+import unicodedata
 from collections import defaultdict
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
 
-from trainables.errors import DataError
 from trainables.image.pixels.decode import SUFFIXES
 
 MISSING = "there is no such picture"
 
 
-class PictureFiles:
-    """The pictures below a folder.
+class PictureNames:
+    """Pictures, and the lenient readings of their names.
 
-    Attributes:
-        folder: where they are.
-        names: each picture's path relative to the folder, in order.
-
-    Raises:
-        DataError: the folder cannot be read, or holds no picture.
+    Args:
+        names: their paths, in order.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.names: list[str] = []
-        for place, folders, files in os.walk(folder, followlinks=False, onerror=_refuse):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(files):
-                path = Path(place, name)
-                if not name.startswith(".") and path.suffix.lower() in SUFFIXES and _is_text(name):
-                    self.names.append(path.relative_to(folder).as_posix())
-        if not self.names:
-            raise DataError(f"data.root: no picture in {folder}")
-        self._exact = set(self.names)
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._exact = set(names)
         # From the strictest reading of a name to the most lenient.
-        self._readings = [self._by(key) for key in (_file, _stem, _folded_file, _folded_stem)]
+        self._readings: list[tuple[Callable[[str], str], dict[str, list[str]]]] = []
 
     def find(self, name: str) -> str:
         """The picture that is meant: by its path, its file name, without its suffix, or with other capitals.
+
+        Letters with accents are the same however they are encoded (NFC, NFD).
 
         Raises:
             ValueError: there is none, or several could be meant.
@@ -48,6 +36,8 @@ class PictureFiles:
         name = name.strip().replace("\\", "/").removeprefix("./")
         if name in self._exact:
             return name
+        if not self._readings:
+            self._readings = [self._by(key) for key in (_file, _stem, _folded_file, _folded_stem)]
         for key, found in self._readings:
             wanted = key(name)
             fits = [each for each in found.get(wanted.rpartition("/")[2], ()) if _is_end(wanted, key(each))]
@@ -59,7 +49,7 @@ class PictureFiles:
 
     def _by(self, key: Callable[[str], str]) -> tuple[Callable[[str], str], dict[str, list[str]]]:
         found: dict[str, list[str]] = defaultdict(list)
-        for name in self.names:
+        for name in self._names:
             found[key(name).rpartition("/")[2]].append(name)
         return key, found
 
@@ -70,29 +60,17 @@ def _is_end(wanted: str, path: str) -> bool:
 
 
 def _file(name: str) -> str:
-    return name
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def _stem(name: str) -> str:
-    path = PurePosixPath(name)
-    return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else name
+    path = PurePosixPath(_file(name))
+    return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else _file(name)
 
 
 def _folded_file(name: str) -> str:
-    return name.casefold()
+    return _file(name).casefold()
 
 
 def _folded_stem(name: str) -> str:
     return _stem(name).casefold()
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _refuse(error: OSError) -> None:
-    raise DataError(f"data.root: {error.filename} cannot be read: {error.strerror}") from error

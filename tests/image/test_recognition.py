@@ -1,0 +1,94 @@
+"""What lies at a root is recognised by looking at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainables.errors import DataError
+from trainables.image.data.prepare import list_examples
+from trainables.image.data_config import DataConfig
+from trainables.image.datasets.tree import Tree
+
+
+def test_class_folders_are_recognised(make_folder: Callable[..., Path]) -> None:
+    data = DataConfig(root=make_folder({"cat": 2, "dog": 3}))
+    assert data.dataset == "image_folder"
+    assert "2: cat, dog" in data.found
+    assert list_examples(data).classes == ("cat", "dog")
+
+
+def test_annotated_pictures_are_no_class_folders(tmp_path: Path, make_picture: Any) -> None:
+    make_picture(tmp_path / "JPEGImages/a.jpg")
+    make_picture(tmp_path / "SegmentationClass/a.png")
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations/a.xml").write_text(
+        "<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+        "</object></annotation>"
+    )
+    assert DataConfig(root=tmp_path).dataset == "voc"
+    assert DataConfig(root=tmp_path, view="crops").dataset == "voc"
+    with pytest.raises(DataError, match=r'image_folder reads one folder per class(?s:.*)"dataset": "voc"'):
+        list_examples(DataConfig(dataset="image_folder", root=tmp_path))
+
+
+def test_two_readings_are_a_question(tmp_path: Path, make_picture: Any) -> None:
+    make_picture(tmp_path / "JPEGImages/a.jpg")
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations/a.xml").write_text("<annotation/>")
+    (tmp_path / "labels.csv").write_text("file,label\na.jpg,cat\n")
+    with pytest.raises(DataError, match="can be read in 2 ways") as caught:
+        DataConfig(root=tmp_path)
+    assert '"dataset": "voc"' in str(caught.value)
+    assert '"dataset": "multilabel_table", "table": {"path": "labels.csv"}' in str(caught.value)
+    assert DataConfig(root=tmp_path, table="labels.csv").dataset == "multilabel_table"
+    assert DataConfig(root=tmp_path, view="crops").dataset == "voc"
+
+
+def test_nothing_known_is_refused_with_what_was_seen(tmp_path: Path, make_picture: Any) -> None:
+    make_picture(tmp_path / "train_images/a.jpg")
+    make_picture(tmp_path / "test_images/a.jpg")
+    (tmp_path / "readme.md").write_text("x")
+    with pytest.raises(DataError, match=r"2 pictures in 3 folders, 1 files \.md"):
+        DataConfig(root=tmp_path)
+    with pytest.raises(DataError, match="does not exist"):
+        DataConfig(root=tmp_path / "nowhere")
+
+
+def test_known_layout_that_nothing_reads_is_refused_by_its_name(tmp_path: Path) -> None:
+    record = (20).to_bytes(8, "little") + b"\0\0\0\0" + b"\x0a" + bytes(23)
+    (tmp_path / "train.tfrecord-00000-of-00001").write_bytes(record)
+    with pytest.raises(DataError, match=r"TFRecord \(train\.tfrecord-00000-of-00001\) is not read"):
+        DataConfig(root=tmp_path)
+
+
+def test_named_dataset_is_not_recognised(make_folder: Callable[..., Path]) -> None:
+    data = DataConfig(dataset="parquet_images", root=make_folder({"cat": 1, "dog": 1}))
+    assert (data.dataset, data.found) == ("parquet_images", "")
+    assert DataConfig().dataset == "digits"
+
+
+def test_tree_follows_links_once(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_folder({"a": 1})
+    elsewhere = make_folder({"b": 1}, root=tmp_path / "elsewhere")
+    (root / "b").symlink_to(elsewhere / "b")
+    (root / "a/again").symlink_to(root)
+    (root / "0-first").symlink_to(root / "a")
+    tree = Tree(root)
+    assert list(tree.pictures()) == ["a/000.png", "b/000.png"]
+    assert tree.passed_over["links to folders that are read already"] == 2
+
+
+def test_tree_sees_what_has_changed(make_folder: Callable[..., Path], make_picture: Any) -> None:
+    root = make_folder({"a": 1})
+    assert list(Tree.of(root).pictures()) == ["a/000.png"]
+    make_picture(root / "a/001.png")
+    assert list(Tree.of(root).pictures()) == ["a/000.png", "a/001.png"]
+
+
+def test_names_are_found_whatever_their_accents_are_made_of(tmp_path: Path, make_picture: Any) -> None:
+    make_picture(tmp_path / "fla\u0308che.png")
+    assert Tree(tmp_path).find("fl\u00e4che") == "fla\u0308che.png"

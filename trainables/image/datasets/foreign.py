@@ -1,0 +1,53 @@
+"""Layouts that are known and not read: each is refused by its name, with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trainables.image.datasets.tree import Tree
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A layout that no adapter reads.
+
+    Attributes:
+        name: as its users call it.
+        seen: what of it is in a tree, such as "train.tfrecord"; None when it is not that layout. It looks at the
+            beginnings of a few files, as `Dataset.recognise` does.
+        advice: what to do.
+    """
+
+    name: str
+    seen: Callable[[Tree], str | None]
+    advice: str
+
+
+def _tfrecord(tree: Tree) -> str | None:
+    """A record is its length (8 bytes), a checksum (4), the data, a checksum; an `Example`'s data begins with 0x0a."""
+    for name in tree.files():
+        if ".tfrec" in name.lower():
+            head = tree.head(name, 16)
+            if len(head) > 12 and int.from_bytes(head[:8], "little") < 1 << 40 and head[12] == 0x0A:
+                return name
+    return None
+
+
+FOREIGN = (
+    Foreign(
+        "TFRecord",
+        _tfrecord,
+        "Write its pictures into class folders, or as Parquet with a column of images and one of labels "
+        '(Hugging Face: datasets.load_dataset(...).to_parquet("train.parquet")).',
+    ),
+)
+
+
+def refusals(tree: Tree) -> list[str]:
+    """Of each known layout that no adapter reads: that it is there, and what to do."""
+    return [
+        f"{known.name} ({seen}) is not read. {known.advice}"
+        for known in FOREIGN
+        if (seen := known.seen(tree)) is not None
+    ]

@@ -26,9 +26,12 @@ $(INSTALLED_DEV): $(INSTALLED)
 quickstart: $(INSTALLED)  ## Install, then run a sweep on images that need no download.
 	$(BIN)/sweep run sweeps/quickstart.yaml --fresh
 
-test: $(INSTALLED_DEV)  ## All tests: the quick ones, then real sweeps with Ray.
-	$(BIN)/python -m pytest -m "not ray" --numprocesses 2
-	$(BIN)/python -m pytest -m ray --numprocesses 2
+test: $(INSTALLED_DEV)  ## All tests: the quick ones, then real sweeps with Ray, whatever became of the quick ones.
+	@quick=0; $(BIN)/python -m pytest -m "not ray" --numprocesses 2 || quick=$$?; \
+	sweeps=0; $(BIN)/python -m pytest -m ray --numprocesses 2 || sweeps=$$?; \
+	said() { test "$$1" = 0 && echo passed || echo "FAILED (exit code $$1)"; }; \
+	echo "quick tests: $$(said $$quick); real sweeps: $$(said $$sweeps)"; \
+	test "$$quick" = 0 && test "$$sweeps" = 0
 
 lint: $(INSTALLED_DEV)  ## ruff, mypy --strict, the layers, the pages.
 	$(BIN)/ruff check .

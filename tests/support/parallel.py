@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 import socket
@@ -70,11 +71,30 @@ class Job:
 
     def run(self, **options: Any) -> Outcome:
         """Trains it in this process, as one of several where the options say so."""
+        case = self.make_case()
+        if isinstance(case, Case):
+            case.gather = _noting(case.gather, self.seen(options.get("rank", 0)))  # type: ignore[method-assign]
         try:
-            handle = self.make_case().train(self.config, self.folder, **self.options, **options)
+            handle = case.train(self.config, self.folder, **self.options, **options)
         except Exception as error:  # noqa: BLE001 - for the test to look at
             return f"{type(error).__name__}: {error}"
         return [dict(report.metrics) for report in handle.reports]
+
+    def seen(self, rank: int = 0) -> Path:
+        """Where it notes which rows this rank asked for: one JSON list per request."""
+        return self.folder.with_name(f"{self.folder.name}-rows-{rank}.jsonl")
+
+
+Gather = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.uint8]]
+
+
+def _noting(gather: Gather, path: Path) -> Gather:
+    def noted(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        with path.open("a") as file:
+            file.write(json.dumps(rows.tolist()) + "\n")
+        return gather(rows)
+
+    return noted
 
 
 def together(jobs: Sequence[Job], number: int, timeout_s: float = 240) -> list[list[Outcome]]:

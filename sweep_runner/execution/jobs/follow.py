@@ -1,10 +1,15 @@
-"""The log of a job, as it grows, to the job's end."""
+"""The log of a job, as it grows, to the job's end; a Ctrl-C is never missed meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import queue
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from sweep_runner.errors import RequestError, SweepError
@@ -17,22 +22,76 @@ _PATIENCE_S = 60.0
 """How long the cluster may be out of reach while a job is followed."""
 _AGAIN_S = 1.0
 _TRIES_AFTER_END = 3
+_LOOK_S = 0.2
+_PIECES_AHEAD = 64
 
 
 def follow(client: JobSubmissionClient, job_id: str, write: Callable[[str], None]) -> Job:
     """Writes what a job logs until it has ended. A connection that breaks is made again; nothing is written twice.
 
+    Another thread talks to the cluster. This one only writes, and looks five times a second whether somebody has
+    pressed Ctrl-C: asyncio, which would have to pass a Ctrl-C on through every layer of the connection, loses it where
+    one of them ends in another way at that moment.
+
     Args:
         client: of the cluster's Jobs API.
         job_id: of a job that came through it.
-        write: takes pieces of the log.
+        write: takes pieces of the log. Called in this thread, which is the main thread.
 
     Returns:
         The job, ended.
 
     Raises:
         SweepError: the cluster was out of reach for a minute. The job may go on.
+        KeyboardInterrupt: Ctrl-C. The job goes on.
     """
+    pieces: queue.Queue[str | Job | BaseException] = queue.Queue(_PIECES_AHEAD)
+    with _watching_for_interrupt() as interrupted:
+        threading.Thread(target=_fetch, args=(client, job_id, pieces.put), name="job log", daemon=True).start()
+        while True:
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+            try:
+                piece = pieces.get(timeout=_LOOK_S)
+            except queue.Empty:
+                continue
+            if isinstance(piece, str):
+                write(piece)
+            elif isinstance(piece, BaseException):
+                raise piece
+            else:
+                return piece
+
+
+@contextlib.contextmanager
+def _watching_for_interrupt() -> Iterator[threading.Event]:
+    """While this is open, SIGINT sets the event as well as raising KeyboardInterrupt.
+
+    What is raised gets out of a write that blocks; what is set stays, should the exception have met code that drops it
+    (a finalizer, a callback). A process that a shell has started in the background ignores SIGINT at first: not here.
+    """
+    interrupted = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if previous is None else previous)
+
+
+def _fetch(client: JobSubmissionClient, job_id: str, give: Callable[[str | Job | BaseException], None]) -> None:
+    """Gives the log's pieces, then the job, ended, or why that is not known."""
+    try:
+        give(_fetched(client, job_id, give))
+    except BaseException as error:  # noqa: BLE001 - raised in the thread that follows
+        give(error)
+
+
+def _fetched(client: JobSubmissionClient, job_id: str, write: Callable[[str], None]) -> Job:
     import aiohttp
 
     written = broken_after_end = 0

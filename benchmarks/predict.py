@@ -72,7 +72,7 @@ def _write_model(path: Path) -> Path:
     from trainables.image.models.factory import normalization
 
     model = image_side.model_of(model=MODEL, input_resolution=RESOLUTION).eval()
-    classifier = DeployedClassifier(model, *normalization(model), RESOLUTION, multilabel=False).eval()
+    classifier = DeployedClassifier(model, *normalization(model), multilabel=False).eval()
     write_onnx(classifier, PackageFacts(CLASSES, False, RESOLUTION, 3), path)
     return path
 

@@ -129,9 +129,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Case:
 @pytest.mark.parametrize(
     "config",
     [
-        {**SMALL, "color": "grayscale", "pooling": "catavgmax"},
+        {**SMALL, "color": "grayscale", "pooling": "catavgmax", "resize": "pad"},
         {"model": "mlp6", "input_resolution": 33},
-        {"model": "resnet10t", "input_resolution": 64, "pooling": "max"},
+        {"model": "resnet10t", "input_resolution": 64, "pooling": "max", "resize": "crop"},
         {"model": "mobilenetv3_small_050", "input_resolution": 32, "dropout": 0.5},
     ],
     ids=lambda config: config["model"],
@@ -213,10 +213,10 @@ def test_batch_height_and_width_are_free_and_resizing_is_that_of_training(export
         assert np.abs(whole - package.probabilities(np.stack(squashed))).max() < 0.05
 
 
-@pytest.mark.parametrize("multilabel", [False, True])
-def test_predictions_of_the_package_are_those_of_the_evaluation(tmp_path: Path, multilabel: bool) -> None:
+@pytest.mark.parametrize(("multilabel", "resize"), [(False, "crop"), (True, "pad")])
+def test_predictions_of_the_package_are_those_of_the_evaluation(tmp_path: Path, multilabel: bool, resize: str) -> None:
     case = Case(tmp_path / "case", multilabel)
-    config = case.trained(**SMALL)
+    config = case.trained(**SMALL, resize=resize)
     case.export(config)
     evaluation = evaluate_checkpoint(config, case.data, case.folder, case.checkpoint, "test")
     assert evaluation is not None

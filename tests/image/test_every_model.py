@@ -66,7 +66,7 @@ def test_it_trains_resumes_exports_and_agrees(model: str, tmp_path: Path) -> Non
     (checkpoint,) = resumed.folder.glob(f"checkpoints/epoch-{EPOCHS:05d}")
     trained = load_trained(config, len(case.index.classes), checkpoint)
     facts = PackageFacts(case.index.classes, False, size, 3)
-    graph = DeployedClassifier(trained, *normalization(trained), size, multilabel=False).eval()
+    graph = DeployedClassifier(trained, *normalization(trained), multilabel=False).eval()
     path = tmp_path / ONNX_FILE
     write_onnx(graph, facts, path)
     check_file(path)

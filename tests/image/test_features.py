@@ -42,7 +42,7 @@ def corners() -> Case:
 
 @pytest.fixture
 def data(tmp_path: Path, corners: Case, monkeypatch: pytest.MonkeyPatch) -> DataConfig:
-    monkeypatch.setattr(store, "open_pixels", lambda *_: Pictures(corners))
+    monkeypatch.setattr(store, "open_pixels", lambda *_, **__: Pictures(corners))
     return DataConfig.model_validate({"dataset": "digits", "cache_dir": str(tmp_path / "cache")})
 
 

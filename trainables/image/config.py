@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trainables.image.pixels.fit import CROP_FRACTION, Fit, Resize
+
 Pooling = Literal["native", "avg", "max", "avgmax", "catavgmax", "gem", "token", "map"]
 Finetune = Literal["head", "last_n", "full", "scratch"]
 Color = Literal["rgb", "grayscale"]
@@ -52,6 +54,15 @@ class ImageConfig(BaseModel):
         "token); gem: generalised mean; token, map: of transformers.",
     )
     input_resolution: int = Field(128, ge=8, le=2048, description="Height and width of the input in pixels.")
+    resize: Resize = Field(
+        "squash",
+        description="How a picture becomes a square. squash: its sides are not kept in proportion; crop: the shorter "
+        "side is brought to input_resolution / crop_fraction, and the middle is cut out; pad: the longer side is "
+        "brought to input_resolution, and the rest is grey.",
+    )
+    crop_fraction: float = Field(
+        CROP_FRACTION, ge=0.5, le=1.0, description="resize: crop only: the part of the shorter side that stays."
+    )
     color: Color = Field("rgb", description="rgb: three channels; grayscale: one.")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout rate before the classifier.")
     drop_path: float = Field(
@@ -182,6 +193,11 @@ class ImageConfig(BaseModel):
     seed: int | None = Field(
         None, ge=0, lt=2**32, description="Of weights, order and augmentation; empty: derived from the sweep's seed."
     )
+
+    @property
+    def fit(self) -> Fit:
+        """How a picture becomes the square of `input_resolution`."""
+        return Fit(self.resize, self.crop_fraction) if self.resize == "crop" else Fit(self.resize)
 
     @property
     def num_channels(self) -> int:

@@ -9,12 +9,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from trainables.errors import DataError
+from trainables.image.pixels.fit import SQUASH, Fit, Resize
 
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
@@ -24,6 +25,8 @@ INPUT = "images"
 OUTPUT = "probabilities"
 FORMAT = "image-classifier/1"
 """Names the meaning of the metadata and of the graph's input and output; raised when that changes."""
+FORMAT_FITTED = "image-classifier/2"
+"""Of a package with another `fit` than squash: what knows the first format only would squash in silence."""
 
 THRESHOLD = 0.5
 """A multi-label example has every label whose probability reaches this."""
@@ -40,6 +43,7 @@ class PackageFacts:
             labels, or one each.
         input_resolution: height and width in pixels that the network sees.
         channels: of the input images, 1 (grey) or 3 (RGB).
+        fit: how an image becomes a square.
         preprocessing: what the graph does to the pixels, and what is expected before it: for readers.
         origin: where the model comes from (sweep, trial, ...).
     """
@@ -51,6 +55,7 @@ class PackageFacts:
     threshold: float | tuple[float, ...] = THRESHOLD
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
+    fit: Fit = SQUASH
 
     @property
     def thresholds(self) -> npt.NDArray[np.float64]:
@@ -60,12 +65,13 @@ class PackageFacts:
     def to_metadata(self) -> dict[str, str]:
         """The ONNX file's metadata."""
         values = {
-            "format": FORMAT,
+            "format": FORMAT if self.fit == SQUASH else FORMAT_FITTED,
             "classes": self.classes,
             "multilabel": self.multilabel,
             "threshold": self.threshold,
             "input_resolution": self.input_resolution,
             "channels": self.channels,
+            "fit": vars(self.fit),
             "preprocessing": self.preprocessing,
             "origin": self.origin,
         }
@@ -81,13 +87,15 @@ class PackageFacts:
         try:
             values = {key: json.loads(metadata[key]) for key in ("format", "classes", "multilabel", "threshold")}
             resolution, channels = (json.loads(metadata[key]) for key in ("input_resolution", "channels"))
-            optional = {key: json.loads(metadata.get(key, "{}")) for key in ("preprocessing", "origin")}
+            optional = {key: json.loads(metadata.get(key, "{}")) for key in ("fit", "preprocessing", "origin")}
         except KeyError as error:
             raise ValueError(f"its metadata has no {error.args[0]!r}") from error
         except json.JSONDecodeError as error:
             raise ValueError(f"its metadata is damaged: {error}") from error
-        if values["format"] != FORMAT:
-            raise ValueError(f"its format is {values['format']!r}, and only {FORMAT!r} is understood")
+        if values["format"] not in (FORMAT, FORMAT_FITTED):
+            raise ValueError(
+                f"its format is {values['format']!r}, and only {FORMAT!r} and {FORMAT_FITTED!r} are understood"
+            )
         threshold = values["threshold"]
         if isinstance(threshold, list) and len(threshold) != len(values["classes"]):
             raise ValueError(f"it has {len(threshold)} thresholds for {len(values['classes'])} classes")
@@ -97,6 +105,7 @@ class PackageFacts:
             input_resolution=int(resolution),
             channels=int(channels),
             threshold=tuple(map(float, threshold)) if isinstance(threshold, list) else float(threshold),
+            fit=_fit(optional.pop("fit")),
             **optional,
         )
 
@@ -178,6 +187,14 @@ def load_package(path: Path, num_threads: int = 1) -> Package:
             raise DataError(f"{path}: no model package, it holds no {ONNX_FILE}")
         path = path / ONNX_FILE
     return Package(path, num_threads)
+
+
+def _fit(values: Mapping[str, Any]) -> Fit:
+    """Packages from before there was a choice say nothing: they squash."""
+    fit = Fit(values.get("resize", SQUASH.resize), float(values.get("crop_fraction", SQUASH.crop_fraction)))
+    if fit.resize not in get_args(Resize):
+        raise ValueError(f"it resizes by {fit.resize!r}, and only {', '.join(get_args(Resize))} are understood")
+    return fit
 
 
 def _read(path: Path) -> bytes:

@@ -94,6 +94,11 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
             self.folder,
             resolutions=[int(value) for value in values("input_resolution")],
             channels=[ImageConfig(color=color).num_channels for color in values("color")],
+            fits=[
+                ImageConfig(resize=resize, crop_fraction=fraction).fit
+                for resize in values("resize")
+                for fraction in values("crop_fraction")
+            ],
             progress=progress,
             listing=listing,
         )
@@ -156,7 +161,9 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
             if features is not None:
                 with contextlib.closing(features):
                     return train_classifier(config, index, features, weights, handle, self.data.balance)
-        pixels = open_pixels(index, self.data, config.input_resolution, config.num_channels, handle.num_threads)
+        pixels = open_pixels(
+            index, self.data, config.input_resolution, config.num_channels, handle.num_threads, fit=config.fit
+        )
         try:
             train_classifier(config, index, pixels, weights, handle, self.data.balance)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from trainables.image.data_config import DataConfig
 from trainables.image.datasets import dataset_class
 from trainables.image.datasets.base import Defect, Listing
 from trainables.image.index import SPLITS, ImageIndex, flat_labels
+from trainables.image.pixels.fit import SQUASH, Fit
+from trainables.image.pixels.pictures import Target
 
 INDEX_FILE = "index.arrow"
 _SHOWN = 10  # classes, defects
@@ -33,6 +35,7 @@ def prepare_images(
     folder: Path,
     resolutions: Sequence[int],
     channels: Sequence[int] = (3,),
+    fits: Iterable[Fit] = (SQUASH,),
     num_threads: int | None = None,
     progress: Progress = no_progress,
     look_for_duplicates: bool = False,
@@ -50,6 +53,7 @@ def prepare_images(
         folder: where the index goes; it must exist.
         resolutions: to decode to now; others are decoded when a trial asks for them.
         channels: 3 for RGB, 1 for grey, or both.
+        fits: how pictures become squares, each way that is asked for.
         num_threads: to decode with; by default as many as there are CPUs.
         progress: told of files read.
         look_for_duplicates: also when `data.split.group_by` does not ask for it.
@@ -80,7 +84,8 @@ def prepare_images(
     table = listing.table.set_column(listing.table.schema.get_field_index("split"), "split", splits)
     table = table.filter(pa.array(stay))
 
-    targets = list(itertools.product(sorted(set(resolutions)), sorted(set(channels))))
+    sides, depths = sorted(set(resolutions)), sorted(set(channels))
+    targets = list(dict.fromkeys(itertools.starmap(Target, itertools.product(sides, depths, fits))))
     reading = read_all(table, data, targets, num_threads, progress)
     defects = (*listing.defects, *reading.defects)
     if defects and data.on_unreadable == "fail":
@@ -245,7 +250,7 @@ def _details(
         "defects": {defect.name: defect.reason for defect in defects},
         "picture_sizes": reading.sizes,
         "notes": list(listing.notes),
-        "pixels": {f"{size}×{size}×{depth}": place for (size, depth), place in reading.places.items()},
+        "pixels": {str(target): place for target, place in reading.places.items()},
     }
 
 

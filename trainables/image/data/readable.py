@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ class Reading:
         pixels_fingerprint: of those rows, in order.
         defects: an entry a row that cannot be used.
         sizes: of the pictures: `count`, and `width` and `height` as smallest, median, largest.
-        places: by resolution and channels: where the pixels are.
+        places: where the pixels of each target are.
         warnings: about the cache.
     """
 
@@ -60,7 +61,7 @@ def read_all(
     Args:
         table: rows as in `SCHEMA`.
         data: limits, and where the cache is.
-        targets: resolutions and channels to build.
+        targets: to build.
         num_threads: to decode with.
         progress: told of pictures read.
 
@@ -144,8 +145,7 @@ class _Pass:
         name, num_rows = self.fingerprint(facts), len(self.good_rows(facts))
         lacking = []
         for target in self.targets:
-            resolution, channels = target
-            file = cache.find(cache_name(name, target), (num_rows, resolution, resolution, channels))
+            file = cache.find(cache_name(name, target), (num_rows, *target.shape))
             if file is None:
                 lacking.append(target)
             else:
@@ -156,10 +156,10 @@ class _Pass:
     def reserved(self, cache: PixelCache, targets: Sequence[Target]) -> Iterator[dict[Target, PartialFile]]:
         partial: dict[Target, PartialFile] = {}
         try:
-            for resolution, channels in targets:
-                file = cache.reserve((len(self.table), resolution, resolution, channels))
+            for target in targets:
+                file = cache.reserve((len(self.table), *target.shape))
                 if file is not None:
-                    partial[resolution, channels] = file
+                    partial[target] = file
             yield partial
         finally:
             for file in partial.values():
@@ -174,10 +174,9 @@ class _Pass:
                 file.publish(cache.path(cache_name(name, target)))
 
     def no_room(self, target: Target) -> str:
-        resolution, channels = target
-        size = len(self.table) * resolution * resolution * channels
+        size = len(self.table) * math.prod(target.shape)
         return (
-            f"pixels of {resolution}×{resolution}×{channels} ({size / 1e9:.2f} GB) have no room in "
+            f"pixels of {target} ({size / 1e9:.2f} GB) have no room in "
             f"{self.data.cache_folder} (data.cache_limit_bytes: {self.data.cache_limit_bytes / 1e9:.2f} GB, or disk): "
             "pictures are decoded again each epoch"
         )

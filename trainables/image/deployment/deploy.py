@@ -95,10 +95,11 @@ def export_package(
         threshold=_thresholds(config, data, index, model, num_threads),
         preprocessing=describe_preprocessing(config, mean, std, index.multilabel),
         origin=without_folders({key: info[key] for key in ORIGIN_KEYS if key in info}),
+        fit=config.fit,
     )
     with threads(num_threads):
         save_model(model, str(package / WEIGHTS_FILE), metadata={"format": "pt"})
-        classifier = DeployedClassifier(model, mean, std, config.input_resolution, index.multilabel).eval()
+        classifier = DeployedClassifier(model, mean, std, index.multilabel).eval()
         write_onnx(classifier, facts, package / ONNX_FILE)
         export_s = time.monotonic() - started
         # safetensors lets nobody but the owner read what it writes; a package is for others, too.
@@ -115,6 +116,7 @@ def describe_preprocessing(
     config: ImageConfig, mean: tuple[float, ...], std: tuple[float, ...], multilabel: bool
 ) -> dict[str, Any]:
     """What the graph does to an image, in order, and what it expects; for people who use it elsewhere."""
+    side = config.input_resolution
     return {
         "input": {
             "name": INPUT,
@@ -124,8 +126,7 @@ def describe_preprocessing(
             "upright": "turned by the EXIF orientation beforehand",
         },
         "in_graph": {
-            "resize": f"bilinear with antialiasing to {config.input_resolution}×{config.input_resolution}, "
-            "sides not kept in proportion; images of that size pass unchanged",
+            "resize": f"{config.fit.describe(side)}; images of {side}×{side} pass unchanged",
             "scale": "divided by 255",
             "mean": list(mean),
             "std": list(std),
@@ -140,7 +141,7 @@ def _thresholds(
     """From which probability a label counts, as the evaluation has it."""
     if not index.multilabel:
         return THRESHOLD
-    pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads)
+    pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads, fit=config.fit)
     with contextlib.closing(pixels), threads(num_threads):
         threshold = chosen_threshold(config, index, model, pixels)
     return threshold if isinstance(threshold, float) else tuple(threshold.tolist())
@@ -160,7 +161,7 @@ def _verify(
     split = next(split for split in ("test", "val", "train") if len(index.rows(split)))
     rows = index.rows(split)
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, NUM_VERIFIED).astype(np.int64))]
-    pixels = open_pixels(index, data, facts.input_resolution, facts.channels, num_threads)
+    pixels = open_pixels(index, data, facts.input_resolution, facts.channels, num_threads, fit=facts.fit)
     reference = partial(_probabilities, model, facts.multilabel)
     with contextlib.closing(pixels):
         images = pixels.gather(rows)
@@ -185,11 +186,11 @@ def _at_own_size(
         try:
             source = picture.read()
             whole = decode(source, **options)
-            squashed = decode(source, resolution=facts.input_resolution, **options)
+            square = decode(source, resolution=facts.input_resolution, fit=facts.fit, **options)
         except (UnreadableImage, OSError):
             continue  # gone since the data was prepared: the comparison that counts has its pixels
         (one,) = exported.probabilities(whole[np.newaxis])
-        (other,) = _probabilities(model, facts.multilabel, squashed[np.newaxis])
+        (other,) = _probabilities(model, facts.multilabel, square[np.newaxis])
         differences.append(float(np.abs(one - other).max()))
         same += (
             bool(((one >= facts.thresholds) == (other >= facts.thresholds)).all())

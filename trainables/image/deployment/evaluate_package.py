@@ -172,7 +172,7 @@ def _probabilities(
     facts = package.facts
     # Each picture is looked at once: nothing is worth keeping.
     uncached = data.model_copy(update={"cache_limit_bytes": 0})
-    pixels = open_pixels(index, uncached, facts.input_resolution, facts.channels, num_threads)
+    pixels = open_pixels(index, uncached, facts.input_resolution, facts.channels, num_threads, fit=facts.fit)
     found = []
     with contextlib.closing(pixels):
         for start in range(0, len(index.table), BATCH_SIZE):

@@ -12,12 +12,11 @@ _SHOWN_CLASSES = 50
 def use_in_python(card: Mapping[str, Any]) -> str:
     """Three lines that need onnxruntime, numpy and pillow, and nothing else."""
     mode = "RGB" if card["channels"] == 3 else "L"
-    side = card["input_resolution"]
-    shape = f"1, {side}, {side}, {card['channels']}"
+    depth = card["channels"]
     return (
         "import json, numpy as np, onnxruntime as ort; from PIL import Image, ImageOps\n"
-        f'pixels = np.asarray(ImageOps.exif_transpose(Image.open("photo.jpg")).convert("{mode}")'
-        f".resize(({side}, {side}), Image.Resampling.BILINEAR)).reshape({shape})\n"
+        f'photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("{mode}")'
+        f"; pixels = np.asarray(photo).reshape(1, photo.height, photo.width, {depth})\n"
         'model = ort.InferenceSession("model.onnx"); print(dict(zip(json.loads(model.get_modelmeta()'
         '.custom_metadata_map["classes"]), model.run(None, {"images": pixels})[0][0].tolist())))\n'
     )
@@ -54,7 +53,7 @@ Gives a picture {kind} out of {len(card["classes"])}: {shown}.
 ```python
 {use_in_python(card)}```
 
-Needs `onnxruntime`, `numpy` and `pillow`. The graph scales and normalises the pixels itself.
+Needs `onnxruntime`, `numpy` and `pillow`. The graph resizes, scales and normalises the pixels itself.
 
 ## Data
 

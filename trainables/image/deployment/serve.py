@@ -139,7 +139,12 @@ def make_app(package: Package, limits: Limits, token: str | None = None) -> Fast
         sent = await _body(request, limits.max_bytes)
         try:
             pixels = await asyncio.to_thread(
-                decode, sent, resolution=facts.input_resolution, channels=facts.channels, max_pixels=limits.max_pixels
+                decode,
+                sent,
+                resolution=facts.input_resolution,
+                channels=facts.channels,
+                fit=facts.fit,
+                max_pixels=limits.max_pixels,
             )
         except UnreadableImage as error:
             reason = error.reason.replace("data.max_pixels", "the limit")  # a key of sweep files, unknown to a client

@@ -120,6 +120,8 @@ def _key(config: ImageConfig, index: ImageIndex, digest: str) -> str:
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "versions": (torch.__version__, timm.__version__),
     }
+    if suffix := config.fit.suffix(config.input_resolution):  # squash has none: what was stored before there was more
+        made["fit"] = suffix
     if views := num_views(config):
         made |= {"views": views, **config.model_dump(include=set(_AUGMENTATION))}
     return hashlib.blake2b(json.dumps(made, sort_keys=True).encode(), digest_size=16).hexdigest()
@@ -206,7 +208,7 @@ def _compute(
 ) -> Mapping[str, tuple[str, int]]:
     """Writes the features of every pooling; name of the file and width, for each pooling that a config may name."""
     partials = {}
-    pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads)
+    pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads, fit=config.fit)
     try:
         for name, width in backbone.widths.items():
             partial = cache.reserve(_shape(len(index.table), width, num_views(config)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from trainables.image.pixels.pixel_cache import locked, stat_of, unused
 
-_PIXELS = re.compile(r"(?P<fingerprint>[0-9a-f]+)-\d+x\d+x\d+")
+_PIXELS = re.compile(r"(?P<fingerprint>[0-9a-f]+)-\d+x\d+x\d+(?:-(?P<fit>pad|crop\d+))?")
 _FEATURES = re.compile(r"features-(?P<fingerprint>\w+)-(?P<pooling>\w+)")
 _COLOURS = {1: "grey", 3: "RGB"}
 
@@ -60,6 +60,7 @@ def list_cache(folder: Path) -> list[Entry]:
             content = f"{shape[0]:,} images, features ({named['pooling']} pooling)"
         else:
             content = f"{shape[0]:,} images, {shape[1]}×{shape[2]} {_COLOURS.get(shape[3], '')}"
+            content += f" ({named['fit']})" if named["fit"] else ""
         entries.append(Entry(path, named["fingerprint"], content, shape[0], stat.st_size, stat.st_mtime, in_use))
     return sorted(entries, key=lambda entry: entry.last_used, reverse=True)
 

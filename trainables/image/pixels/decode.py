@@ -7,8 +7,8 @@ How each kind of picture is read:
 - Transparent pictures are laid over white.
 - 16-bit grey is scaled to 8 bits (0..65535 to 0..255). Pictures of 32-bit whole numbers or floats have no agreed white:
   their own smallest and largest values become 0 and 255.
-- A picture is squashed to the square that a model wants; its sides are not kept in proportion. The exported
-  model does the same, so that training and use see the same pixels.
+- A picture becomes the square that a model wants as `trainables.image.pixels.fit` says. The exported model does the
+  same, so that training and use see the same pixels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainables.errors import DataError
 from trainables.image.datasets.base import Box, Mask
+from trainables.image.pixels.fit import SQUASH, Fit
 from trainables.image.pixels.masks import on_background, selected
+from trainables.image.pixels.squares import make_square
 
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
 
@@ -131,8 +133,9 @@ def to_pixels(
     mask: Mask | None = None,
     resolution: int | None = None,
     channels: int = 3,
+    fit: Fit = SQUASH,
 ) -> npt.NDArray[np.uint8]:
-    """A picture (or the part of it in `box`), squashed to a square.
+    """A picture (or the part of it in `box`), made a square.
 
     Args:
         image: as `open_image` returns it.
@@ -140,6 +143,7 @@ def to_pixels(
         mask: what of that belongs to the example; the rest is painted over, before anything is resized.
         resolution: the side of the square; None: the size stays.
         channels: 3 for RGB, 1 for grey.
+        fit: how it becomes a square.
 
     Returns:
         (H, W, C) uint8.
@@ -157,9 +161,8 @@ def to_pixels(
         image = image.convert(mode)
     if mask is not None:
         image = on_background(image, selected(mask, size, clipped), mask.background)
-    if resolution is not None and image.size != (resolution, resolution):
-        # Bilinear with antialiasing, as the exported graph does it.
-        image = image.resize((resolution, resolution), Image.Resampling.BILINEAR)
+    if resolution is not None:
+        image = make_square(image, resolution, fit)
     pixels = np.asarray(image)
     return pixels if channels == 3 else pixels[:, :, np.newaxis]
 
@@ -184,6 +187,7 @@ def decode(
     mask: Mask | None = None,
     resolution: int | None = None,
     channels: int = 3,
+    fit: Fit = SQUASH,
     max_pixels: int = MAX_PIXELS,
     name: str = "",
 ) -> npt.NDArray[np.uint8]:
@@ -194,7 +198,7 @@ def decode(
     """
     image = open_image(source, name=name, max_pixels=max_pixels)
     try:
-        return to_pixels(image, box=box, mask=mask, resolution=resolution, channels=channels)
+        return to_pixels(image, box=box, mask=mask, resolution=resolution, channels=channels, fit=fit)
     except ValueError as error:
         raise UnreadableImage(name or str(source if isinstance(source, Path) else "picture"), str(error)) from error
 

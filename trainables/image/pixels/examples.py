@@ -14,6 +14,7 @@ import numpy.typing as npt
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
 from trainables.image.pixels.decode import UnreadableImage, open_image, to_pixels
+from trainables.image.pixels.fit import SQUASH, Fit
 from trainables.image.pixels.pictures import (
     Facts,
     Picture,
@@ -85,10 +86,9 @@ class MappedPixels(Pixels):
 class DecodedPixels(Pixels):
     """Pixels decoded anew each time, where the cache has no room. Slower, and otherwise the same."""
 
-    def __init__(
-        self, index: ImageIndex, data: DataConfig, resolution: int, channels: int, num_threads: int, why_decoded: str
-    ) -> None:
-        super().__init__((len(index.table), resolution, resolution, channels), why_decoded)
+    def __init__(self, index: ImageIndex, data: DataConfig, target: Target, num_threads: int, why_decoded: str) -> None:
+        super().__init__((len(index.table), *target.shape), why_decoded)
+        self._target = target
         self._table = index.table
         self._max_pixels = data.max_pixels
         self._pool = ThreadPoolExecutor(max(1, num_threads), thread_name_prefix="decode")
@@ -102,13 +102,7 @@ class DecodedPixels(Pixels):
                 name = picture.name if picture.path is None or picture.member is not None else str(picture.path)
                 image = open_image(picture.read(), max_pixels=self._max_pixels, name=name)
                 for row, region in zip(picture.rows, picture.regions, strict=True):
-                    pixels[row] = to_pixels(
-                        image,
-                        box=region.box,
-                        mask=region.mask,
-                        resolution=self.resolution,
-                        channels=self.channels,
-                    )
+                    pixels[row] = to_pixels(image, box=region.box, mask=region.mask, **self._target._asdict())
             except (UnreadableImage, ValueError, OSError) as error:
                 raise DataError(
                     f"{picture.name}: it could be read when the sweep was prepared, but now: {error}"
@@ -128,6 +122,7 @@ def open_pixels(
     channels: int = 3,
     num_threads: int = 1,
     progress: Progress = no_progress,
+    fit: Fit = SQUASH,
 ) -> Pixels:
     """The pixels of an index: from the cache, built there first when this node has none yet.
 
@@ -137,58 +132,60 @@ def open_pixels(
     Args:
         index: as `prepare_images` wrote it.
         data: where the cache is and how much it may hold.
-        resolution: height and width that every example is squashed to.
+        resolution: height and width that every example is brought to.
         channels: 3 for RGB, 1 for grey.
         num_threads: to decode with.
         progress: told while the cache is built.
+        fit: how an example becomes a square.
 
     Raises:
         DataError: a picture cannot be read, or is not the one that was there when the sweep was prepared.
     """
-    shape = (len(index.table), resolution, resolution, channels)
-    name = cache_name(index.pixels_fingerprint or index.fingerprint, (resolution, channels))
+    target = Target(resolution, channels, fit)
+    shape = (len(index.table), *target.shape)
+    name = cache_name(index.pixels_fingerprint or index.fingerprint, target)
 
     def waiting() -> None:
         progress("waiting for another process that decodes the same pictures", 0, len(index.table))
 
     if not data.cache_limit_bytes:
-        return DecodedPixels(index, data, resolution, channels, num_threads, "data.cache_limit_bytes: 0")
+        return DecodedPixels(index, data, target, num_threads, "data.cache_limit_bytes: 0")
     try:
         cache = PixelCache(data.cache_folder, int(data.cache_limit_bytes))
         file = cache.find(name, shape)
         if file is None:
             with cache.building(name, waiting):
-                file = cache.find(name, shape) or _build(cache, name, shape, index, data, num_threads, progress)
+                file = cache.find(name, shape) or _build(cache, name, target, index, data, num_threads, progress)
         why = f"no room in {data.cache_folder} (data.cache_limit_bytes: {data.cache_limit_bytes:,}, or the disk)"
     except OSError as error:
         file, why = None, f"the cache {data.cache_folder} cannot be used: {error}"
-    return MappedPixels(file) if file else DecodedPixels(index, data, resolution, channels, num_threads, why)
+    return MappedPixels(file) if file else DecodedPixels(index, data, target, num_threads, why)
 
 
 def cache_name(fingerprint: str, target: Target) -> str:
     """What the file of these pixels is called in the cache."""
-    resolution, channels = target
-    return f"{fingerprint}-{resolution}x{resolution}x{channels}"
+    side = target.resolution
+    return f"{fingerprint}-{side}x{side}x{target.channels}{target.fit.suffix(side)}"
 
 
 def _build(
     cache: PixelCache,
     name: str,
-    shape: Shape,
+    target: Target,
     index: ImageIndex,
     data: DataConfig,
     num_threads: int,
     progress: Progress,
 ) -> MappedFile | None:
+    shape = (len(index.table), *target.shape)
     partial = cache.reserve(shape)
     if partial is None:
         return None
     try:
         pictures = pictures_of(index.table)
-        targets = {(shape[1], shape[3]): partial}
         facts = read_pictures(
             pictures,
-            targets,
+            {target: partial},
             max_pixels=data.max_pixels,
             num_threads=num_threads,
             progress=progress,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -14,14 +15,34 @@ from trainables.contract import Progress, no_progress
 from trainables.image.datasets.base import Mask, Member, Region
 from trainables.image.pixels.containers import read_member
 from trainables.image.pixels.decode import UnreadableImage, inside, open_image, to_pixels
+from trainables.image.pixels.fit import SQUASH, Fit
 from trainables.image.pixels.pixel_cache import PartialFile
 
 PIXELS_VERSION = 1  # another number whenever decoding or resizing gives other pixels
 
-Target = tuple[int, int]
-"""Resolution and channels."""
-
 _BATCH = 16  # pictures a task
+
+
+class Target(NamedTuple):
+    """What pixels are made.
+
+    Attributes:
+        resolution: height and width.
+        channels: 3 for RGB, 1 for grey.
+        fit: how a picture becomes a square.
+    """
+
+    resolution: int
+    channels: int = 3
+    fit: Fit = SQUASH
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        return self.resolution, self.resolution, self.channels
+
+    def __str__(self) -> str:
+        return f"{self.resolution}×{self.resolution}×{self.channels}{self.fit.suffix(self.resolution)}"
 
 
 @dataclass(frozen=True)
@@ -112,7 +133,7 @@ def read_pictures(
 
     Args:
         pictures: what to read.
-        targets: where pixels go, by resolution and channels; none, to see only whether pictures can be read.
+        targets: where pixels go; none, to see only whether pictures can be read.
         max_pixels: of one picture.
         num_threads: to decode with.
         progress: told of the number of pictures.
@@ -148,9 +169,8 @@ def read_picture(picture: Picture, targets: Mapping[Target, PartialFile], max_pi
         if row in defects:
             continue
         try:
-            for (resolution, channels), target in targets.items():
-                pixels = to_pixels(image, box=region.box, mask=region.mask, resolution=resolution, channels=channels)
-                target.write(row, pixels)
+            for target, file in targets.items():
+                file.write(row, to_pixels(image, box=region.box, mask=region.mask, **target._asdict()))
         except ValueError as error:  # a mask that could be read when the examples were listed
             defects[row] = str(error)
     return Facts(digest_of(content), image.width, image.height, defects)

@@ -50,7 +50,7 @@ def evaluate_checkpoint(
     if not len(rows):
         return None
     model = load_trained(config, len(index.classes), checkpoint)
-    pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads)
+    pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads, fit=config.fit)
     with contextlib.closing(pixels), threads(num_threads):
         logits = compute_logits(model, pixels, rows)
         # On val itself `tuned` stays: there each example is decided with what the others say.

@@ -70,7 +70,7 @@ def evaluate(
     Examples:
       sweep evaluate sports-balls ~/my-photos
       sweep evaluate results/voc-crops/best sweeps/voc.yaml --split val --output /tmp/voc-val
-      sweep evaluate photos ~/photos --set data.dataset=multilabel_table --set data.table=labels.csv --json
+      sweep evaluate photos ~/photos --set data.table=labels.csv --json
     """
     from trainables.image.deployment.evaluate_package import evaluate_package
     from trainables.image.package import load_package

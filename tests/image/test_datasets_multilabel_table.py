@@ -13,7 +13,7 @@ from trainables.errors import DataError
 from trainables.image.data.prepare import prepare_images
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets.base import Listing
-from trainables.image.datasets.multilabel_table import MultilabelTable
+from trainables.image.datasets.image_table import MultilabelTable
 
 ONE_HOT = "file,cat,dog\n1.png,1,0\n2.png,0,1\n3.png,1,1\n4.png,0,0\n"
 EXPECTED = {"images/1.png": ["cat"], "images/2.png": ["dog"], "images/3.png": ["cat", "dog"], "images/4.png": []}
@@ -230,11 +230,10 @@ def test_splits_of_a_column(root: Path) -> None:
         (None, "labels.csv", "does not exist"),
         ("", "labels.csv", "empty"),
         ("file,cat\n", "labels.csv", "no row"),
-        ("file\n1.png\n", "labels.csv", "only the column 'file': no label"),
+        ("file\n1.png\n", "labels.csv", "only lists pictures, and they lie in images: no label"),
         ("1.png,1,0\n2.png,0,1\n", "labels.csv", "must have the names of the columns"),
         ("file,cat,cat\n1.png,1,0\n", "labels.csv", "'cat' twice"),
         ("file,cat\n1.png,1\n2.png\n", "labels.csv", "cannot be read: CSV parse error"),
-        (b"file,k\xe4tzchen\n1.png,1\n", "labels.csv", "not UTF-8"),
         (ONE_HOT, {"path": "labels.csv", "file_column": "fiel"}, "no column 'fiel' .did you mean 'file'"),
         (ONE_HOT, {"path": "labels.csv", "label_columns": ["bird"]}, "no column 'bird'"),
         (ONE_HOT, {"path": "labels.csv", "format": "labels"}, "which one holds the labels"),

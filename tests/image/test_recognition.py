@@ -43,8 +43,8 @@ def test_two_readings_are_a_question(tmp_path: Path, make_picture: Any) -> None:
     with pytest.raises(DataError, match="can be read in 2 ways") as caught:
         DataConfig(root=tmp_path)
     assert '"dataset": "voc"' in str(caught.value)
-    assert '"dataset": "multilabel_table", "table": {"path": "labels.csv"}' in str(caught.value)
-    assert DataConfig(root=tmp_path, table="labels.csv").dataset == "multilabel_table"
+    assert '"dataset": "image_table", "table": {"path": "labels.csv"}' in str(caught.value)
+    assert DataConfig(root=tmp_path, table="labels.csv").dataset == "image_table"
     assert DataConfig(root=tmp_path, view="crops").dataset == "voc"
 
 

@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from trainables.image.data_forms import Balance, Cap, Strategy, Table, balance_form, table_form
+from trainables.image.data_forms import Balance, Cap, Strategy, balance_form
+from trainables.image.table_form import SplitName, Table, table_form
 from trainables.units import Size
 
 DEFAULT_FRACTIONS = {"train": 0.64, "val": 0.16, "test": 0.20}
@@ -127,7 +128,7 @@ class DataConfig(BaseModel):
 
     dataset: str = Field(
         "digits",
-        description="digits, image_folder, cifar10, voc, multilabel_table, parquet_images, "
+        description="digits, image_folder, cifar10, voc, image_table, multilabel_table, parquet_images, "
         'or "package.module:attribute" (a Dataset of your own). By default what is recognised in root, '
         "or digits where there is no root.",
     )
@@ -163,10 +164,14 @@ class DataConfig(BaseModel):
         description="foreground: what is painted over all else: ImageNet's mean colour, black, or the picture itself "
         "out of focus.",
     )
-    table: Annotated[Table | None, BeforeValidator(table_form, json_schema_input_type=Table | str | None)] = Field(
+    table: Annotated[
+        Table | None,
+        BeforeValidator(table_form, json_schema_input_type=Table | dict[SplitName, str] | str | None),
+    ] = Field(
         None,
-        description="multilabel_table: the table of labels (CSV, TSV, Parquet) or folder of list files, one a label; "
-        "a path below root, or settings of which `path` is one.",
+        description="image_table, multilabel_table: the table of labels (CSV, TSV, text, JSON, Parquet), one per split "
+        "({train: a.csv, val: b.csv}), or a folder of list files, one per label; a path below root, or settings of "
+        "which `path` is one. image_table finds it in root where it is not named.",
     )
     image_column: str | None = Field(
         None, min_length=1, description="parquet_images: the column of images; by default the only one there is."

@@ -1,12 +1,11 @@
-"""Parts of the `data` section that may be written short: `balance: {person: mean}`, `table: labels.csv`."""
+"""Parts of the `data` section that may be written short: `balance: {person: mean}`."""
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Measure = Literal["mean", "median", "min"]
 Cap = Measure | Annotated[int, Field(ge=1)]
@@ -69,63 +68,3 @@ def balance_form(value: Any) -> Any:
     if value in get_args(Measure):
         return {"caps": value}
     raise ValueError(f"{value!r} is no strategy ({', '.join(get_args(Strategy))}) and no cap: {_CAP_RULE}")
-
-
-def _names(value: Any) -> Any:
-    """Column names that YAML read as numbers, as text."""
-    if isinstance(value, str | int):
-        value = [value]
-    return [str(name) for name in value] if isinstance(value, list | tuple) else value
-
-
-class Table(BaseModel):
-    """Where the labels of a multi-label dataset are written, and how."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str = Field(
-        min_length=1,
-        description="A CSV, TSV, Parquet or Arrow file, or a folder of list files (one a label, named after it, with "
-        "a picture's name on each line); relative to root.",
-    )
-    format: Literal["auto", "one_hot", "labels", "lists"] = Field(
-        "auto",
-        description="one_hot: a column a label, of 0/1 or true/false; labels: a column of label names; lists: a folder "
-        "of lists. auto: lists for a folder, labels with one column beside the files' that is not all 0/1.",
-    )
-    images: str = Field("", description="The pictures' folder, relative to root; by default root.")
-    file_column: str | None = Field(None, description="The column of file names; by default the first.")
-    label_columns: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = Field(
-        None, min_length=1, description="one_hot: the columns that are labels; by default data.classes, or all others."
-    )
-    label_column: str | None = Field(None, description="labels: the column of label names.")
-    separator: str | None = Field(
-        None,
-        min_length=1,
-        description='labels: between the labels of a cell, such as " "; by default the first of | ; , in the column.',
-    )
-    delimiter: str | None = Field(
-        None, min_length=1, max_length=1, description="Between columns of a text file; by default as its header shows."
-    )
-    split_column: str | None = Field(None, description="The column with train, val or test, if the table has one.")
-    names: str = Field("{}", description='How a name in the table becomes a file name, such as "im{}.jpg".')
-    unlabelled: Literal["keep", "drop"] = Field(
-        "keep", description="Pictures without a label: keep them as examples that have none, or leave them out."
-    )
-
-    @field_validator("names")
-    @classmethod
-    def _one_place(cls, names: str) -> str:
-        try:
-            places = [field for _, field, _, _ in string.Formatter().parse(names) if field is not None]
-            names.format("1")
-        except (ValueError, LookupError, AttributeError):
-            places = []
-        if places not in ([""], ["0"]):
-            raise ValueError(f'{names!r} must have one {{}} where the name goes, such as "im{{}}.jpg"')
-        return names
-
-
-def table_form(value: Any) -> Any:
-    """The long form of `table`: a path may stand alone."""
-    return {"path": value} if isinstance(value, str) else value

@@ -16,7 +16,8 @@ BUILT_IN = {
     "image_folder": "trainables.image.datasets.image_folder:ImageFolder",
     "cifar10": "trainables.image.datasets.cifar10:Cifar10",
     "voc": "trainables.image.datasets.voc:Voc",
-    "multilabel_table": "trainables.image.datasets.multilabel_table:MultilabelTable",
+    "image_table": "trainables.image.datasets.image_table:ImageTable",
+    "multilabel_table": "trainables.image.datasets.image_table:MultilabelTable",
     "parquet_images": "trainables.image.datasets.parquet_images:ParquetImages",
 }
 

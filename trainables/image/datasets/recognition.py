@@ -15,7 +15,7 @@ from trainables.image.datasets.foreign import refusals
 from trainables.image.datasets.tree import Tree
 from trainables.image.pixels.decode import SUFFIXES
 
-TABLE = "multilabel_table"
+TABLE = "image_table"
 CLASS_FOLDERS = "image_folder"
 """It claims only what nothing else does: there are folders with pictures in nearly every layout."""
 

@@ -1,0 +1,1 @@
+"""Tables of labels, whatever wrote them: found, read, and understood column by column."""

@@ -59,14 +59,14 @@ def test_boxes_beyond_the_picture_are_clipped_and_bad_ones_named(make_voc: Calla
             ("b", (1.5, 2.25, 9.5, 10.25)),
         ]
     }
-    listing = listed(make_voc(photos), view="crops")
-    assert listing.table["box"].to_pylist() == [[0, 0, 40, 30], [0, 1, 10, 11]]
-    assert listing.table["example"].to_pylist() == ["JPEGImages/p.jpg#0", "JPEGImages/p.jpg#6"]
+    listing = listed(make_voc(photos), view="crops", box_origin=1)
+    assert listing.table["box"].to_pylist() == [[0, 0, 40, 30], [2, 4, 9, 20], [0, 1, 10, 11]]
+    assert listing.table["example"].to_pylist() == [f"JPEGImages/p.jpg#{number}" for number in (0, 2, 6)]
     assert "1 boxes that reached beyond their picture were clipped" in listing.notes
+    assert "1 boxes whose sides are written in reverse were read as if they were not" in listing.notes
     assert [str(defect) for defect in listing.defects] == [
         "Annotations/p.xml, object 2: the box (5, 5)–(5, 5) has no area",
-        "Annotations/p.xml, object 3: the box (9, 5)–(3, 20) has no area",
-        "Annotations/p.xml, object 4: the box (41, 1)–(60, 20) lies outside the picture of 40×30",
+        "Annotations/p.xml, object 4: the box (40, 0)–(60, 20) lies outside the picture of 40×30",
         "Annotations/p.xml, object 5: xmin is 'x', no number",
         "Annotations/p.xml, object 6: xmin is nan, no place in a picture",
     ]
@@ -135,7 +135,7 @@ def test_missing_pictures_and_other_suffixes(make_voc: Callable[..., Path]) -> N
     (root / "JPEGImages/p2.jpg").unlink()
     listing = listed(root)
     assert listing.table["example"].to_pylist() == ["JPEGImages/p1.JPEG", "JPEGImages/p3.jpg"]
-    assert [str(defect) for defect in listing.defects] == ["JPEGImages/p2: the picture is missing"]
+    assert [str(defect) for defect in listing.defects] == ["Annotations/p2.xml: the picture is missing"]
 
 
 def test_lists_say_which_photos_count(make_voc: Callable[..., Path]) -> None:
@@ -145,7 +145,9 @@ def test_lists_say_which_photos_count(make_voc: Callable[..., Path]) -> None:
     listing = listed(root)
     assert listing.table["example"].to_pylist() == ["JPEGImages/p1.jpg", "JPEGImages/p2.jpg"]
     assert "1 annotations that no list of ImageSets/Main names were passed over" in listing.notes
-    assert [str(each) for each in listing.defects] == ["Annotations/gone.xml: listed in ImageSets/Main, but missing"]
+    assert [str(each) for each in listing.defects] == [
+        "gone: listed in ImageSets/Main, but there is neither a picture nor an annotation of this name"
+    ]
 
 
 def test_given_splits_when_asked_for(make_voc: Callable[..., Path]) -> None:

@@ -55,6 +55,11 @@ def _year(value: Any) -> Any:
     raise ValueError(f"{value!r}: VOC has the years {YEARS[0]} to {YEARS[-1]}")
 
 
+def _origin(value: Any) -> Any:
+    """`"0"` from a command line is the number."""
+    return int(value) if isinstance(value, str) and value in ("0", "1") else value
+
+
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 
 _CUT = ("crops", "foreground")
@@ -128,7 +133,8 @@ class DataConfig(BaseModel):
 
     dataset: str = Field(
         "digits",
-        description="digits, image_folder, cifar10, voc, image_table, multilabel_table, parquet_images, "
+        description="digits, image_folder, cifar10, voc, coco, yolo, labelme, cvat, fiftyone, label_studio, datumaro, "
+        "createml, image_table, multilabel_table, parquet_images, "
         'or "package.module:attribute" (a Dataset of your own). By default what is recognised in root, '
         "or digits where there is no root.",
     )
@@ -139,12 +145,28 @@ class DataConfig(BaseModel):
     view: Literal["images", "crops", "foreground"] = Field(
         "images",
         description="images: an example a picture; crops: an example an annotated object; foreground: the same, cut "
-        "out of its surroundings by a segmentation mask (voc).",
+        "out of its surroundings by a segmentation mask or an outline.",
+    )
+    annotations: str | None = Field(
+        None,
+        min_length=1,
+        description="Annotated objects: the folder of the annotation files (or the one file), below root; by default "
+        "what is found there.",
+    )
+    images: str | None = Field(
+        None,
+        min_length=1,
+        description="Annotated objects: the folder of the pictures, below root; by default all of it.",
+    )
+    box_origin: Annotated[Literal["auto", 0, 1], BeforeValidator(_origin)] = Field(
+        "auto",
+        description="voc: whether boxes count pixels from 1 (PASCAL VOC, LabelImg) or from 0 (Datumaro, CVAT, labelme, "
+        "Label Studio, FiftyOne); auto: as the coordinates of all annotations show.",
     )
     year: Annotated[str | None, BeforeValidator(_year)] = Field(
         None, description="voc: 2007 to 2012; by default as root's name says, or 2012."
     )
-    difficult: bool = Field(False, description="voc: use objects marked as difficult, too.")
+    difficult: bool = Field(False, description="Annotated objects: use those marked as difficult, too.")
     margin: float = Field(
         0.0,
         ge=0,
@@ -156,8 +178,8 @@ class DataConfig(BaseModel):
     )
     mask: Literal["object", "class"] = Field(
         "object",
-        description="foreground: an example is an object (SegmentationObject), or all that a picture shows of a class "
-        "(SegmentationClass).",
+        description="foreground: an example is an object (voc: SegmentationObject), or all that a picture shows of a "
+        "class (voc: SegmentationClass).",
     )
     background: Literal["mean", "black", "blurred"] = Field(
         "mean",

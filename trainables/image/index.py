@@ -18,7 +18,16 @@ import pyarrow.feather
 SPLITS = ("train", "val", "test")
 
 MEMBER = pa.struct([("column", pa.string()), ("row", pa.int64())])
-MASK = pa.struct([("path", pa.string()), ("value", pa.int32()), ("background", pa.string()), ("digest", pa.string())])
+RLE = pa.struct([("width", pa.int32()), ("height", pa.int32()), ("counts", pa.binary())])
+MASK = pa.struct(
+    [
+        ("path", pa.string()),  # of the mask file; null when `rle` is the mask
+        ("value", pa.int32()),
+        ("background", pa.string()),
+        ("digest", pa.string()),
+        ("rle", RLE),
+    ]
+)
 
 SCHEMA = pa.schema(
     [

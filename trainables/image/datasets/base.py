@@ -22,20 +22,37 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
+class Rle:
+    """Pixels of a picture in COCO's compressed run-length code.
+
+    Attributes:
+        width: of the (upright) picture.
+        height: of the (upright) picture.
+        counts: as `pycocotools.mask` writes them.
+    """
+
+    width: int
+    height: int
+    counts: bytes
+
+
+@dataclass(frozen=True)
 class Mask:
     """Which pixels of a picture belong to an example; the others are painted over.
 
     Attributes:
-        path: of the mask, a picture of the same size as the (upright) picture itself; absolute.
+        path: of the mask, a picture of the same size as the (upright) picture itself; absolute. None: see `rle`.
         value: the palette index (or grey level) of the pixels that belong to the example.
         background: what is painted over the others: `mean`, `black` or `blurred`.
-        digest: of the mask file's content, so that another file in its place is noticed.
+        digest: of the mask's content, so that another file in its place is noticed.
+        rle: the mask itself, where it is no file but was drawn in an annotation.
     """
 
-    path: Path
+    path: Path | None
     value: int
     background: str
     digest: str
+    rle: Rle | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +158,17 @@ class Recognised:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-VOC_SETTINGS = ("year", "difficult", "margin", "min_size", "mask", "background")
+VOC_SETTINGS = (
+    "year",
+    "difficult",
+    "margin",
+    "min_size",
+    "mask",
+    "background",
+    "annotations",
+    "images",
+    "box_origin",
+)
 COLUMN_SETTINGS = ("image_column", "label_column")
 """Settings of few datasets, for `unused_settings` of the others."""
 
@@ -211,8 +238,16 @@ def table_of(examples: Iterable[Example]) -> pa.Table:
         columns["member"].append(None if example.member is None else vars(example.member))
         columns["image"].append(example.image)
         columns["box"].append(example.box)
-        columns["mask"].append(None if example.mask is None else {**vars(example.mask), "path": str(example.mask.path)})
+        columns["mask"].append(None if example.mask is None else _mask_row(example.mask))
         columns["labels"].append(list(example.labels))
         columns["group"].append(example.name if example.group is None else example.group)
         columns["split"].append(example.split)
     return pa.table(columns, schema=SCHEMA)
+
+
+def _mask_row(mask: Mask) -> dict[str, object]:
+    return {
+        **vars(mask),
+        "path": None if mask.path is None else str(mask.path),
+        "rle": None if mask.rle is None else vars(mask.rle),
+    }

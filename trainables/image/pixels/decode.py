@@ -19,6 +19,7 @@ import io
 import struct
 import warnings
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -116,14 +117,44 @@ def open_image(source: Path | bytes, *, name: str = "", max_pixels: int = MAX_PI
         raise UnreadableImage(name, str(error) or type(error).__name__) from error
 
 
-def upright_size(path: Path) -> tuple[int, int] | None:
-    """Width and height of a picture, turned upright, by its header; None when it has no readable one."""
+@dataclass(frozen=True)
+class Header:
+    """What a picture's header says of its size.
+
+    Attributes:
+        stored: width and height as the pixels are stored.
+        orientation: EXIF's, 1 (upright) to 8.
+    """
+
+    stored: tuple[int, int]
+    orientation: int = 1
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether width and height change places when it is turned upright."""
+        return self.orientation in _QUARTER_TURNS
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height of the picture as it is seen."""
+        width, height = self.stored
+        return (height, width) if self.is_turned else (width, height)
+
+
+def header_of(path: Path) -> Header | None:
+    """The header of a picture; None when it has no readable one."""
     try:
         with Image.open(path, formats=_formats()) as image:
-            turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
-            return (image.height, image.width) if turned else image.size
+            orientation = image.getexif().get(_ORIENTATION)
+            return Header(image.size, orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1)
     except _DAMAGED:
         return None
+
+
+def upright_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of a picture, turned upright, by its header; None when it has no readable one."""
+    header = header_of(path)
+    return None if header is None else header.upright
 
 
 def to_pixels(

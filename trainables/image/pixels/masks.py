@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from trainables.image.datasets.base import Box, Mask
+from trainables.image.datasets.base import Box, Mask, Rle
 
 MEAN_COLOR = (124, 116, 104)
 """The mean colour of ImageNet's pictures (0.485, 0.456, 0.406 of 255), which most models subtract: they see nothing."""
@@ -68,6 +68,15 @@ def selected(mask: Mask, size: tuple[int, int], box: Box | None = None) -> npt.N
     Raises:
         ValueError: the mask cannot be read, is of another size than the picture, or another one than was listed.
     """
+    if mask.rle is not None:
+        if (mask.rle.width, mask.rle.height) != size:
+            raise ValueError(
+                f"the outline was drawn for {mask.rle.width}×{mask.rle.height}, but the picture is {size[0]}×{size[1]}"
+            )
+        pixels = _decoded(mask.rle)
+        left, top, right, bottom = box or (0, 0, *size)
+        return pixels[top:bottom, left:right]
+    assert mask.path is not None, "a mask is a file, or drawn in an annotation"
     picture = _read_once(mask.path, mask.digest)
     if picture.digest != mask.digest:
         _read_once.cache_clear()
@@ -95,6 +104,13 @@ def on_background(image: Image.Image, keep: npt.NDArray[np.bool_], background: s
         assert background == "black", background
         behind = Image.new(image.mode, image.size)
     return Image.composite(image, behind, Image.fromarray(keep.astype(np.uint8) * 255))
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _decoded(rle: Rle) -> npt.NDArray[np.bool_]:
+    from pycocotools import mask as coco
+
+    return np.asarray(coco.decode({"size": [rle.height, rle.width], "counts": rle.counts}), dtype=np.bool_)
 
 
 @functools.lru_cache(maxsize=_CACHED)

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from trainables.contract import Progress, no_progress
-from trainables.image.datasets.base import Mask, Member, Region
+from trainables.image.datasets.base import Mask, Member, Region, Rle
 from trainables.image.pixels.containers import read_member
 from trainables.image.pixels.decode import UnreadableImage, inside, open_image, to_pixels
 from trainables.image.pixels.fit import SQUASH, Fit
@@ -208,5 +208,11 @@ def iter_regions(table: pa.Table) -> Iterator[Region]:
     for box, mask in zip(table["box"].to_pylist(), table["mask"].to_pylist(), strict=True):
         yield Region(
             None if box is None else (box[0], box[1], box[2], box[3]),
-            None if mask is None else Mask(Path(mask["path"]), mask["value"], mask["background"], mask["digest"]),
+            None if mask is None else _mask(mask),
         )
+
+
+def _mask(row: dict[str, Any]) -> Mask:
+    rle = row.get("rle")  # an index of before there were any has none
+    path = None if row["path"] is None else Path(row["path"])
+    return Mask(path, row["value"], row["background"], row["digest"], None if rle is None else Rle(**rle))

@@ -96,6 +96,14 @@ def test_a_parquet_table_of_names(root: Path) -> None:
     assert labels(listed(root)) == ONE_EACH
 
 
+def test_a_table_with_arrow_view_types(root: Path) -> None:
+    files, values = (pa.array(column, pa.string_view()) for column in zip(*ROWS, strict=True))
+    table = pa.table({"file": files, "label": values})
+    with pa.OSFile(str(root / "labels.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    assert labels(listed(root)) == ONE_EACH
+
+
 SEVERAL = [["cat"], ["dog", "cat"], ["bird"], ["bird", "dog"], ["dog"], ["cat", "bird"]] * 2
 
 

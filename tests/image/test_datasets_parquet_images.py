@@ -186,7 +186,7 @@ def test_members_that_are_not_there(tmp_path: Path) -> None:
     ("values", "feature", "says"),
     [
         ([0.5, 1.5], None, "of type double: labels are whole numbers, text"),
-        ([0, 7], CLASSES, "a label 7, but the file's metadata name the classes 0 to 2"),
+        ([0, 7], CLASSES, "a label 7, but the metadata name the classes 0 to 2"),
     ],
 )
 def test_labels_that_are_none(tmp_path: Path, values: list[Any], feature: Any, says: str) -> None:
@@ -209,3 +209,108 @@ def test_damaged_and_missing_files(tmp_path: Path) -> None:
     listing = listed(tmp_path / "set")
     assert len(listing.table) == 2
     assert [defect.name for defect in listing.defects] == ["train-1.parquet"]
+
+
+def test_the_word_for_a_split_may_be_anywhere_in_a_name(tmp_path: Path) -> None:
+    for name in ("cats_train", "dataset-dev", "0000_eval", "testing/part-0", "strain"):
+        make(tmp_path / f"{name}.parquet", [0, 1])
+    listing = listed(tmp_path)
+    files = [row.partition("#")[0] for row in listing.table["example"].to_pylist()]
+    by_file = dict(zip(files, listing.table["split"].to_pylist(), strict=True))
+    assert by_file == {
+        "cats_train.parquet": "train",
+        "dataset-dev.parquet": "val",
+        "0000_eval.parquet": "test",
+        "testing/part-0.parquet": "test",
+        "strain.parquet": None,
+    }
+
+
+def test_configurations_are_not_pooled(tmp_path: Path) -> None:
+    for name in ("plain", "augmented"):
+        make(tmp_path / name / "train-00000-of-00001.parquet", [0, 1])
+        make(tmp_path / name / "test-00000-of-00001.parquet", [0, 1])
+    with pytest.raises(DataError, match=r"2 configurations(?s:.*)data\.root: .*/augmented(?s:.*)data\.root: .*/plain"):
+        listed(tmp_path)
+    assert len(listed(tmp_path / "plain").table) == 4
+    readme = "---\nconfigs:\n- config_name: a\n  data_files: a-*.parquet\n- config_name: b\n  data_files:\n"
+    readme += "  - split: train\n    path: b-*.parquet\n---\n"
+    for name in ("a", "b"):
+        make(tmp_path / f"one/{name}-train.parquet", [0, 1])
+    assert len(listed(tmp_path / "one").table) == 4
+    (tmp_path / "one/README.md").write_text(readme)
+    with pytest.raises(DataError, match=r"a \(1 files, such as a-train\.parquet\): put its files apart"):
+        listed(tmp_path / "one")
+
+
+@pytest.mark.parametrize("names", ["['x', 'y', 'z']", "{'0': x, '1': y, '2': z}"])
+def test_names_of_classes_from_the_readme(tmp_path: Path, names: str) -> None:
+    make(tmp_path / "data/train.parquet", [0, 1, 2], feature=None)
+    assert listed(tmp_path).classes == ("0", "1", "2")
+    info = f"dataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names: {names}\n"
+    (tmp_path / "README.md").write_text(f"---\n{info}---\n# Cats\n")
+    listing = listed(tmp_path)
+    assert listing.classes == ("x", "y", "z")
+    assert "names of classes are from README.md (dataset_info)" in listing.notes
+
+
+def test_splits_that_number_their_classes_differently_are_read_by_name(tmp_path: Path) -> None:
+    make(tmp_path / "train.parquet", [0, 1])
+    make(tmp_path / "test.parquet", [0, 1], feature={"names": ["dog", "cat"], "_type": "ClassLabel"})
+    assert labels(listed(tmp_path)) == [["dog"], ["cat"], ["cat"], ["dog"]]
+
+
+def test_whole_numbers_as_floats_are_labels_and_others_are_not(tmp_path: Path) -> None:
+    make(tmp_path / "train.parquet", [0.0, 1.0, 1.0], feature=None)
+    assert listed(tmp_path).classes == ("0", "1")
+    make(tmp_path / "train.parquet", [0.5, 1.0, 1.0], feature=None)
+    with pytest.raises(DataError, match=r"of type double(?s:.*)data\.label_column"):
+        listed(tmp_path)
+
+
+@pytest.mark.parametrize("struct", [True, False])
+def test_arrow_view_types_as_polars_writes_them(tmp_path: Path, struct: bool) -> None:
+    pixels = pa.array([png(1), png(2)], pa.binary_view())
+    names = pa.array(["a.png", "b.png"], pa.string_view())
+    images = pa.StructArray.from_arrays([pixels, names], ["bytes", "path"]) if struct else pixels
+    table = pa.table({"image": images, "label": pa.array(["cat", "dog"], pa.string_view())})
+    with pa.OSFile(str(tmp_path / "train.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    listing = listed(tmp_path)
+    assert labels(listing) == [["cat"], ["dog"]]
+    member = listing.table["member"][1].as_py()
+    assert containers.read_member(tmp_path / "train.arrow", Member(**member)) == png(2)
+
+
+def test_files_that_hold_only_paths(tmp_path: Path) -> None:
+    images = [{"bytes": None, "path": f"source/images/{row}.png"} for row in range(3)]
+    make(tmp_path / "set/train.parquet", [0, 1, 2], images=images)
+    with pytest.raises(DataError, match=r"no pixels(?s:.*)source/images/0\.png: there is no such(?s:.*)to_parquet"):
+        listed(tmp_path / "set")
+    for row in range(2):
+        path = tmp_path / f"set/pictures/images/{row}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(row))
+    make(tmp_path / "set/train.parquet", [0, 1, 2], images=[{**each, "path": each["path"][7:]} for each in images])
+    listing = listed(tmp_path / "set")
+    assert [Path(path).name for path in listing.table["path"].to_pylist()] == ["0.png", "1.png"]
+    assert [str(each) for each in listing.defects] == ["train.parquet#2: images/2.png: there is no such picture"]
+    assert DataConfig(root=tmp_path / "set").dataset == "parquet_images"
+
+
+def test_what_save_to_disk_keeps_beside_its_data_is_left_out(tmp_path: Path) -> None:
+    make(tmp_path / "train/data-00000-of-00001.arrow", [0, 1])
+    make(tmp_path / "train/cache-0123.arrow", [0, 1])
+    (tmp_path / "train/state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
+    listing = listed(tmp_path)
+    assert len(listing.table) == 2
+    assert "1 files that state.json does not name left out (such as train/cache-0123.arrow)" in listing.notes
+
+
+def test_a_second_column_of_labels_is_said(tmp_path: Path) -> None:
+    table = pa.table({"img": [{"bytes": png(1), "path": ""}], "fine_label": [0], "coarse_label": [1]})
+    features = {"img": {"_type": "Image"}, "fine_label": CLASSES, "coarse_label": CLASSES}
+    meta = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(table.replace_schema_metadata(meta), tmp_path / "train.parquet")
+    listing = listed(tmp_path)
+    assert "labels are in column 'fine_label'; 'coarse_label' has some, too (data.label_column)" in listing.notes

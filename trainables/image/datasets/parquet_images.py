@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trainables.contract import Progress, no_progress
@@ -25,7 +24,14 @@ from trainables.image.datasets.base import (
     Recognised,
     table_of,
 )
-from trainables.image.datasets.image_folder import SPLIT_FOLDERS
+from trainables.image.datasets.hugging_face import (
+    class_names,
+    data_files,
+    features_of,
+    readme_features,
+    refuse_several_configurations,
+    split_of,
+)
 from trainables.image.datasets.tree import Tree
 from trainables.image.pixels.containers import is_arrow, map_arrow
 
@@ -48,7 +54,7 @@ class _Part:
         images: the name of the column of images.
         labels: the column of labels.
         outside: the paths of images that lie outside of the file, a row each; None: they are in it.
-        features: Hugging Face's description of the column of labels.
+        names: of the classes whose numbers the labels are; None: nothing says so.
     """
 
     path: Path
@@ -56,14 +62,15 @@ class _Part:
     images: str
     labels: pa.ChunkedArray
     outside: Sequence[str | None] | None
-    features: Any
+    names: Sequence[str] | None
 
 
 class ParquetImages(Dataset):
     """A table with a column of images (`{bytes, path}`, or the bytes alone) and a column of labels.
 
     Labels are numbers, text, or lists of those (multi-label). Names of numbered classes come from the file's
-    `huggingface` metadata. Splits come from the names `train-*`, `validation-*`, `test-*` of files or of their folders.
+    `huggingface` metadata, or from `dataset_info` in README.md. Splits come from the words train, validation, test and
+    the like in the names of files or of their folders. Several configurations are not pooled.
 
     The images stay in their files, of which every node must see the same. Filling the pixel cache reads each file once,
     in order; where the cache has no room, each batch of a Parquet set costs as many row groups as it has images.
@@ -73,14 +80,14 @@ class ParquetImages(Dataset):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Recognised | None:
-        """Parquet or Arrow files and no pictures beside them."""
+        """Parquet or Arrow files with a column of images, or with nothing beside them that could be the pictures."""
         files = list(tree.files(suffixes=frozenset(SUFFIXES)))
-        if not files or next(tree.pictures(), None) is not None:
+        if not files or (next(tree.pictures(), None) is not None and not _has_images(tree.path(files[0]))):
             return None
         return Recognised("parquet_images", f"{len(files)} Parquet or Arrow files, such as {files[0]}")
 
     def examples(self, progress: Progress = no_progress) -> Listing:
-        files = self._files()
+        files, beside = self._files()
         defects: list[Defect] = []
         parts = []
         for number, path in enumerate(files):
@@ -88,26 +95,24 @@ class ParquetImages(Dataset):
             try:
                 parts.append(self._read(path))
             except (pa.ArrowException, OSError) as error:
-                name = path.relative_to(self.root).as_posix()
-                defects.append(Defect(name, f"it cannot be read: {' '.join(str(error).split())[:300]}"))
+                defects.append(Defect(path, f"it cannot be read: {' '.join(str(error).split())[:300]}"))
         progress("reading labels", len(files), len(files))
         if not parts:
             lines = "".join(f"\n  {defect}" for defect in defects[:10])
             raise DataError(f"data.root: no file in {self.root} can be used:{lines}")
-        return self._listing(parts, defects)
+        notes = [f"{len(beside)} files that state.json does not name left out (such as {beside[0]})"] if beside else []
+        return self._listing(parts, defects, [*notes, *dict.fromkeys(self._notes)])
 
-    def _files(self) -> list[Path]:
-        try:
-            found = sorted(path for path in self.root.rglob("*") if path.suffix.lower() in SUFFIXES)
-        except OSError as error:
-            raise DataError(f"data.root: {self.root} cannot be read: {error.strerror}") from error
-        found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(self.root).parts)]
+    def _files(self) -> tuple[list[str], list[str]]:
+        self._notes: list[str] = []
+        found, beside = data_files(self.tree, sorted(self.tree.files(suffixes=frozenset(SUFFIXES))))
         if not found:
-            state = "has none" if self.root.is_dir() else "does not exist"
-            raise DataError(f"data.root: {self.root} {state}\n  {_LAYOUT.format(root=self.root)}")
-        return found
+            raise DataError(f"data.root: {self.root} has none\n  {_LAYOUT.format(root=self.root)}")
+        refuse_several_configurations(self.tree, found)
+        return found, beside
 
-    def _read(self, path: Path) -> _Part:
+    def _read(self, name: str) -> _Part:
+        path = self.tree.path(name)
         if path.suffix.lower() == ".parquet":
             file = pq.ParquetFile(path)
             images, labels = self._columns(path, file.schema_arrow)
@@ -127,12 +132,15 @@ class ParquetImages(Dataset):
                 chunks = table[images].chunks
                 if all(chunk.field("bytes").null_count == len(chunk) for chunk in chunks):
                     outside = [path for chunk in chunks for path in chunk.field("path").to_pylist()]
-        split = None if self.data.split.given is False else _split_of(path, self.root)
-        return _Part(path, split, images, column, outside, _features(schema).get(labels))
+        split = None if self.data.split.given is False else split_of(name)
+        names = class_names(features_of(schema).get(labels))
+        if names is None and (names := class_names(readme_features(self.tree, name).get(labels))) is not None:
+            self._notes.append("names of classes are from README.md (dataset_info)")
+        return _Part(path, split, images, _plain(column), outside, names)
 
     def _columns(self, path: Path, schema: pa.Schema) -> tuple[str, str]:
         """The names of the columns of images and of labels."""
-        known = _features(schema)
+        known = features_of(schema)
 
         def is_image(name: str) -> bool:
             feature, kind = known.get(name), schema.field(name).type
@@ -151,7 +159,13 @@ class ParquetImages(Dataset):
             raise DataError(f"data.image_column: {path} has no column of images {images!r}; its columns are {names}")
         labels = self.data.label_column
         if labels is None:
-            labels = next((name for name in LABEL_COLUMNS if name in schema.names), None)
+            fitting = [name for name in LABEL_COLUMNS if name in schema.names]
+            labels = fitting[0] if fitting else None
+            others = [name for name in schema.names if name != labels and class_names(known.get(name)) is not None]
+            if labels is not None and others:
+                self._notes.append(
+                    f"labels are in column {labels!r}; {', '.join(map(repr, others))} has some, too (data.label_column)"
+                )
             if labels is None:
                 raise DataError(
                     f"{path} has no column {' or '.join(LABEL_COLUMNS[:2])} among {names}: "
@@ -161,16 +175,21 @@ class ParquetImages(Dataset):
             raise DataError(f"data.label_column: {path} has no column {labels!r}; its columns are {names}")
         return images, labels
 
-    def _listing(self, parts: Sequence[_Part], defects: list[Defect]) -> Listing:
+    def _listing(self, parts: Sequence[_Part], defects: list[Defect], notes: Sequence[str]) -> Listing:
         kinds = {_kind(part.labels.type) for part in parts}
         if None in kinds or len(kinds) > 1:
             types = ", ".join(sorted({str(part.labels.type) for part in parts}))
             raise DataError(
-                f"the column of labels is of type {types}: labels are whole numbers, text, or lists of those"
+                f"the column of labels is of type {types}: labels are whole numbers, text, or lists of those\n"
+                "  Another column is named with data.label_column"
             )
         multilabel, numbered = next(kind for kind in kinds if kind is not None)
         values = [_lists(part.labels.to_pylist(), multilabel) for part in parts]
-        names = next((found for part in parts if (found := _class_names(part.features))), None) if numbered else None
+        names = None
+        if numbered and any(part.names for part in parts):
+            # By name, because the files of two splits may number their classes differently.
+            names = tuple(dict.fromkeys(name for part in parts for name in part.names or ()))
+            values = [_numbered(rows, part, names) for rows, part in zip(values, parts, strict=True)]
         classes, number = _classes(values, names)
         counts: Counter[str] = Counter()
         examples = []
@@ -186,10 +205,16 @@ class ParquetImages(Dataset):
                     if outside is None:
                         defects.append(Defect(f"{name}#{row}", "the row has no image"))
                         continue
-                    place = {"path": (part.path.parent / outside).absolute()}
+                    try:
+                        place = {"path": self._outside(part, outside)}
+                    except ValueError as error:
+                        defects.append(Defect(f"{name}#{row}", f"{outside}: {error}"))
+                        continue
                 known = sorted({number[label] for label in labels if label in number})
                 examples.append(Example(f"{name}#{row}", known, split=part.split, **place))
-        notes = [f"{count} {what}" for what, count in counts.items()]
+        if not examples and any(part.outside for part in parts):
+            raise DataError(_no_pixels(self.root, defects))
+        notes = [*notes, *(f"{count} {what}" for what, count in counts.items())]
         if unused := [names[place] for place in range(len(names or ())) if names and names[place] not in classes]:
             notes.append(f"classes without an example: {', '.join(unused[:10])}")
         if any(part.split for part in parts) and not all(part.split for part in parts):
@@ -197,15 +222,47 @@ class ParquetImages(Dataset):
             notes.append(f"{strange.name} and the like name no split: their rows are divided by data.split")
         return Listing(table_of(examples), classes, multilabel, tuple(notes), tuple(defects))
 
+    def _outside(self, part: _Part, path: str) -> Path:
+        """The picture that a file names: beside the file, or below root.
+
+        Raises:
+            ValueError: there is none, or several could be meant.
+        """
+        beside = part.path.parent / path
+        return beside.absolute() if beside.is_file() else self.tree.path(self.tree.find(path))
+
+
+def _no_pixels(root: Path, defects: Sequence[Defect]) -> str:
+    first = "".join(f"\n  {defect}" for defect in defects[:3])
+    return (
+        f"data.root: the files in {root} hold no pixels, only paths of pictures, and none is below root{first}\n"
+        "  Such paths count from where the file was written. Put the pictures below root, or write them into the file "
+        "(Hugging Face: save_to_disk and push_to_hub do; to_parquet does not)"
+    )
+
+
+def _has_images(path: Path) -> bool:
+    """Whether a file has a column of images."""
+    try:
+        schema = pq.read_schema(path) if path.suffix.lower() == ".parquet" else map_arrow(path).schema
+    except (pa.ArrowException, OSError):
+        return False
+    return any(_is_encoded(field.type) for field in schema)
+
 
 def _is_encoded(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0 and _is_encoded(kind.field("bytes").type)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+        if kind.get_field_index("bytes") < 0:
+            return False
+        pixels = kind.field("bytes").type  # of type null where the file holds paths only
+        return _is_encoded(pixels) or (pa.types.is_null(pixels) and kind.get_field_index("path") >= 0)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or str(kind) == "binary_view")
 
 
 def _holds_no_bytes(file: pq.ParquetFile, images: str) -> bool:
     """Whether the images of a file lie outside of it: its statistics say that there are none."""
+    if pa.types.is_null(file.schema_arrow.field(images).type.field("bytes").type):
+        return True
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group)
         leaf = next(
@@ -219,34 +276,25 @@ def _holds_no_bytes(file: pq.ParquetFile, images: str) -> bool:
     return bool(file.num_row_groups)
 
 
-def _split_of(path: Path, root: Path) -> str | None:
-    """`train-00000-of-00002.parquet`, `train.parquet`, `train/data-00000.arrow` → train."""
-    parts = path.relative_to(root).parts
-    for word in (re.split(r"[-_.]", parts[-1], maxsplit=1)[0], *reversed(parts[:-1])):
-        if (split := SPLIT_FOLDERS.get(word.lower())) is not None:
-            return split
-    return None
+def _plain(labels: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Labels as whole numbers where they are floats that are whole, and text in its common form."""
+    if pa.types.is_floating(labels.type) and pc.all(pc.equal(pc.floor(labels), labels)).as_py():
+        return labels.cast(pa.int64())
+    return labels.cast(pa.string()) if str(labels.type) == "string_view" else labels
 
 
-def _features(schema: pa.Schema) -> Mapping[str, Any]:
-    """What Hugging Face's metadata say of the columns; nothing when there are none."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
-        return {}
-    return features if isinstance(features, Mapping) else {}
+def _numbered(rows: Sequence[list[Any] | None], part: _Part, names: Sequence[str]) -> list[list[Any] | None]:
+    """A part's labels as numbers among the names of all parts.
 
-
-def _class_names(feature: Any) -> tuple[str, ...] | None:
-    """The names of a ClassLabel, or of a list of them."""
-    if isinstance(feature, list) and len(feature) == 1:
-        return _class_names(feature[0])
-    if not isinstance(feature, Mapping):
-        return None
-    names = feature.get("names")
-    if isinstance(names, list) and names:
-        return tuple(str(name) for name in names)
-    return _class_names(feature.get("feature"))
+    Raises:
+        DataError: a label is none of the part's classes.
+    """
+    own = part.names or names
+    number = {name: place for place, name in enumerate(names)}
+    place = {label: number[name] for label, name in enumerate(own)}
+    if strange := next((label for row in rows for label in row or () if label not in place), None):
+        raise DataError(f"{part.path} has a label {strange}, but the metadata name the classes 0 to {len(own) - 1}")
+    return [None if row is None else [place[label] for label in row] for row in rows]
 
 
 def _kind(kind: pa.DataType) -> tuple[bool, bool] | None:
@@ -277,6 +325,4 @@ def _classes(
     present = sorted({label for rows in values for row in rows if row is not None for label in row})
     if names is None:
         return tuple(str(label) for label in present), {label: place for place, label in enumerate(present)}
-    if beyond := [label for label in present if not 0 <= label < len(names)]:
-        raise DataError(f"there is a label {beyond[0]}, but the file's metadata name the classes 0 to {len(names) - 1}")
     return tuple(names[label] for label in present), {label: place for place, label in enumerate(present)}

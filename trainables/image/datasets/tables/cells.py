@@ -178,14 +178,19 @@ def _written_lists(grid: Grid, column: str, cells: Sequence[str]) -> dict[str, l
     if broken and _is_json(broken[0]):
         raise DataError(
             f"data.table: the cells of column {column!r} of {grid.name} hold more than labels, such as "
-            f"{broken[0][:100]!r}: boxes are not read from cells. Export as COCO JSON, VOC "
-            "or YOLO, or name another column with data.table.label_column"
+            f"{broken[0][:100]!r}: dataset label_studio reads the boxes that its export "
+            "has in cells. Or name another column with data.table.label_column"
         )
     if broken and listed:  # else names begin so
         rows = grid.table[column].to_pylist()
         row = next(row for row, cell in enumerate(rows, 1) if (cell or "").strip() == broken[0])
         raise DataError(f"data.table: {grid.name}, row {row}: {broken[0]!r} in column {column!r} is no complete list")
     return listed or None
+
+
+def hold_objects(cells: Sequence[str]) -> bool:
+    """Whether cells hold JSON that is more than labels: boxes, regions."""
+    return any(cell[:1] in ("[", "{") and _is_json(cell) and _parsed(cell) is None for cell in cells)
 
 
 def _is_json(cell: str) -> bool:

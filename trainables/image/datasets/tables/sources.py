@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from trainables.errors import DataError
+from trainables.image.datasets.tables.cells import hold_objects
 from trainables.image.datasets.tables.cub import is_cub
 from trainables.image.datasets.tables.finding import Finder
 from trainables.image.datasets.tables.flags import are_flags
@@ -185,6 +186,9 @@ def _look(tree: Tree, path: str, finder: Finder, settings: Table | None) -> _See
     pictures = [found for cell in sample(grid.table[column]) if (found := finder.find_or_none(cell, base))]
     others = [name for name in grid.table.column_names if name != column]
     labels = [name for name in others if is_label_column(grid.table[name]) and not _is_split(grid, name)]
+    texts = [name for name in labels if pa.types.is_string(grid.table[name].type)]
+    if any(hold_objects(sample(grid.table[name])) for name in texts):
+        return None  # boxes in cells, as Label Studio writes them: more than a table of labels
     folders = frozenset(str(PurePosixPath(name).parent) for name in pictures)
     columns = tuple(grid.table.column_names) if grid.header else (f"{len(others) + 1} columns",)
     signs = not grid.header and len(others) == 1 and are_flags(grid.table[others[0]])

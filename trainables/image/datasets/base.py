@@ -151,11 +151,13 @@ class Recognised:
         dataset: the built-in name of the adapter that reads it.
         found: what was seen and how it is read, in one line for people.
         settings: keys of the data section that belong to the reading.
+        parts: files and folders that are a part of this layout, so that they are no tables of labels.
     """
 
     dataset: str
     found: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
 
 
 VOC_SETTINGS = (

@@ -65,6 +65,9 @@ class Coco(AnnotatedPictures):
         main = [name for name in names if not PurePosixPath(name).name.startswith(_SECONDARY)]
         return main or names
 
+    def passed_over(self, tree: Tree) -> list[str]:
+        return super().files_of(tree)
+
     def read(self, tree: Tree, names: list[str], found: Annotations) -> None:
         if beside := [name for name in super().files_of(tree) if name not in names]:
             found.notes.append(f"passed over beside {names[0]}: {', '.join(beside)} (data.annotations chooses)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from trainables.image.datasets import foreign_objects as formats
 from trainables.image.datasets.tree import Tree
 
 
@@ -41,6 +42,18 @@ FOREIGN = (
         "Write its pictures into class folders, or as Parquet with a column of images and one of labels "
         '(Hugging Face: datasets.load_dataset(...).to_parquet("train.parquet")).',
     ),
+    Foreign("KITTI", formats.kitti, formats.EXPORT),
+    Foreign("DOTA", formats.dota, formats.EXPORT),
+    Foreign("MOT (tracks)", formats.mot, formats.EXPORT),
+    Foreign("WIDER FACE", formats.wider_face, formats.EXPORT),
+    Foreign("ICDAR (places of text)", formats.icdar, formats.EXPORT),
+    Foreign(
+        "Datumaro's binary form", formats.datumaro_binary, "Export it as Datumaro JSON, COCO or VOC, which are read."
+    ),
+    Foreign("VGG Image Annotator's JSON", formats.via, "Export the project as COCO JSON, which is read."),
+    Foreign("Supervisely's JSON", formats.supervisely, "Export the project as COCO JSON, which is read."),
+    Foreign("COCO captions", formats.coco_captions, "They are sentences, no classes: instances_*.json has classes."),
+    Foreign("COCO panoptic", formats.coco_panoptic, "instances_*.json of the same data is read."),
 )
 
 

@@ -22,6 +22,7 @@ from trainables.image.datasets.objects.reading import (
     label_of,
     number_of,
     numbers_of,
+    samples,
     size_of,
     split_of_folders,
     stem_of,
@@ -53,16 +54,16 @@ class Labelme(AnnotatedPictures):
 
     @classmethod
     def files_of(cls, tree: Tree, under: str = "") -> list[str]:
-        """All JSON beside a picture of its name, unseen; of the other files those that are labelme's."""
+        """All that have the name of a picture, unseen; of the other files those that are labelme's."""
         if under in tree:
             return [under]
-        pictures = set(map(stem_of, tree.pictures()))
-        if cls.recognise(tree) is None:
+        if not any(cls.is_mine(tree, name) for name in samples(tree, cls.suffixes)):
             return []
+        pictures = {stem_of(name).rpartition("/")[2] for name in tree.pictures()}
         return [
             name
             for name in tree.files(under, cls.suffixes)
-            if (name.lower().endswith(".json") and stem_of(name) in pictures) or cls.is_mine(tree, name)
+            if stem_of(name).rpartition("/")[2] in pictures or cls.is_mine(tree, name)
         ]
 
     def read(self, tree: Tree, names: list[str], found: Annotations) -> None:
@@ -74,6 +75,7 @@ class Labelme(AnnotatedPictures):
                     read = _xml(xml_of(tree.path(name).read_bytes()), name, found)
             except (ValueError, OSError) as error:
                 found.defects.append(Defect(name, str(error)))
+                self.claim(tree, name, found)
                 continue
             file, size, objects, tags = read
             if picture := self._picture_of(tree, name, file, found):

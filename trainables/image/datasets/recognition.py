@@ -54,8 +54,13 @@ def recognise(root: Path, given: Mapping[str, Any] | None = None) -> Recognised:
 
 def annotated(tree: Tree, given: Mapping[str, Any] | None = None) -> list[Recognised]:
     """Every reading but class folders."""
-    names = [name for name in BUILT_IN if name != CLASS_FOLDERS and _fits(name, given or {})]
-    return [claim for name in names if (claim := dataset_class(name).recognise(tree)) is not None]
+    names = [name for name in BUILT_IN if name not in (CLASS_FOLDERS, TABLE) and _fits(name, given or {})]
+    claims = [claim for name in names if (claim := dataset_class(name).recognise(tree)) is not None]
+    if _fits(TABLE, given or {}):
+        # The lists and annotations of another layout look like tables, too.
+        rest = tree.without(part for claim in claims for part in claim.parts)
+        claims += [claim] if (claim := dataset_class(TABLE).recognise(rest)) is not None else []
+    return claims
 
 
 def refuse_other_kind(tree: Tree) -> None:
@@ -64,6 +69,8 @@ def refuse_other_kind(tree: Tree) -> None:
     Raises:
         DataError: which, and what to write.
     """
+    if problems := refusals(tree):
+        raise DataError("\n  ".join([f"data.root: {tree.root} is no folder of classes", *problems]))
     if dataset_class(CLASS_FOLDERS).recognise(tree) is None and (claims := annotated(tree)):
         raise DataError(
             f"data.dataset: {CLASS_FOLDERS} reads one folder per class, and {tree.root} holds something else: "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -145,6 +146,23 @@ class Tree:
             except OSError:
                 return b""  # an adapter that reads it will say why
         return self._heads[name][:num_bytes]
+
+    def without(self, parts: Iterable[str]) -> Tree:
+        """The tree without some files and folders."""
+        left_out = frozenset(parts)
+        if not left_out:
+            return self
+        tree = copy.copy(self)
+        tree.__dict__.pop("suffixes", None)
+        tree._names = {}
+        tree.folders = {}
+        for path, folder in self.folders.items():
+            if path in left_out or (path and path.rpartition("/")[0] not in tree.folders):
+                continue
+            folders = tuple(name for name in folder.folders if folder.at(name) not in left_out)
+            files = tuple(name for name in folder.files if folder.at(name) not in left_out)
+            tree.folders[path] = Folder(path, folders, files)
+        return tree
 
     def _walk(self) -> None:
         real: set[tuple[int, int]] = set()

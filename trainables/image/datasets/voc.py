@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from trainables.image.datasets.objects.annotated import Annotations
 
 
+_MAPS = ("labelmap.txt", "class_names.txt")
+"""What tools write beside VOC's folders."""
+
+
 class Voc(Dataset):
     """Photos with annotated objects.
 
@@ -44,7 +48,8 @@ class Voc(Dataset):
         """XML files whose root is `<annotation>`; without any, masks. Lists of classes alone are a table of labels."""
         for name in samples(tree, frozenset({".xml"})):
             if is_voc_xml(tree, name):
-                return Recognised("voc", f"PASCAL VOC: {name}, {VIEWS}")
+                lists = tuple(folder for folder in tree.folders if folder.rpartition("/")[2].lower() == "imagesets")
+                return Recognised("voc", f"PASCAL VOC: {name}, {VIEWS}", parts=(*lists, *_MAPS))
         if not has_masks(tree):
             return None
         return Recognised("voc", "PASCAL VOC's masks (SegmentationObject, SegmentationClass), without annotations")

@@ -44,10 +44,12 @@ class Yolo(AnnotatedPictures):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Recognised | None:
-        names = [name for name in samples(tree, cls.suffixes) if cls.is_mine(tree, name)]
-        if not names and not (has_names(tree) and cls.files_of(tree)):
+        few = [name for name in samples(tree, cls.suffixes) if not _LISTS.fullmatch(PurePosixPath(name).name)]
+        names = [name for name in few if cls.is_mine(tree, name)]
+        if not names and not (has_names(tree) and not any(map(tree.head, few)) and cls.files_of(tree)):
             return None
-        return Recognised(cls.name, f"{cls.title}: {names[0] if names else 'label files, all empty'}, {VIEWS}")
+        found = f"{cls.title}: {names[0] if names else 'label files, all empty'}, {VIEWS}"
+        return Recognised(cls.name, found, parts=tuple(tree.files("", cls.suffixes)))
 
     @classmethod
     def files_of(cls, tree: Tree, under: str = "") -> list[str]:
@@ -59,6 +61,9 @@ class Yolo(AnnotatedPictures):
             return names
         # Nothing but empty files: a set without an object, if something says that it is one of YOLO's.
         return names if has_names(tree) and not any(beginning(tree, name).strip() for name in names) else []
+
+    def _name_strays(self, tree: Tree, names: list[str], found: Annotations) -> None:
+        """None: any file of the suffix is read, but for lists."""
 
     def read(self, tree: Tree, names: list[str], found: Annotations) -> None:
         listed = read_names(tree, found)

@@ -106,11 +106,39 @@ def on_background(image: Image.Image, keep: npt.NDArray[np.bool_], background: s
     return Image.composite(image, behind, Image.fromarray(keep.astype(np.uint8) * 255))
 
 
+def runs_of(counts: bytes) -> list[int]:
+    """The lengths of a mask's runs, of background first.
+
+    They are written in base 32 with a sign, from the fourth on as differences to the last but one (`rleFrString` in
+    COCO's API).
+
+    Raises:
+        ValueError: it is no such code.
+    """
+    runs: list[int] = []
+    value, shift = 0, 0
+    for byte in counts:
+        digit = byte - 48
+        if not 0 <= digit < 64:
+            raise ValueError("the run-length code of its mask is damaged: it has letters that it cannot have")
+        value |= (digit & 0x1F) << shift
+        shift += 5
+        if digit & 0x20:
+            continue
+        if digit & 0x10:
+            value |= -1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value, shift = 0, 0
+    if shift or any(run < 0 for run in runs):
+        raise ValueError("the run-length code of its mask is damaged")
+    return runs
+
+
 @functools.lru_cache(maxsize=_CACHED)
 def _decoded(rle: Rle) -> npt.NDArray[np.bool_]:
-    from pycocotools import mask as coco
-
-    return np.asarray(coco.decode({"size": [rle.height, rle.width], "counts": rle.counts}), dtype=np.bool_)
+    runs = runs_of(rle.counts)
+    values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return values.reshape(rle.width, rle.height).T  # column by column
 
 
 @functools.lru_cache(maxsize=_CACHED)

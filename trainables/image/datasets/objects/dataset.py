@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -10,7 +11,15 @@ from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
 from trainables.image.datasets.base import COLUMN_SETTINGS, Dataset, Defect, Listing, Recognised
 from trainables.image.datasets.objects.annotated import AnnotatedPicture, Annotations
-from trainables.image.datasets.objects.reading import is_mask_folder, picture_meant, samples, split_of_folders, stem_of
+from trainables.image.datasets.objects.reading import (
+    is_mask_folder,
+    json_of,
+    picture_meant,
+    samples,
+    split_of_folders,
+    stem_of,
+    xml_of,
+)
 from trainables.image.datasets.objects.views import listing_of
 
 if TYPE_CHECKING:
@@ -56,10 +65,16 @@ class AnnotatedPictures(Dataset):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Recognised | None:
-        names = [name for name in samples(tree, cls.suffixes) if cls.is_mine(tree, name)]
-        if not names:
+        if not any(cls.is_mine(tree, name) for name in samples(tree, cls.suffixes)):
             return None
-        return Recognised(cls.name, f"{cls.title}: {names[0]}{' and others' if len(names) > 1 else ''}, {VIEWS}")
+        names = cls.files_of(tree)
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        return Recognised(cls.name, f"{cls.title}: {names[0]}{others}, {VIEWS}", parts=cls.parts_of(tree, names))
+
+    @classmethod
+    def parts_of(cls, tree: Tree, names: list[str]) -> tuple[str, ...]:
+        """What belongs to the layout, so that it is nothing else: its annotations, and what lies beside them."""
+        return tuple(names)
 
     @classmethod
     def files_of(cls, tree: Tree, under: str = "") -> list[str]:
@@ -75,6 +90,7 @@ class AnnotatedPictures(Dataset):
             place = self.root / (self.data.annotations or "")
             raise DataError(f"data.root: no annotation of {self.title} in {place}{others(tree)}")
         found = Annotations()
+        self._name_strays(tree, names, found)
         self.read(tree, names, found)
         self.without_repeats(found)
         if self.data.split.given is False:
@@ -86,6 +102,35 @@ class AnnotatedPictures(Dataset):
                 "  Put the pictures there, or choose as data.root a folder that holds both"
             )
         return listing_of(found, self.data, self.root, progress)
+
+    def _name_strays(self, tree: Tree, names: list[str], found: Annotations) -> None:
+        """Names the files among the annotations that do not begin as one: damaged ones are not lost in silence."""
+        folders, files = ({name.rpartition("/")[place] for name in names} for place in (0, 2))
+        known = {*names, *self.passed_over(tree)}
+        for name in tree.files("", self.suffixes):
+            folder, _, file = name.rpartition("/")
+            if name in known or (folder not in folders and file not in files):
+                continue
+            try:
+                if tree.head(name).lstrip()[:1] == b"<":
+                    xml_of(tree.path(name).read_bytes())
+                elif name.lower().endswith(".json"):
+                    json_of(tree, name)
+            except (ValueError, OSError) as error:
+                found.defects.append(Defect(name, str(error)))
+                self.claim(tree, name, found)
+            else:
+                found.notes.append(f"{name} is no annotation of {self.title}: passed over")
+
+    def passed_over(self, tree: Tree) -> list[str]:
+        """Annotation files of this format that say nothing new, and are told of elsewhere."""
+        return []
+
+    @staticmethod
+    def claim(tree: Tree, name: str, found: Annotations) -> None:
+        """Notes that a picture has an annotation, which cannot be read: it is none without an object."""
+        with contextlib.suppress(ValueError):  # an annotation of many pictures, or of one that is not there
+            found.claimed.add(picture_meant(tree, stem_of(name).rpartition("/")[2], name))
 
     def place(self, tree: Tree, setting: str | None, key: str) -> str:
         """A file or folder that a setting names, below the root; "" where it is not set.

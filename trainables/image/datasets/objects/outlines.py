@@ -12,6 +12,7 @@ import numpy.typing as npt
 from trainables.image.datasets.base import Mask, Rle
 from trainables.image.datasets.objects.annotated import FloatBox, MaskFile, Outline, Polygons
 from trainables.image.datasets.objects.frames import Frame
+from trainables.image.pixels.masks import runs_of
 
 
 def mask_of(outlines: Sequence[Outline], frame: Frame, background: str) -> Mask:
@@ -115,27 +116,6 @@ def _checked(rle: Rle) -> dict[str, Any]:
     Raises:
         ValueError: they do not.
     """
-    if sum(_runs(rle.counts)) != rle.width * rle.height:
+    if sum(runs_of(rle.counts)) != rle.width * rle.height:
         raise ValueError(f"the run-length code of its mask is damaged: it is not of {rle.width}×{rle.height} pixels")
     return {"size": [rle.height, rle.width], "counts": rle.counts}
-
-
-def _runs(counts: bytes) -> list[int]:
-    """The lengths of the runs (`rleFrString` of COCO's API): base 32 with a sign, from the third on as differences."""
-    runs: list[int] = []
-    value, shift = 0, 0
-    for byte in counts:
-        digit = byte - 48
-        if not 0 <= digit < 64:
-            raise ValueError("the run-length code of its mask is damaged: it has letters that it cannot have")
-        value |= (digit & 0x1F) << shift
-        shift += 5
-        if digit & 0x20:
-            continue
-        if digit & 0x10:
-            value |= -1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value, shift = 0, 0
-    if shift or any(run < 0 for run in runs):
-        raise ValueError("the run-length code of its mask is damaged")
-    return runs

@@ -221,7 +221,8 @@ def picture_meant(tree: Tree, name: str, near: str, under: Sequence[str] = ("",)
         name = name.partition("?d=")[2] or name.partition("://")[2]
     missing: ValueError | None = None
     for folder in dict.fromkeys(under):
-        for wanted in dict.fromkeys((name, _without_prefix(name), _decoded(name))):
+        plain = _decoded(name)
+        for wanted in dict.fromkeys((name, plain, _without_prefix(name), _without_prefix(plain))):
             try:
                 return tree.find(wanted.lstrip("/"), folder)
             except ValueError as error:

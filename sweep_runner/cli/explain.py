@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
-from sweep_runner.results.paths import ResultsPaths, SweepPaths
+from sweep_runner.results.paths import ResultsPaths
 
 if TYPE_CHECKING:
+    from sweep_runner.report.decisions import Comparison
     from sweep_runner.results.leaderboard import Leaderboard, TrialRow
-    from sweep_runner.search.pruners import Rung
 
 _MAX_RIVALS = 12
 
@@ -23,7 +23,7 @@ _MAX_RIVALS = 12
 @json_option
 @common_options
 def explain(name: str, trial: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """Say why a trial of the sweep NAME stopped: at which rung, what it needed, and which rivals had it.
+    """Say why a trial of the sweep NAME stopped or waits: at which rung, what it needed, and which rivals had it.
 
     TRIAL is a number or a baseline's name. The pruner's decisions are made again from what was recorded, in the order
     in which it was recorded: a trial is held against those that had come as far by then.
@@ -33,12 +33,13 @@ def explain(name: str, trial: str, as_json: bool, results: ResultsPaths, out: Ou
       sweep explain quickstart 3
       sweep explain quickstart mlp-adam --json
     """
+    from sweep_runner.report.decisions import decisions_of
     from sweep_runner.report.plot_data import find_trials, title_of
     from sweep_runner.results.leaderboard import leaderboard
 
     board = leaderboard(results, name)
     (row,) = find_trials(board, [trial])
-    decisions = _decisions(board, results.sweep(name), row)
+    decisions = decisions_of(board, results.sweep(name), row)
     if as_json:
         out.json(
             {
@@ -48,7 +49,10 @@ def explain(name: str, trial: str, as_json: bool, results: ResultsPaths, out: Ou
                 "state": row.state,
                 "reason": row.reason,
                 "epochs": row.row["epochs"],
-                "rungs": [{**asdict(rung), "threshold": rung.threshold} for rung in decisions],
+                "rungs": [
+                    {**asdict(rung), "place": rung.place, "threshold": rung.threshold, "verdict": verdict}
+                    for rung, verdict in decisions
+                ],
             }
         )
         return
@@ -61,15 +65,15 @@ def explain(name: str, trial: str, as_json: bool, results: ResultsPaths, out: Ou
                     rung.epoch,
                     rung.value,
                     rung.threshold if rung.threshold is not None else "nothing",
-                    f"{_place(rung, board.mode)} of {len(rung.rivals) + 1}",
+                    f"{rung.place} of {len(rung.rivals) + 1}",
                     rung.num_kept,
-                    "went on" if rung.passed else "stopped",
+                    verdict,
                 )
-                for rung in decisions
+                for rung, verdict in decisions
             ],
         )
-        if not decisions[-1].passed:
-            _print_rivals(decisions[-1], board, out)
+        if not decisions[-1].rung.passed:
+            _print_rivals(decisions[-1].rung, board, out)
     if row.state in ("FAILED", "INFEASIBLE"):
         out.say(f"attempts and files: {results.sweep(name).command('show', str(row.trial))}")
 
@@ -80,18 +84,14 @@ def _ending(row: TrialRow) -> str:
         "COMPLETED": f"ran to its end, {epochs} epochs",
         "PRUNED": f"stopped by the pruner after {epochs} epoch{'s' if epochs != 1 else ''}",
         "RUNNING": f"is running, {epochs} epochs so far",
+        "PAUSED": f"paused after {epochs} epoch{'s' if epochs != 1 else ''}, and may go on from there",
         "WAITING": "waits for a worker",
     }
     said = words.get(row.state, row.state.lower())
     return f"{said}: {row.reason}" if row.reason else said
 
 
-def _place(rung: Rung, mode: str) -> int:
-    better = (value > rung.value if mode == "max" else value < rung.value for value in rung.rivals.values())
-    return 1 + sum(better)
-
-
-def _print_rivals(rung: Rung, board: Leaderboard, out: Out) -> None:
+def _print_rivals(rung: Comparison, board: Leaderboard, out: Out) -> None:
     from sweep_runner.report.plot_data import title_of
 
     rows = {row.trial: row for row in (*board.ranked, *board.unranked)}
@@ -106,31 +106,3 @@ def _print_rivals(rung: Rung, board: Leaderboard, out: Out) -> None:
     )
     if len(ordered) > _MAX_RIVALS:
         out.say(f"{len(ordered) - _MAX_RIVALS} more with less: --json")
-
-
-def _decisions(board: Leaderboard, paths: SweepPaths, row: TrialRow) -> list[Rung]:
-    """Every comparison of the trial, each with what was recorded when it was made."""
-    from sweep_runner.results.events import EpochReported
-    from sweep_runner.results.log import read_events
-    from sweep_runner.results.lookup import spec_file
-    from sweep_runner.search.pruners import resolve, rungs_passed
-    from sweep_runner.spec.loader import load_resolved
-
-    spec = load_resolved(spec_file(paths)).spec
-    options = resolve(spec, row.row["epochs"])
-    values: dict[int, dict[int, float]] = {}
-    found: list[Rung] = []
-    for event in read_events(paths.log):
-        if not isinstance(event, EpochReported) or board.objective not in event.metrics:
-            continue
-        steps: dict[int, Any] = values.setdefault(event.trial, {})
-        if event.epoch in steps:
-            continue
-        steps[event.epoch] = event.metrics[board.objective]
-        if event.trial == row.trial and (not found or found[-1].passed):
-            made = rungs_passed(options, spec.objective.mode, values, row.trial, event.epoch)
-            # What has not changed since the trial reached the rung is not told again.
-            found += [rung for rung in made if not rung.again or not rung.passed]
-    if row.state == "COMPLETED" and found and not found[-1].passed:
-        found.pop()  # at its last epoch nobody asks: nothing is left to save
-    return found

@@ -9,11 +9,15 @@ from pathlib import Path
 
 from sweep_runner.execution.resources import most_at_a_time
 from sweep_runner.spec.plan import Plan
+from sweep_runner.spec.strategies import Promotion
 from trainables.contract import DiskUse
 from trainables.cpus import num_cpus
 
 _WHILE_RUNNING = 4
 """Checkpoints of a running trial: its best, its last, the one before, and the one that is being written."""
+
+_WHILE_PAUSED = 3
+"""Checkpoints of a paused trial: its best, its last, and the one before."""
 
 _PACKAGES = 2  # the new one is complete before the old one goes
 
@@ -50,11 +54,14 @@ def forecast(plan: Plan, folder: Path) -> Forecast:
         return Forecast((line,), None, free, _too_little(free, wanted, 0, folder))
     running = min(most_at_a_time(spec.resources, num_cpus(), min(plan.workers)), plan.num_trials)
     kept = min(spec.keep.best + (len(spec.baselines) if spec.keep.baselines else 0), plan.num_trials)
+    paused = min(spec.keep.paused, plan.num_trials) if isinstance(spec.pruner, Promotion) else 0
     packages = use.package_bytes * _PACKAGES if spec.export.formats else 0
-    needed = use.checkpoint_bytes * (_WHILE_RUNNING * running + kept) + packages
+    needed = use.checkpoint_bytes * (_WHILE_RUNNING * running + _WHILE_PAUSED * paused + kept) + packages
     lines = (
         f"needs up to {size_text(needed)} of {size_text(free)} free in {folder}: "
-        f"{running} running trials × {_WHILE_RUNNING} checkpoints + {kept} kept, {size_text(use.checkpoint_bytes)} each"
+        f"{running} running trials × {_WHILE_RUNNING} checkpoints + "
+        + (f"{paused} paused × {_WHILE_PAUSED} + " if paused else "")
+        + f"{kept} kept, {size_text(use.checkpoint_bytes)} each"
         + (f", and {size_text(packages)} for the model package" if packages else ""),
         *_cache_line(use),
     )
@@ -79,7 +86,7 @@ def _too_little(free: int, wanted: int, needed: int, folder: Path) -> str:
         )
     return (
         f"the disk may become full: up to {size_text(needed)} needed, {size_text(free)} free in {folder}, less "
-        f"{keeps}. The sweep pauses then; to avoid it, {what_to_do} keep.best or resources.max_concurrent"
+        f"{keeps}. The sweep pauses then; to avoid it, {what_to_do} keep.best, keep.paused or resources.max_concurrent"
     )
 
 

@@ -1,8 +1,8 @@
 """The keeper: the one object that hands out trials and does every durable write, in one fixed order.
 
-For a report: row in the log (on disk) → value in the study → prune? → end in the log → told to the study. A
-crash between any two of these is mended when a keeper is made, because the log alone decides what happened, and
-because a pruning decision depends on nothing but the recorded values.
+For a report: row in the log (on disk) → value in the study → prune or pause? → end or pause in the log → told to the
+study. A crash between any two of these is mended when a keeper is made, because the log alone decides what happened,
+and because such a decision depends on nothing but the recorded values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from dataclasses import dataclass
 from sweep_runner.errors import SweepError
 from sweep_runner.execution.messages import Assignment, Message, last_epoch_of
 from sweep_runner.execution.retention import Retention
-from sweep_runner.results.events import AttemptFailed, EpochReported, State, SweepChanged, TrialEnded, TrialStarted
+from sweep_runner.results.events import (
+    AttemptFailed,
+    EpochReported,
+    State,
+    SweepChanged,
+    TrialEnded,
+    TrialPaused,
+    TrialStarted,
+)
 from sweep_runner.results.log import read_events
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
@@ -186,6 +194,8 @@ class Keeper:
         while True:
             proposal = self._queue.popleft() if self._queue else self._study.ask()
             self._exhausted = proposal is None
+            if proposal is None and not self.live:
+                self._end_copies_of_paused()
             if proposal is None or not self._is_copy(proposal):
                 return proposal
 
@@ -195,7 +205,7 @@ class Keeper:
         if original is None:
             return False
         summary = self._summary(original)
-        if summary is None or summary.state in ("WAITING", "RUNNING"):
+        if summary is None or summary.state in ("WAITING", "RUNNING", "PAUSED"):
             self._copies.setdefault(original, []).append(proposal)
             return True
         if summary.state == "FAILED":
@@ -300,20 +310,22 @@ class Keeper:
                 device=message.device,
             )
         )
-        reason = self._report_to_study(number, report.epoch, report.metrics, live.proposal)
-        if reason is not None:
-            self._end(live, "PRUNED", reason)
-        return reason is None
+        return self._goes_on(live, report.epoch, report.metrics)
 
-    def _report_to_study(self, number: int, epoch: int, metrics: Mapping[str, float], proposal: Proposal) -> str | None:
-        """Tells the study an epoch's value; the reason to stop the trial there, or None to go on."""
+    def _goes_on(self, live: LiveTrial, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Tells the study the value of a recorded epoch; whether the trial goes on. If not, it has ended or paused."""
+        number, proposal = live.proposal.number, live.proposal
         self._study.report(number, epoch, metrics[self.spec.objective.metric])
         last = last_epoch_of(self.spec.config_of(proposal.params))
         if last is not None and epoch >= last:
-            return None  # it has run to its end: there is nothing left to save by stopping it
+            return True  # it has run to its end: there is nothing left to save by stopping it
         if proposal.name is not None and not self.spec.search.prune_baselines:
-            return None
-        return self._study.should_prune(number, epoch)
+            return True
+        if (reason := self._study.should_prune(number, epoch)) is not None:
+            self._end(live, "PRUNED", reason)
+        elif (reason := self._study.should_pause(number, epoch)) is not None:
+            self._pause(live, epoch, reason)
+        return reason is None
 
     def _failed_often(self, live: LiveTrial) -> bool:
         summary = self._summary(live.proposal.number)
@@ -338,6 +350,54 @@ class Keeper:
         del self.live[number]
         self._queue.appendleft(live.proposal)
 
+    def _pause(self, live: LiveTrial, epoch: int, reason: str) -> None:
+        """The trial waits with its checkpoint, which was written before its report, and frees its place."""
+        number = live.proposal.number
+        self._recorder.record(
+            TrialPaused(
+                time=time.time(),
+                trial=number,
+                attempt=live.attempt,
+                epoch=epoch,
+                reason=reason,
+                duration_s=time.time() - live.started,
+            )
+        )
+        self.live.pop(number, None)
+        self._study.pause(number)
+        self._give_up_surplus()
+
+    def _give_up_surplus(self) -> None:
+        """Of more paused trials than may keep their checkpoints, those end that are farthest from going on."""
+        most = self.spec.keep.paused
+        for number in self._study.surplus(most):
+            summary = self._summary(number)
+            assert summary is not None, "it has reported"
+            self._end_idle(
+                number, "PRUNED", f"{summary.reason}; given up: {most} others are nearer to going on (keep.paused)"
+            )
+
+    def _end_copies_of_paused(self) -> None:
+        """With nothing live or to come, copies of paused trials need not wait for these any longer."""
+        for original in [number for number in self._copies if self._is_paused(number)]:
+            for copy in self._copies.pop(original):
+                summary = self._summary(original)
+                assert summary is not None, "it is paused"
+                self._end_as_copy(copy, summary)
+
+    def _is_paused(self, number: int) -> bool:
+        summary = self._summary(number)
+        return summary is not None and summary.state == "PAUSED"
+
+    def _end_idle(self, number: int, state: State, reason: str) -> None:
+        """Ends a trial that no worker has."""
+        summary = self._summary(number)
+        assert summary is not None, "it has begun"
+        self._recorder.record(
+            TrialEnded(time=time.time(), trial=number, attempt=summary.attempt, state=state, reason=reason)
+        )
+        self._settle(number, state)
+
     def _end(self, live: LiveTrial, state: State, reason: str) -> None:
         number = live.proposal.number
         summary = self._summary(number)
@@ -357,15 +417,15 @@ class Keeper:
             )
         )
         self.live.pop(number, None)
-        self._settle(live.proposal, state)
+        self._settle(number, state)
 
-    def _settle(self, proposal: Proposal, state: State) -> None:
+    def _settle(self, number: int, state: State) -> None:
         """After a trial's end is in the log: the study learns it, and its copies end or get their turn."""
-        summary = self._summary(proposal.number)
+        summary = self._summary(number)
         assert summary is not None
-        self._tell(proposal.number, state, summary.best_value)
+        self._tell(number, state, summary.best_value)
         self._retention.ended(summary)
-        for copy in self._copies.pop(proposal.number, []):
+        for copy in self._copies.pop(number, []):
             if state == "FAILED":
                 self._queue.append(copy)
             else:
@@ -377,7 +437,7 @@ class Keeper:
                 time=time.time(),
                 trial=proposal.number,
                 attempt=0,
-                state=original.state,
+                state=_ended_state(original.state),
                 reason=f"same configuration as trial {original.trial}: not trained again",
                 copy_of=original.trial,
                 params=proposal.params,
@@ -385,10 +445,10 @@ class Keeper:
                 name=proposal.name,
             )
         )
-        self._tell(proposal.number, original.state, original.best_value)
+        self._tell(proposal.number, _ended_state(original.state), original.best_value)
 
     def _tell(self, number: int, state: State, value: float | None) -> None:
-        if state == "WAITING" or state == "RUNNING":
+        if state == "WAITING" or state == "RUNNING" or state == "PAUSED":
             raise AssertionError(f"trial {number} is {state}: it has not ended")
         self._study.tell(number, state, value)
 
@@ -409,21 +469,27 @@ class Keeper:
                 self._study.report(event.trial, event.epoch, event.metrics[self.spec.objective.metric])
         for number, proposal in list(open_trials.items()):
             summary = self._summary(number)
-            if summary is not None and summary.state not in ("WAITING", "RUNNING"):
-                self._tell(number, summary.state, summary.best_value)
+            state = "WAITING" if summary is None else summary.state
+            if state == "PAUSED":
+                self._study.pause(number)
                 del open_trials[number]
-            elif last is not None and last.trial == number:
-                reason = self._report_to_study(number, last.epoch, last.metrics, proposal)
-                if reason is not None:
-                    self._end(LiveTrial(proposal, last.attempt, last.time, 0.0, 0.0), "PRUNED", reason)
-                    del open_trials[number]
+            elif summary is not None and state not in ("WAITING", "RUNNING"):
+                self._tell(number, state, summary.best_value)
+                del open_trials[number]
+            else:
+                self._study.go_on(number)
+                if last is not None and last.trial == number:
+                    live = LiveTrial(proposal, last.attempt, last.time, 0.0, 0.0)
+                    if not self._goes_on(live, last.epoch, last.metrics):
+                        del open_trials[number]
+        self._give_up_surplus()
         self._queue.extend(open_trials[number] for number in sorted(open_trials))
 
     def _check_that_they_belong_together(self) -> None:
         """A trial is in the study before it is in the log, and has ended in the log before it has in the study."""
         trials = self._study.trials()
         lacking = [number for number in self._recorder.state.trials if number >= len(trials)]
-        ended = [trial.number for trial in trials if trial.state not in ("WAITING", "RUNNING")]
+        ended = [trial.number for trial in trials if trial.state not in ("WAITING", "RUNNING", "PAUSED")]
         lost = [number for number in ended if self._summary(number) is None]
         if not lacking and not lost:
             return
@@ -435,6 +501,11 @@ class Keeper:
             f"{what}: one of the two files was removed or replaced. Put it back from a copy, or put the whole sweep "
             "aside and start over: sweep run FILE --fresh"
         )
+
+
+def _ended_state(original: State) -> State:
+    """How the copy of a trial ends: a paused original may still go on, its copies do not wait for that."""
+    return "PRUNED" if original == "PAUSED" else original
 
 
 def trial_seed(sweep_seed: int, number: int) -> int:

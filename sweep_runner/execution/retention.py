@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable
 
+from sweep_runner.results.events import State
 from sweep_runner.results.paths import SweepPaths
-from sweep_runner.results.state import RANKED, TrialSummary
+from sweep_runner.results.state import TrialSummary
 from sweep_runner.spec.model import Keep, Objective
+
+_RANKED: tuple[State, ...] = ("COMPLETED", "PRUNED")
 
 
 class Retention:
     """Drops the checkpoints of ended trials that are not among the best and no baselines.
 
-    A FAILED trial keeps its own, to find out why it failed.
+    A FAILED trial keeps its own, to find out why it failed, and a PAUSED one those from which it may go on.
 
     Attributes:
         also: told of each trial that drops checkpoints and of the epoch that it keeps (None: none).
@@ -31,7 +34,7 @@ class Retention:
 
     def ended(self, summary: TrialSummary) -> None:
         """Takes note of an ended trial and removes what is no longer among the best."""
-        if summary.state not in RANKED or summary.copy_of is not None:
+        if summary.state not in _RANKED or summary.copy_of is not None:
             return
         for number in self._rank(summary):
             if number not in self._baselines:
@@ -42,7 +45,7 @@ class Retention:
     def tell_again(self, ended: Iterable[TrialSummary]) -> None:
         """Tells `also` of every trial that has ended: a crash may have come before it had done what it was told."""
         for summary in ended:
-            if summary.state in RANKED and summary.copy_of is None:
+            if summary.state in _RANKED and summary.copy_of is None:
                 self.also(summary.trial, summary.best_epoch if self._stays(summary) else None)
 
     def _stays(self, summary: TrialSummary) -> bool:
@@ -50,7 +53,7 @@ class Retention:
 
     def _rank(self, summary: TrialSummary) -> list[int]:
         """Adds a trial to the ranking; the numbers that fall out of it."""
-        if summary.state not in RANKED or summary.copy_of is not None:
+        if summary.state not in _RANKED or summary.copy_of is not None:
             return []
         if summary.best_value is None:
             return [summary.trial]

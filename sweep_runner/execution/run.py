@@ -290,8 +290,7 @@ class Run:
 def _finished(plan: Plan, paths: SweepPaths, study: Study, state: SweepState) -> Finish | None:
     """How the sweep ended, when every trial has, and so has what follows: then Ray need not start."""
     numbers = {trial.number for trial in study.trials()}
-    ended = study.num_finished == len(numbers) >= study.planned
-    if not ended or numbers != set(state.trials) or any(trial.ended is None for trial in state.trials.values()):
+    if not study.is_over or numbers != set(state.trials) or any(trial.ended is None for trial in state.trials.values()):
         return None
     return finished(plan, paths, state)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
-State = Literal["WAITING", "RUNNING", "COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"]
+State = Literal["WAITING", "RUNNING", "PAUSED", "COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"]
+STATES: tuple[State, ...] = get_args(State)
 SweepState = Literal["RUNNING", "INTERRUPTED", "COMPLETED", "FAILED"]
 FINISHED: tuple[State, ...] = ("COMPLETED", "PRUNED", "FAILED", "INFEASIBLE")
 
@@ -77,6 +78,18 @@ class AttemptFailed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrialPaused(Event):
+    """A trial waits at a rung with its checkpoint, and its place is free. A further start says that it goes on."""
+
+    kind: ClassVar[str] = "pause"
+    trial: int
+    attempt: int
+    epoch: int
+    reason: str
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialEnded(Event):
     """A trial ended. A duplicate of trial `copy_of` was not trained: it ends as that one did.
 
@@ -116,7 +129,16 @@ class FinalEvaluated(Event):
 
 KINDS: dict[str, type[Event]] = {
     kind.kind: kind
-    for kind in (SweepChanged, TrialStarted, EpochReported, AttemptFailed, TrialEnded, TrialReopened, FinalEvaluated)
+    for kind in (
+        SweepChanged,
+        TrialStarted,
+        EpochReported,
+        AttemptFailed,
+        TrialPaused,
+        TrialEnded,
+        TrialReopened,
+        FinalEvaluated,
+    )
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sweep_runner.results.events import AttemptFailed, Event, TrialEnded, TrialStarted, from_json
+from sweep_runner.results.events import AttemptFailed, Event, TrialEnded, TrialPaused, TrialStarted, from_json
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.tables import Warn, damaged_message, read_part, rows_of
 
@@ -24,7 +24,7 @@ class Attempt:
     Attributes:
         number: from 1.
         started: seconds since the epoch (UTC).
-        outcome: the trial's state if it ended in this attempt, else FAILED or INTERRUPTED; RUNNING for the
+        outcome: the trial's state if it ended or paused in this attempt, else FAILED or INTERRUPTED; RUNNING for the
             last one of a trial that has not ended.
         reason: why it ended.
         duration_s: None when it was cut off.
@@ -47,6 +47,8 @@ def attempts_of(paths: SweepPaths, trial: int) -> list[Attempt]:
             attempts.append(Attempt(event.attempt, event.time, "RUNNING", "", None))
         elif attempts and isinstance(event, AttemptFailed):
             attempts[-1] = _ended(attempts[-1], "FAILED", event.reason, event.duration_s)
+        elif attempts and isinstance(event, TrialPaused):
+            attempts[-1] = _ended(attempts[-1], "PAUSED", event.reason, event.duration_s)
         elif attempts and isinstance(event, TrialEnded):
             attempts[-1] = _ended(attempts[-1], event.state, event.reason, event.duration_s)
     return attempts

@@ -17,7 +17,7 @@ from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.schemas import BEST_SO_FAR, PARAMS_KEY
 from sweep_runner.results.tables import live_state, read_part, rows_of
 
-STATES = ("COMPLETED", "PRUNED", "RUNNING", "WAITING", "FAILED", "INFEASIBLE")
+STATES = ("COMPLETED", "PRUNED", "PAUSED", "RUNNING", "WAITING", "FAILED", "INFEASIBLE")
 SWEEP_COLUMNS = (
     "sweep", "state", "reason", "started", "finished", "duration_s", "objective", "mode", "best_trial", "best_value",
     "num_trials", *(f"num_{state.lower()}" for state in STATES),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sweep_runner.results.events import STATES
+
 _SHARED = {
     "sweep": "name of the sweep",
     "trial": "number of the trial in its sweep",
@@ -12,7 +14,6 @@ _SHARED = {
     "reason": "why it ended",
     "duration_s": "how long it took, without interruptions",
 }
-_STATES = ("WAITING", "RUNNING", "COMPLETED", "PRUNED", "FAILED", "INFEASIBLE")
 _MEANINGS: dict[str, dict[str, str]] = {
     "sweeps": {
         "state": "RUNNING, INTERRUPTED, COMPLETED or FAILED, as of now",
@@ -38,7 +39,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
     },
     "trials": {
         "name": "the baseline's; empty for a proposed trial",
-        "state": "WAITING, RUNNING, COMPLETED, PRUNED, FAILED or INFEASIBLE",
+        "state": "WAITING, RUNNING, PAUSED (at a rung), COMPLETED, PRUNED, FAILED or INFEASIBLE",
         "best_epoch": "the epoch that is best by the objective",
         "epochs": "epochs that were reported",
         "num_parameters": "size of the network",
@@ -48,7 +49,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "seed": "of weights, order and augmentation",
         "copy_of": "the trial with the same params, which was not trained twice",
         "started": "when it was first handed out",
-        "ended": "when it ended",
+        "ended": "when it ended or paused",
     },
     "epochs": {
         "epoch": "from 1",
@@ -86,7 +87,7 @@ def meaning(table: str, column: str) -> str:
     known = _MEANINGS.get(table, {}).get(column) or _SHARED.get(column if table != "trials" or column != "lr" else "")
     if known:
         return known
-    if table == "sweeps" and column.removeprefix("num_").upper() in _STATES:
+    if table == "sweeps" and column.removeprefix("num_").upper() in STATES:
         return f"trials that are {column.removeprefix('num_').upper()}"
     if column.endswith("_version"):
         return f"of {column.removesuffix('_version').replace('_', '-')}"

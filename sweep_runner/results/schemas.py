@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from sweep_runner.results.events import STATES
 from sweep_runner.results.state import RANKED, SweepState, TrialSummary, whole
 
 if TYPE_CHECKING:
@@ -222,8 +223,8 @@ def sweeps_table(sweep: str, state: SweepState, info: Mapping[str, Any]) -> pa.T
         "best_value": (best and best.best_value, pa.float64()),
         "num_trials": (len(state.trials), pa.int64()),
     }
-    for name in ("WAITING", "RUNNING", "COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"):
-        columns[f"num_{name.lower()}"] = (counts[name], pa.int64())
+    for trial_state in STATES:
+        columns[f"num_{trial_state.lower()}"] = (counts[trial_state], pa.int64())
     columns["data_fingerprint"] = (state.data_fingerprint or None, pa.string())
     arrays = {name: pa.array([value], kind) for name, (value, kind) in columns.items()}
     taken = set(columns)

@@ -16,12 +16,13 @@ from sweep_runner.results.events import (
     State,
     SweepChanged,
     TrialEnded,
+    TrialPaused,
     TrialReopened,
     TrialStarted,
 )
 from sweep_runner.results.events import SweepState as SweepStatus
 
-RANKED: tuple[State, ...] = ("COMPLETED", "PRUNED")
+RANKED: tuple[State, ...] = ("COMPLETED", "PRUNED", "PAUSED")
 """Trials in these states have a result that stands, so that one of them can be the sweep's best."""
 
 
@@ -67,8 +68,8 @@ class TrialSummary:
         trial: its number.
         name: the baseline's name.
         state: WAITING also between two attempts.
-        reason: why it ended, or why its last attempt failed.
-        started, ended: seconds since the epoch (UTC): first start, end.
+        reason: why it ended or waits, or why its last attempt failed.
+        started, ended: seconds since the epoch (UTC): first start; end, or when it paused.
         failures: attempts that failed and were followed by another, since the trial was last opened.
         node_losses: likewise, attempts that ended because their node was lost.
         known_epochs: the epochs that were reported.
@@ -158,6 +159,10 @@ class TrialSummary:
         else:
             self.failures += 1
 
+    def _pause(self, event: TrialPaused) -> None:
+        self._close_attempt(event.duration_s)
+        self.state, self.reason, self.ended, self.attempt = "PAUSED", event.reason, event.time, event.attempt
+
     def _end(self, event: TrialEnded, original: TrialSummary | None) -> None:
         self._close_attempt(event.duration_s)
         self.state, self.reason, self.ended = event.state, event.reason, event.time
@@ -245,6 +250,8 @@ class SweepState:
             self._trial(event.trial)._start(event)
         elif isinstance(event, AttemptFailed):
             self._trial(event.trial)._fail(event)
+        elif isinstance(event, TrialPaused):
+            self._trial(event.trial)._pause(event)
         elif isinstance(event, TrialEnded):
             original = None if event.copy_of is None else self.trials.get(event.copy_of)
             self._trial(event.trial)._end(event, original)

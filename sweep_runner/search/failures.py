@@ -18,6 +18,8 @@ from sweep_runner.search.repeatable import unit_hash
 
 RETRY_OF = "retry_of"
 """Trial attribute: the number of the Optuna trial that this one tries again."""
+PAUSED = "paused"
+"""Trial attribute: true while a trial, which runs as far as Optuna knows, waits at a rung."""
 MOST_MODELLED = 300
 """On how many finished trials a proposal is modelled. tpe calls 25 of them good, however many there are."""
 
@@ -104,7 +106,8 @@ class _View:
 class Shown:
     """Which trials a sampler sees, and as what. Depends on nothing but the trials, also after a restart.
 
-    Failed trials are infeasible, and trials that were tried again are gone. Of very many, the best are shown and
+    Failed trials are infeasible, paused ones are pruned with the values that they have (as running ones they would
+    count as bad), and trials that were tried again are gone. Of very many, the best are shown and
     an even selection of the others (those whose number has the lowest hashes): what a proposal costs grows with
     the trials that it is modelled on. All that is kept here is to not look at a finished trial twice.
     """
@@ -141,7 +144,7 @@ class Shown:
             numbers = {number for _, number in self._by_chance[: self._most - _NUM_BEST]}
             numbers |= {number for *_, number in self._best[:_NUM_BEST]}
         return [
-            self._finished[number] if number in self._finished else trials[number]
+            self._finished[number] if number in self._finished else _unfinished(trials[number])
             for number in sorted(numbers.union(self._unfinished))
         ]
 
@@ -161,6 +164,14 @@ class Shown:
         """A failed trial that was tried again: the new one stands for it."""
         del self._finished[number]
         self._by_chance.remove((unit_hash("shown", number), number))
+
+
+def _unfinished(trial: FrozenTrial) -> FrozenTrial:
+    if not trial.user_attrs.get(PAUSED):
+        return trial
+    shown = copy.copy(trial)
+    shown.state = TrialState.PRUNED
+    return shown
 
 
 def _rank(trial: FrozenTrial, maximize: bool) -> tuple[float, float, float, int]:

@@ -25,6 +25,7 @@ from sweep_runner.spec.strategies import (
     Median,
     Patient,
     Percentile,
+    Promotion,
     Pruner,
     SuccessiveHalving,
     Threshold,
@@ -82,10 +83,21 @@ class Rung:
     again: bool = False
 
     @property
+    def place(self) -> int:
+        """From 1: behind as many rivals as are better."""
+        better = (value > self.value if self.mode == "max" else value < self.value for value in self.rivals.values())
+        return 1 + sum(better)
+
+    @property
     def threshold(self) -> float | None:
         """The worst value of a rival that goes on in the trial's place; None when there are too few rivals for one."""
-        numbers = sorted((one for one in self.rivals.values() if not math.isnan(one)), reverse=self.mode == "max")
-        return numbers[self.num_kept - 1] if len(numbers) >= self.num_kept else None
+        return nth_best(self.rivals.values(), self.num_kept, self.mode)
+
+
+def nth_best(values: Iterable[float], position: int, mode: Literal["min", "max"]) -> float | None:
+    """The value at a position (from 1), best first; None when there are not so many numbers among them."""
+    numbers = sorted((one for one in values if not math.isnan(one)), reverse=mode == "max")
+    return numbers[position - 1] if len(numbers) >= position else None
 
 
 def rungs_passed(options: Pruner, mode: Literal["min", "max"], values: Values, number: int, epoch: int) -> list[Rung]:
@@ -334,6 +346,7 @@ def _patient(options: Patient, case: Case) -> str | None:
 
 PRUNERS: dict[str, Callable[[Any, Case], str | None]] = {
     "none": _never,
+    "promotion": _never,  # it pauses trials instead of stopping them: search/promotion.py
     "successive_halving": _successive_halving,
     "hyperband": _hyperband,
     "percentile": _percentile,
@@ -351,13 +364,22 @@ def resolve(spec: SweepSpec, default_epochs: int | None = None) -> Pruner:
         default_epochs: of the trainable, for a sweep that says nothing of epochs.
 
     Raises:
-        RequestError: hyperband does not know the most epochs, or they are below the first rung.
+        RequestError: hyperband or promotion does not know the most epochs, or they are below the first rung.
     """
     most_epochs = _most_epochs(spec, default_epochs)
     pruner = spec.pruner
     if isinstance(pruner, Patient) and isinstance(pruner.inner, Hyperband):
         return pruner.model_copy(update={"inner": _with_max_epochs(pruner.inner, most_epochs)})
+    if isinstance(pruner, Promotion):
+        return _with_first_rung(pruner, spec, most_epochs)
     return _with_max_epochs(pruner, most_epochs) if isinstance(pruner, Hyperband) else pruner
+
+
+def _with_first_rung(options: Promotion, spec: SweepSpec, most_epochs: int | None) -> Promotion:
+    filled = options.filled_in(spec.space, most_epochs)
+    if filled.min_epochs is None:
+        raise RequestError("pruner.min_epochs: promotion must know the first rung", hint="set it, or fixed.epochs")
+    return filled
 
 
 def _with_max_epochs(options: Hyperband, most_epochs: int | None) -> Hyperband:

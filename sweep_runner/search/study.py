@@ -29,15 +29,16 @@ from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.search import pruners
 from sweep_runner.search.compatibility import as_stored, changes, check_changes, identity
 from sweep_runner.search.distributions import Params, decode_all, encode, same_configuration_key, suggest
-from sweep_runner.search.failures import RETRY_OF
+from sweep_runner.search.failures import PAUSED, RETRY_OF
 from sweep_runner.search.journal import Journal, SweepStorage, open_journal
 from sweep_runner.search.migration import migrated
+from sweep_runner.search.promotion import Competition, Group, group_of
 from sweep_runner.search.repeatable import GridPoints
 from sweep_runner.search.samplers import make_sampler
 from sweep_runner.search.trial import EndState, Proposal, State, TrackedTrial, TrialRecord
 from sweep_runner.spec.model import SweepSpec
 from sweep_runner.spec.space import is_active
-from sweep_runner.spec.strategies import Pruner
+from sweep_runner.spec.strategies import Promotion, Pruner
 
 __all__ = ["EndState", "Proposal", "State", "Study", "TrialRecord"]
 
@@ -74,6 +75,13 @@ class Study:
         self._trials: list[TrackedTrial] = []  # by number
         self._values: dict[int, dict[int, float]] = {}  # shares the trials' own dicts
         self._completed: set[int] = set()
+        self._paused: set[int] = set()
+        self._groups: dict[int, Group] = {}  # by number; empty without promotion
+        self._competition = (
+            Competition(pruner, spec.objective.mode, self._values, self._groups)
+            if isinstance(pruner, Promotion)
+            else None
+        )
         self._first_with: dict[str, int] = {}  # configuration → the first trial that has it
         self._num_asked = 0
         self._load()
@@ -148,7 +156,14 @@ class Study:
     # What is next ---------------------------------------------------------------------------------------
 
     def ask(self) -> Proposal | None:
-        """The next trial, baselines first; None when all of `planned` have been asked for."""
+        """The next trial: a paused one that may go on, else a new one, baselines first; None when there is neither.
+
+        There may be one again when another trial has reported.
+        """
+        resumed = self.next_promoted()
+        if resumed is not None:
+            self.go_on(resumed)
+            return self._trials[resumed].proposal()
         if self._num_asked >= self.planned:
             return None
         self._storage.trials_wait = self._num_asked < len(self._trials)
@@ -162,6 +177,18 @@ class Study:
             self._set_running(trial, suggest(optuna_trial, self._spec.space, self._spec.fixed))
         return trial.proposal()
 
+    def next_promoted(self) -> int | None:
+        """The paused trial that may go on next. Without promotion nothing holds back those that are paused."""
+        if not self._paused:
+            return None
+        return min(self._paused) if self._competition is None else self._competition.promoted(self._paused)
+
+    def surplus(self, most: int) -> list[int]:
+        """The paused trials that are to be given up so that not more than `most` wait, numbers ascending."""
+        if len(self._paused) <= most or self._competition is None:
+            return []
+        return self._competition.given_up(self._paused, most)
+
     @property
     def planned(self) -> int:
         """How many trials the sweep will have: `search.trials`, or fewer when the grid ends before."""
@@ -170,8 +197,8 @@ class Study:
         return min(self._spec.search.trials, len(self._spec.baselines) + len(self._grid))
 
     def open_trials(self) -> list[Proposal]:
-        """The running trials, numbers ascending. Just opened: those to hand out again, their driver is dead."""
-        return [trial.proposal() for trial in self._trials if trial.state == "RUNNING"]
+        """The running and paused trials, numbers ascending. Just opened, no worker has one: their driver is dead."""
+        return [trial.proposal() for trial in self._trials if trial.state in ("RUNNING", "PAUSED")]
 
     def reopen(self, number: int) -> Proposal:
         """Makes a failed (or infeasible) trial run again under its number, with its params and values.
@@ -217,7 +244,7 @@ class Study:
         trial = self._trials[number]
         if epoch in trial.intermediate:
             return
-        assert trial.state == "RUNNING", f"trial {number} is {trial.state} and reports epoch {epoch}"
+        assert trial.state in ("RUNNING", "PAUSED"), f"trial {number} is {trial.state} and reports epoch {epoch}"
         with self._journal.no_sync():
             self._storage.set_trial_intermediate_value(trial.optuna_id, epoch, float(value))
         trial.intermediate[epoch] = float(value)
@@ -230,6 +257,34 @@ class Study:
         mode = self._spec.objective.mode
         return pruners.decide(self._pruner, mode, self._values, number, epoch, self._completed)
 
+    def should_pause(self, number: int, epoch: int) -> str | None:
+        """Why a trial is to pause after the epoch that it has just reported; None to go on.
+
+        Writes nothing. Do not ask at a trial's last epoch.
+        """
+        return None if self._competition is None else self._competition.pauses(number, epoch)
+
+    def pause(self, number: int) -> None:
+        """A running trial waits at a rung. Again: does nothing. Does not wait for the disk."""
+        self._set_paused(number, True)
+
+    def go_on(self, number: int) -> None:
+        """A paused trial runs again. Again: does nothing. Does not wait for the disk."""
+        self._set_paused(number, False)
+
+    def _set_paused(self, number: int, paused: bool) -> None:
+        trial = self._trials[number]
+        if trial.state == ("PAUSED" if paused else "RUNNING"):
+            return
+        assert trial.state in ("RUNNING", "PAUSED"), f"trial {number} is {trial.state}: it neither pauses nor goes on"
+        with self._journal.no_sync():
+            self._storage.set_trial_user_attr(trial.optuna_id, PAUSED, paused)
+        self._mark_paused(trial, paused)
+
+    def _mark_paused(self, trial: TrackedTrial, paused: bool) -> None:
+        trial.state = "PAUSED" if paused else "RUNNING"
+        (self._paused.add if paused else self._paused.discard)(trial.number)
+
     def tell(self, number: int, state: EndState, value: float | None = None) -> None:
         """Ends a trial. A trial that has ended already stays as it is. Does not wait for the disk.
 
@@ -240,9 +295,9 @@ class Study:
                 Samplers take the last reported value for a pruned one.
         """
         trial = self._trials[number]
-        if trial.state not in ("WAITING", "RUNNING"):
+        if trial.state not in ("WAITING", "RUNNING", "PAUSED"):
             return
-        assert trial.state == "RUNNING", f"trial {number} was never asked for"
+        assert trial.state != "WAITING", f"trial {number} was never asked for"
         assert state != "COMPLETED" or value is not None, f"trial {number} completed without a value"
         with self._journal.no_sync():
             if state == "COMPLETED" and value is not None and math.isfinite(value):
@@ -266,7 +321,13 @@ class Study:
     @property
     def num_finished(self) -> int:
         """How many trials have ended, however."""
-        return sum(trial.state not in ("WAITING", "RUNNING") for trial in self._trials)
+        return sum(trial.state not in ("WAITING", "RUNNING", "PAUSED") for trial in self._trials)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every trial that is planned has ended, or is paused with no prospect of going on."""
+        stopped = self.num_finished + len(self._paused)
+        return stopped == len(self._trials) >= self.planned and self.next_promoted() is None
 
     # Opening --------------------------------------------------------------------------------------------
 
@@ -332,6 +393,8 @@ class Study:
         elif frozen.state == TrialState.RUNNING:
             running = _running(self._study, frozen._trial_id)
             self._set_running(trial, suggest(running, self._spec.space, self._spec.fixed))
+            if frozen.user_attrs.get(PAUSED):
+                self._mark_paused(trial, True)
         else:
             self._set_running(trial, decode_all(self._spec.space, frozen.params))
             self._set_ended(trial, frozen)
@@ -354,9 +417,12 @@ class Study:
         trial.params = params
         trial.duplicate_of = first if first < trial.number else None
         trial.state = "RUNNING"
+        if isinstance(self._pruner, Promotion):
+            self._groups[trial.number] = group_of(self._pruner, {**self._spec.fixed, **params})
         self._num_asked = max(self._num_asked, trial.number + 1)
 
     def _set_ended(self, trial: TrackedTrial, frozen: FrozenTrial) -> None:
+        self._paused.discard(trial.number)
         if frozen.state == TrialState.COMPLETE:
             trial.state = "COMPLETED"
             self._completed.add(trial.number)

@@ -10,7 +10,7 @@ from sweep_runner.search.distributions import Params
 from sweep_runner.spec.space import Scalar
 
 EndState = Literal["COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"]
-State = Literal["WAITING", "RUNNING", "COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"]
+State = Literal["WAITING", "RUNNING", "PAUSED", "COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"]
 
 
 @dataclass(frozen=True)

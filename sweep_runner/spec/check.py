@@ -19,7 +19,14 @@ from sweep_runner.spec.loader import LoadedSpec, PartlyWrong, in_file_order, loa
 from sweep_runner.spec.model import SPACE_RESOURCES, Objective
 from sweep_runner.spec.plan import Plan, count_settings, find_candidates, most_epochs, possible_workers
 from sweep_runner.spec.space import Choice, Parameter, Scalar, in_order, same_value
-from sweep_runner.spec.strategies import GridOptions, Hyperband, Patient, SuccessiveHalving, sampler_options
+from sweep_runner.spec.strategies import (
+    GridOptions,
+    Hyperband,
+    Patient,
+    Promotion,
+    SuccessiveHalving,
+    sampler_options,
+)
 from sweep_runner.spec.sugar import value_place
 from trainables.contract import Preparation, Trainable
 from trainables.errors import TrainableError
@@ -367,13 +374,30 @@ class _Check:
                 )
                 self._problem((*at, "min_epochs"), message)
             return pruner.model_copy(update={"max_epochs": most})
-        if isinstance(pruner, SuccessiveHalving) and max_epochs is not None:
+        if isinstance(pruner, Promotion):
+            return self._promotion(pruner, max_epochs, at)
+        if isinstance(pruner, SuccessiveHalving):
             first = pruner.min_epochs * pruner.reduction_factor**pruner.min_early_stopping_rate
-            if first >= max_epochs:
-                self.warnings.append(
-                    f"the pruner's first rung is epoch {first} of {max_epochs}: it stops no trial early"
-                )
+            self._warn_of_late_rung(first, max_epochs)
         return pruner
+
+    def _promotion(self, pruner: Promotion, max_epochs: int | None, at: KeyPath) -> Promotion:
+        """With the first rung and the groups filled in."""
+        for name in pruner.group_by or ():
+            if name not in self.spec.space:
+                message = f"pruner.group_by: {name!r} is no parameter of the space"
+                self._problem((*at, "group_by"), message, did_you_mean(name, self.spec.space))
+        filled = pruner.filled_in(self.spec.space, max_epochs)
+        if filled.min_epochs is None:
+            message = f"promotion needs min_epochs: {self.spec.trainable} has no hyperparameter epochs to know it from"
+            self._problem(at, message)
+        else:
+            self._warn_of_late_rung(filled.min_epochs, max_epochs)
+        return filled
+
+    def _warn_of_late_rung(self, first: int, max_epochs: int | None) -> None:
+        if max_epochs is not None and first >= max_epochs:
+            self.warnings.append(f"the pruner's first rung is epoch {first} of {max_epochs}: it stops no trial early")
 
     def _search(self, space: Mapping[str, Parameter], fixed: Mapping[str, Any]) -> int | None:
         """The number of different settings, and what follows from it."""

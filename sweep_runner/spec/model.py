@@ -114,6 +114,12 @@ class Keep(_Section):
     baselines: bool = Field(
         True, description="The best checkpoint of each baseline stays, too; it is evaluated on val when the sweep ends."
     )
+    paused: int = Field(
+        16,
+        ge=1,
+        description="With the pruner promotion: this many paused trials, those that are nearest to going on, keep the "
+        "checkpoints from which they can; the others end as PRUNED.",
+    )
 
 
 class Export(_Section):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -96,6 +98,37 @@ class Hyperband(Options):
     recheck: bool = Field(True, description="As for successive halving.")
 
 
+class Promotion(Options):
+    """A trial pauses at each rung; the best 1/reduction_factor of those like it go on from their checkpoints."""
+
+    kind: Literal["promotion"]
+    min_epochs: int | None = Field(
+        None, ge=1, description="The first rung. Default: the sweep's most epochs / reduction_factor, rounded up."
+    )
+    reduction_factor: int = Field(
+        3, ge=2, description="Rungs at min_epochs × this power; 1 in this many of those that have reached one goes on."
+    )
+    group_by: tuple[str, ...] | None = Field(
+        None,
+        strict=False,  # lists, as YAML has them
+        description="Parameters of the space: a trial competes with those that have the same values of them. "
+        "Default: model, where it is in the space, because networks differ in how fast they learn. []: with all.",
+    )
+
+    def filled_in(self, space: Collection[str], most_epochs: int | None) -> Self:
+        """With the defaults that come from elsewhere in the sweep.
+
+        Args:
+            space: the names of its parameters.
+            most_epochs: of a trial; None: not known, then `min_epochs` may stay None.
+        """
+        first = self.min_epochs
+        if first is None and most_epochs is not None:
+            first = math.ceil(most_epochs / self.reduction_factor)
+        groups = self.group_by if self.group_by is not None else tuple({"model"} & set(space))
+        return self.model_copy(update={"min_epochs": first, "group_by": groups})
+
+
 class Percentile(Options):
     """Stops a trial whose best value so far is below this percentile of the others at the same epoch."""
 
@@ -145,7 +178,7 @@ class Patient(Options):
 
 
 Pruner = Annotated[
-    NoPruner | SuccessiveHalving | Hyperband | Percentile | Median | Threshold | Patient,
+    NoPruner | Promotion | SuccessiveHalving | Hyperband | Percentile | Median | Threshold | Patient,
     Field(discriminator="kind"),
 ]
 

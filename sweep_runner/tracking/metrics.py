@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from sweep_runner.results.events import FINISHED
+from sweep_runner.results.events import STATES
 from sweep_runner.results.state import RANKED, SweepState, TrialSummary
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class SweepCollector:
     def _read(self, state: SweepState) -> Iterable[GaugeMetricFamily]:
         families = _families()
         counts = state.counts()
-        for name in ("WAITING", "RUNNING", *FINISHED):
+        for name in STATES:
             families["sweep_trials"].add_metric((self._sweep, name.lower()), counts[name])
         families["sweep_trials_planned"].add_metric((self._sweep,), self._planned)
         best = state.best((*RANKED, "RUNNING"))

@@ -14,7 +14,7 @@ from sweep_runner.execution.messages import Message
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.search.study import Study
 from sweep_runner.spec.model import SweepSpec
-from tests.support.sweeps import drive, log_of, open_keeper, outcome, report
+from tests.support.sweeps import drive, log_of, open_keeper, outcome, pauses, report
 
 MakeSpec = Callable[..., SweepSpec]
 
@@ -42,21 +42,36 @@ STEPS = [
     (Study, "tell", "after"),
     (Study, "ask", "after"),
 ]
+PAUSING = [
+    (Study, "should_pause", "before"),
+    (Study, "pause", "before"),
+    (Study, "pause", "after"),
+    (Study, "go_on", "after"),
+]
+NO_PRUNER = {"kind": "none"}
+HALVING = {"kind": "successive_halving", "reduction_factor": 2}
+PROMOTION = {"kind": "promotion", "min_epochs": 1, "reduction_factor": 2}
+KILLS = [
+    *((pruner, *step) for pruner in (NO_PRUNER, HALVING, PROMOTION) for step in STEPS),
+    *((PROMOTION, *step) for step in PAUSING),
+]
 
 
-@pytest.mark.parametrize(("owner", "method", "when"), STEPS, ids=lambda value: getattr(value, "__name__", value))
-@pytest.mark.parametrize("pruner", [{"kind": "none"}, {"kind": "successive_halving", "reduction_factor": 2}])
+@pytest.mark.parametrize(
+    ("pruner", "owner", "method", "when"), KILLS, ids=lambda value: getattr(value, "__name__", None) or str(value)
+)
 def test_killed_between_any_two_writes(
     make_spec: MakeSpec,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    pruner: dict[str, Any],
     owner: type,
     method: str,
     when: str,
-    pruner: dict[str, Any],
 ) -> None:
     """The driver dies at the 2nd, 3rd, 5th, 8th, … call of a step, and goes on: the same sweep as undisturbed."""
-    spec = make_spec(pruner=pruner)
+    pausing = {"fixed": {"epochs": 9}, "search": {"sampler": "random", "trials": 12, "seed": 3}, "keep": {"paused": 6}}
+    spec = make_spec(pruner=pruner, **(pausing if pruner is PROMOTION else {}))
     with open_keeper(spec, tmp_path / "undisturbed", max_live=1) as keeper:
         drive(keeper)
 
@@ -88,6 +103,7 @@ def test_killed_between_any_two_writes(
             continue
     assert len(deaths) < 5, "it did not die once"
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "undisturbed")
+    assert pauses(tmp_path / "killed") == pauses(tmp_path / "undisturbed")
 
 
 def test_a_failing_trial_is_tried_again_and_then_failed(make_spec: MakeSpec, tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ import pytest
 
 from sweep_runner.execution.keeper import trial_seed
 from sweep_runner.results.paths import SweepPaths
+from sweep_runner.search.promotion import Competition, Group, group_of
 from sweep_runner.search.pruners import decide, resolve
 from sweep_runner.search.study import Study
 from sweep_runner.spec.check import check_spec
 from sweep_runner.spec.loader import load_spec
 from sweep_runner.spec.model import SweepSpec
+from sweep_runner.spec.strategies import Promotion
 from tests.support.faults import Driver
 from tests.support.sweeps import log_of, recorded, sweep
 from trainables.synthetic import SyntheticConfig, curve
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.ray
 WriteSpec = Callable[..., Path]
 
 HALVING = {"kind": "successive_halving", "min_epochs": 1, "reduction_factor": 2}
+PROMOTION = {"kind": "promotion", "min_epochs": 1, "reduction_factor": 2}
 EPOCHS = {"epochs": 4, "epoch_s": 0.15}
 
 
@@ -140,6 +143,47 @@ def test_killed_at_random_pruning_stays_consistent(write_spec: WriteSpec, tmp_pa
     root = tmp_path / "results" / "small"
     rows_and_ends(root, spec)
     assert check_decisions(root, spec) > 0
+
+
+def test_killed_at_random_paused_trials_go_on_where_they_were(write_spec: WriteSpec, tmp_path: Path) -> None:
+    file = write_spec(fixed=EPOCHS, search={"sampler": "random", "trials": 18, "seed": 4}, pruner=PROMOTION)
+    spec = check_spec(load_spec(file)).spec
+    assert kill_until_done(file, tmp_path / "results", 3, random.Random(5)) >= 2
+    root = tmp_path / "results" / "small"
+    rows, _ = recorded(root)
+    for trial in range(spec.search.trials):
+        epochs = [epoch for number, epoch in rows if number == trial]
+        assert epochs == list(range(1, len(epochs) + 1)), "an epoch is missing, or was trained again"
+    table = pq.read_table(root / "tables" / "trials").to_pylist()
+    full = {row["trial"] for row in table if row["epochs"] == EPOCHS["epochs"]}
+    assert {row["trial"] for row in table if row["state"] == "COMPLETED"} == full
+    assert check_pauses(root, spec) > 0
+
+
+def check_pauses(root: Path, spec: SweepSpec) -> int:
+    """Replays from the log who paused and who went on; how many went on after a pause."""
+    options = resolve(spec)
+    assert isinstance(options, Promotion)
+    values: dict[int, dict[int, float]] = {}
+    groups: dict[int, Group] = {}
+    competition = Competition(options, spec.objective.mode, values, groups)
+    paused: set[int] = set()
+    num_promoted = 0
+    for event in log_of(root):
+        trial = event.get("trial")
+        if event["kind"] == "epoch":
+            assert trial not in paused, f"trial {trial} reported while it was paused"
+            values.setdefault(trial, {})[event["epoch"]] = event["metrics"]["val_accuracy"]
+        elif event["kind"] == "start":
+            groups[trial] = group_of(options, {**spec.fixed, **event["params"]})
+            if trial in paused:
+                assert competition.promoted(paused) == trial
+                paused.remove(trial)
+                num_promoted += 1
+        elif event["kind"] == "pause":
+            assert competition.pauses(trial, event["epoch"]) == event["reason"]
+            paused.add(trial)
+    return num_promoted
 
 
 @pytest.mark.long

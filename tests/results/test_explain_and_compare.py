@@ -99,9 +99,11 @@ def test_json_tells_the_same(sweep: Sweep, duel: SweepPaths) -> None:
             "value": 0.01,
             "rivals": {"3": 0.31, "2": 0.21},
             "num_kept": 1,
+            "place": 3,
             "threshold": 0.31,
             "passed": False,
             "again": False,
+            "verdict": "stopped",
         }
     ]
 

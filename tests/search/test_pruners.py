@@ -22,6 +22,7 @@ from sweep_runner.spec.strategies import Pruner
 nan = math.nan
 EVERY_PRUNER: list[dict[str, Any]] = [
     {"kind": "none"},
+    {"kind": "promotion", "min_epochs": 3},
     {"kind": "successive_halving"},
     {"kind": "hyperband", "max_epochs": 9},
     {"kind": "median", "startup_trials": 2},
@@ -30,6 +31,8 @@ EVERY_PRUNER: list[dict[str, Any]] = [
     {"kind": "patient", "patience": 1},
     {"kind": "patient", "patience": 1, "inner": {"kind": "median", "startup_trials": 1}},
 ]
+
+NEVER_STOP = ("none", "promotion")
 
 
 def options_of(values: dict[str, Any]) -> Any:
@@ -191,7 +194,7 @@ def test_a_trial_that_skips_the_rungs_epoch_is_judged_at_its_next_report() -> No
     assert decide(options, "max", {**history, 1: {1: 0.1, 3: 0.95}}, 1, 3) is None
 
 
-@pytest.mark.parametrize("values", [v for v in EVERY_PRUNER if v["kind"] not in ("none", "patient")], ids=ids)
+@pytest.mark.parametrize("values", [v for v in EVERY_PRUNER if v["kind"] not in (*NEVER_STOP, "patient")], ids=ids)
 @pytest.mark.parametrize("mode", ["max", "min"])
 def test_not_a_number_is_the_worst_value(values, mode) -> None:
     options = options_of(values)
@@ -299,4 +302,4 @@ def test_decisions_are_replayed_from_the_rows(values, make_spec, open_study, tmp
         assert decide(options_of(values), "max", replayed, number, epoch, completed) == reason
     states = Counter(trial.state for trial in study.trials())
     assert sum(states.values()) == 30
-    assert (states["PRUNED"] > 0) == (values["kind"] != "none")
+    assert (states["PRUNED"] > 0) == (values["kind"] not in NEVER_STOP)

@@ -12,7 +12,7 @@ from sweep_runner.spec.check import check_spec, load_plan
 from sweep_runner.spec.loader import dump_spec, load_resolved, load_spec
 from sweep_runner.spec.plan import Plan
 from sweep_runner.spec.space import Choice, FloatRange, IntRange
-from sweep_runner.spec.strategies import Hyperband
+from sweep_runner.spec.strategies import Hyperband, Promotion
 
 PlanOf = Callable[..., Plan]
 Problems = Callable[..., str]
@@ -120,6 +120,21 @@ def test_few_settings_and_late_rungs_are_warned_of(plan_of: PlanOf) -> None:
     warnings = "\n".join(plan_of(text).warnings)
     assert "the space holds 2 different settings, fewer than 20 trials" in warnings
     assert "the pruner's first rung is epoch 9 of 3: it stops no trial early" in warnings
+
+
+def test_promotion_gets_its_first_rung_and_groups_and_refuses_unknown_ones(plan_of: PlanOf) -> None:
+    text = """
+        name: x
+        trainable: own_trainable:Own
+        space: {net: [mlp, vit]}
+        pruner: {kind: promotion, group_by: [net]}
+    """
+    pruner = plan_of(text).spec.pruner
+    assert isinstance(pruner, Promotion)
+    assert (pruner.min_epochs, pruner.group_by) == (1, ("net",))
+    with pytest.raises(RequestError, match=r"group_by: 'nett' is no parameter of the space") as raised:
+        plan_of(text, "pruner.group_by=[nett]")
+    assert "net" in str(raised.value).partition("parameter of the space")[2]
 
 
 def test_a_checked_spec_loads_back_and_checks_to_itself(plan_of: PlanOf, folder: Path) -> None:

@@ -118,6 +118,13 @@ def outcome(root: Path) -> tuple[dict[tuple[int, int], float], dict[int, tuple[s
     return rows, {trial: (end["state"], end["params"]) for trial, end in ends.items()}
 
 
+def pauses(root: Path) -> list[tuple[int, int, str]]:
+    """Every pause (trial, epoch, reason) of a sweep's log, in order; fails on one that is there twice."""
+    found = [(event["trial"], event["epoch"], event["reason"]) for event in log_of(root) if event["kind"] == "pause"]
+    assert len(found) == len(set(found))
+    return found
+
+
 def sweep(
     *arguments: str | Path, cwd: Path, timeout: float = 240, **environment: str
 ) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from trainables.image.pixels.decode import UnreadableImage, decode, open_image, to_pixels
+from trainables.image.pixels.rule import PixelRule
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 
@@ -180,8 +181,8 @@ def test_decompression_bomb_is_refused_before_it_is_decoded() -> None:
     with pytest.raises(UnreadableImage, match=r"12000×12000 pixels are more than data\.max_pixels"):
         open_image(bomb)
     with pytest.raises(UnreadableImage, match="64×32"):
-        open_image(encoded(corners()), max_pixels=64 * 32 - 1)
-    assert open_image(encoded(corners()), max_pixels=64 * 32).size == (64, 32)
+        open_image(encoded(corners()), rule=PixelRule(max_pixels=64 * 32 - 1))
+    assert open_image(encoded(corners()), rule=PixelRule(max_pixels=64 * 32)).size == (64, 32)
 
 
 def test_damaged_and_huge_files_leave_no_noise_on_the_terminal(tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_damaged_bytes_either_decode_or_are_unreadable(file_format: str, data: s
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     try:
-        pixels = decode(bytes(content), max_pixels=1_000_000)
+        pixels = decode(bytes(content), rule=PixelRule(max_pixels=1_000_000))
     except UnreadableImage:
         return
     assert pixels.dtype == np.uint8
@@ -244,4 +245,4 @@ def test_a_bomb_of_many_frames_is_refused_or_costs_one_frame() -> None:
     bomb = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert decode(bomb, resolution=8).shape == (8, 8, 3)
     with pytest.raises(UnreadableImage, match="2000×2000"):
-        decode(bomb, max_pixels=1_000_000)
+        decode(bomb, rule=PixelRule(max_pixels=1_000_000))

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from trainables.image.data_forms import Balance, Cap, Strategy, balance_form
+from trainables.image.pixels.rule import PixelRule
 from trainables.image.table_form import SplitName, Table, table_form
 from trainables.units import Size
 
@@ -47,6 +48,25 @@ def _names(value: Any) -> Any:
     if isinstance(value, str | int):
         value = [value]
     return [str(name) for name in value] if isinstance(value, list | tuple) else value
+
+
+def _bands(value: Any) -> Any:
+    numbers = [value] if isinstance(value, int) and not isinstance(value, bool) else value
+    if numbers is None:
+        return None
+    whole = isinstance(numbers, list | tuple) and all(type(number) is int and number >= 1 for number in numbers)
+    if not whole or len(numbers) not in (1, 3):
+        raise ValueError(f"{value!r}: name three bands (red, green, blue) or one (grey), counted from 1: [3, 2, 1]")
+    return tuple(numbers)
+
+
+def _value_range(value: Any) -> Any:
+    if isinstance(value, str) and value in ("auto", "picture"):
+        return value
+    numbers = isinstance(value, list | tuple) and all(type(number) in (int, float) for number in value)
+    if not numbers or len(value) != 2 or not value[0] < value[1]:
+        raise ValueError(f"{value!r}: give [low, high] with low < high, such as [0, 4095], or auto, or picture")
+    return tuple(map(float, value))
 
 
 def _year(value: Any) -> Any:
@@ -222,6 +242,22 @@ class DataConfig(BaseModel):
         le=178_956_970,
         description="A larger picture counts as unreadable (a decompression bomb). Default, limit: Pillow's.",
     )
+    bands: Annotated[tuple[int, ...] | None, BeforeValidator(_bands, json_schema_input_type=list[int] | int | None)] = (
+        Field(
+            None,
+            description="Which bands of a picture become red, green and blue (or, a single one, grey), counted from 1; "
+            "by default those that the file says are.",
+        )
+    )
+    value_range: Annotated[
+        Literal["auto", "picture"] | tuple[float, float],
+        BeforeValidator(_value_range, json_schema_input_type=Literal["auto", "picture"] | list[float]),
+    ] = Field(
+        "auto",
+        description="Pictures with more than 8 bits: [low, high], the values that become black and white; auto: as the "
+        "file says (DICOM: window), or one range for all pictures, found from them; picture: each picture's own "
+        "smallest and largest value.",
+    )
     cache_dir: AbsolutePath | None = Field(
         None, description="Where decoded pixels are kept; by default $SWEEP_CACHE, or the user's cache folder."
     )
@@ -294,6 +330,11 @@ class DataConfig(BaseModel):
         if adapter.needs_table and self.table is None:
             raise ValueError(f"dataset {self.dataset} needs the labels: table must name their file (data.table)")
         return self
+
+    @property
+    def pixel_rule(self) -> PixelRule:
+        """How pictures are read, as far as the sweep file says it."""
+        return PixelRule(self.max_pixels, self.bands, self.value_range)
 
     @property
     def cache_folder(self) -> Path:

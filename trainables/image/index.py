@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.feather
 
+from trainables.image.pixels.rule import ValueRange
+
 SPLITS = ("train", "val", "test")
 
 MEMBER = pa.struct([("column", pa.string()), ("row", pa.int64())])
@@ -55,6 +57,8 @@ class ImageIndex:
         fingerprint: changes when the examples, their pixels' source, labels or splits change.
         pixels_fingerprint: changes only when the encoded images, their boxes or their order change; decoded pixels
             are shared by what has the same. Empty: unknown, then `fingerprint` counts.
+        found_range: what is black and white in pictures with more than 8 bits that do not say it; None: there are
+            none, or the sweep file says it.
     """
 
     table: pa.Table
@@ -62,6 +66,7 @@ class ImageIndex:
     multilabel: bool
     fingerprint: str
     pixels_fingerprint: str = ""
+    found_range: ValueRange | None = None
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """The row numbers of a split, in order, shape (n,)."""
@@ -88,6 +93,7 @@ class ImageIndex:
             "multilabel": self.multilabel,
             "fingerprint": self.fingerprint,
             "pixels_fingerprint": self.pixels_fingerprint,
+            "found_range": self.found_range,
         }
         table = self.table.replace_schema_metadata({"image_index": json.dumps(facts)})
         partial = path.with_suffix(".partial")
@@ -108,6 +114,7 @@ class ImageIndex:
             facts["multilabel"],
             facts["fingerprint"],
             facts.get("pixels_fingerprint", ""),
+            None if facts.get("found_range") is None else tuple(facts["found_range"]),
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from trainables.errors import DataError
 from trainables.image.pixels.fit import SQUASH, Fit, Resize
+from trainables.image.pixels.rule import DEFAULT_RULE, PixelRule
 
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
@@ -26,7 +27,11 @@ OUTPUT = "probabilities"
 FORMAT = "image-classifier/1"
 """Names the meaning of the metadata and of the graph's input and output; raised when that changes."""
 FORMAT_FITTED = "image-classifier/2"
-"""Of a package with another `fit` than squash: what knows the first format only would squash in silence."""
+"""Of a package with another `fit` than squash or a `rule` of its own: what knows the first format only would squash,
+or scale values otherwise, in silence."""
+
+_PIXEL_KEYS = ("bands", "value_range", "found")
+_OPTIONAL_KEYS = ("fit", "pixels", "preprocessing", "origin")
 
 THRESHOLD = 0.5
 """A multi-label example has every label whose probability reaches this."""
@@ -44,6 +49,7 @@ class PackageFacts:
         input_resolution: height and width in pixels that the network sees.
         channels: of the input images, 1 (grey) or 3 (RGB).
         fit: how an image becomes a square.
+        rule: how files are read; its `max_pixels` is not kept.
         preprocessing: what the graph does to the pixels, and what is expected before it: for readers.
         origin: where the model comes from (sweep, trial, ...).
     """
@@ -56,6 +62,7 @@ class PackageFacts:
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
     fit: Fit = SQUASH
+    rule: PixelRule = DEFAULT_RULE
 
     @property
     def thresholds(self) -> npt.NDArray[np.float64]:
@@ -65,13 +72,14 @@ class PackageFacts:
     def to_metadata(self) -> dict[str, str]:
         """The ONNX file's metadata."""
         values = {
-            "format": FORMAT if self.fit == SQUASH else FORMAT_FITTED,
+            "format": FORMAT if self.fit == SQUASH and not self.rule.digest else FORMAT_FITTED,
             "classes": self.classes,
             "multilabel": self.multilabel,
             "threshold": self.threshold,
             "input_resolution": self.input_resolution,
             "channels": self.channels,
             "fit": vars(self.fit),
+            "pixels": {key: getattr(self.rule, key) for key in _PIXEL_KEYS},
             "preprocessing": self.preprocessing,
             "origin": self.origin,
         }
@@ -87,7 +95,7 @@ class PackageFacts:
         try:
             values = {key: json.loads(metadata[key]) for key in ("format", "classes", "multilabel", "threshold")}
             resolution, channels = (json.loads(metadata[key]) for key in ("input_resolution", "channels"))
-            optional = {key: json.loads(metadata.get(key, "{}")) for key in ("fit", "preprocessing", "origin")}
+            optional = {key: json.loads(metadata.get(key, "{}")) for key in _OPTIONAL_KEYS}
         except KeyError as error:
             raise ValueError(f"its metadata has no {error.args[0]!r}") from error
         except json.JSONDecodeError as error:
@@ -106,6 +114,7 @@ class PackageFacts:
             channels=int(channels),
             threshold=tuple(map(float, threshold)) if isinstance(threshold, list) else float(threshold),
             fit=_fit(optional.pop("fit")),
+            rule=_rule(optional.pop("pixels")),
             **optional,
         )
 
@@ -195,6 +204,14 @@ def _fit(values: Mapping[str, Any]) -> Fit:
     if fit.resize not in get_args(Resize):
         raise ValueError(f"it resizes by {fit.resize!r}, and only {', '.join(get_args(Resize))} are understood")
     return fit
+
+
+def _rule(values: Mapping[str, Any]) -> PixelRule:
+    """JSON has no tuples."""
+    known: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in _PIXEL_KEYS
+    }
+    return replace(DEFAULT_RULE, **known)
 
 
 def _read(path: Path) -> bytes:

@@ -179,11 +179,13 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         """See `trainables.image.pixels.thumbnails.thumbnails`."""
         from trainables.image.data.prepare import INDEX_FILE
         from trainables.image.index import ImageIndex
+        from trainables.image.pixels.examples import rule_of
         from trainables.image.pixels.thumbnails import thumbnails
 
         if not (self.folder / INDEX_FILE).is_file():
             return {}
-        return thumbnails(ImageIndex.load(self.folder / INDEX_FILE), examples, size, self.data.max_pixels)
+        index = ImageIndex.load(self.folder / INDEX_FILE)
+        return thumbnails(index, examples, size, rule_of(index, self.data))
 
     def export(
         self, config: ImageConfig, checkpoint: Path, folder: Path, info: Mapping[str, Any], num_threads: int = 1

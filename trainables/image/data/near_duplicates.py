@@ -240,7 +240,7 @@ def _remembered(
 def _compute(pictures: Sequence[Picture], data: DataConfig, num_threads: int, progress: Progress) -> list[Words | None]:
     def compute(picture: Picture) -> Words | None:
         try:
-            return hashes_of(open_image(picture.read(), name=picture.name, max_pixels=data.max_pixels))
+            return hashes_of(open_image(picture.read(), name=picture.name, rule=data.pixel_rule))
         except (UnreadableImage, OSError):
             return None  # named where pictures are read for training
 

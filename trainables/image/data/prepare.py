@@ -101,6 +101,7 @@ def prepare_images(
         listing.multilabel,
         fingerprint(table, reading.pixels_fingerprint, listing.classes, listing.multilabel),
         reading.pixels_fingerprint,
+        reading.rule.found,
     )
     index.save(folder / INDEX_FILE)
     warnings = [*division.warnings, *unbalanced, *reading.warnings]
@@ -249,7 +250,7 @@ def _details(
         "balanced": balanced,
         "defects": {defect.name: defect.reason for defect in defects},
         "picture_sizes": reading.sizes,
-        "notes": list(listing.notes),
+        "notes": [*listing.notes, *reading.notes],
         "pixels": {str(target): place for target, place in reading.places.items()},
     }
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,13 @@ from trainables.image.pixels.pictures import (
     fingerprint_of,
     iter_regions,
     pictures_of,
+    read_picture,
     read_pictures,
 )
 from trainables.image.pixels.pixel_cache import PartialFile, PixelCache
+from trainables.image.pixels.rule import SIXTEEN_BITS, PixelRule, common_range
 from trainables.image.pixels.scan import Scan
+from trainables.image.pixels.values import UPPER_BITS
 
 _FEW = 0.1  # when fewer pictures than this fraction are new, they are looked at before it is known what to build
 
@@ -43,6 +47,8 @@ class Reading:
         sizes: of the pictures: `count`, and `width` and `height` as smallest, median, largest.
         places: where the pixels of each target are.
         warnings: about the cache.
+        notes: what was left out of pictures, and how their values are scaled.
+        rule: how they were read.
     """
 
     good_rows: npt.NDArray[np.int64]
@@ -51,6 +57,8 @@ class Reading:
     sizes: Mapping[str, Any]
     places: Mapping[Target, str]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    rule: PixelRule
 
 
 def read_all(
@@ -71,12 +79,14 @@ def read_all(
     pass_ = _Pass(table, data, targets, num_threads, progress)
     try:
         cache = PixelCache(data.cache_folder, int(data.cache_limit_bytes))
-        scan = Scan(data.cache_folder, f"{data.dataset} {data.root} {data.max_pixels}")
+        scan = Scan(data.cache_folder, f"{data.dataset} {data.root} {data.max_pixels}{data.pixel_rule.digest}")
     except OSError as error:
         if data.cache_dir is not None:
             raise DataError(f"data.cache_dir: {data.cache_dir} cannot be used: {error.strerror or error}") from error
         warning = f"no cache in {data.cache_folder} ({error.strerror or error}): pictures are decoded again each epoch"
-        return pass_.reading(pass_.read(pass_.pictures, {}), {}, [warning])
+        facts = pass_.read(pass_.pictures, {})
+        pass_.find_range(facts)
+        return pass_.reading(facts, {}, [warning])
     with scan.opened(pass_.waiting):
         return pass_.run(cache, scan)
 
@@ -91,6 +101,7 @@ class _Pass:
         self.num_threads = num_threads
         self.progress = progress
         self.pictures = pictures_of(table)
+        self.rule = data.pixel_rule
         self.regions: list[Region] = list(iter_regions(table))
 
     def waiting(self) -> None:
@@ -100,9 +111,10 @@ class _Pass:
         known = [scan.facts(picture) for picture in self.pictures]
         new = [position for position, facts in enumerate(known) if facts is None]
         facts: list[Facts] | None = None
-        if len(new) <= _FEW * len(self.pictures) or not self.targets:
+        if len(new) <= _FEW * len(self.pictures) or not self.targets or self.is_deep(self.pictures[new[0]]):
             found = dict(zip(new, self.read([self.pictures[position] for position in new], {}), strict=True))
             facts = [each or found[position] for position, each in enumerate(known)]
+            self.find_range(facts)
         cached = self.data.cache_limit_bytes > 0
         lacking = self.targets if facts is None or not cached else self.lacking(cache, facts)
         places = {target: "in the cache" for target in self.targets if target not in lacking}
@@ -110,7 +122,9 @@ class _Pass:
         if lacking:
             with self.reserved(cache, lacking) as partial:
                 if partial or facts is None:
-                    facts = self.read(self.pictures, partial)
+                    seen, facts = facts is not None, self.read(self.pictures, partial)
+                    if not seen and self.find_range(facts):
+                        facts = self.read(self.pictures, partial)
                 self.publish(cache, partial, facts)
                 for target in lacking:
                     fits = target in partial and partial[target].error is None
@@ -127,10 +141,42 @@ class _Pass:
         return read_pictures(
             pictures,
             partial,
-            max_pixels=self.data.max_pixels,
+            rule=self.rule,
             num_threads=self.num_threads,
             progress=self.progress,
         )
+
+    def is_deep(self, picture: Picture) -> bool:
+        """Whether it has more than 8 bits and does not say its range: then all must be seen before any is scaled."""
+        return self.data.value_range == "auto" and read_picture(picture, {}, self.rule).limits is not None
+
+    def find_range(self, facts: list[Facts]) -> bool:
+        """Finds the range of pictures that do not say theirs; tells whether they were read by another one.
+
+        Pictures whose bits are then too few to be read get their defects.
+        """
+        found = common_range(each.limits for each in facts if each.limits is not None)
+        if self.data.value_range != "auto" or found == SIXTEEN_BITS or found == self.rule.found:
+            return False
+        self.rule = replace(self.rule, found=found)
+        for place, each in enumerate(facts):
+            if each.remark == UPPER_BITS:
+                facts[place] = read_picture(self.pictures[place], {}, self.rule)
+        return True
+
+    def notes(self, facts: Sequence[Facts]) -> Iterator[str]:
+        """What was left out of pictures, and how their values are scaled."""
+        remarks = Counter(each.remark for each in facts if each.remark)
+        for remark, count in sorted(remarks.items()):
+            example = next(one.name for one, each in zip(self.pictures, facts, strict=True) if each.remark == remark)
+            yield f"{remark}: {count} pictures, such as {example}"
+        if self.rule.found is not None:
+            low, high = self.rule.found
+            number = sum(each.limits is not None for each in facts)
+            yield (
+                f"{number} pictures have more than 8 bits and do not say their range: {low:g} is black and {high:g} "
+                "white, found from all of them (data.value_range sets another)"
+            )
 
     def good_rows(self, facts: Sequence[Facts]) -> npt.NDArray[np.int64]:
         bad = {row for each in facts for row in each.defects}
@@ -139,7 +185,7 @@ class _Pass:
     def fingerprint(self, facts: Sequence[Facts]) -> str:
         digests = digests_by_row(len(self.table), self.pictures, facts)
         rows = self.good_rows(facts)
-        return fingerprint_of([digests[row] for row in rows], [self.regions[row] for row in rows])
+        return fingerprint_of([digests[row] for row in rows], [self.regions[row] for row in rows], self.rule)
 
     def lacking(self, cache: PixelCache, facts: Sequence[Facts]) -> list[Target]:
         name, num_rows = self.fingerprint(facts), len(self.good_rows(facts))
@@ -185,7 +231,14 @@ class _Pass:
         names = self.table["example"]
         defects = [Defect(names[row].as_py(), reason) for each in facts for row, reason in sorted(each.defects.items())]
         return Reading(
-            self.good_rows(facts), self.fingerprint(facts), tuple(defects), sizes_of(facts), places, tuple(warnings)
+            self.good_rows(facts),
+            self.fingerprint(facts),
+            tuple(defects),
+            sizes_of(facts),
+            places,
+            tuple(warnings),
+            tuple(self.notes(facts)),
+            self.rule,
         )
 
 

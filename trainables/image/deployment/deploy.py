@@ -7,6 +7,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -29,8 +30,9 @@ from trainables.image.index import ImageIndex
 from trainables.image.models.factory import normalization
 from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, OUTPUT, THRESHOLD, WEIGHTS_FILE, Package, PackageFacts
 from trainables.image.pixels.decode import UnreadableImage, decode
-from trainables.image.pixels.examples import open_pixels
+from trainables.image.pixels.examples import open_pixels, rule_of
 from trainables.image.pixels.pictures import pictures_of
+from trainables.image.pixels.rule import MAX_PIXELS
 from trainables.image.training.checkpoint import load_trained
 from trainables.image.training.evaluate import GivenImages, chosen_threshold, compute_logits, threads
 
@@ -96,6 +98,7 @@ def export_package(
         preprocessing=describe_preprocessing(config, mean, std, index.multilabel),
         origin=without_folders({key: info[key] for key in ORIGIN_KEYS if key in info}),
         fit=config.fit,
+        rule=replace(rule_of(index, data), max_pixels=MAX_PIXELS),
     )
     with threads(num_threads):
         save_model(model, str(package / WEIGHTS_FILE), metadata={"format": "pt"})
@@ -182,7 +185,7 @@ def _at_own_size(
     differences, same = [], 0
     pictures = pictures_of(index.table.take(rows[:NUM_OWN_SIZE]))
     for picture, region in ((each, region) for each in pictures for region in each.regions):
-        options: dict[str, Any] = {**vars(region), "channels": facts.channels, "max_pixels": data.max_pixels}
+        options: dict[str, Any] = {**vars(region), "channels": facts.channels, "rule": rule_of(index, data)}
         try:
             source = picture.read()
             whole = decode(source, **options)

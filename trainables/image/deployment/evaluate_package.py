@@ -25,7 +25,7 @@ from trainables.image.datasets import dataset_class
 from trainables.image.datasets.base import Defect, Listing
 from trainables.image.index import ImageIndex
 from trainables.image.measures.scores import score
-from trainables.image.package import Package
+from trainables.image.package import Package, PackageFacts
 from trainables.image.pixels.examples import open_pixels
 
 ALL = "all"
@@ -84,6 +84,7 @@ def evaluate_package(
         DataError: the data cannot be used, or is not for this model.
     """
     facts = package.facts
+    data = as_trained(data, facts)
     index, defects, warnings, split = _examples(data, split, num_threads, progress)
     if index.multilabel != facts.multilabel:
         kinds = ("exactly one class", "any number of labels")
@@ -126,6 +127,14 @@ def evaluate_package(
         defects=defects,
         warnings=warnings,
     )
+
+
+def as_trained(data: DataConfig, facts: PackageFacts) -> DataConfig:
+    """The data, read as the model's training read its own, in what the request does not say."""
+    rule, said = facts.rule, data.model_fields_set
+    # A range that was found in one data set holds for another only by being written down.
+    trained = {"bands": rule.bands, "value_range": rule.found if rule.value_range == "auto" else rule.value_range}
+    return data.model_copy(update={key: value for key, value in trained.items() if value and key not in said})
 
 
 def _examples(

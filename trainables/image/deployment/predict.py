@@ -169,7 +169,7 @@ def _decoded(
 
 def _decode(path: Path, facts: PackageFacts) -> Pixels | str:
     try:
-        return decode(path, resolution=facts.input_resolution, channels=facts.channels, fit=facts.fit)
+        return decode(path, resolution=facts.input_resolution, channels=facts.channels, fit=facts.fit, rule=facts.rule)
     except UnreadableImage as error:
         return error.reason
 

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -144,7 +144,7 @@ def make_app(package: Package, limits: Limits, token: str | None = None) -> Fast
                 resolution=facts.input_resolution,
                 channels=facts.channels,
                 fit=facts.fit,
-                max_pixels=limits.max_pixels,
+                rule=replace(facts.rule, max_pixels=limits.max_pixels),
             )
         except UnreadableImage as error:
             reason = error.reason.replace("data.max_pixels", "the limit")  # a key of sweep files, unknown to a client

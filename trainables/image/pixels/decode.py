@@ -2,11 +2,13 @@
 
 How each kind of picture is read:
 
-- The first frame of an animation, the first page of a TIFF.
+- The first frame of an animation, the first page of a TIFF; that there were more is said.
 - Turned upright by its EXIF orientation; boxes count in the upright picture.
 - Transparent pictures are laid over white.
-- 16-bit grey is scaled to 8 bits (0..65535 to 0..255). Pictures of 32-bit whole numbers or floats have no agreed white:
-  their own smallest and largest values become 0 and 255.
+- More than 8 bits are scaled to 8: by `data.value_range`; by the range that the file says (DICOM's window, PGM's
+  largest value, TIFF's bits); or by one range for all pictures of the data set that say none (`common_range`).
+- Of more than three bands those are used that the file calls red, green and blue, or `data.bands` names; a band that
+  the file does not call transparency is never taken for it.
 - A picture becomes the square that a model wants as `trainables.image.pixels.fit` says. The exported model does the
   same, so that training and use see the same pixels.
 """
@@ -28,11 +30,23 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainables.errors import DataError
 from trainables.image.datasets.base import Box, Mask
+from trainables.image.pixels.dicom import SUFFIXES as DICOM_SUFFIXES
+from trainables.image.pixels.dicom import is_dicom, read_dicom
 from trainables.image.pixels.fit import SQUASH, Fit
 from trainables.image.pixels.masks import on_background, selected
+from trainables.image.pixels.rule import DEFAULT_RULE, SIXTEEN_BITS, PixelRule
 from trainables.image.pixels.squares import make_square
-
-MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
+from trainables.image.pixels.tiff import (
+    SEVERAL_PAGES,
+    NoCodec,
+    declared_range,
+    has_undeclared_alpha,
+    is_inverted,
+    is_tiff,
+    needs_bands,
+    read_bands,
+)
+from trainables.image.pixels.values import UPPER_BITS, Values, chosen_bands, eight_bits
 
 # No EPS, PDF or the like: opening those runs other programs.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
@@ -40,10 +54,19 @@ SUFFIXES = frozenset(
     f".{name}"
     for names in ("jpg jpeg jpe jfif mpo", "png apng", "gif bmp dib webp tif tiff", "ppm pgm pbm pnm", "avif avifs")
     for name in names.split()
-)
+) | frozenset(DICOM_SUFFIXES)
 
 _ORIENTATION = 0x0112  # of EXIF
 _QUARTER_TURNS = range(5, 9)  # its values that exchange width and height
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # What Pillow raises on damaged files, besides OSError: it checks little, and its parsers stumble in many ways.
 _DAMAGED = (
@@ -81,19 +104,38 @@ class UnreadableImage(DataError):
         super().__init__(f"{name}: {reason}")
 
 
-def open_image(source: Path | bytes, *, name: str = "", max_pixels: int = MAX_PIXELS) -> Image.Image:
+@dataclass(frozen=True)
+class Opened:
+    """A picture that was read.
+
+    Attributes:
+        image: upright, of mode `L` or `RGB`.
+        limits: of a picture with more than 8 bits that does not say its range: its smallest and largest value, and
+            whether they are whole numbers; else None.
+        remark: what of the file was left out; empty: nothing.
+    """
+
+    image: Image.Image
+    limits: tuple[float, float, bool] | None = None
+    remark: str = ""
+
+
+def open_image(source: Path | bytes, *, name: str = "", rule: PixelRule = DEFAULT_RULE) -> Image.Image:
+    """`read_image`'s picture: upright, of mode `L` or `RGB`."""
+    return read_image(source, name=name, rule=rule).image
+
+
+def read_image(source: Path | bytes, *, name: str = "", rule: PixelRule = DEFAULT_RULE) -> Opened:
     """Decodes a picture completely.
 
     Args:
         source: a file, or the encoded picture itself.
         name: what errors call it; by default the path.
-        max_pixels: a picture with more is refused before it is decoded.
-
-    Returns:
-        An upright picture of mode `L` or `RGB`.
+        rule: limits, bands, and what is black and white.
 
     Raises:
-        UnreadableImage: missing, empty, truncated, damaged, too large, or no picture.
+        UnreadableImage: missing, empty, truncated, damaged, too large, no picture, or one of which nobody says how it
+            is to be read.
     """
     name = name or (str(source) if isinstance(source, Path) else "picture")
     try:
@@ -103,14 +145,23 @@ def open_image(source: Path | bytes, *, name: str = "", max_pixels: int = MAX_PI
     if not content:
         raise UnreadableImage(name, "the file is empty")
     try:
-        with Image.open(io.BytesIO(content), formats=_formats()) as image:
-            if image.width * image.height > max_pixels:
+        if is_dicom(content):
+            return _of_values(read_dicom(content, rule), rule)
+        try:
+            opened = Image.open(io.BytesIO(content), formats=_formats())
+        except UnidentifiedImageError:
+            if is_tiff(content):
+                return _of_values(read_bands(content, rule.max_pixels), rule)
+            raise
+        with opened as image:
+            if image.width * image.height > rule.max_pixels:
                 raise UnreadableImage(
                     name,
-                    f"{image.width}×{image.height} pixels are more than data.max_pixels: {max_pixels:,}",
+                    f"{image.width}×{image.height} pixels are more than data.max_pixels: {rule.max_pixels:,}",
                 )
-            image.load()
-            return _eight_bits(_upright(image))
+            return _read(image, content, rule)
+    except UnreadableImage:
+        raise
     except UnidentifiedImageError as error:
         raise UnreadableImage(name, "not a picture of a known format") from error
     except _DAMAGED as error:
@@ -219,7 +270,7 @@ def decode(
     resolution: int | None = None,
     channels: int = 3,
     fit: Fit = SQUASH,
-    max_pixels: int = MAX_PIXELS,
+    rule: PixelRule = DEFAULT_RULE,
     name: str = "",
 ) -> npt.NDArray[np.uint8]:
     """`open_image`, then `to_pixels`: (H, W, C) uint8.
@@ -227,7 +278,7 @@ def decode(
     Raises:
         UnreadableImage: it cannot be decoded, the box lies outside, or the mask does not belong to it.
     """
-    image = open_image(source, name=name, max_pixels=max_pixels)
+    image = open_image(source, name=name, rule=rule)
     try:
         return to_pixels(image, box=box, mask=mask, resolution=resolution, channels=channels, fit=fit)
     except ValueError as error:
@@ -248,9 +299,71 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
+def _read(image: Image.Image, content: bytes, rule: PixelRule) -> Opened:
+    """What Pillow has opened and not decoded yet."""
+    remark = ""
+    if image.format == "TIFF":
+        if needs_bands(image, rule.bands):
+            try:
+                return _of_values(read_bands(content, rule.max_pixels), rule, image)
+            except NoCodec:
+                if rule.bands or image.mode != "RGB":
+                    raise
+        remark = SEVERAL_PAGES if getattr(image, "n_frames", 1) > 1 else ""
+    elif image.format != "MPO" and getattr(image, "is_animated", False):
+        image.seek(0)
+        remark = "of an animation the first frame is used"
+    values = _values(image, remark)
+    if values is not None:
+        return _of_values(values, rule, image)
+    if rule.bands:
+        # 8 bits, and colours as any file has them: the bands are what it says they are.
+        image.load()
+        numbers = np.asarray(image if image.mode in ("L", "RGB", "RGBA", "LA", "CMYK") else image.convert("RGB"))
+        return _of_values(Values(numbers, (0.0, 255.0), remark=remark), rule, image)
+    if image.format == "TIFF" and has_undeclared_alpha(image):
+        image.load()
+        return Opened(_upright(image.convert("RGB")), remark="bands behind red, green and blue are not used")
+    image.load()
+    return Opened(_eight_bits(_upright(image)), remark=remark)
+
+
+def _values(image: Image.Image, remark: str) -> Values | None:
+    """The numbers of a picture with more than 8 bits; None: it has 8, or fewer."""
+    deep_colours = image.format in ("PNG", "TIFF") and image.mode in ("RGB", "RGBA") and _bits(image) == 16
+    if deep_colours:
+        image.load()
+        numbers = np.asarray(image.convert("RGB")).astype(np.uint16) * 257
+        return Values(numbers, is_rgb=True, upper_bits=True, remark=UPPER_BITS)
+    if not image.mode.startswith(("I", "F")):
+        return None
+    image.load()
+    is_tiff_file = image.format == "TIFF"
+    declared = declared_range(image) if is_tiff_file else SIXTEEN_BITS if image.format == "PPM" else None
+    return Values(np.asarray(image), declared, is_tiff_file and is_inverted(image), remark=remark)
+
+
+def _bits(image: Image.Image) -> int:
+    """Of a colour, as the file has it."""
+    if image.format == "PNG":
+        # Pillow tells the raw mode of its decoder only before it has read: RGB;16B, RGBA;16B.
+        return 16 if any("16" in str(tile.args) for tile in getattr(image, "tile", ())) else 8
+    bits = getattr(image, "tag_v2", {}).get(258, (8,))
+    return max(bits) if isinstance(bits, tuple) else int(bits)
+
+
+def _of_values(values: Values, rule: PixelRule, image: Image.Image | None = None) -> Opened:
+    """Grey levels, or colours, of numbers; turned as `image` says."""
+    numbers, left = chosen_bands(values, rule.bands)
+    picture = Image.fromarray(eight_bits(numbers, values, rule))
+    if image is not None:
+        with contextlib.suppress(*_DAMAGED):
+            turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+            picture = picture if turn is None else picture.transpose(turn)
+    return Opened(picture, values.limits, "; ".join(filter(None, (values.remark, left))))
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_scaled(np.asarray(image), sixteen_bits=image.mode.startswith("I;16")))
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
@@ -258,15 +371,3 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode in ("1", "L"):
         return image.convert("L")
     return image.convert("RGB")
-
-
-def _scaled(values: npt.NDArray[np.generic], *, sixteen_bits: bool) -> npt.NDArray[np.uint8]:
-    numbers = values.astype(np.float64)
-    if sixteen_bits:
-        return np.rint(numbers * (255 / 65535)).astype(np.uint8)
-    finite = np.nan_to_num(numbers, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(finite.min()), float(finite.max())
-    if low >= 0 and high <= 65535 and high > 255 and np.issubdtype(values.dtype, np.integer):
-        low, high = 0.0, 65535.0  # 16-bit grey that the file keeps in 32 bits
-    scale = 255 / (high - low) if high > low else 0.0
-    return np.rint((finite - low) * scale).astype(np.uint8)

@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ from trainables.image.pixels.pictures import (
     read_pictures,
 )
 from trainables.image.pixels.pixel_cache import MappedFile, PixelCache, Shape
+from trainables.image.pixels.rule import PixelRule
 
 if TYPE_CHECKING:
     from trainables.image.data_config import DataConfig
@@ -90,7 +92,7 @@ class DecodedPixels(Pixels):
         super().__init__((len(index.table), *target.shape), why_decoded)
         self._target = target
         self._table = index.table
-        self._max_pixels = data.max_pixels
+        self._rule = rule_of(index, data)
         self._pool = ThreadPoolExecutor(max(1, num_threads), thread_name_prefix="decode")
 
     def gather(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
@@ -100,7 +102,7 @@ class DecodedPixels(Pixels):
         def decode(picture: Picture) -> None:
             try:
                 name = picture.name if picture.path is None or picture.member is not None else str(picture.path)
-                image = open_image(picture.read(), max_pixels=self._max_pixels, name=name)
+                image = open_image(picture.read(), rule=self._rule, name=name)
                 for row, region in zip(picture.rows, picture.regions, strict=True):
                     pixels[row] = to_pixels(image, box=region.box, mask=region.mask, **self._target._asdict())
             except (UnreadableImage, ValueError, OSError) as error:
@@ -162,6 +164,11 @@ def open_pixels(
     return MappedPixels(file) if file else DecodedPixels(index, data, target, num_threads, why)
 
 
+def rule_of(index: ImageIndex, data: DataConfig) -> PixelRule:
+    """How the pictures of an index are read."""
+    return replace(data.pixel_rule, found=index.found_range)
+
+
 def cache_name(fingerprint: str, target: Target) -> str:
     """What the file of these pixels is called in the cache."""
     side = target.resolution
@@ -178,6 +185,7 @@ def _build(
     progress: Progress,
 ) -> MappedFile | None:
     shape = (len(index.table), *target.shape)
+    rule = rule_of(index, data)
     partial = cache.reserve(shape)
     if partial is None:
         return None
@@ -186,12 +194,12 @@ def _build(
         facts = read_pictures(
             pictures,
             {target: partial},
-            max_pixels=data.max_pixels,
+            rule=rule,
             num_threads=num_threads,
             progress=progress,
             what=f"decoding pictures to {shape[1]}×{shape[2]}",
         )
-        _check_same(index, pictures, facts)
+        _check_same(index, pictures, facts, rule)
     except BaseException:
         partial.discard()
         raise
@@ -202,7 +210,7 @@ def _build(
     return cache.find(name, shape)
 
 
-def _check_same(index: ImageIndex, pictures: Sequence[Picture], facts: Sequence[Facts]) -> None:
+def _check_same(index: ImageIndex, pictures: Sequence[Picture], facts: Sequence[Facts], rule: PixelRule) -> None:
     for picture, each in zip(pictures, facts, strict=True):
         if each.defects:
             row, reason = next(iter(each.defects.items()))
@@ -212,7 +220,7 @@ def _check_same(index: ImageIndex, pictures: Sequence[Picture], facts: Sequence[
                 f"but now: {reason}"
             )
     digests = digests_by_row(len(index.table), pictures, facts)
-    if index.pixels_fingerprint not in ("", fingerprint_of(digests, list(iter_regions(index.table)))):
+    if index.pixels_fingerprint not in ("", fingerprint_of(digests, list(iter_regions(index.table)), rule)):
         raise DataError(
             f"files below {_common_folder(pictures)} are not those that the sweep was prepared with: "
             "put them back, or start a new sweep"

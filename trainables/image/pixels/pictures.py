@@ -14,9 +14,10 @@ import pyarrow as pa
 from trainables.contract import Progress, no_progress
 from trainables.image.datasets.base import Mask, Member, Region, Rle
 from trainables.image.pixels.containers import read_member
-from trainables.image.pixels.decode import UnreadableImage, inside, open_image, to_pixels
+from trainables.image.pixels.decode import UnreadableImage, inside, read_image, to_pixels
 from trainables.image.pixels.fit import SQUASH, Fit
 from trainables.image.pixels.pixel_cache import PartialFile
+from trainables.image.pixels.rule import PixelRule
 
 PIXELS_VERSION = 1  # another number whenever decoding or resizing gives other pixels
 
@@ -87,12 +88,16 @@ class Facts:
         digest: of the encoded image, hexadecimal; empty when it could not be read.
         width: of the upright picture, in pixels.
         height: likewise.
+        limits: see `Opened`.
+        remark: see `Opened`.
         defects: by row, why it cannot be used.
     """
 
     digest: str
     width: int = 0
     height: int = 0
+    limits: tuple[float, float, bool] | None = None
+    remark: str = ""
     defects: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -122,7 +127,7 @@ def read_pictures(
     pictures: Sequence[Picture],
     targets: Mapping[Target, PartialFile],
     *,
-    max_pixels: int,
+    rule: PixelRule,
     num_threads: int,
     progress: Progress = no_progress,
     what: str = "reading pictures",
@@ -134,7 +139,7 @@ def read_pictures(
     Args:
         pictures: what to read.
         targets: where pixels go; none, to see only whether pictures can be read.
-        max_pixels: of one picture.
+        rule: how they are read.
         num_threads: to decode with.
         progress: told of the number of pictures.
         what: what progress is called.
@@ -146,7 +151,7 @@ def read_pictures(
     facts: list[Facts] = []
     pool = ThreadPoolExecutor(max(1, num_threads), thread_name_prefix="decode")
     try:
-        for done in pool.map(lambda batch: [read_picture(each, targets, max_pixels) for each in batch], batches):
+        for done in pool.map(lambda batch: [read_picture(each, targets, rule) for each in batch], batches):
             facts += done
             progress(what, len(facts), len(pictures))
     finally:
@@ -154,16 +159,17 @@ def read_pictures(
     return facts
 
 
-def read_picture(picture: Picture, targets: Mapping[Target, PartialFile], max_pixels: int) -> Facts:
+def read_picture(picture: Picture, targets: Mapping[Target, PartialFile], rule: PixelRule) -> Facts:
     """Decodes one picture and writes its examples into every target."""
     try:
         content = picture.read()
     except OSError as error:
         return Facts("", defects=dict.fromkeys(picture.rows, error.strerror or str(error)))
     try:
-        image = open_image(content, name=picture.name, max_pixels=max_pixels)
+        opened = read_image(content, name=picture.name, rule=rule)
     except UnreadableImage as error:
         return Facts("", defects=dict.fromkeys(picture.rows, error.reason))
+    image = opened.image
     defects = boxes_outside(picture, image.width, image.height)
     for row, region in zip(picture.rows, picture.regions, strict=True):
         if row in defects:
@@ -173,7 +179,7 @@ def read_picture(picture: Picture, targets: Mapping[Target, PartialFile], max_pi
                 file.write(row, to_pixels(image, box=region.box, mask=region.mask, **target._asdict()))
         except ValueError as error:  # a mask that could be read when the examples were listed
             defects[row] = str(error)
-    return Facts(digest_of(content), image.width, image.height, defects)
+    return Facts(digest_of(content), image.width, image.height, opened.limits, opened.remark, defects)
 
 
 def boxes_outside(picture: Picture, width: int, height: int) -> dict[int, str]:
@@ -193,9 +199,9 @@ def digest_of(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def fingerprint_of(digests: Sequence[str], regions: Sequence[Region]) -> str:
-    """Names the pixels of examples, in order: the same content, regions and version give the same name."""
-    state = hashlib.blake2b(f"pixels {PIXELS_VERSION}".encode(), digest_size=16)
+def fingerprint_of(digests: Sequence[str], regions: Sequence[Region], rule: PixelRule) -> str:
+    """Names the pixels of examples, in order: the same content, regions, rule and version give the same name."""
+    state = hashlib.blake2b(f"pixels {PIXELS_VERSION}{rule.digest}".encode(), digest_size=16)
     for digest, region in zip(digests, regions, strict=True):
         state.update(f"\n{digest} {'' if region.box is None else ','.join(map(str, region.box))}".encode())
         if (mask := region.mask) is not None:

@@ -18,7 +18,18 @@ import pyarrow.feather
 from trainables.image.pixels.pictures import PIXELS_VERSION, Facts, Picture, boxes_outside, digest_of
 from trainables.image.pixels.pixel_cache import locked
 
-_SCHEMA = pa.schema([("key", pa.string()), ("digest", pa.string()), ("width", pa.int32()), ("height", pa.int32())])
+_VERSION = 2  # another number whenever other facts are remembered
+_LIMITS = pa.struct([("low", pa.float64()), ("high", pa.float64()), ("whole", pa.bool_())])
+_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("digest", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("limits", _LIMITS),
+        ("remark", pa.string()),
+    ]
+)
 
 
 class Scan:
@@ -33,7 +44,7 @@ class Scan:
     """
 
     def __init__(self, folder: Path, dataset: str) -> None:
-        name = hashlib.blake2b(f"{PIXELS_VERSION} {dataset}".encode(), digest_size=16).hexdigest()
+        name = hashlib.blake2b(f"{PIXELS_VERSION} {_VERSION} {dataset}".encode(), digest_size=16).hexdigest()
         self._path = folder / "scans" / f"{name}.feather"
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._known: dict[str, Facts] = {}
@@ -55,7 +66,7 @@ class Scan:
     def remember(self, pictures: Sequence[Picture], facts: Sequence[Facts]) -> None:
         """Adds what was found, and writes it down."""
         found = {
-            picture_key(picture): Facts(each.digest, each.width, each.height)
+            picture_key(picture): replace(each, defects={})
             for picture, each in zip(pictures, facts, strict=True)
             if each.digest
         }
@@ -68,6 +79,11 @@ class Scan:
             [each.digest for each in known.values()],
             [each.width for each in known.values()],
             [each.height for each in known.values()],
+            [
+                None if each.limits is None else dict(zip(_LIMITS.names, each.limits, strict=True))
+                for each in known.values()
+            ],
+            [each.remark for each in known.values()],
         ]
         partial = self._path.with_suffix(".partial")
         pyarrow.feather.write_feather(pa.table(columns, schema=_SCHEMA), partial)
@@ -81,7 +97,10 @@ class Scan:
         except (pa.ArrowInvalid, OSError):
             return {}  # damaged from outside: everything is looked at again
         columns = (table[name].to_pylist() for name in _SCHEMA.names)
-        return {key: Facts(digest, width, height) for key, digest, width, height in zip(*columns, strict=True)}
+        return {
+            key: Facts(digest, width, height, None if limits is None else tuple(limits.values()), remark)
+            for key, digest, width, height, limits, remark in zip(*columns, strict=True)
+        }
 
 
 def picture_key(picture: Picture) -> str:

@@ -14,20 +14,21 @@ from trainables.errors import DataError
 from trainables.image.index import ImageIndex
 from trainables.image.pixels.decode import open_image, to_pixels
 from trainables.image.pixels.pictures import pictures_of
+from trainables.image.pixels.rule import PixelRule
 
 QUALITY = 80
 """Of JPEG: artefacts are not seen at this size."""
 _SMALLEST = 48  # pixels: smaller pictures are enlarged, pixel by pixel
 
 
-def thumbnails(index: ImageIndex, examples: Sequence[str], size: int, max_pixels: int) -> Mapping[str, bytes]:
+def thumbnails(index: ImageIndex, examples: Sequence[str], size: int, rule: PixelRule) -> Mapping[str, bytes]:
     """JPEGs of examples, cut out and masked as the model sees them.
 
     Args:
         index: of the dataset.
         examples: their names.
         size: the longer side, in pixels.
-        max_pixels: a picture with more is not opened.
+        rule: how pictures are read.
 
     Returns:
         By name. Examples that the index does not have, or whose file cannot be read any more, are left out.
@@ -38,7 +39,7 @@ def thumbnails(index: ImageIndex, examples: Sequence[str], size: int, max_pixels
     found: dict[str, bytes] = {}
     for picture in pictures_of(wanted):
         try:
-            image = open_image(picture.read(), max_pixels=max_pixels, name=picture.name)
+            image = open_image(picture.read(), rule=rule, name=picture.name)
             for row, region in zip(picture.rows, picture.regions, strict=True):
                 found[names[row]] = _jpeg(to_pixels(image, box=region.box, mask=region.mask), size)
         except (DataError, ValueError, OSError):

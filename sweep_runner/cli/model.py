@@ -50,8 +50,8 @@ def predict(
     """Predict images with an exported model.
 
     MODEL is the name of a sweep (its best model), the folder of a model package, or an ONNX file of one. PATHS are
-    image files, folders (with all their subfolders), quoted glob patterns such as 'photos/**/*.jpg', CSV or Parquet
-    files with a column "path", or - for a path a line on standard input.
+    image files, folders (with all their subfolders), quoted glob patterns such as 'photos/**/*.jpg', tables
+    (CSV, TSV, text, JSONL, Parquet) with a column of paths, or - for a path per line on standard input.
 
     Prints a row an image: path, predicted, probability, the probability of each class, and an error for a file
     that could not be read; a terminal shows no column for each class, but --top K does. Exit code 1 if there was a

@@ -165,3 +165,32 @@ def test_prediction_needs_no_torch(color_model: Path, tmp_path: Path) -> None:
         "assert not {'torch', 'timm', 'ray', 'optuna', 'onnx'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(color_model), str(image)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.csv", "path\n0001\n0002\n"),  # names, not the numbers 1 and 2
+        ("list.csv", "id,label\n0001,cat\n0002,dog\n"),
+        ("list.csv", "label;file\ncat;0001\ndog;0002\n"),
+        ("list.txt", "0001\n0002\n"),
+        ("list.jsonl", '{"file": "0001"}\n{"file": "0002"}\n'),
+    ],
+)
+def test_a_table_lists_pictures(tmp_path: Path, name: str, content: str) -> None:
+    for each in ("0001", "0002"):
+        Image.new("RGB", (8, 8)).save(tmp_path / each, format="PNG")
+    (tmp_path / name).write_text(content)
+    assert find_images([tmp_path / name]) == [tmp_path / "0001", tmp_path / "0002"]
+
+
+def test_names_in_a_table_are_found_as_in_a_table_of_labels(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for each in ("a", "b"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"images/{each}.png")
+    (tmp_path / "list.csv").write_text("path\nimages\\a.png\nb\ngone.png\n")
+    found = [tmp_path / name for name in ("images/a.png", "images/b.png", "gone.png")]
+    assert find_images([tmp_path / "list.csv"]) == found
+    (tmp_path / "list.csv").write_text("x,y\n1,2\n")
+    with pytest.raises(DataError, match=r"no column 'path', and none whose cells are files beside it; it has x, y"):
+        find_images([tmp_path / "list.csv"])

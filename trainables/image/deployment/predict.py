@@ -15,14 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from trainables.errors import DataError
+from trainables.image.deployment.listed import SUFFIXES as TABLE_SUFFIXES
+from trainables.image.deployment.listed import listed_paths
 from trainables.image.package import Package, PackageFacts, load_package
 from trainables.image.pixels.decode import SUFFIXES, UnreadableImage, decode
 
 __all__ = ["Package", "find_images", "load_package", "predict_paths", "predictions_schema"]
-
-TABLE_SUFFIXES = (".csv", ".parquet")
-LISTED = "path"
-"""The column of a table that lists pictures."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -32,11 +30,12 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
 
     Args:
         paths: files (of any name), folders (searched with all their subfolders for image files), glob
-            patterns such as `photos/**/*.jpg` (which stand for the image files among what they match), and CSV or
-            Parquet files with a column `path` (relative ones are taken from the table's folder).
+            patterns such as `photos/**/*.jpg` (which stand for the image files among what they match), and tables
+            (CSV, TSV, text, JSONL, Parquet) with a column of paths, which count from the table's folder.
 
     Raises:
-        DataError: a path that is missing, or a folder or pattern without images; all of them are named.
+        DataError: a path that is missing, a folder or pattern without images (all of them are named), or a table that
+            cannot be read.
     """
     found: dict[Path, None] = {}
     problems = []
@@ -47,7 +46,7 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
             if not files:
                 problems.append(f"{given}: no image in this folder (looked for {', '.join(sorted(SUFFIXES))})")
         elif path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
-            files = _listed(path)
+            files = listed_paths(path)
         elif path.exists():
             files = [path]
         elif glob.has_magic(str(path)):
@@ -63,25 +62,6 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     if problems:
         raise DataError("\n".join(problems))
     return list(found)
-
-
-def _listed(table: Path) -> list[Path]:
-    """The paths that a CSV or Parquet file lists; those that do not exist become rows with an error later.
-
-    Raises:
-        DataError: it cannot be read, or has no column `path`.
-    """
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    try:
-        read = pyarrow.parquet.read_table if table.suffix.lower() == ".parquet" else pyarrow.csv.read_csv
-        rows = read(table)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{table}: not a table that can be read: {error}") from error
-    if LISTED not in rows.column_names:
-        raise DataError(f"{table}: no column {LISTED!r}, it has {', '.join(rows.column_names)}")
-    return [table.parent / Path(str(value)).expanduser() for value in rows[LISTED].to_pylist() if value]
 
 
 def predictions_schema(facts: PackageFacts) -> pa.Schema:

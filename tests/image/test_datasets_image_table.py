@@ -387,7 +387,7 @@ def test_several_tables_are_a_question(root: Path) -> None:
     write(root, "copy/one.csv", csv("file,label", ROWS))
     assert labels(listed(root)) == ONE_EACH  # a copy says nothing else
     write(root, "two.csv", csv("file,label", [(name, "cat") for name, _ in ROWS]))
-    with pytest.raises(DataError, match=r"several tables of labels(?s:.*)one\.csv(?s:.*)two\.csv"):
+    with pytest.raises(DataError, match=r"can be read in 2 ways(?s:.*)one\.csv(?s:.*)two\.csv"):
         listed(root)
     assert labels(listed(root, table="one.csv")) == ONE_EACH
 
@@ -432,3 +432,50 @@ def test_tables_of_splits_that_differ(root: Path) -> None:
     write(root, "b.csv", csv("file,klass", ROWS[8:]))
     with pytest.raises(DataError, match=r"b\.csv has the columns file, klass, but a\.csv has file, label"):
         listed(root, table={"train": "a.csv", "val": "b.csv"})
+
+
+BOXES = "filename,width,height,class,xmin,ymin,xmax,ymax"
+
+
+def boxes(listing: Listing) -> dict[str, Any]:
+    return dict(zip(listing.table["example"].to_pylist(), listing.table["box"].to_pylist(), strict=True))
+
+
+def test_boxes_as_columns(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+    for name in "abc":
+        make_picture(tmp_path / f"{name}.png", size=(20, 10))
+    rows = ["a.png,20,10,cat,2,1,8,9", "a.png,20,10,dog,0,0,20,10", "b.png,20,10,cat,5,5,25,8", "c.png,20,10,,,,,"]
+    write(tmp_path, "_annotations.csv", "\n".join([BOXES, *rows]))
+    whole = listed(tmp_path)
+    assert whole.multilabel
+    assert labels(whole) == {"a": ["cat", "dog"], "b": ["cat"], "c": []}
+    crops = listed(tmp_path, view="crops")
+    assert not crops.multilabel
+    assert boxes(crops) == {"a.png#0": [2, 1, 8, 9], "a.png#1": [0, 0, 20, 10], "b.png#2": [5, 5, 20, 8]}
+    assert [crops.classes[each[0]] for each in crops.table["labels"].to_pylist()] == ["cat", "dog", "cat"]
+    assert crops.table["group"].to_pylist() == ["a.png", "a.png", "b.png"]
+    assert any("boxes count from 0: there is a 0" in note for note in crops.notes)
+    assert boxes(listed(tmp_path, view="crops", box_origin=1))["a.png#0"] == [1, 0, 8, 9]
+    assert boxes(listed(tmp_path, view="crops", margin=0.5, min_size=4)) == {
+        "a.png#0": [0, 0, 11, 10],
+        "a.png#1": [0, 0, 20, 10],
+    }
+
+
+def test_boxes_that_count_from_one_or_are_fractions(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+    make_picture(tmp_path / "a.png", size=(20, 10))
+    write(tmp_path, "a.csv", f"{BOXES}\na.png,20,10,cat,1,1,20,10\na.png,20,10,dog,3,3,9,9\n")
+    assert boxes(listed(tmp_path, view="crops")) == {"a.png#0": [0, 0, 20, 10], "a.png#1": [2, 2, 9, 9]}
+    write(
+        tmp_path, "a.csv", "ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf\na,cat,0.5,1,0.2,0.6,0\na,cat,0,1,0,1,1\n"
+    )
+    assert boxes(listed(tmp_path, view="crops")) == {"a.png#0": [10, 2, 20, 6]}
+
+
+def test_labels_of_pictures_and_boxes_in_two_tables_are_two_views(root: Path) -> None:
+    write(root, "labels.csv", csv("ImageID,LabelName,Confidence", [(*row, 1) for row in ROWS]))
+    write(root, "boxes.csv", csv("ImageID,LabelName,xmin,ymin,xmax,ymax", [(*row, 1, 1, 6, 6) for row in ROWS[:5]]))
+    assert labels(listed(root)) == ONE_EACH
+    assert len(listed(root, view="crops").table) == 5
+    with pytest.raises(DataError, match=r"labels\.csv has no boxes: data\.table\.box_columns"):
+        listed(root, view="crops", table="labels.csv")

@@ -180,7 +180,7 @@ class DataConfig(BaseModel):
     )
     box_origin: Annotated[Literal["auto", 0, 1], BeforeValidator(_origin)] = Field(
         "auto",
-        description="voc: whether boxes count pixels from 1 (PASCAL VOC, LabelImg) or from 0 (Datumaro, CVAT, labelme, "
+        description="voc, image_table: whether boxes count pixels from 1 (PASCAL VOC, LabelImg) or from 0 (Datumaro, CVAT, labelme, "
         "Label Studio, FiftyOne); auto: as the coordinates of all annotations show.",
     )
     year: Annotated[str | None, BeforeValidator(_year)] = Field(

@@ -152,12 +152,14 @@ class Recognised:
         found: what was seen and how it is read, in one line for people.
         settings: keys of the data section that belong to the reading.
         parts: files and folders that are a part of this layout, so that they are no tables of labels.
+        views: that the reading has; empty: all of its adapter's.
     """
 
     dataset: str
     found: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
 
 
 VOC_SETTINGS = (
@@ -220,6 +222,12 @@ class Dataset(ABC):
         claimed all the same: `examples` says what is wrong with it.
         """
         return None
+
+    @classmethod
+    def readings(cls, tree: Tree) -> list[Recognised]:
+        """Every way in which this adapter may read what lies in a folder; several are a question to the user."""
+        found = cls.recognise(tree)
+        return [] if found is None else [found]
 
     @abstractmethod
     def examples(self, progress: Progress = no_progress) -> Listing:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
 from trainables.image.datasets.base import COLUMN_SETTINGS, VOC_SETTINGS, Dataset, Listing, Recognised
+from trainables.image.datasets.objects.views import listing_of
 from trainables.image.datasets.tables.assembly import assemble, nothing_found, resolve
+from trainables.image.datasets.tables.boxes import annotations_of
 from trainables.image.datasets.tables.finding import Finder
 from trainables.image.datasets.tables.read import Rows, read_lists_of, read_tables
 from trainables.image.datasets.tables.sources import Reading, folder_readings, place_of, readings
 from trainables.image.datasets.tree import Tree
 from trainables.image.table_form import Kind, SplitName, Table
+
+_UNUSED = tuple(key for key in VOC_SETTINGS if key not in ("margin", "min_size", "box_origin"))
 
 
 class ImageTable(Dataset):
@@ -31,16 +36,24 @@ class ImageTable(Dataset):
 
     name: ClassVar[str] = "image_table"
     kind: ClassVar[Kind] = "auto"
-    unused_settings = ("download", "options", *VOC_SETTINGS, *COLUMN_SETTINGS)
+    views = ("images", "crops")
+    unused_settings = ("download", "options", *_UNUSED, *COLUMN_SETTINGS)
 
     @classmethod
     def recognise(cls, tree: Tree) -> Recognised | None:
         """Tables whose cells name pictures that are there and whose other columns may be labels."""
+        found = cls.readings(tree)
+        return found[0] if found else None
+
+    @classmethod
+    def readings(cls, tree: Tree) -> list[Recognised]:
         found = readings(tree)
-        if not found:
-            return None
-        reading = _the_one(tree, found)
-        return Recognised(cls.name, reading.found, {"table": reading.table})
+        whole = [reading for reading in found if not reading.boxes]
+        return [
+            # Where other tables have the labels of whole pictures, those with boxes are for the crops.
+            Recognised(cls.name, reading.found, {"table": reading.table}, views=_views(reading.boxes, bool(whole)))
+            for reading in found
+        ]
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         if not self.root.is_dir():
@@ -50,7 +63,7 @@ class ImageTable(Dataset):
             found = readings(self.tree)
             if not found:
                 raise DataError(f"data.table: no table in {self.root} names its pictures: data.table names the file")
-            settings = Table.model_validate(_the_one(self.tree, found).table)
+            settings = Table.model_validate(_the_one(self.tree, found, self.data.view).table)
         if settings.kind == "auto":
             settings = settings.model_copy(update={"kind": self.kind})
         elif self.kind not in ("auto", settings.kind):
@@ -60,6 +73,12 @@ class ImageTable(Dataset):
         found_pictures = resolve(rows, pictures, progress)
         if not found_pictures.names:
             raise nothing_found(rows, found_pictures, self.root / settings.images)
+        if self.data.view == "crops":
+            given = self.data.split.given is not False
+            annotations = annotations_of(
+                rows if given else replace(rows, splits=None), found_pictures, self.data.box_origin
+            )
+            return listing_of(annotations, self.data, pictures.tree.root, progress)
         return assemble(rows, found_pictures, pictures, self.data, settings)
 
     def _pictures(self, settings: Table) -> Finder:
@@ -78,7 +97,7 @@ class ImageTable(Dataset):
         tree, name = place_of(self.tree, settings.path)
         if name in tree.folders:
             found = folder_readings(tree, name, pictures, settings)
-            reading = _the_one(tree, found)
+            reading = _the_one(tree, found, self.data.view)
             if isinstance(reading.path, str) and reading.path in tree.folders:
                 return read_lists_of(tree, reading.path)
             settings = settings.model_copy(update={"path": reading.path, **reading.settings})
@@ -96,22 +115,26 @@ class MultilabelTable(ImageTable):
     needs_table = True
 
     @classmethod
-    def recognise(cls, tree: Tree) -> Recognised | None:
-        """Nothing: `image_table` recognises all tables."""
-        return None
+    def readings(cls, tree: Tree) -> list[Recognised]:
+        """None: `image_table` recognises all tables."""
+        return []
 
 
 def _by_split(path: str | Mapping[SplitName, str]) -> list[tuple[str | None, str]]:
     return [(None, path)] if isinstance(path, str) else list(path.items())
 
 
-def _the_one(tree: Tree, found: Sequence[Reading]) -> Reading:
-    """The only reading; of tables with labels of pictures and of boxes, the former.
+def _views(boxes: bool, others: bool) -> tuple[str, ...]:
+    return ("images",) if not boxes else ("crops",) if others else ("images", "crops")
+
+
+def _the_one(tree: Tree, found: Sequence[Reading], view: str) -> Reading:
+    """The only reading; of tables with labels of pictures and with boxes, the one for the view.
 
     Raises:
         DataError: there are several: what to write for each.
     """
-    found = [reading for reading in found if not reading.boxes] or found
+    found = [reading for reading in found if reading.boxes == (view == "crops")] or found
     if len(found) > 1:
         choices = "\n".join(
             f"  {reading.found}\n    data.table: {json.dumps(reading.table, ensure_ascii=False)}" for reading in found

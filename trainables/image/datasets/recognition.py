@@ -55,12 +55,13 @@ def recognise(root: Path, given: Mapping[str, Any] | None = None) -> Recognised:
 def annotated(tree: Tree, given: Mapping[str, Any] | None = None) -> list[Recognised]:
     """Every reading but class folders."""
     names = [name for name in BUILT_IN if name not in (CLASS_FOLDERS, TABLE) and _fits(name, given or {})]
-    claims = [claim for name in names if (claim := dataset_class(name).recognise(tree)) is not None]
+    claims = [claim for name in names for claim in dataset_class(name).readings(tree)]
     if _fits(TABLE, given or {}):
         # The lists and annotations of another layout look like tables, too.
         rest = tree.without(part for claim in claims for part in claim.parts)
-        claims += [claim] if (claim := dataset_class(TABLE).recognise(rest)) is not None else []
-    return claims
+        claims += dataset_class(TABLE).readings(rest)
+    view = (given or {}).get("view", "images")
+    return [claim for claim in claims if not claim.views or view in claim.views]
 
 
 def refuse_other_kind(tree: Tree) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +48,33 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Boxes:
+    """The objects' places in their pictures, a row each.
+
+    Attributes:
+        sides: (N, 4) left, top, right, bottom as written; NaN where a row has none.
+        sizes: (N, 2) width and height of the picture, where the table has them.
+        crowds: (N,) whether a box stands for many objects (Open Images' IsGroupOf), where the table says so.
+    """
+
+    sides: npt.NDArray[np.float64]
+    sizes: npt.NDArray[np.float64] | None = None
+    crowds: npt.NDArray[np.bool_] | None = None
+
+    @cached_property
+    def are_fractions(self) -> bool:
+        """Whether sides are fractions of the picture, not pixels."""
+        known = self.sides[~np.isnan(self.sides).any(axis=1)]
+        return bool(len(known)) and bool((known <= 1).all() and (known >= 0).all())
+
+    def size(self, row: int) -> tuple[int, int] | None:
+        """Width and height of a row's picture, where the table has them."""
+        if self.sizes is None or not self.sizes[row].all():
+            return None
+        return int(self.sizes[row, 0]), int(self.sizes[row, 1])
+
+
+@dataclass(frozen=True)
 class Rows:
     """What tables say of pictures, a row each.
 
@@ -62,7 +90,7 @@ class Rows:
         lists: it is one list per label, so that pictures that none names are known to have no label.
         splits: (N,) train, val, test or "".
         groups: of each row, or None where the table has none.
-        boxes: (N, 4) left, top, right, bottom, NaN where there is none; None: the table has none.
+        boxes: of objects, one per row; None: the table has none.
         places: how to speak of a row where its number does not tell.
         notes: what the user should know.
     """
@@ -78,7 +106,7 @@ class Rows:
     lists: bool = False
     splits: npt.NDArray[np.str_] | None = None
     groups: Sequence[str | None] | None = None
-    boxes: npt.NDArray[np.float64] | None = None
+    boxes: Boxes | None = None
     places: Sequence[str] | None = None
     notes: tuple[str, ...] = field(default=())
 
@@ -86,8 +114,12 @@ class Rows:
         """How to speak of a row: "labels.csv, row 3"."""
         if self.places is not None:
             return self.places[row]
-        part = next(part for part in reversed(self.parts) if part.start <= row)
+        part = self.part(row)
         return f"{part.name}, row {row - part.start + 1}"
+
+    def part(self, row: int) -> Part:
+        """The file that a row is of."""
+        return next(part for part in reversed(self.parts) if part.start <= row)
 
 
 def read_lists_of(tree: Tree, folder: str) -> Rows:
@@ -154,6 +186,8 @@ def read_tables(
     return replace(rows, notes=(*notes, *more))
 
 
+_SIZE = ("width", "height")
+_CROWD = "isgroupof"
 DROPPED = "\0"
 """In place of the name of a row that a setting leaves out."""
 
@@ -259,9 +293,15 @@ def _splits(grid: Grid, parts: Sequence[Part], column: str | None) -> npt.NDArra
     return splits
 
 
-def _boxes(grid: Grid, roles: Roles) -> npt.NDArray[np.float64] | None:
+def _boxes(grid: Grid, roles: Roles) -> Boxes | None:
     if roles.boxes is None:
         return None
     sides = np.stack([numbers(grid, column, "data.table.box_columns") for column in roles.boxes], axis=1)
     sides[~sides.any(axis=1)] = np.nan  # empty cells: a picture without an object
-    return sides
+    by_name = {name.casefold(): name for name in grid.table.column_names}
+    sizes = crowds = None
+    if all(name in by_name for name in _SIZE):
+        sizes = np.stack([numbers(grid, by_name[name], "data.table") for name in _SIZE], axis=1)
+    if _CROWD in by_name:
+        crowds = numbers(grid, by_name[_CROWD], "data.table") == 1
+    return Boxes(sides, sizes, crowds)

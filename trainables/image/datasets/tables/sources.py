@@ -239,12 +239,13 @@ def _groups(tree: Tree, seen: Sequence[_Seen]) -> list[Reading]:
     for (_, columns), members in groups.items():
         shown = "" if len(columns) == 1 else f" (columns {listed(columns)})"
         boxes = next(iter(members.values())).boxes
+        what = "labels and boxes" if boxes else "labels"
         if len(members) > 1 and "train" in members:
             paths = {split: members[split].path for split in _SPLITS if split in members}
             names = ", ".join(paths.values())
-            found.append(Reading(paths, f"tables of labels, one per split: {names}{shown}", boxes))
+            found.append(Reading(paths, f"tables of {what}, one per split: {names}{shown}", boxes))
         else:
-            found += [Reading(each.path, f"a table of labels: {each.path}{shown}", boxes) for each in members.values()]
+            found += [Reading(each.path, f"a table of {what}: {each.path}{shown}", boxes) for each in members.values()]
     return _without_copies(tree, found)
 
 

@@ -6,6 +6,7 @@ leaves at most one line or one temporary file behind, and the next start clears 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -20,6 +21,9 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from sweep_runner.errors import RequestError
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+"""What `flock` answers on a file system that has no locks."""
 
 _BLOCK_BYTES = 64 * 1024
 _PARTIAL_SUFFIX = ".partial"
@@ -233,6 +237,16 @@ class SweepLock:
                     continue
                 file.close()
                 raise self._refusal() from None
+            except OSError as error:
+                file.close()
+                if error.errno not in NO_LOCKS:
+                    raise
+                raise RequestError(
+                    f"{self.path.parent}: this file system has no file locks (flock: {error.strerror}), and without "
+                    "one two processes could write into a sweep at once",
+                    hint="Name a folder on another file system, such as a local disk, with --results, or have this "
+                    "one mounted with locks (Lustre: -o flock; NFS: with its lock service).",
+                ) from error
             except BaseException:
                 file.close()
                 raise
@@ -287,6 +301,9 @@ def lock_holder(path: Path) -> dict[str, Any] | None:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return _read_holder(path)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
     return None
 
 

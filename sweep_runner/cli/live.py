@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -104,6 +105,8 @@ class View:
         self._began = time.monotonic()
 
     def tick(self, keeper: Keeper, state: SweepState) -> None:
+        while keeper.news:
+            self._warn(keeper.news.popleft())
         if self._ended_before is None:
             self._ended_before = _num_ended(state)
             self._reported = {number for number, trial in state.trials.items() if trial.ended is not None}
@@ -250,7 +253,8 @@ def resources_text(session: RaySession) -> str:
 
 def short_path(path: Path) -> str:
     """A path with `~` for the home directory."""
-    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - `Path.home` raises where there is none
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
 def clock(seconds: float) -> str:

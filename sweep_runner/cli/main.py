@@ -20,6 +20,7 @@ from sweep_runner import __version__
 from sweep_runner.cli.common import console, say
 from sweep_runner.errors import Interrupted, Problem, RequestError, SweepError
 from trainables.errors import DataError, TrainableError
+from trainables.home import provide_home
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("sweep_runner.cli.run:run", "Run a sweep file."),
@@ -127,6 +128,8 @@ def main(args: Sequence[str] | None = None) -> int:
     What is none of our errors is a bug and keeps its traceback.
     """
     try:
+        if stands_in := provide_home(os.environ):
+            say(stands_in)
         code = sweep.main(args=None if args is None else list(args), prog_name="sweep", standalone_mode=False)
         sys.stdout.flush()  # here, where a reader that went away can still be handled
         return code if isinstance(code, int) else 0

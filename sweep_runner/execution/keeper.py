@@ -89,6 +89,7 @@ class Keeper:
         stopping: nothing more is handed out.
         paused: why no trial starts though there is room; empty when it does not matter.
         waiting: for what all trials wait, when they do for long; set by who sees it.
+        news: of attempts that ended badly and are followed by another, in words; for who shows them to take.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Keeper:
         self.stopping = False
         self.paused = ""
         self.waiting = ""
+        self.news: deque[str] = deque()
         self.max_live = max_live
         self.pending: set[int] = set()
         self._paths = paths
@@ -349,6 +351,7 @@ class Keeper:
         )
         del self.live[number]
         self._queue.appendleft(live.proposal)
+        self.news.append(f"trial {number}: attempt {live.attempt} ended: {reason}; it is tried again")
 
     def _pause(self, live: LiveTrial, epoch: int, reason: str) -> None:
         """The trial waits with its checkpoint, which was written before its report, and frees its place."""

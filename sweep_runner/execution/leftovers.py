@@ -14,22 +14,47 @@ from typing import Any
 
 import psutil
 
+SHORT_PLACES = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
+"""For what cannot have a long path, where that of TMPDIR is too long."""
+
 _PREFIX = "sweep-ray-"
+_RANDOM = 8  # letters that `mkdtemp` adds
+_MOST_SOCKET_BYTES = 107
 _OWNER = "owner.json"
 _OWNERLESS_S = 60.0
 _POLL_S = 0.02
 
 
 @contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder for this process's Ray, gone at the end; those of processes that were killed go first."""
+def temporary_folder(place: Path | None = None) -> Iterator[Path]:
+    """A folder for this process's Ray, gone at the end; those of processes that were killed go first.
+
+    Args:
+        place: where to make it; None: where temporary files go (TMPDIR).
+    """
     remove_leftovers()
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     try:
         _write_owner(folder)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def place_for_sockets(below: str) -> Path | None:
+    """Where a `temporary_folder` has room for sockets: their paths are limited to 107 bytes (unix(7)).
+
+    Args:
+        below: the longest path of a socket below the folder.
+
+    Returns:
+        Where temporary files go, or one of `SHORT_PLACES`; None when no place will do.
+    """
+    for place in (Path(tempfile.gettempdir()), *SHORT_PLACES):
+        longest = place / f"{_PREFIX}{'x' * _RANDOM}" / below
+        if len(os.fsencode(longest)) <= _MOST_SOCKET_BYTES and os.access(place, os.W_OK):
+            return place
+    return None
 
 
 def remove_leftovers(own: bool = False) -> None:
@@ -38,7 +63,8 @@ def remove_leftovers(own: bool = False) -> None:
     Args:
         own: those of this process instead, which is about to end.
     """
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    places = dict.fromkeys((Path(tempfile.gettempdir()), *SHORT_PLACES))
+    for folder in (folder for place in places for folder in place.glob(f"{_PREFIX}*")):
         if owner_is_alive(folder) is own and (not own or _owner(folder)["pid"] == os.getpid()):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -35,6 +35,9 @@ def tune_environment(max_pending: int) -> dict[str, str]:
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+        # Started by `uv run`, Ray would have each worker started by uv, too, and send it the current folder: which may
+        # hold gigabytes, or lie below that of the project; and without uv on PATH no worker comes, and none is missed.
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     }
 
 

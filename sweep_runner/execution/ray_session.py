@@ -6,24 +6,30 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep_runner.errors import Interrupted, SweepError
-from sweep_runner.execution.leftovers import children, end, temporary_folder
+from sweep_runner.execution.leftovers import SHORT_PLACES, children, end, place_for_sockets, temporary_folder
 from sweep_runner.execution.ray_quiet import quieten, tune_environment
 from sweep_runner.execution.ray_token import token_file
 from sweep_runner.execution.resources import Node
+from sweep_runner.execution.servers import servers
 from trainables import allocator
 from trainables.cpus import num_cpus
 
 if TYPE_CHECKING:
+    import psutil
+
     from sweep_runner.execution.cluster.preflight import Preflight
 
 _OBJECT_STORE_BYTES = 128 * 1024**2
 """Nothing large goes through Ray's object store: data lies in files that the workers map."""
+_LONGEST_SOCKET = f"ray/session_2026-01-02_03-04-05_{'6' * 6}_{'7' * 7}/sockets/plasma_store"
+"""As Ray names it: by the time, in microseconds, and the process."""
 _IDLE_MS = 600_000
 """How long a worker may be idle while the data is being prepared."""
 
@@ -38,6 +44,7 @@ class RaySession:
         token_file: holds the token that the dashboard asks for; readable by this user only. None: no file does.
         nodes: that are alive.
         preflight: looks at nodes that come later; None for an instance of the sweep's own.
+        servers: Ray's own processes without which nothing goes on, of an instance of the sweep's own.
     """
 
     folder: Path
@@ -45,6 +52,7 @@ class RaySession:
     token_file: Path | None
     nodes: tuple[Node, ...]
     preflight: Preflight | None = None
+    servers: tuple[psutil.Process, ...] = ()
 
     @property
     def cpus(self) -> float:
@@ -85,15 +93,23 @@ def ray_session(
         max_concurrent: trials at a time, at most.
         imports: modules that workers import when they start.
     """
-    with temporary_folder() as folder, _started(name, file, dashboard, max_concurrent, imports, folder) as session:
-        yield session
+    place = place_for_sockets(_LONGEST_SOCKET)
+    if place is None:
+        raise SweepError(
+            f"Ray's sockets find no folder: a path of at most 107 bytes is allowed, below {tempfile.gettempdir()} it "
+            f"would be longer, and {', '.join(map(str, SHORT_PLACES))} cannot be written. Set TMPDIR to a shorter path"
+        )
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(temporary_folder())
+        sockets = folder if folder.parent == place else stack.enter_context(temporary_folder(place))
+        yield stack.enter_context(_started(name, file, dashboard, max_concurrent, imports, folder, sockets))
 
 
 @contextlib.contextmanager
 def _started(
-    name: str, file: Path, dashboard: bool, max_concurrent: int, imports: Sequence[str], folder: Path
+    name: str, file: Path, dashboard: bool, max_concurrent: int, imports: Sequence[str], folder: Path, sockets: Path
 ) -> Iterator[RaySession]:
-    """Ray, started with `folder` for whatever it writes, and ended with every process that it made."""
+    """Ray, started with `folder` for what workers write and `sockets` for its own, and ended with all that it made."""
     assert "ray" not in sys.modules, "Ray reads its environment variables when it is imported"
     token = token_file()
     scratch = folder / "tmp"
@@ -129,7 +145,7 @@ def _started(
                     logging_level="ERROR",
                     configure_logging=False,
                     # A folder inside ours: Ray opens its own to every user, with the sockets of its object store.
-                    _temp_dir=str(folder / "ray"),
+                    _temp_dir=str(sockets / "ray"),
                     object_store_memory=_OBJECT_STORE_BYTES,
                     job_config=JobConfig(metadata={"job_name": f"sweep {name}", "sweep": name, "file": str(file)}),
                 )
@@ -138,12 +154,13 @@ def _started(
             except Exception as error:
                 # Ray says with bare exceptions that its servers did not come up in time, for example.
                 reason = str(error).strip().partition("\n")[0]
+                busy = any(word in reason.lower() for word in ("timed out", "timeout", "overload"))
+                hint = " The machine may be overloaded, or out of memory or disk." if busy else ""
                 raise SweepError(
-                    f"Ray did not start: {reason}\nThe machine may be overloaded, or out of memory or disk. "
-                    f"Nothing is lost; when it has recovered: sweep resume {name}"
+                    f"Ray did not start: {reason}\nNothing is lost.{hint} Go on with: sweep resume {name}"
                 ) from error
         url = f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else ""
-        yield RaySession(folder, url, token, live_nodes())
+        yield RaySession(folder, url, token, live_nodes(), servers=tuple(servers()))
     finally:
         processes = children()
         _end_without_grace()

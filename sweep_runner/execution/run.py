@@ -34,6 +34,7 @@ from sweep_runner.execution.ray_token import token_file
 from sweep_runner.execution.recording import open_recorder, record_end
 from sweep_runner.execution.remote_results import RemoteResults
 from sweep_runner.execution.resources import Slot, resolve
+from sweep_runner.execution.servers import ServerWatch
 from sweep_runner.execution.signals import StopSignals
 from sweep_runner.execution.start import RayStart, wait_for_workers
 from sweep_runner.results.events import SweepChanged, TrialReopened
@@ -233,12 +234,13 @@ class Run:
     def _watch(
         self, session: RaySession, keeper: Keeper, slot: Slot, recorder: Recorder, stack: contextlib.ExitStack
     ) -> Callable[[], None]:
-        """What follows the nodes of a cluster, now and then; an instance of the sweep's own has always the same."""
+        """What follows the nodes of a cluster; of an instance of the sweep's own, which has one, Ray's servers."""
+        give_up = partial(_give_up, recorder, self._observer)
         if self._reached is None or session.preflight is None:
-            return lambda: None
-        watch = Watch(
-            self._reached.address, session.preflight, self._paths, partial(_give_up, recorder, self._observer)
-        )
+            servers = ServerWatch(session.servers, self._paths.command("resume"), give_up)
+            stack.enter_context(servers.open())
+            return servers.look
+        watch = Watch(self._reached.address, session.preflight, self._paths, give_up)
         stack.enter_context(watch.open())
         resources = self._plan.spec.resources.model_copy(update={"gpus": slot.gpus})
         return partial(watch.apply, keeper, resources, self._observer)

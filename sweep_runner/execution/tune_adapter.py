@@ -26,6 +26,7 @@ from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.lost import why_lost
 from sweep_runner.execution.messages import Assignment, Message
 from sweep_runner.execution.resources import Slot
+from sweep_runner.execution.servers import ServerDied
 from sweep_runner.execution.task_names import name_tasks
 from sweep_runner.execution.worker import run, take
 
@@ -57,9 +58,16 @@ class Link:
         return (object, ())
 
     def tick(self) -> None:
-        """Calls `on_tick`; what it raises ends the sweep."""
+        """Calls `on_tick`; what it raises ends the sweep.
+
+        Raises:
+            ServerDied: at once, out of Tune, which would wait for ever for workers that are gone.
+        """
         try:
             self.on_tick()
+        except ServerDied as error:
+            self.fail(error)
+            raise
         except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
             self.fail(error)
 

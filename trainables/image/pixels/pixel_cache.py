@@ -26,8 +26,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from trainables.errors import DataError
+
 KEEP_FREE_BYTES = 1 << 30  # of the disk, for everybody else
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 Shape = tuple[int, int, int, int]
 """(N, H, W, C)."""
@@ -260,6 +263,13 @@ def _lock_at_once(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise DataError(
+            f"the cache of decoded pixels lies on a file system without file locks (flock: {error.strerror}): name "
+            "another folder with data.cache_dir or SWEEP_CACHE, such as one on a local disk"
+        ) from error
     return True
 
 

@@ -12,13 +12,12 @@ import csv
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
 from trainables.image.datasets.base import (
-    COLUMN_SETTINGS,
-    VOC_SETTINGS,
     Dataset,
     Defect,
     Example,
     Listing,
     table_of,
+    unused_but,
 )
 
 COLUMNS = {"file", "label", "group"}
@@ -27,7 +26,7 @@ COLUMNS = {"file", "label", "group"}
 class LabelTable(Dataset):
     """Pictures in `data.root`, listed in the table that `data.options.labels` names (labels.csv unless given)."""
 
-    unused_settings = ("download", "table", *VOC_SETTINGS, *COLUMN_SETTINGS)
+    unused_settings = unused_but("options")
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         path = self.root / self.data.options.get("labels", "labels.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,8 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
     Near-duplicates are pictures that are the same but for being turned, mirrored, inverted, resized or encoded anew.
     They are listed, and a warning says when some are in several splits.
 
+    Ends with 1 if a class is lost: there are files of it, and none can be read.
+
     \b
     Examples:
       sweep data check sweeps/voc.yaml
@@ -50,9 +53,12 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
     plan = load_plan(file, overrides)
     with tempfile.TemporaryDirectory(prefix="sweep-data-check-") as folder:
         preparation = plan.trainable(plan.data, Path(folder)).check_data(Teller(out))
+    lost = preparation.details.get("lost_classes")  # a sweep would train without them, and nobody would notice
     if as_json:
         found = {"fingerprint": preparation.fingerprint, "summary": preparation.summary, **preparation.details}
         out.json({**found, "warnings": preparation.warnings})
+        if lost:
+            sys.exit(1)
         return
     for label, text in preparation.summary.items():
         out.say(f"{label}: {text}")
@@ -64,6 +70,8 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
     _print_classes(preparation.details, out)
     if not preparation.summary:
         out.say(f"{plan.spec.trainable} reads no data")
+    if lost:
+        sys.exit(1)
 
 
 class Teller:

@@ -151,7 +151,7 @@ def _sections(value: Schema, defs: Mapping[str, Schema]) -> list[Schema]:
     """The sections that a key may hold, but for those that have a table of their own elsewhere (by their kind)."""
     references = [form["$ref"] for form in (value, *value.get("anyOf", ())) if "$ref" in form]
     models = [defs[reference.removeprefix("#/$defs/")] for reference in references]
-    return [model for model in models if "properties" in model and "kind" not in model["properties"]]
+    return [model for model in models if (keys := model.get("properties")) and "const" not in keys.get("kind", {})]
 
 
 def _rows(

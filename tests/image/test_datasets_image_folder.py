@@ -90,15 +90,18 @@ def test_folder_beside_train_is_told(make_folder: Callable[..., Path]) -> None:
 
 def test_classes_of_the_splits_must_agree(make_folder: Callable[..., Path]) -> None:
     root = make_folder({"train/a": 1, "train/b": 1, "test/a": 1, "test/c": 1})
-    with pytest.raises(DataError, match=r"(?s)c not among the classes of .*train \(a, b\).*test/c/000\.png"):
+    with pytest.raises(DataError, match=r"(?s)'c' not among the classes of train \('a', 'b'\).*test/c/000\.png"):
         listed(root)
 
 
 def test_folders_that_are_called_like_splits_can_be_classes(make_folder: Callable[..., Path]) -> None:
     root = make_folder({"test": 1, "val": 1})
-    with pytest.raises(DataError, match=r"but no train(?s:.*)split\.given=false"):
+    with pytest.raises(DataError, match=r"has no class folders(?s:.*)data\.class_from=folder"):
         listed(root)
     assert listed(root, split={"given": False}).classes == ("test", "val")
+    assert listed(root, class_from="folder").classes == ("test", "val")
+    with pytest.raises(DataError, match=r"test, val but no train(?s:.*)data\.class_from=folder"):
+        listed(make_folder({"test/a": 1, "test/b": 1, "val/a": 1}))
 
 
 def test_missing_empty_and_wrong_roots(tmp_path: Path, make_folder: Callable[..., Path]) -> None:

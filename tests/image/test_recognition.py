@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trainables.errors import DataError
-from trainables.image.data.prepare import list_examples
+from trainables.image.data.listing import list_examples
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets.tree import Tree
 
@@ -17,7 +17,7 @@ from trainables.image.datasets.tree import Tree
 def test_class_folders_are_recognised(make_folder: Callable[..., Path]) -> None:
     data = DataConfig(root=make_folder({"cat": 2, "dog": 3}))
     assert data.dataset == "image_folder"
-    assert "2: cat, dog" in data.found
+    assert "2: 'cat', 'dog'" in data.found
     assert list_examples(data).classes == ("cat", "dog")
 
 

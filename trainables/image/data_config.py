@@ -180,8 +180,15 @@ class DataConfig(BaseModel):
     )
     box_origin: Annotated[Literal["auto", 0, 1], BeforeValidator(_origin)] = Field(
         "auto",
-        description="voc, image_table: whether boxes count pixels from 1 (PASCAL VOC, LabelImg) or from 0 (Datumaro, CVAT, labelme, "
-        "Label Studio, FiftyOne); auto: as the coordinates of all annotations show.",
+        description="voc, image_table: whether boxes count pixels from 1 (PASCAL VOC, LabelImg) or from 0 (Datumaro, "
+        "CVAT, labelme, Label Studio, FiftyOne); auto: as the coordinates of all annotations show.",
+    )
+    class_from: str | None = Field(
+        None,
+        min_length=1,
+        description="image_folder: where a picture's class stands. folder: the outermost folder (under a split's), "
+        "whatever it is called; parent: the folder that the picture lies in; or a regular expression with one group, "
+        r"searched in the picture's path, such as '([^/]+)_\d+\.jpg$'. By default the folders that look like classes.",
     )
     year: Annotated[str | None, BeforeValidator(_year)] = Field(
         None, description="voc: 2007 to 2012; by default as root's name says, or 2012."
@@ -299,6 +306,21 @@ class DataConfig(BaseModel):
         if twice := sorted({name for name in classes or () if (classes or ()).count(name) > 1}):
             raise ValueError(f"listed twice: {', '.join(twice)}")
         return classes
+
+    @field_validator("class_from")
+    @classmethod
+    def _pattern_has_one_group(cls, class_from: str | None) -> str | None:
+        if class_from in (None, "folder", "parent"):
+            return class_from
+        try:
+            groups = re.compile(class_from or "").groups
+        except re.error as error:
+            raise ValueError(f"{class_from!r} is no regular expression: {error}") from error
+        if groups != 1:
+            raise ValueError(
+                f"{class_from!r} must be folder, parent, or a regular expression with one group in brackets: the class"
+            )
+        return class_from
 
     @field_validator("dataset")
     @classmethod

@@ -76,7 +76,8 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         Raises:
             DataError: the data or the weights cannot be used.
         """
-        from trainables.image.data.prepare import INDEX_FILE, list_examples, prepare_images
+        from trainables.image.data.listing import list_examples
+        from trainables.image.data.prepare import INDEX_FILE, prepare_images
         from trainables.image.index import ImageIndex
         from trainables.image.models.start import prepare_weights
 

@@ -16,11 +16,11 @@ from trainables.contract import Preparation, Progress, no_progress
 from trainables.cpus import num_cpus
 from trainables.errors import DataError
 from trainables.image.data.balancing import class_weights
+from trainables.image.data.listing import defect_lines, list_examples
 from trainables.image.data.near_duplicates import NearDuplicates, duplicate_warnings, find_near_duplicates
 from trainables.image.data.readable import Reading, read_all
-from trainables.image.data.splits import balance, divide, limit, no_class
+from trainables.image.data.splits import balance, divide, limit
 from trainables.image.data_config import DataConfig
-from trainables.image.datasets import dataset_class
 from trainables.image.datasets.base import Defect, Listing
 from trainables.image.index import SPLITS, ImageIndex, flat_labels
 from trainables.image.pixels.fit import SQUASH, Fit
@@ -63,7 +63,8 @@ def prepare_images(
         The fingerprint of the index, what to show of it, and as `details`: `classes`, `multilabel`, `examples` (split
         to count), `class_counts` (class to split to count), `balanced` (class to its count in train before and after),
         `class_weights` (class to weight, if they are asked for), `near_duplicates` (groups of names, if they were
-        looked for), `defects` (name to reason), `picture_sizes`, `notes`, `pixels` (resolution to where they are).
+        looked for), `defects` (name to reason), `picture_sizes`, `notes`, `lost_classes` (no file of theirs is read),
+        `pixels` (resolution to where they are).
 
     Raises:
         DataError: the data is not there, or cannot be used as asked.
@@ -90,7 +91,7 @@ def prepare_images(
     defects = (*listing.defects, *reading.defects)
     if defects and data.on_unreadable == "fail":
         raise DataError(
-            f"data.on_unreadable: fail, and {len(defects)} cannot be used:{_lines(defects)}\n"
+            f"data.on_unreadable: fail, and {len(defects)} cannot be used:{defect_lines(defects)}\n"
             "  Mend or remove them, or leave them out: --set data.on_unreadable=skip"
         )
     table = table.take(pa.array(reading.good_rows))
@@ -104,11 +105,11 @@ def prepare_images(
         reading.rule.found,
     )
     index.save(folder / INDEX_FILE)
-    warnings = [*division.warnings, *unbalanced, *reading.warnings]
+    warnings = [*listing.warnings, *division.warnings, *unbalanced, *reading.warnings]
     if duplicates is not None:
         warnings += duplicate_warnings(duplicates, listing.table, division.splits, kept_together=grouped)
     if defects:
-        warnings.insert(0, f"{len(defects)} left out because they cannot be used:{_lines(defects)}")
+        warnings.insert(0, f"{len(defects)} left out because they cannot be used:{defect_lines(defects)}")
     details = _details(index, listing, reading, balanced, defects)
     if data.balance.strategy == "class_weights":
         weights = class_weights(index, data.balance.power)
@@ -120,72 +121,6 @@ def prepare_images(
     return Preparation(index.fingerprint, _summary(data, details), tuple(warnings), details)
 
 
-def list_examples(data: DataConfig, progress: Progress = no_progress) -> Listing:
-    """The examples of the chosen classes. Reads no picture: the quick way to learn whether there is data at all.
-
-    Raises:
-        DataError: the data is not there, or holds nothing to tell apart.
-    """
-    listing = choose_classes(dataset_class(data.dataset)(data).examples(progress), data)
-    check_classes(listing)
-    caps = data.balance.caps if isinstance(data.balance.caps, dict) else {}  # one cap for all names no class
-    if unknown := [name for name in caps if name not in listing.classes]:
-        hint = "(no balancing: --set data.balance={})"
-        raise DataError(f"data.balance: {no_class(unknown[0], listing.classes)} {hint}")
-    return listing
-
-
-def choose_classes(listing: Listing, data: DataConfig) -> Listing:
-    """The listing with only the classes of `data.classes`, numbered in that order.
-
-    Raises:
-        DataError: there is no such class.
-    """
-    if data.classes is None:
-        return listing
-    if unknown := [name for name in data.classes if name not in listing.classes]:
-        raise DataError(f"data.classes: {no_class(unknown[0], listing.classes)}")
-    number = {listing.classes.index(name): place for place, name in enumerate(data.classes)}
-    labels = [[number[label] for label in row if label in number] for row in listing.table["labels"].to_pylist()]
-    table = listing.table.set_column(
-        listing.table.schema.get_field_index("labels"),
-        listing.table.schema.field("labels"),
-        pa.array(labels, type=listing.table.schema.field("labels").type),
-    )
-    notes = listing.notes
-    if not listing.multilabel:
-        table = table.filter(pa.array([bool(row) for row in labels]))
-        notes = (*notes, f"{len(labels) - len(table)} examples of classes that data.classes does not list")
-    return Listing(table, data.classes, listing.multilabel, notes, listing.defects)
-
-
-def check_classes(listing: Listing) -> None:
-    """Whether there is something to tell apart.
-
-    Raises:
-        DataError: no example, one class only, or (multi-label) one class that every example has.
-    """
-    if not len(listing.table):
-        raise DataError(f"data: no example can be used{':' if listing.defects else ''}{_lines(listing.defects)}")
-    names = listing.table["example"].to_pylist()
-    if len(set(names)) < len(names):
-        twice = next(name for name, again in itertools.pairwise(sorted(names)) if name == again)
-        raise DataError(f"the dataset has two examples called {twice!r}: names must be unique")
-    rows, labels = flat_labels(listing.table)
-    counts = np.bincount(labels, minlength=len(listing.classes))
-    if absent := [name for name, count in zip(listing.classes, counts, strict=True) if not count]:
-        raise DataError(f"data: no example of class {', '.join(absent[:_SHOWN])}{_left_out(listing)}")
-    if len(listing.classes) < 2 and (not listing.multilabel or len(rows) == len(listing.table)):
-        raise DataError(
-            f"data: only one class, {listing.classes[0]!r}, which every example has: a classifier needs at least two"
-            f"{_left_out(listing)}"
-        )
-
-
-def _left_out(listing: Listing) -> str:
-    return f"\n  {len(listing.defects)} cannot be used:{_lines(listing.defects)}" if listing.defects else ""
-
-
 def check_left(table: pa.Table, listing: Listing, splits: set[str], defects: Sequence[Defect]) -> None:
     """Whether enough is left after unreadable examples were taken out.
 
@@ -193,14 +128,14 @@ def check_left(table: pa.Table, listing: Listing, splits: set[str], defects: Seq
         DataError: a split is empty, or train lacks a class.
     """
     if not len(table):
-        raise DataError(f"data: none of the {len(listing.table)} examples can be read:{_lines(defects)}")
+        raise DataError(f"data: none of the {len(listing.table)} examples can be read:{defect_lines(defects)}")
     left = np.array(table["split"].to_pylist())
     for split in sorted(splits - set(left.tolist())):
-        raise DataError(f"data: no readable example is left in {split}:{_lines(defects)}")
+        raise DataError(f"data: no readable example is left in {split}:{defect_lines(defects)}")
     rows, labels = flat_labels(table)
     trained = np.bincount(labels[left[rows] == "train"], minlength=len(listing.classes))
     if absent := [name for name, count in zip(listing.classes, trained, strict=True) if not count]:
-        reason = _lines(defects) or "\n  raise data.limit, or leave the class out with data.classes"
+        reason = defect_lines(defects) or "\n  raise data.limit, or leave the class out with data.classes"
         raise DataError(f"data: no example of class {', '.join(absent[:_SHOWN])} is left in train:{reason}")
 
 
@@ -251,6 +186,7 @@ def _details(
         "defects": {defect.name: defect.reason for defect in defects},
         "picture_sizes": reading.sizes,
         "notes": [*listing.notes, *reading.notes],
+        "lost_classes": list(listing.lost_classes),
         "pixels": {str(target): place for target, place in reading.places.items()},
     }
 
@@ -298,8 +234,3 @@ def _counts(counts: Mapping[str, int]) -> str:
         return ", ".join(f"{name} {count}" for name, count in counts.items())
     low, high = min(counts, key=lambda name: counts[name]), max(counts, key=lambda name: counts[name])
     return f"{counts[low]} of {low} to {counts[high]} of {high}"
-
-
-def _lines(defects: Sequence[Defect]) -> str:
-    more = f"\n  and {len(defects) - _SHOWN} more" if len(defects) > _SHOWN else ""
-    return "".join(f"\n  {defect}" for defect in defects[:_SHOWN]) + more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 
 from trainables.contract import Progress, no_progress
+from trainables.errors import DataError
 from trainables.image.index import SCHEMA
 
 if TYPE_CHECKING:
@@ -133,6 +135,8 @@ class Listing:
         classes: the class names; a label is a position in it.
         multilabel: whether an example may have any number of labels.
         notes: what the user should know of what was found: counts of files that were passed over, and the like.
+        warnings: what of it is probably not meant.
+        lost_classes: those of which there are files, but none that can be read.
         defects: what could not be used; left out of the table.
     """
 
@@ -141,6 +145,8 @@ class Listing:
     multilabel: bool = False
     notes: tuple[str, ...] = ()
     defects: tuple[Defect, ...] = ()
+    warnings: tuple[str, ...] = ()
+    lost_classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,7 @@ class Recognised:
         settings: keys of the data section that belong to the reading.
         parts: files and folders that are a part of this layout, so that they are no tables of labels.
         views: that the reading has; empty: all of its adapter's.
+        classes: their names, where they are seen at once.
     """
 
     dataset: str
@@ -160,6 +167,29 @@ class Recognised:
     settings: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+
+    @property
+    def written(self) -> str:
+        """The reading as a data section says it, but for the root."""
+        return json.dumps({"dataset": self.dataset, **self.settings}, ensure_ascii=False)
+
+
+class Ambiguous(DataError):
+    """What lies at a root can be read in several ways.
+
+    Attributes:
+        readings: which.
+    """
+
+    def __init__(self, root: Path, readings: Sequence[Recognised], more: str = "") -> None:
+        self.readings = tuple(readings)
+        lines = [f"data.root: {root} can be read in {len(readings)} ways: say which", *map(_choice, readings)]
+        super().__init__("\n  ".join([*lines, *([more] if more else [])]))
+
+
+def _choice(reading: Recognised) -> str:
+    return f"{reading.found}\n    data: {reading.written}"
 
 
 VOC_SETTINGS = (
@@ -174,7 +204,13 @@ VOC_SETTINGS = (
     "box_origin",
 )
 COLUMN_SETTINGS = ("image_column", "label_column")
-"""Settings of few datasets, for `unused_settings` of the others."""
+SETTINGS_OF_FEW = ("download", "table", "class_from", "options", *VOC_SETTINGS, *COLUMN_SETTINGS)
+"""Keys of the data section that mean something to few datasets."""
+
+
+def unused_but(*used: str) -> tuple[str, ...]:
+    """The `unused_settings` of a dataset that uses few of `SETTINGS_OF_FEW`."""
+    return tuple(key for key in SETTINGS_OF_FEW if key not in used)
 
 
 class Dataset(ABC):

@@ -11,16 +11,16 @@ import numpy as np
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
 from trainables.image.datasets.base import (
-    COLUMN_SETTINGS,
-    VOC_SETTINGS,
     Dataset,
     Example,
     Listing,
     Member,
     Recognised,
     table_of,
+    unused_but,
 )
-from trainables.image.datasets.image_folder import SPLIT_FOLDERS, ImageFolder
+from trainables.image.datasets.image_folder import ImageFolder
+from trainables.image.datasets.split_words import SPLIT_FOLDERS
 from trainables.image.datasets.tree import Tree
 from trainables.image.pixels.cifar_batches import parse_batch, parse_pickle
 
@@ -49,7 +49,7 @@ class Cifar10(Dataset):
     checksum. A root that holds image folders (`train/<class>`, `test/<class>`) is read as such.
     """
 
-    unused_settings = ("table", "options", *VOC_SETTINGS, *COLUMN_SETTINGS)
+    unused_settings = unused_but("download")
 
     @classmethod
     def recognise(cls, tree: Tree) -> Recognised | None:

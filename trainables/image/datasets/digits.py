@@ -7,7 +7,7 @@ import io
 import numpy as np
 
 from trainables.contract import Progress, no_progress
-from trainables.image.datasets.base import COLUMN_SETTINGS, VOC_SETTINGS, Dataset, Example, Listing, table_of
+from trainables.image.datasets.base import Dataset, Example, Listing, table_of, unused_but
 
 LEVELS = 16  # the digits' pixels are 0 (white paper) to 16
 
@@ -16,7 +16,7 @@ class Digits(Dataset):
     """The digits 0 to 9. From UCI's Optical Recognition of Handwritten Digits, test part."""
 
     needs_root = False
-    unused_settings = ("root", "download", "table", "options", *VOC_SETTINGS, *COLUMN_SETTINGS)
+    unused_settings = ("root", *unused_but())
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         from PIL import Image

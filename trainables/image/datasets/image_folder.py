@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
 from trainables.image.datasets.base import (
-    COLUMN_SETTINGS,
-    VOC_SETTINGS,
     Dataset,
     Example,
     Listing,
     Recognised,
     table_of,
+    unused_but,
 )
-from trainables.image.datasets.tree import Folder, Tree, suffix
+from trainables.image.datasets.class_folders import (
+    UNLABELLED,
+    ClassFolders,
+    Place,
+    filled,
+    find_class_folders,
+    outer_folders,
+    shown,
+)
+from trainables.image.datasets.class_names import canonical, unite
+from trainables.image.datasets.flat_labels import read_flat_labels
+from trainables.image.datasets.masks_beside import without_masks
+from trainables.image.datasets.named_classes import named_classes
+from trainables.image.datasets.split_words import SPLIT_FOLDERS, split_and_rest
+from trainables.image.datasets.tree import Tree, suffix
 from trainables.image.index import SPLITS
 from trainables.image.pixels.decode import SUFFIXES
-
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-NO_CLASSES = frozenset(
-    {"images", "imgs", "img", "jpegimages", "annotations", "labels", "masks", "segmentationclass", "segmentationobject"}
-    | {"imagesets", "train_images", "val_images", "test_images", "train2017", "val2017", "test2017", "trainval"}
-)
-"""Names, in small letters, of folders that hold parts of other layouts."""
 
 _LAYOUT = """an image folder has one folder a class, with the pictures in it:
     {root}/<class>/*.jpg
@@ -44,119 +44,210 @@ _LAYOUT = """an image folder has one folder a class, with the pictures in it:
 class ImageFolder(Dataset):
     """One folder a class; pictures at any depth inside it.
 
-    With a `train` folder in the root, the folders `train`, `val` and `test` are the splits. Those that are missing are
-    cut from train, in the proportion that `data.split` asks for; `test: 0` for none. Without a `train` folder the
-    root's folders are the classes.
+    With a `train` folder, the folders `train`, `val` and `test` are the splits, also as `seg_train` or `training_set`.
+    Those that are missing are cut from train, in the proportion that `data.split` asks for; `test: 0` for none. A val
+    or test folder without class folders takes its labels from a list beside it, or is left out. Without a `train`
+    folder the folders are the classes. `data.class_from` says otherwise where that is not what is meant.
 
     With `split.given: false` the pictures of all splits are pooled and divided anew. Folders that have the names of
     splits but pictures right inside them, or other folders beside them, are classes then.
     """
 
-    unused_settings = ("download", "table", "options", *VOC_SETTINGS, *COLUMN_SETTINGS)
+    unused_settings = unused_but("class_from")
 
     @classmethod
     def recognise(cls, tree: Tree) -> Recognised | None:
         """Folders with pictures whose names are no words of other layouts."""
-        folders = _subfolders(tree)
-        train = next((folder for name, folder in folders.items() if SPLIT_FOLDERS.get(name.lower()) == "train"), None)
-        classes = list(tree.folders[train.path].folders if train else folders)
-        filled = [name for name in classes if next(tree.pictures(train.at(name) if train else name), None) is not None]
-        if not filled or any(name.lower() in NO_CLASSES for name in filled):
+        found = find_class_folders(tree)
+        if found is None:
             return None
-        shown = ", ".join(filled[:5]) + (", …" if len(filled) > 5 else "")
-        return Recognised("image_folder", f"one folder per class ({len(filled)}: {shown})")
+        names = _names(tree, found)
+        where = ", ".join(f"{place.split} in {place.folder}/" for place in found.places if place.split)
+        where = where or ", ".join(f"in {place.folder}/" for place in found.places if place.folder)
+        lists = [read_flat_labels(tree, folder, names) for folder in found.flat.values()]
+        return Recognised(
+            "image_folder",
+            f"one folder per class ({len(names)}: {shown(names)}){', ' if where else ''}{where}",
+            parts=tuple(labels.source for labels in lists if labels),
+            classes=tuple(names),
+        )
 
     def examples(self, progress: Progress = no_progress) -> Listing:
-        from trainables.image.datasets.recognition import refuse_other_kind
-
         try:
             tree = self.tree
             if self.root.is_file():
                 raise DataError(f"data.root: {self.root} is no folder")
         except DataError as error:
             raise DataError(f"{error}\n  {_LAYOUT.format(root=self.root)}") from error
-        refuse_other_kind(tree)
-        folders = _subfolders(tree)
-        given: dict[str, Folder] = {
-            SPLIT_FOLDERS[name.lower()]: folder for name, folder in folders.items() if name.lower() in SPLIT_FOLDERS
-        }
+        self._notes: list[str] = []
         self._ignored = Counter(tree.passed_over)
-        if self.data.split.given is False and "train" in given and _are_splits(folders):
-            note = f"{', '.join(f'{name}/' for name in folders)}: pooled, to be divided anew"
-            return self._listing([(None, folder) for folder in folders.values()], note)
-        if self.data.split.given is False or not given:
-            return self._listing([(None, tree.folders[""])])
-        if "train" not in given:
-            raise DataError(
-                f"data.root: {self.root} has {', '.join(map(str, given))} but no train\n"
-                f"  {_LAYOUT.format(root=self.root)}\n  (if these are classes: --set data.split.given=false)"
-            )
-        if len(given) < sum(name.lower() in SPLIT_FOLDERS for name in folders):
-            raise DataError(f"data.root: {self.root} has two folders for one split: {', '.join(sorted(folders))}")
-        for name in folders:
-            if name.lower() not in SPLIT_FOLDERS:
-                self._ignored[f"folder {name}/ beside train/"] += 1
-        return self._listing([(split, given[split]) for split in SPLITS if split in given])
+        self._lost: list[str] = []
+        rows = self._rows(self._found(tree)) if self.data.class_from in (None, "folder") else list(self._by_path())
+        return self._listing(rows)
 
-    def _listing(self, places: Sequence[tuple[str | None, Folder]], note: str = "") -> Listing:
-        found: list[tuple[str | None, str, str]] = []
-        empty: list[str] = []
-        for split, place in places:
-            for name in place.folders:
-                pictures = list(self._pictures(place.at(name)))
-                found += [(split, name, path) for path in pictures]
+    def _found(self, tree: Tree) -> ClassFolders:
+        from trainables.image.datasets.recognition import refuse_other_kind
+
+        anew = self.data.split.given is False
+        if self.data.class_from == "folder":
+            return ClassFolders((Place(None, ""),)) if anew else outer_folders(tree)
+        exact = any(name.lower() in SPLIT_FOLDERS for name in tree.folders[""].folders)
+        try:
+            found = find_class_folders(tree)
+        except DataError:
+            if not (anew and exact):
+                raise
+            found = None
+        if anew and exact and (found is None or found.beside):
+            return ClassFolders((Place(None, ""),))
+        if found is None or len(_names(tree, found)) < 2:
+            refuse_other_kind(tree)
+        if found is None:
+            if not tree.num_pictures(""):
+                raise DataError(f"data.root: no picture in {self.root}\n  {_LAYOUT.format(root=self.root)}")
+            folders = shown(filled(tree, tree.folders[""])) or "none"
+            raise DataError(
+                f"data.root: {self.root} has no class folders: its folders with pictures are {folders}, "
+                "which are parts of another layout, or splits with no class folder in them\n"
+                f"  {_LAYOUT.format(root=self.root)}\n"
+                f"  (if these are classes: --set data.class_from=folder){named_classes(tree)}"
+            )
+        return found
+
+    def _rows(self, found: ClassFolders) -> list[tuple[str | None, str, str]]:
+        """Split, class folder and path of every picture."""
+        rows: list[tuple[str | None, str, str]] = []
+        anew = self.data.split.given is False
+        if anew and any(place.split for place in found.places):
+            pooled = ", ".join(f"{place.folder}/" for place in found.places)
+            self._notes.append(f"{pooled}: pooled, to be divided anew")
+        for place in found.places:
+            folder = self.tree.folders[place.folder]
+            split = None if anew else place.split
+            for name in folder.folders:
+                pictures = self._pictures(folder.at(name))
+                if name.lower() in UNLABELLED:
+                    self._notes.append(f"{len(pictures)} pictures in {folder.at(name)}/ left out: they have no label")
+                    continue
+                rows += [(split, name, path) for path in pictures]
                 if not pictures:
-                    empty.append(place.at(name))
-            self._ignored["pictures outside of class folders"] += sum(map(_is_picture, place.files))
-        self._ignored += Counter()  # drops zeros
-        classes = self._classes(found)
-        number = {name: position for position, name in enumerate(classes)}
-        examples = [
-            Example(path, [number[name]], path=self.tree.path(path), split=split) for split, name, path in found
-        ]
-        examples.sort(key=lambda example: example.name)
-        notes = [note] if note else []
-        notes += [f"ignored: {count} × {what}" for what, count in sorted(self._ignored.items())]
-        notes += [f"no picture in {name}/: not a class" for name in empty]
-        given = {split for split, _ in places}
-        if missing := [split for split in SPLITS if None not in given and split not in given]:
-            cut = [split for split in missing if self.data.split.fractions[split] > 0]
-            notes += [f"no {split}/ folder: {split} is cut from train" for split in cut]
-        return Listing(table_of(examples), classes, notes=tuple(notes), defects=tuple(self.tree.defects))
+                    self._lost_or_empty(folder.at(name), name)
+            self._ignored["pictures outside of class folders"] += self.tree.num_own_pictures(place.folder)
+        for name in found.beside:
+            self._ignored[f"folder {name}/ beside train/"] += 1
+        for split, flat in found.flat.items():
+            rows += self._flat(None if anew else split, flat, {name for _, name, _ in rows})
+        present = {place.split for place in found.places} | {split for split, _, _ in rows}
+        if not anew and present != {None}:
+            missing = [split for split in SPLITS if split not in present and self.data.split.fractions[split] > 0]
+            self._notes += [f"no {split}/ folder with class folders: {split} is cut from train" for split in missing]
+        return rows
 
-    def _classes(self, found: list[tuple[str | None, str, str]]) -> tuple[str, ...]:
-        if not found:
+    def _flat(self, split: str | None, folder: str, classes: set[str]) -> Iterator[tuple[str | None, str, str]]:
+        """The pictures of a split's folder that has no class folders, if a list says their classes."""
+        labels = read_flat_labels(self.tree, folder, classes)
+        if labels is None:
+            count = self.tree.num_pictures(folder)
+            self._notes.append(f"{folder}/ has no class folders: its {count} pictures are left out, they have no label")
+            return
+        self._notes.append(f"{folder}/: {len(labels.class_of)} labels from {labels.source}")
+        if labels.unlabelled:
+            self._ignored[f"pictures that {labels.source} does not name"] += len(labels.unlabelled)
+        for path, name in labels.class_of.items():
+            yield split, name, path
+
+    def _by_path(self) -> Iterator[tuple[str | None, str, str]]:
+        """Split, class and path, where the class is the folder that a picture lies in, or what a pattern finds."""
+        of_folder = {name: found[0] for name in self.tree.folders[""].folders if (found := split_and_rest(name))}
+        splits = of_folder if "train" in of_folder.values() and self.data.split.given is not False else {}
+        pattern = None if self.data.class_from == "parent" else re.compile(self.data.class_from or "")
+        for path in self.tree.pictures():
+            parts = path.split("/")
+            if pattern is None:
+                name = parts[-2] if len(parts) > 1 else ""
+            else:
+                match = pattern.search(path)
+                name = (match[1] or "") if match else ""
+            if name:
+                yield splits.get(parts[0]), name, path
+            elif pattern is None:
+                self._ignored["pictures outside of class folders"] += 1
+            else:
+                self._ignored[f"pictures whose path data.class_from does not fit, such as {path!r}"] += 1
+
+    def _listing(self, rows: Sequence[tuple[str | None, str, str]]) -> Listing:
+        called, same = unite((name for _, name, _ in rows), self.data.classes or ())
+        rows = [(split, called[name], path) for split, name, path in rows]
+        classes = self._classes(rows)
+        number = {name: position for position, name in enumerate(classes)}
+        examples = [Example(path, [number[name]], path=self.tree.path(path), split=split) for split, name, path in rows]
+        examples.sort(key=lambda example: example.name)
+        self._ignored += Counter()  # drops zeros
+        ignored = [f"ignored: {count} × {what}" for what, count in sorted(self._ignored.items())]
+        lost = [f"the class {name!r} is lost: none of its files is a picture that can be read" for name in self._lost]
+        return Listing(
+            table_of(examples),
+            self._full_names(classes),
+            notes=(*self._notes, *same, *ignored),
+            defects=tuple(self.tree.defects),
+            warnings=tuple(lost),
+            lost_classes=tuple(self._lost),
+        )
+
+    def _classes(self, rows: Sequence[tuple[str | None, str, str]]) -> tuple[str, ...]:
+        if not rows:
             raise DataError(f"data.root: no picture in {self.root}\n  {_LAYOUT.format(root=self.root)}")
-        trained = {name for split, name, _ in found if split in (None, "train")}
-        if strange := sorted({name for _, name, _ in found} - trained):
-            place = next(path for _, name, path in found if name == strange[0])
+        trained = {name for split, name, _ in rows if split in (None, "train")}
+        if strange := sorted({name for _, name, _ in rows} - trained):
+            place = next(path for _, name, path in rows if name == strange[0])
             raise DataError(
-                f"data.root: {', '.join(strange)} not among the classes of {self.root / 'train'} "
-                f"({', '.join(sorted(trained)) or 'none'}), but there is {self.tree.path(place)}"
+                f"data.root: {', '.join(map(repr, strange))} not among the classes of train "
+                f"({', '.join(map(repr, sorted(trained))) or 'none'}), but there is {self.tree.path(place)}"
             )
+        if all(name.isdecimal() and name.isascii() for name in trained):
+            return tuple(sorted(trained, key=lambda name: (int(name), name)))
         return tuple(sorted(trained))
 
-    def _pictures(self, folder: str) -> Iterator[str]:
-        """Every picture below a folder, in a fixed order; the rest is counted."""
-        for path in self.tree.files(folder):
-            if _is_picture(path):
-                yield path
-            else:
-                self._ignored[f"files of type {suffix(path) or '(no suffix)'}"] += 1
+    def _full_names(self, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of numbered classes, where a JSON file in the root has them, such as cat_to_name.json."""
+        if self.data.classes is not None or not all(name.isdecimal() for name in classes):
+            return classes
+        for file in self.tree.folders[""].files:
+            if suffix(file) != ".json":
+                continue
+            try:
+                names = json.loads(self.tree.head(file))
+            except ValueError:
+                continue
+            if not isinstance(names, Mapping) or not set(classes) <= set(names):
+                continue
+            full = tuple(names[name] for name in classes)
+            if all(isinstance(name, str) and name for name in full) and len(set(full)) == len(full):
+                self._notes.append(f"names of classes from {file}")
+                return full
+        return classes
+
+    def _pictures(self, folder: str) -> list[str]:
+        """Every picture below a class folder, in order; masks of others and the rest are counted."""
+        pictures, masks = without_masks(list(self.tree.pictures(folder)), folder)
+        self._ignored += masks
+        if len(pictures) + masks.total() < self.tree.num_files(folder):
+            known = {*pictures}
+            for path in self.tree.files(folder):
+                if suffix(path) not in SUFFIXES and path not in known:
+                    self._ignored[f"files of type {suffix(path) or '(no suffix)'}"] += 1
+        return pictures
+
+    def _lost_or_empty(self, folder: str, name: str) -> None:
+        kinds = sorted({suffix(path) or "(no suffix)" for path in self.tree.files(folder)})
+        if kinds:
+            self._lost.append(name)
+        self._notes.append(
+            f"no picture in {folder}/{f', only files of type {shown(kinds)}' if kinds else ''}: not a class"
+        )
 
 
-def _are_splits(folders: Mapping[str, Folder]) -> bool:
-    """Whether folders, of which some have the names of splits, are nothing else: class folders are in each."""
-    return all(
-        name.lower() in SPLIT_FOLDERS and folder.folders and not any(map(_is_picture, folder.files))
-        for name, folder in folders.items()
-    )
-
-
-def _is_picture(name: str) -> bool:
-    return suffix(name) in SUFFIXES
-
-
-def _subfolders(tree: Tree) -> dict[str, Folder]:
-    """The folders in the root, by name."""
-    return {name: tree.folders[name] for name in tree.folders[""].folders}
+def _names(tree: Tree, found: ClassFolders) -> list[str]:
+    """The names of the class folders, each once."""
+    names = {name for place in found.places for name in filled(tree, tree.folders[place.folder])}
+    return sorted({canonical(name) for name in names if name.lower() not in UNLABELLED})

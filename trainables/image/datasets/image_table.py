@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
-from trainables.image.datasets.base import COLUMN_SETTINGS, VOC_SETTINGS, Dataset, Listing, Recognised
+from trainables.image.datasets.base import Dataset, Listing, Recognised, unused_but
 from trainables.image.datasets.objects.views import listing_of
 from trainables.image.datasets.tables.assembly import assemble, nothing_found, resolve
 from trainables.image.datasets.tables.boxes import annotations_of
@@ -18,8 +18,6 @@ from trainables.image.datasets.tables.read import Rows, read_lists_of, read_tabl
 from trainables.image.datasets.tables.sources import Reading, folder_readings, place_of, readings
 from trainables.image.datasets.tree import Tree
 from trainables.image.table_form import Kind, SplitName, Table
-
-_UNUSED = tuple(key for key in VOC_SETTINGS if key not in ("margin", "min_size", "box_origin"))
 
 
 class ImageTable(Dataset):
@@ -37,7 +35,7 @@ class ImageTable(Dataset):
     name: ClassVar[str] = "image_table"
     kind: ClassVar[Kind] = "auto"
     views = ("images", "crops")
-    unused_settings = ("download", "options", *_UNUSED, *COLUMN_SETTINGS)
+    unused_settings = unused_but("table", "margin", "min_size", "box_origin")
 
     @classmethod
     def recognise(cls, tree: Tree) -> Recognised | None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
 from trainables.image.datasets.base import (
-    VOC_SETTINGS,
+    COLUMN_SETTINGS,
     Dataset,
     Defect,
     Example,
@@ -23,6 +23,7 @@ from trainables.image.datasets.base import (
     Member,
     Recognised,
     table_of,
+    unused_but,
 )
 from trainables.image.datasets.hugging_face import (
     class_names,
@@ -76,7 +77,7 @@ class ParquetImages(Dataset):
     in order; where the cache has no room, each batch of a Parquet set costs as many row groups as it has images.
     """
 
-    unused_settings = ("download", "table", "options", *VOC_SETTINGS)
+    unused_settings = unused_but(*COLUMN_SETTINGS)
 
     @classmethod
     def recognise(cls, tree: Tree) -> Recognised | None:

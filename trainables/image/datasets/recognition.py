@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trainables.errors import DataError
 from trainables.image.datasets import BUILT_IN, dataset_class
-from trainables.image.datasets.base import Recognised
+from trainables.image.datasets.base import Ambiguous, Recognised
 from trainables.image.datasets.foreign import refusals
+from trainables.image.datasets.named_classes import named_classes
 from trainables.image.datasets.tree import Tree
 from trainables.image.pixels.decode import SUFFIXES
 
 TABLE = "image_table"
 CLASS_FOLDERS = "image_folder"
 """It claims only what nothing else does: there are folders with pictures in nearly every layout."""
+
+_SAID_BY = {"table": (TABLE, "a table of labels"), "class_from": (CLASS_FOLDERS, "class folders")}
+"""Keys of the data section that say what the dataset is."""
 
 
 def recognise(root: Path, given: Mapping[str, Any] | None = None) -> Recognised:
@@ -32,24 +35,44 @@ def recognise(root: Path, given: Mapping[str, Any] | None = None) -> Recognised:
     """
     tree = Tree.of(root)
     given = given or {}
-    if "table" in given:  # whoever names a table has said what it is
-        return Recognised(TABLE, "a table of labels")
+    for key, (dataset, found) in _SAID_BY.items():
+        if given.get(key) is not None:
+            return Recognised(dataset, found)
     claims = annotated(tree, given)
-    if len(claims) == 1:
-        return claims[0]
+    if any(claim.dataset != TABLE for claim in claims) or not _fits(CLASS_FOLDERS, given):
+        folders = None
+    else:
+        folders = dataset_class(CLASS_FOLDERS).recognise(tree)
+    if folders is not None:
+        claims = [claim for claim in claims if not set(_tables(claim)) <= set(folders.parts)]
+        if claims and not any(_speaks_of(tree, claim, folders) for claim in claims):
+            claims.append(folders)
+    if len(claims) > 1:
+        raise Ambiguous(root, claims)
     if claims:
-        raise DataError(f"data.root: {root} can be read in {len(claims)} ways: say which\n{_choices(claims)}")
+        return claims[0]
     if problems := refusals(tree):
         raise DataError("\n  ".join([f"data.root: {root} holds what no adapter reads", *problems]))
-    folders = dataset_class(CLASS_FOLDERS).recognise(tree) if _fits(CLASS_FOLDERS, given) else None
     if folders is None:
         raise DataError(
             f"data.root: no dataset is recognised in {root} ({_seen(tree)})\n"
             "  Looked for annotations, tables and files that hold many pictures, then for one folder per class:\n"
             f"    {root}/<class>/*.jpg, or {root}/train/<class>/*.jpg\n"
-            f"  If you know what it is, name it: data.dataset is one of {', '.join(BUILT_IN)}"
+            f"  If you know what it is, name it: data.dataset is one of {', '.join(BUILT_IN)}{named_classes(tree)}"
         )
     return folders
+
+
+def _tables(claim: Recognised) -> list[str]:
+    """The files of a reading that is a table."""
+    path = claim.settings.get("table", {}).get("path", [])
+    return [path] if isinstance(path, str) else list(dict(path).values())
+
+
+def _speaks_of(tree: Tree, table: Recognised, folders: Recognised) -> bool:
+    """Whether a table says what the folders say, or they hardly can be classes: then it is not in question."""
+    heads = b"".join(tree.head(name) for name in _tables(table)).decode("utf-8", errors="replace")
+    return len(folders.classes) < 2 or any(name in heads for name in folders.classes)
 
 
 def annotated(tree: Tree, given: Mapping[str, Any] | None = None) -> list[Recognised]:
@@ -65,17 +88,18 @@ def annotated(tree: Tree, given: Mapping[str, Any] | None = None) -> list[Recogn
 
 
 def refuse_other_kind(tree: Tree) -> None:
-    """Refuses class folders where the files plainly are another kind of dataset.
+    """Refuses class folders where there are none, and the files plainly are another kind of dataset.
 
     Raises:
         DataError: which, and what to write.
     """
     if problems := refusals(tree):
         raise DataError("\n  ".join([f"data.root: {tree.root} is no folder of classes", *problems]))
-    if dataset_class(CLASS_FOLDERS).recognise(tree) is None and (claims := annotated(tree)):
+    if claims := annotated(tree):
+        choices = "".join(f"\n  {claim.found}\n    data: {claim.written}" for claim in claims)
         raise DataError(
             f"data.dataset: {CLASS_FOLDERS} reads one folder per class, and {tree.root} holds something else: "
-            f"leave dataset out, or say\n{_choices(claims)}"
+            f"leave dataset out, or say{choices}"
         )
 
 
@@ -83,14 +107,6 @@ def _fits(name: str, given: Mapping[str, Any]) -> bool:
     """Whether an adapter knows the keys that are given."""
     adapter = dataset_class(name)
     return given.get("view", "images") in adapter.views and not set(given) & set(adapter.unused_settings)
-
-
-def _choices(claims: Collection[Recognised]) -> str:
-    return "\n".join(f"  {claim.found}\n    data: {_written(claim)}" for claim in claims)
-
-
-def _written(claim: Recognised) -> str:
-    return json.dumps({"dataset": claim.dataset, **claim.settings}, ensure_ascii=False)
 
 
 def _seen(tree: Tree) -> str:

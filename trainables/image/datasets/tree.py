@@ -108,7 +108,9 @@ class Tree:
 
     def pictures(self, under: str = "") -> Iterator[str]:
         """Every picture below a folder, in order."""
-        return self.files(under, SUFFIXES)
+        for folder in self.below(under):
+            for name in self._own_pictures(folder):
+                yield folder.at(name)
 
     def below(self, under: str = "") -> Iterator[Folder]:
         """A folder and all that are in it, in order."""
@@ -117,6 +119,38 @@ class Tree:
             yield folder
             for name in folder.folders:
                 yield from self.below(folder.at(name))
+
+    def num_own_pictures(self, path: str) -> int:
+        """How many pictures lie right in a folder."""
+        return self._num_pictures[path][0]
+
+    def num_pictures(self, path: str) -> int:
+        """How many pictures lie below a folder, at any depth."""
+        return self._num_pictures[path][1]
+
+    def num_files(self, path: str) -> int:
+        """How many files lie below a folder, at any depth."""
+        return sum(len(folder.files) for folder in self.below(path))
+
+    @cached_property
+    def _num_pictures(self) -> dict[str, tuple[int, int]]:
+        counts: dict[str, tuple[int, int]] = {}
+        for folder in reversed(self.folders.values()):  # what is in a folder before the folder
+            own = sum(1 for _ in self._own_pictures(folder))
+            counts[folder.path] = own, own + sum(counts[folder.at(name)][1] for name in folder.folders)
+        return counts
+
+    def _own_pictures(self, folder: Folder) -> Iterator[str]:
+        """The names of the pictures right in a folder.
+
+        Files without suffix are pictures if none has one, and the first begins as pictures do.
+        """
+        if any(suffix(name) in SUFFIXES for name in folder.files):
+            yield from (name for name in folder.files if suffix(name) in SUFFIXES)
+        elif (
+            folder.files and not any(map(suffix, folder.files)) and is_image(self.head(folder.at(folder.files[0]), 16))
+        ):
+            yield from folder.files
 
     @cached_property
     def suffixes(self) -> Counter[str]:
@@ -153,7 +187,8 @@ class Tree:
         if not left_out:
             return self
         tree = copy.copy(self)
-        tree.__dict__.pop("suffixes", None)
+        for counted in ("suffixes", "_num_pictures"):
+            tree.__dict__.pop(counted, None)
         tree._names = {}
         tree.folders = {}
         for path, folder in self.folders.items():
@@ -246,6 +281,18 @@ def suffix(name: str) -> str:
     """A file name's suffix in small letters, as `.jpg`; without the cost of a `Path`."""
     stem, dot, end = name.rpartition(".")
     return f".{end.lower()}" if dot and stem else ""
+
+
+def stem(path: str) -> str:
+    """A path without the suffix of its file."""
+    kind = suffix(path)
+    return path[: -len(kind)] if kind else path
+
+
+def is_image(head: bytes) -> bool:
+    """Whether a file begins as a picture does: JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF or HEIF."""
+    starts = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+    return head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:8] == b"ftyp"
 
 
 def _is_text(name: str) -> bool:

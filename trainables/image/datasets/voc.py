@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
-from trainables.image.datasets.base import COLUMN_SETTINGS, Dataset, Listing, Recognised
+from trainables.image.datasets.base import VOC_SETTINGS, Dataset, Listing, Recognised, unused_but
 from trainables.image.datasets.objects.dataset import VIEWS, others
 from trainables.image.datasets.objects.reading import samples
 from trainables.image.datasets.objects.views import listing_of
@@ -41,7 +41,7 @@ class Voc(Dataset):
     """
 
     views = ("images", "crops", "foreground")
-    unused_settings = ("table", "options", *COLUMN_SETTINGS)
+    unused_settings = unused_but("download", *VOC_SETTINGS)
 
     @classmethod
     def recognise(cls, tree: Tree) -> Recognised | None:

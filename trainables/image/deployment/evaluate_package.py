@@ -18,10 +18,10 @@ import torch
 
 from trainables.contract import Evaluation, Progress, no_progress
 from trainables.errors import DataError
-from trainables.image.data.prepare import INDEX_FILE, choose_classes, prepare_images
+from trainables.image.data.listing import read_listing
+from trainables.image.data.prepare import INDEX_FILE, prepare_images
 from trainables.image.data.readable import read_all
 from trainables.image.data_config import DataConfig
-from trainables.image.datasets import dataset_class
 from trainables.image.datasets.base import Defect, Listing
 from trainables.image.index import ImageIndex
 from trainables.image.measures.scores import score
@@ -142,7 +142,7 @@ def _examples(
 ) -> tuple[ImageIndex, tuple[Defect, ...], tuple[str, ...], str]:
     """The readable examples of a split, what could not be read, warnings, and the split's name."""
     if split in (None, ALL):
-        listing = choose_classes(dataset_class(data.dataset)(data).examples(progress), data)
+        listing = read_listing(data, progress)
         table = listing.table
         given = np.array(table["split"].to_pylist()) == "test"
         if split is None and given.any():

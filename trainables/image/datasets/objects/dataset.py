@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
-from trainables.image.datasets.base import COLUMN_SETTINGS, Dataset, Defect, Listing, Recognised
+from trainables.image.datasets.base import VOC_SETTINGS, Dataset, Defect, Listing, Recognised, unused_but
 from trainables.image.datasets.objects.annotated import AnnotatedPicture, Annotations
 from trainables.image.datasets.objects.reading import (
     is_mask_folder,
@@ -39,14 +39,7 @@ class AnnotatedPictures(Dataset):
     """
 
     views = ("images", "crops", "foreground")
-    unused_settings: ClassVar[tuple[str, ...]] = (
-        "download",
-        "year",
-        "box_origin",
-        "table",
-        "options",
-        *COLUMN_SETTINGS,
-    )
+    unused_settings: ClassVar[tuple[str, ...]] = unused_but(*(key for key in VOC_SETTINGS if key not in OF_VOC))
     name: ClassVar[str]
     title: ClassVar[str]
     suffixes: ClassVar[frozenset[str]]

@@ -20,6 +20,7 @@ from trainables.contract import EpochReport
 from trainables.errors import DataError, Diverged, Infeasible, TrainableError, WeightsError
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
+from trainables.image.models.factory import build_model
 from trainables.image.trainable import ImageClassifier
 from trainables.image.training import classifier
 from trainables.image.training.checkpoint import load_trained
@@ -326,3 +327,19 @@ def test_what_fits_in_no_part_is_infeasible(corners: Case, tmp_path: Path, monke
     _limit_memory(monkeypatch, 0)
     with pytest.raises(Infeasible, match="micro-batch 1"):
         corners.train(configured(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [
+        ("coat_tiny", 32),  # blocks share tensors, which a file holds once
+        ("lambda_resnet26t", 32),  # has weights of five dimensions, which have no channels_last
+    ],
+)
+def test_nets_with_unusual_weights_train_and_go_on_to_the_bit(model: str, size: int, tmp_path: Path) -> None:
+    config = ImageConfig.model_validate(
+        {"model": model, "pretrained": False, "input_resolution": size, "epochs": 2, "batch_size": 4, "lr": 0.001}
+    )
+    straight = resumes_to_the_bit(bright_corners(8, size=size), config, tmp_path, broken_after=1)
+    (checkpoint,) = straight.folder.glob("checkpoints/epoch-00002")
+    assert load_trained(config, 3, checkpoint).state_dict().keys() == build_model(config, 3).state_dict().keys()

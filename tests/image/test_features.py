@@ -16,8 +16,10 @@ from trainables.errors import WeightsError
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.features import store
+from trainables.image.features.backbone import backbone_of
 from trainables.image.features.store import open_features, wants_features
 from trainables.image.index import ImageIndex
+from trainables.image.models.factory import starting_model
 from trainables.image.training.checkpoint import HEAD_FILE, MODEL_FILE, load_trained
 from trainables.image.training.classifier import train_classifier
 from trainables.local import LocalHandle
@@ -48,7 +50,8 @@ def data(tmp_path: Path, corners: Case, monkeypatch: pytest.MonkeyPatch) -> Data
 
 def weights_of(model: str, folder: Path) -> Path:
     torch.manual_seed(1)
-    net = timm.create_model(model, num_classes=7)
+    sized = {"img_size": 64} if model.startswith("swin") else {}
+    net = timm.create_model(model, num_classes=7, **sized)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):  # statistics that are not those of a new one
             torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
@@ -87,6 +90,8 @@ def train_apart(
         ("mobilenetv2_050", {"ema_decay": 0.9, "schedule": "one_cycle"}),
         ("convnext_atto", {"dropout": 0.3}),
         ("vit_tiny_patch16_224", {"dropout": 0.3, "pooling": "token"}),
+        ("dla46x_c", {"dropout": 0.3}),  # the classifier is a convolution of 1×1
+        ("coat_tiny", {"dropout": 0.2}),  # several maps, and tensors that blocks share
     ],
 )
 def test_a_trial_is_the_same_with_and_without_its_backbone(
@@ -103,6 +108,27 @@ def test_a_trial_is_the_same_with_and_without_its_backbone(
     assert one.keys() == other.keys()
     for name, value in one.items():
         torch.testing.assert_close(value, other[name], rtol=bound(3), atol=bound(3) / 10)
+
+
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [("resnet10t", 64), ("swin_tiny_patch4_window7_224", 64), ("convnext_atto", 64), ("dla46x_c", 64)],
+)
+def test_each_stored_pooling_is_what_the_net_gives_its_own_head(model: str, size: int, tmp_path: Path) -> None:
+    weights = weights_of(model, tmp_path)
+    backbone = backbone_of(configured(model, weights, mixed_precision="no", input_resolution=size), 3, weights)
+    assert not isinstance(backbone, str)
+    assert set(backbone.widths) == {"avg", "max", "avgmax"}
+    images = torch.randn((2, 3, size, size), generator=torch.Generator().manual_seed(5))
+    stored = backbone(images)
+    for kind, values in stored.items():
+        config = configured(model, weights, pooling=kind, input_resolution=size)
+        net: Any = starting_model(config, 3, weights).eval()
+        with torch.no_grad():
+            own = net.forward_head(net.forward_features(images), pre_logits=True).flatten(1)
+        assert backbone.widths[kind] == own.shape[1]
+        torch.testing.assert_close(values, own, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(stored["avg"], stored["max"])
 
 
 def test_one_pass_serves_other_poolings(

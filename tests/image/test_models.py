@@ -17,10 +17,11 @@ from torch import nn
 
 from trainables.errors import TrainableError, WeightsError
 from trainables.image.config import ImageConfig, Pooling
-from trainables.image.models.factory import build_model, find_weights, impossible, normalization, starting_model
+from trainables.image.models.factory import build_model, find_weights, normalization, starting_model
 from trainables.image.models.freezing import block_numbers, frozen_norms
 from trainables.image.models.gem import GeM
 from trainables.image.models.table import ALIASES, MODELS, OWN_NETS, TORCHVISION_NETS
+from trainables.image.models.tryout import has_effect, impossible
 from trainables.image.models.weights import published_weights, read_weights
 
 NUM_CLASSES = 5
@@ -323,7 +324,8 @@ def test_the_table_says_what_is(name: str) -> None:
     size = max(64, facts.min_resolution)
     can = {kind for kind in get_args(Pooling) if impossible(name, kind, size) is None}
     assert can == set(facts.poolings)
-    assert facts.drop_path == (impossible(name, "native", size, 3, 0.1) is None)
+    assert facts.drop_path == has_effect(name, "drop_path", size)
+    assert facts.dropout == has_effect(name, "dropout", size)
     assert impossible(name, "avg", facts.min_resolution) is None
     if facts.min_resolution > 8:
         assert impossible(name, "avg", facts.min_resolution - 1) is not None

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from trainables.contract import ConfigProblem
 from trainables.errors import WeightsError
-from trainables.image.config import ImageConfig, Pooling
-from trainables.image.models.table import ALIASES, MODELS, ModelFacts, nearest, timm_name
+from trainables.image.check_model import has_published_weights, model_problems
+from trainables.image.config import ImageConfig
+from trainables.image.models.table import timm_name
 from trainables.image.models.weights import local_weights
 from trainables.image.training.optimizer_table import optimizer_problem
 
 CHECK_KEYS = (
-    ("model", "pretrained", "finetune", "pooling", "input_resolution", "color", "drop_path"),
+    ("model", "pretrained", "finetune", "pooling", "input_resolution", "color"),
+    ("model", "finetune", "unfrozen_blocks", "layer_lr_decay", "dropout", "drop_path", "width", "batch_norm"),
     ("optimizer", "nesterov", "momentum"),
     ("schedule", "epochs", "warmup_epochs"),
 )
@@ -21,7 +21,7 @@ CHECK_KEYS = (
 
 def config_problems(config: ImageConfig) -> list[ConfigProblem]:
     """Everything that is known to be wrong with a configuration."""
-    problems = _model_problems(config)
+    problems = model_problems(config)
     if not any(problem.key == "model" for problem in problems):
         problems += _weights_problems(config)
     return problems + _optimizer_problems(config) + _schedule_problems(config)
@@ -50,60 +50,10 @@ def _schedule_problems(config: ImageConfig) -> list[ConfigProblem]:
     return []
 
 
-def _model_problems(config: ImageConfig) -> list[ConfigProblem]:
-    name = timm_name(config.model)
-    facts = MODELS.get(name)
-    if facts is None:
-        return _unlisted_problems(config, name)
-    problems = []
-    if config.pooling not in facts.poolings:
-        problems.append(_pooling_problem(config, facts.poolings))
-    if config.input_resolution < facts.min_resolution:
-        problems.append(
-            ConfigProblem(
-                "input_resolution",
-                f"{config.model} needs at least {facts.min_resolution} pixels, {config.input_resolution} are asked for",
-            )
-        )
-    if config.drop_path and not facts.drop_path:
-        problems.append(_drop_path_problem(config))
-    return problems
-
-
-def _unlisted_problems(config: ImageConfig, name: str) -> list[ConfigProblem]:
-    """Of a model that the table does not know: timm is asked, and the model tried out."""
-    import timm
-    from timm.models import get_pretrained_cfg
-
-    from trainables.image.models.factory import impossible
-
-    architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
-        near = nearest(config.model, [*MODELS, *ALIASES]) or nearest(config.model, timm.list_models())
-        hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models() for all of them"
-        return [ConfigProblem("model", f"there is no model {config.model!r}: {hint}")]
-    tags = [full.partition(".")[2] for full in timm.list_models(f"{architecture}.*", include_tags=True)]
-    if tag and tag not in tags:
-        choices = ", ".join(nearest(tag, tags) or tags) or "none"
-        return [ConfigProblem("model", f"{architecture} has no weights {tag!r}: it has {choices}")]
-    resolution, channels = config.input_resolution, config.num_channels
-    reason = impossible(name, config.pooling, resolution, channels)
-    if reason is None:
-        lacks = config.drop_path and impossible(name, config.pooling, resolution, channels, config.drop_path)
-        return [_drop_path_problem(config)] if lacks else []
-    usual = (get_pretrained_cfg(name).input_size or (3, 224, 224))[-1]
-    if impossible(name, config.pooling, usual, channels) is None:
-        return [ConfigProblem("input_resolution", f"{config.model} cannot work on {resolution} pixels: {reason}")]
-    poolings = tuple(kind for kind in get_args(Pooling) if impossible(name, kind, usual, channels) is None)
-    if poolings:
-        return [_pooling_problem(config, poolings)]
-    return [ConfigProblem("model", f"{config.model} cannot be used as an image classifier here: {reason}")]
-
-
 def _weights_problems(config: ImageConfig) -> list[ConfigProblem]:
     name = timm_name(config.model)
     problems = []
-    published = _published(name)
+    published = has_published_weights(name)
     if config.weights_path is not None:
         try:
             local_weights(config.weights_path, name)
@@ -129,31 +79,4 @@ def _weights_problems(config: ImageConfig) -> list[ConfigProblem]:
                 "use full or scratch, or give weights",
             )
         )
-    misfits = MODELS.get(name, ModelFacts()).misfits
-    if starts_from_weights and config.weights_path is None and config.pooling in misfits:
-        problems.append(
-            ConfigProblem(
-                "pooling",
-                f"{config.pooling} changes layers of {config.model}, so that its published weights do not fit: "
-                "use another pooling, or finetune: scratch",
-            )
-        )
     return problems
-
-
-def _published(name: str) -> bool:
-    if name in MODELS:
-        return MODELS[name].published
-    from timm.models import get_pretrained_cfg
-
-    source = get_pretrained_cfg(name)
-    return bool(source is not None and source.has_weights)
-
-
-def _pooling_problem(config: ImageConfig, poolings: tuple[Pooling, ...]) -> ConfigProblem:
-    return ConfigProblem("pooling", f"{config.model} cannot do {config.pooling}: it can do {', '.join(poolings)}")
-
-
-def _drop_path_problem(config: ImageConfig) -> ConfigProblem:
-    message = f"{config.model} has no residual branches that could be dropped: leave drop_path at 0, or use dropout"
-    return ConfigProblem("drop_path", message)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save_model
+from safetensors.torch import save_file
 
 from trainables.errors import TrainableError
 from trainables.image.config import ImageConfig
@@ -33,7 +33,7 @@ from trainables.image.pixels.decode import UnreadableImage, decode
 from trainables.image.pixels.examples import open_pixels, rule_of
 from trainables.image.pixels.pictures import pictures_of
 from trainables.image.pixels.rule import MAX_PIXELS
-from trainables.image.training.checkpoint import load_trained
+from trainables.image.training.checkpoint import load_trained, state_to_save
 from trainables.image.training.evaluate import GivenImages, chosen_threshold, compute_logits, threads
 
 NUM_VERIFIED = 256
@@ -101,7 +101,7 @@ def export_package(
         rule=replace(rule_of(index, data), max_pixels=MAX_PIXELS),
     )
     with threads(num_threads):
-        save_model(model, str(package / WEIGHTS_FILE), metadata={"format": "pt"})
+        save_file(state_to_save(model), package / WEIGHTS_FILE, metadata={"format": "pt"})
         classifier = DeployedClassifier(model, mean, std, index.multilabel).eval()
         write_onnx(classifier, facts, package / ONNX_FILE)
         export_s = time.monotonic() - started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +12,16 @@ from torch import nn
 
 from trainables.image.config import ImageConfig
 from trainables.image.features.folding import folded
-from trainables.image.models.factory import normalization, starting_model
+from trainables.image.features.head import linear_of
+from trainables.image.models.factory import build_model, channels_last, normalization, starting_model
 from trainables.image.models.freezing import frozen_norms
+from trainables.image.models.tryout import FAILURES
 from trainables.image.training.precision import chosen_precision
 
 _TRIED_DROPOUT = 0.5
 _TOLERANCE = 1e-4
+# catavgmax is twice as wide: some models cannot be made with it, and few trials want it.
+_OTHER_POOLINGS = ("avg", "max", "avgmax")
 
 
 class FrozenBackbone:
@@ -39,29 +44,22 @@ class FrozenBackbone:
         self.num_parameters = sum(one.numel() for one in model.parameters()) - sum(
             one.numel() for one in classifier.parameters()
         )
-        model.to(self.device).to(memory_format=torch.channels_last).eval()
+        channels_last(model.to(self.device)).eval()
+        shape = (2, config.num_channels, config.input_resolution, config.input_resolution)
+        some = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+        some = some.contiguous(memory_format=torch.channels_last)
+        place = _pooling_of(model)
+        self._place = place[0] if place else None
+        self._pools: dict[str, nn.Module | None] = {config.pooling: None}
+        self.names: dict[str, str] = {config.pooling: config.pooling}
+        if place and place[1].pool_type in (*_OTHER_POOLINGS, "catavgmax"):
+            own = place[1].pool_type
+            self._pools = {own: place[1], **_other_pools(model, config, own, some)}
+            self.names = {kind: kind for kind in self._pools} | {config.pooling: own}
         if self.precision == "no":  # in half precision other weights are rounded otherwise
-            shape = (2, config.num_channels, config.input_resolution, config.input_resolution)
-            some = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
-            model = folded(model, some.contiguous(memory_format=torch.channels_last))
+            model = folded(model, some)
         self._model = model
-        size = config.input_resolution
-        images = torch.zeros((2, config.num_channels, size, size), device=self.device)
-        own = config.pooling
-        pools = [module for module in model.modules() if isinstance(module, SelectAdaptivePool2d)]
-        self._pools: dict[str, SelectAdaptivePool2d | None] = {own: None}
-        self.names = {own: own}
-        if len(pools) == 1 and pools[0].pool_type in ("avg", "max", "avgmax", "catavgmax"):
-            self._place, kind = pools[0], pools[0].pool_type
-            flatten = not isinstance(self._place.flatten, nn.Identity)
-            self.names = {own: kind, kind: kind}
-            self._pools = {kind: None}
-            for other in ("avg", "max", "avgmax"):
-                # catavgmax is twice as wide: some models cannot be made with it, and few trials want it.
-                if other != kind and kind != "catavgmax":
-                    self._pools[other] = SelectAdaptivePool2d(pool_type=other, flatten=flatten)
-                    self.names[other] = other
-        self.widths = {name: values.shape[1] for name, values in self(images).items()}
+        self.widths = {name: values.shape[1] for name, values in self(some).items()}
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -70,16 +68,9 @@ class FrozenBackbone:
         half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         with torch.autocast(self.device.type, dtype=half, enabled=half is not None):
             maps = self._model.forward_features(images)  # type: ignore[operator]
-            for name, other in self._pools.items():
-                if other is not None:
-                    before = self._place.pool
-                    self._place.pool = other.pool
-                try:
-                    values = self._model.forward_head(maps, pre_logits=True)  # type: ignore[operator]
-                finally:
-                    if other is not None:
-                        self._place.pool = before
-                results[name] = values.flatten(1).float().cpu().contiguous()
+            for name, pool in self._pools.items():
+                values = _pooled(self._model, maps, self._place, pool)
+                results[name] = values.float().cpu().contiguous()
         return results
 
 
@@ -96,7 +87,8 @@ def backbone_of(config: ImageConfig, num_classes: int, weights: Path) -> FrozenB
     """
     model = starting_model(config.model_copy(update={"dropout": _TRIED_DROPOUT}), num_classes, weights)
     classifier = model.get_classifier()  # type: ignore[operator]
-    if not isinstance(classifier, nn.Linear):
+    linear = linear_of(classifier)
+    if linear is None:
         return f"the classifier of {config.model} is no single linear layer"
     trained = {id(one) for one in model.parameters() if one.requires_grad}
     if trained != {id(one) for one in classifier.parameters()}:
@@ -105,17 +97,68 @@ def backbone_of(config: ImageConfig, num_classes: int, weights: Path) -> FrozenB
         return "the weights hold a classifier for these classes, which goes on learning"
     images = torch.randn((3, config.num_channels, config.input_resolution, config.input_resolution))
     images = images.contiguous(memory_format=torch.channels_last)
-    model.to(memory_format=torch.channels_last).train()
+    channels_last(model).train()
     for norm in frozen_norms(model):
         norm.eval()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         whole = model(images)
         model.eval()
-        maps = model.forward_features(images)  # type: ignore[operator]
-        features = model.forward_head(maps, pre_logits=True).flatten(1)  # type: ignore[operator]
+        try:
+            features = _pooled(model, model.forward_features(images))  # type: ignore[operator]
+        except FAILURES:
+            return f"{config.model} gives its head more than one map of features"
         torch.manual_seed(0)
-        apart = classifier(F.dropout(features, _TRIED_DROPOUT, training=True))
+        apart = F.linear(F.dropout(features, _TRIED_DROPOUT, training=True), *linear)
     if whole.shape != apart.shape or not torch.allclose(whole, apart, rtol=_TOLERANCE, atol=_TOLERANCE):
         return f"{config.model} does more between its features and its outputs than dropout and a linear layer"
     return FrozenBackbone(model, config)
+
+
+def _pooled(model: Any, maps: torch.Tensor, place: str | None = None, pool: nn.Module | None = None) -> torch.Tensor:
+    """What a model gives its classifier, (N, D); with another pooling in the place of its own."""
+    before = model.get_submodule(place) if place is not None and pool is not None else None
+    if before is not None:
+        model.set_submodule(place, pool)
+    try:
+        values: torch.Tensor = model.forward_head(maps, pre_logits=True)
+    finally:
+        if before is not None:
+            model.set_submodule(place, before)
+    return values.flatten(1)
+
+
+def _pooling_of(model: nn.Module) -> tuple[str, SelectAdaptivePool2d] | None:
+    """The one place where a model pools its map, and what it does there."""
+    found = [(name, one) for name, one in model.named_modules() if isinstance(one, SelectAdaptivePool2d)]
+    return found[0] if len(found) == 1 else None
+
+
+def _other_pools(model: nn.Module, config: ImageConfig, own: str, images: torch.Tensor) -> dict[str, nn.Module]:
+    """Poolings that can stand in the place of a model's own.
+
+    Each is taken from the same model made with it, so that it fits the map's format, and kept if that model's head
+    gives the same with it as this one's. That model costs no memory: its weights are this one's.
+    """
+    if own == "catavgmax":
+        return {}
+    place, num_classes = _pooling_of(model), int(model.num_classes)  # type: ignore[arg-type]
+    assert place is not None
+    pools = {}
+    with torch.no_grad():
+        maps = model.forward_features(images)  # type: ignore[operator]
+    for kind in (kind for kind in _OTHER_POOLINGS if kind != own):
+        try:
+            with torch.device("meta"):
+                other = build_model(config.model_copy(update={"pooling": kind}), num_classes)
+            other.load_state_dict(model.state_dict(), assign=True)
+            there = _pooling_of(other.eval())
+            if there is None:
+                continue
+            with torch.no_grad():
+                wanted, got = _pooled(other, maps), _pooled(model, maps, place[0], there[1])
+        except FAILURES:
+            continue  # a head that is another one with this pooling
+        if wanted.shape == got.shape and torch.equal(wanted, got):
+            pools[kind] = there[1]
+    return pools

@@ -37,6 +37,8 @@ def folded(model: nn.Module, images: torch.Tensor) -> nn.Module:
         rest = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
         other.set_submodule(name, rest.eval())
     before, after = (one.forward_features(images) for one in (model, other))  # type: ignore[operator]
+    if not isinstance(before, torch.Tensor):
+        return model  # several maps, as CoaT has
     scale = before.abs().max()
     return other if torch.allclose(before, after, rtol=_TOLERANCE, atol=float(scale) * _TOLERANCE) else model
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -36,6 +36,27 @@ class Head(nn.Module):
     def get_classifier(self) -> nn.Linear:
         """As timm's models have it."""
         return self.fc
+
+
+def linear_of(classifier: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Weight (classes, D) and bias (classes,) of a classifier that is one linear layer; None of any other.
+
+    A convolution of 1×1 on a map of one pixel is one, too.
+    """
+    if isinstance(classifier, nn.Conv2d):
+        if classifier.kernel_size != (1, 1) or classifier.groups != 1:
+            return None
+    elif not isinstance(classifier, nn.Linear):
+        return None
+    return None if classifier.bias is None else (classifier.weight.flatten(1), classifier.bias)
+
+
+def load_head(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Puts a trained head's weights (`fc.weight` and `fc.bias`) into the classifier of a whole model."""
+    classifier: nn.Module = model.get_classifier()  # type: ignore[operator]
+    own = classifier.state_dict()
+    named = {name.removeprefix("fc."): value for name, value in weights.items()}
+    classifier.load_state_dict({name: value.view(own[name].shape) for name, value in named.items()})
 
 
 @dataclass(frozen=True)

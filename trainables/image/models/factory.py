@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from trainables.image.models import nets, torchvision_nets  # they register thei
 from trainables.image.models.freezing import freeze
 from trainables.image.models.gem import use_gem
 from trainables.image.models.table import OWN_NETS, TORCHVISION_NETS, timm_name
-from trainables.image.models.weights import differences, local_weights, published_weights, read_weights
+from trainables.image.models.weights import StateDict, differences, local_weights, published_weights, read_weights
 
+_RATES = ("drop_rate", "drop_path_rate")
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 
 assert set(OWN_NETS) == set(nets.__all__), "the table of models knows every net of ours"
@@ -42,8 +43,8 @@ def build_model(config: ImageConfig, num_classes: int) -> nn.Module:
     options: dict[str, Any] = {"num_classes": num_classes, "in_chans": config.num_channels}
     if config.pooling != "native":
         options["global_pool"] = "avg" if config.pooling == "gem" else config.pooling
-    options |= {"drop_rate": config.dropout} if config.dropout else {}
-    options |= {"drop_path_rate": config.drop_path} if config.drop_path else {}
+    # 0 is said, too: left out, the default of the model's family would apply, and that is not 0 for all of them.
+    options |= {"drop_rate": config.dropout, "drop_path_rate": config.drop_path}
     if name in OWN_NETS and config.width is not None:
         options["width"] = config.width
     if OWN_NETS.get(name) and OWN_NETS[name].batch_norm and config.batch_norm is not None:
@@ -69,10 +70,10 @@ def starting_model(config: ImageConfig, num_classes: int, weights: Path | None =
         WeightsError: the file cannot be read or is of another model.
     """
     model = build_model(config, num_classes)
-    fresh: set[str] = set()
+    fresh: frozenset[str] = frozenset()
     if weights is not None:
-        model, fresh = _with_weights(model, config, weights)
-    model.head_names = frozenset(fresh | _classifier_names(model))  # type: ignore[assignment]
+        model, fresh = with_weights(model, config, read_weights(weights), str(weights))
+    model.head_names = fresh | _classifier_names(model)  # type: ignore[assignment]
     model.classifier_is_loaded = weights is not None and not _classifier_names(model) <= fresh  # type: ignore[assignment]
     freeze(model, config, model.head_names)  # type: ignore[arg-type]
     return model
@@ -106,24 +107,36 @@ def normalization(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...
     return mean, std
 
 
-@lru_cache(maxsize=256)
-def impossible(name: str, pooling: str, resolution: int, channels: int = 3, drop_path: float = 0.0) -> str | None:
-    """Why a timm model cannot be trained so, None if it can: tried out without memory (on the meta device)."""
-    values = {"model": name, "pooling": pooling, "input_resolution": resolution, "drop_path": drop_path}
-    try:
-        config = ImageConfig.model_validate({**values, "color": "rgb" if channels == 3 else "grayscale"})
-        with torch.device("meta"):
-            logits = build_model(config, 5).train()(torch.zeros(2, channels, resolution, resolution))
-    except (TrainableError, RuntimeError, ValueError, TypeError, AssertionError, AttributeError) as error:
-        return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return None if logits.shape == (2, 5) else f"its output has the shape {tuple(logits.shape)}"
+def channels_last(model: nn.Module) -> nn.Module:
+    """Lays the weights of a model's 2d convolutions out as its images are, in place; gives the model back.
+
+    `model.to(memory_format=torch.channels_last)` refuses models with weights of five dimensions (3d convolutions).
+    """
+    for tensor in itertools.chain(model.parameters(), model.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return model
 
 
 def _create(name: str, options: dict[str, Any], config: ImageConfig) -> nn.Module:
     try:
-        return _finished(timm.create_model(name, **options), config)
+        return _finished(_made(name, options), config)
     except (RuntimeError, TypeError, ValueError, AssertionError, AttributeError) as error:
         raise TrainableError(f"the model {name} cannot be made with {options}: {error}") from error
+
+
+def _made(name: str, options: dict[str, Any]) -> nn.Module:
+    """timm's model; a rate of 0 that it has no argument for is left out: it has nothing to switch off."""
+    try:
+        made: nn.Module = timm.create_model(name, **options)
+    except TypeError as error:
+        unknown = [key for key in _RATES if options.get(key) == 0.0 and f"'{key}'" in str(error)]
+        if not unknown:
+            raise
+        for key in unknown:
+            del options[key]
+        return _made(name, options)
+    return made
 
 
 def _finished(model: nn.Module, config: ImageConfig) -> nn.Module:
@@ -139,26 +152,41 @@ def _finished(model: nn.Module, config: ImageConfig) -> nn.Module:
     return model
 
 
-def _with_weights(model: nn.Module, config: ImageConfig, path: Path) -> tuple[nn.Module, set[str]]:
-    """The model with the file's weights, and the names of the parameters that the file has nothing for."""
+def with_weights(
+    model: nn.Module, config: ImageConfig, weights: StateDict, source: str
+) -> tuple[nn.Module, frozenset[str]]:
+    """The model with weights, adapted where they were published for other channels, resolution or pooling.
+
+    Args:
+        model: that `build_model` made.
+        config: that it was made with.
+        weights: a state dict; on the meta device, as the model then is, it is tried whether they fit.
+        source: where they are from, for messages.
+
+    Returns:
+        Also the names of the parameters that the weights have nothing for.
+
+    Raises:
+        WeightsError: they are of another model, or cannot be adapted.
+    """
     # Auxiliary classifiers of a published model (inception_v3) are of no use here, nor is a head that is not timm's.
     useless = (*_AUXILIARY, *filter(None, [getattr(model, "published_head", None)]))
-    weights = {name: value for name, value in read_weights(path).items() if not name.startswith(useless)}
+    weights = {name: value for name, value in weights.items() if not name.startswith(useless)}
     own = model.state_dict()
     classifier = _classifier_names(model)
-    if not differences(weights, own, ignore=frozenset(classifier)):
+    if not differences(weights, own, ignore=classifier):
         # Weights of just this model, pooling included: saved by an earlier trial, or nothing differs.
         kept = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
         model.load_state_dict(kept, strict=False)
-        return model, set(own) - set(kept)
+        return model, frozenset(own) - frozenset(kept)
 
     name = timm_name(config.model)
     with torch.device("meta"):
         published = timm.create_model(name)
-    wrong = differences(weights, published.state_dict(), ignore=frozenset(_classifier_names(published)))
+    wrong = differences(weights, published.state_dict(), ignore=_classifier_names(published))
     if wrong:
         raise WeightsError(
-            f"{path}: these are not the weights of {config.model}: {'; '.join(wrong)}. "
+            f"{source}: these are not the weights of {config.model}: {'; '.join(wrong)}. "
             f"Give a state dict of timm's {name}, or name the model that the file is of"
         )
     # The weights are the model's, but channels, resolution or pooling are not those it was published with:
@@ -171,21 +199,29 @@ def _with_weights(model: nn.Module, config: ImageConfig, path: Path) -> tuple[nn
         # Another number of classes than any: timm then asks for no classifier.
         overlay = {"state_dict": weights, "num_classes": -1}
         adapted: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
+    except (RuntimeError, ValueError, AssertionError) as error:
         raise WeightsError(
-            f"{path}: the weights of {config.model} do not fit it with pooling {config.pooling}, "
-            f"{config.num_channels} channels and {config.input_resolution} pixels: {reason}"
+            f"{source}: the weights of {config.model} do not fit it with pooling {config.pooling}, "
+            f"{config.num_channels} channels and {config.input_resolution} pixels: {_misfit(error)}"
         ) from error
     adapted.pretrained_cfg = model.pretrained_cfg  # without the weights themselves
     adapted.default_cfg = model.pretrained_cfg
-    return _finished(adapted, config), set(own) - set(weights)
+    return _finished(adapted, config), frozenset(own) - frozenset(weights)
 
 
-def _classifier_names(model: nn.Module) -> set[str]:
+def _misfit(error: Exception) -> str:
+    """The first of the differences that PyTorch lists, and how many more there are."""
+    said = [line.strip() for line in str(error).splitlines() if line.strip()]
+    shapes = [line for line in said if line.startswith("size mismatch")]
+    if not shapes:
+        return " ".join(said)
+    return shapes[0].rstrip(".") + (f", and {len(shapes) - 1} more" if len(shapes) > 1 else "")
+
+
+def _classifier_names(model: nn.Module) -> frozenset[str]:
     """The names, in the state dict, of the classifier's weights."""
     wanted = {id(parameter) for module in _classifiers(model) for parameter in module.parameters()}
-    return {name for name, parameter in model.named_parameters() if id(parameter) in wanted}
+    return frozenset(name for name, parameter in model.named_parameters() if id(parameter) in wanted)
 
 
 def _classifiers(model: nn.Module) -> tuple[nn.Module, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from timm.models import group_parameters
+from timm.optim._param_groups import auto_group_layers
 from torch import nn
 
 from trainables.image.config import ImageConfig
@@ -31,12 +32,14 @@ def block_numbers(model: nn.Module) -> dict[str, int]:
     """The block of each parameter: 0 for the first layers, the highest number for the head.
 
     A block is what repeats in a model's body: a residual block, a transformer layer, an Inception module. timm
-    knows them for its models; the few that it does not know them for are one block.
+    knows them for most of its models; of the others it takes each dozen of parameters in a row for one, as its own
+    layer-wise decay does. What is no whole model (a head alone) is one block.
     """
-    if not hasattr(model, "group_matcher"):
-        return dict.fromkeys((name for name, _ in model.named_parameters()), 0)
-    blocks: dict[str, int] = group_parameters(model, model.group_matcher(coarse=False), reverse=True)  # type: ignore[operator]
-    last = max(blocks.values())
+    if hasattr(model, "group_matcher"):
+        blocks: dict[str, int] = group_parameters(model, model.group_matcher(coarse=False), reverse=True)  # type: ignore[operator]
+    else:
+        blocks = auto_group_layers(model) if hasattr(model, "pretrained_cfg") else {}
+    last = max(blocks.values(), default=0)
     return {name: blocks.get(name, last) for name, _ in model.named_parameters()}
 
 

@@ -73,7 +73,8 @@ def prepare_weights(candidates: Mapping[str, Sequence[Any]], progress: Progress)
 
 
 def _try(model: str, pretrained: bool | str, candidates: Mapping[str, Sequence[Any]]) -> Path | None:
-    from trainables.image.models.factory import find_weights, impossible, starting_model
+    from trainables.image.models.factory import find_weights, starting_model
+    from trainables.image.models.tryout import impossible
 
     first = {key: candidates[key][0] for key in ("input_resolution", "color")}
     config = ImageConfig.model_validate({**first, "model": model, "pretrained": pretrained})

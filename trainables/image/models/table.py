@@ -25,7 +25,9 @@ class ModelFacts:
         poolings: that it has.
         misfits: poolings that change the shape of layers, so that published weights do not fit.
         published: whether there are published weights.
+        dropout: whether it has a dropout of the rate `dropout`.
         drop_path: whether it has residual branches that `drop_path` can drop.
+        num_blocks: blocks that `last_n` and `layer_lr_decay` tell apart, the head included; at least two.
         batch_norm: whether `batch_norm` chooses (nets of our own).
     """
 
@@ -33,7 +35,9 @@ class ModelFacts:
     poolings: tuple[Pooling, ...] = _ALL
     misfits: tuple[Pooling, ...] = ()
     published: bool = True
+    dropout: bool = True
     drop_path: bool = True
+    num_blocks: int = 2
     batch_norm: bool = False
 
 
@@ -87,10 +91,11 @@ MODELS: dict[str, ModelFacts] = {
     **_alike(
         _POOLED_EARLY,
         """
-        mobilenetv3_small_050 mobilenetv3_small_075 mobilenetv3_small_100 mobilenetv3_large_100 lcnet_050 lcnet_100
+        mobilenetv3_small_050 mobilenetv3_small_075 mobilenetv3_small_100 mobilenetv3_large_100
         mobilenetv4_conv_small mobilenetv4_conv_medium hardcorenas_a
         """,
     ),
+    **_alike(ModelFacts(misfits=("catavgmax",), drop_path=False), "lcnet_050 lcnet_100"),
     "mobilenetv3_large_075": ModelFacts(published=False),
     "ghostnet_100": ModelFacts(poolings=_ONE_VECTOR, drop_path=False),
     "poolformer_s12": ModelFacts(poolings=_ONE_VECTOR),

@@ -20,7 +20,7 @@ from torch import nn
 
 from trainables.errors import WeightsError
 from trainables.image.config import ImageConfig
-from trainables.image.features.head import Backbone
+from trainables.image.features.head import Backbone, Head, load_head
 from trainables.image.models.factory import build_model, starting_model
 
 MODEL_FILE = "model.safetensors"
@@ -100,6 +100,21 @@ def load_trained(config: ImageConfig, num_classes: int, checkpoint: Path) -> nn.
     return model.eval()
 
 
+def state_to_save(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A model's state dict as safetensors takes it: in order, and no two tensors in the same memory.
+
+    A tensor with several names (blocks of CoaT share theirs) is written under each, so that any loader finds it.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    taken = set()
+    for name, value in model.state_dict().items():
+        whole = value.detach().contiguous()
+        place = whole.untyped_storage().data_ptr()
+        tensors[name] = whole.clone() if place in taken else whole
+        taken.add(place)
+    return tensors
+
+
 def is_head_only(checkpoint: Path) -> bool:
     """Whether a checkpoint holds a head alone, and names the weights of its backbone."""
     return (checkpoint / BACKBONE_FILE).exists()
@@ -118,16 +133,14 @@ def _backbone_weights(checkpoint: Path) -> Path:
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:
-    weights = load_file(path)
-    if path.name == MODEL_FILE or set(weights) == set(model.state_dict()):
-        model.load_state_dict(weights)
-    else:  # of a head alone, into a whole model
-        classifier = {name.removeprefix("fc."): value for name, value in weights.items()}
-        model.get_classifier().load_state_dict(classifier)  # type: ignore[operator]
+    if path.name == HEAD_FILE and not isinstance(model, Head):
+        load_head(model, load_file(path))
+    else:
+        model.load_state_dict(load_file(path))
 
 
 def _save_weights(path: Path, model: nn.Module) -> None:
-    save_file({name: value.detach().contiguous() for name, value in model.state_dict().items()}, path)
+    save_file(state_to_save(model), path)
 
 
 def _random_state() -> dict[str, Any]:

@@ -23,7 +23,7 @@ from trainables.image.index import ImageIndex
 from trainables.image.measures.label_kinds import monitor_problem
 from trainables.image.measures.losses import make_loss, training_loss
 from trainables.image.measures.metrics import classification_metrics, decide
-from trainables.image.models.factory import normalization, starting_model
+from trainables.image.models.factory import channels_last, normalization, starting_model
 from trainables.image.models.freezing import frozen_norms
 from trainables.image.package import THRESHOLD
 from trainables.image.parallel.workers import Workers, accelerator_of
@@ -95,7 +95,7 @@ def train_classifier(
         device = accelerator.device
         reset_peak_memory(device)
 
-        net.to(memory_format=torch.channels_last)
+        channels_last(net)
         norms_to_hold = frozen_norms(net)
         num_parameters = sum(parameter.numel() for parameter in net.parameters())
         if isinstance(pixels, Features):
@@ -263,7 +263,7 @@ def start_head(net: nn.Module, seed: int) -> None:
     """
     seed_everything(seed)
     classifier = net.get_classifier()  # type: ignore[operator]
-    if isinstance(classifier, nn.Linear) and not getattr(net, "classifier_is_loaded", False):
+    if isinstance(classifier, nn.Linear | nn.Conv2d) and not getattr(net, "classifier_is_loaded", False):
         classifier.reset_parameters()
 
 

@@ -18,7 +18,7 @@ from trainables.image.data_config import DataConfig
 from trainables.image.index import ImageIndex
 from trainables.image.measures.scores import score
 from trainables.image.measures.thresholds import tune_thresholds
-from trainables.image.models.factory import normalization
+from trainables.image.models.factory import channels_last, normalization
 from trainables.image.package import THRESHOLD
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.training.checkpoint import load_trained
@@ -89,7 +89,7 @@ def compute_logits(
         device: where to compute; by default the GPU if there is one.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = model.to(device).to(memory_format=torch.channels_last)
+    model = channels_last(model.to(device))
     feed = Feed(pixels, device, *normalization(model))
     with torch.inference_mode():
         logits = [model(images).float().cpu() for images in feed.batches(rows, BATCH_SIZE)]

@@ -1,0 +1,178 @@
+"""What a model cannot do, found before anything starts: by the table where it lists the model, else by trying."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+from trainables.contract import ConfigProblem
+from trainables.image.config import ImageConfig, Pooling
+from trainables.image.models.table import ALIASES, MODELS, OWN_NETS, ModelFacts, nearest, timm_name
+
+_TRIED_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
+
+
+def model_problems(config: ImageConfig) -> list[ConfigProblem]:
+    """What is wrong with a model and with what is asked of it."""
+    name = timm_name(config.model)
+    facts = MODELS.get(name)
+    if facts is None:
+        problems = list(_unlisted_problems(config, name))
+        if problems:
+            return problems
+        facts = _found_facts(config, name)
+    else:
+        problems = list(_listed_problems(config, facts))
+    return problems + list(_effect_problems(config, facts)) + list(_weights_misfits(config, name, facts))
+
+
+def has_published_weights(name: str) -> bool:
+    """Whether somebody has published weights for a model."""
+    if name in MODELS:
+        return MODELS[name].published
+    from timm.models import get_pretrained_cfg
+
+    source = get_pretrained_cfg(name)
+    return bool(source is not None and source.has_weights)
+
+
+def _listed_problems(config: ImageConfig, facts: ModelFacts) -> Iterator[ConfigProblem]:
+    if config.pooling not in facts.poolings:
+        yield _pooling_problem(config, facts.poolings)
+    if config.input_resolution < facts.min_resolution:
+        yield ConfigProblem(
+            "input_resolution",
+            f"{config.model} needs at least {facts.min_resolution} pixels, {config.input_resolution} are asked for",
+        )
+
+
+def _unlisted_problems(config: ImageConfig, name: str) -> Iterator[ConfigProblem]:
+    """Of a model that the table does not know: timm is asked, and a step tried."""
+    import timm
+
+    from trainables.image.models.tryout import impossible, usual_resolution
+
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        near = nearest(config.model, [*MODELS, *ALIASES]) or nearest(config.model, timm.list_models())
+        hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models() for all of them"
+        yield ConfigProblem("model", f"there is no model {config.model!r}: {hint}")
+        return
+    tags = [full.partition(".")[2] for full in timm.list_models(f"{architecture}.*", include_tags=True)]
+    if tag and tag not in tags:
+        choices = ", ".join(nearest(tag, tags) or tags) or "none"
+        yield ConfigProblem("model", f"{architecture} has no weights {tag!r}: it has {choices}")
+        return
+    resolution, channels = config.input_resolution, config.num_channels
+    reason = impossible(name, config.pooling, resolution, channels)
+    if reason is None:
+        return
+    usual = usual_resolution(name)
+    if impossible(name, config.pooling, usual, channels) is None:
+        sizes = sorted({usual, *_around(name, config)})
+        yield ConfigProblem(
+            "input_resolution",
+            f"{config.model} cannot work on {resolution} pixels ({reason}): it works on {_listed(sizes)}",
+        )
+        return
+    poolings = tuple(kind for kind in get_args(Pooling) if impossible(name, kind, usual, channels) is None)
+    if poolings:
+        yield _pooling_problem(config, poolings)
+        return
+    yield ConfigProblem("model", f"{config.model} cannot be used as an image classifier: {reason}")
+
+
+def _around(name: str, config: ImageConfig) -> Iterator[int]:
+    """The nearest sizes below and above the wanted one that a model works on, of those that people use."""
+    from trainables.image.models.tryout import impossible
+
+    wanted = config.input_resolution
+    above, below = [s for s in _TRIED_SIZES if s > wanted], [s for s in reversed(_TRIED_SIZES) if s < wanted]
+    for sizes in (above, below):
+        works = (size for size in sizes if not impossible(name, config.pooling, size, config.num_channels))
+        yield from [size for size in [next(works, None)] if size is not None]
+
+
+def _found_facts(config: ImageConfig, name: str) -> ModelFacts:
+    """What the checks below ask of an unlisted model that works: only what they need is tried."""
+    from trainables.image.models.tryout import has_effect, num_blocks, usual_resolution
+
+    size = usual_resolution(name)
+    partly = config.finetune == "last_n" or config.layer_lr_decay != 1.0
+    return ModelFacts(
+        dropout=not config.dropout or has_effect(name, "dropout", size),
+        drop_path=not config.drop_path or has_effect(name, "drop_path", size),
+        num_blocks=num_blocks(name, size) if partly else 2,
+    )
+
+
+def _effect_problems(config: ImageConfig, facts: ModelFacts) -> Iterator[ConfigProblem]:
+    """Settings that would change nothing: every trial with another value would be the same."""
+    model = config.model
+    if config.dropout and not facts.dropout:
+        yield ConfigProblem("dropout", f"{model} has no dropout before its classifier: leave dropout at 0")
+    if config.drop_path and not facts.drop_path:
+        message = f"{model} has no residual branches that could be dropped: leave drop_path at 0, or use dropout"
+        yield ConfigProblem("drop_path", message)
+    only = "only nets of our own have it"
+    if config.width is not None and model not in OWN_NETS:
+        yield ConfigProblem("width", f"{model} has no width to choose, {only} ({', '.join(OWN_NETS)}): leave it out")
+    if config.batch_norm is not None and not facts.batch_norm:
+        nets = ", ".join(name for name, own in OWN_NETS.items() if own.batch_norm)
+        yield ConfigProblem("batch_norm", f"{model} leaves no choice of batch_norm, {only} ({nets}): leave it out")
+    if facts.num_blocks < 2 and config.layer_lr_decay != 1.0:
+        message = f"timm knows no blocks of {model}, so that layer_lr_decay has nothing to scale apart: leave it at 1"
+        yield ConfigProblem("layer_lr_decay", message)
+    if facts.num_blocks < 2 and config.finetune == "last_n":
+        message = f"timm knows no blocks of {model}, so that last_n has none to leave frozen: use head or full"
+        yield ConfigProblem("finetune", message)
+    elif config.finetune == "last_n" and config.unfrozen_blocks >= facts.num_blocks > 2:
+        message = f"{model} has {facts.num_blocks - 1} blocks before its head: more than these cannot be trained"
+        yield ConfigProblem("unfrozen_blocks", f"{message} (unfrozen_blocks is {config.unfrozen_blocks})")
+
+
+def _weights_misfits(config: ImageConfig, name: str, facts: ModelFacts) -> Iterator[ConfigProblem]:
+    """Published weights that the model cannot take in the shape that is asked for."""
+    if not config.wants_weights or config.weights_path is not None or not has_published_weights(name):
+        return
+    if name not in MODELS:
+        yield from _tried_weights(config, name)
+    elif config.pooling in facts.misfits:
+        yield _pooling_misfit(config)
+
+
+def _tried_weights(config: ImageConfig, name: str) -> Iterator[ConfigProblem]:
+    from trainables.image.models.tryout import usual_resolution, weights_problem
+
+    resolution, channels, usual = config.input_resolution, config.num_channels, usual_resolution(name)
+    problem = weights_problem(name, config.pooling, resolution, channels)
+    if problem is None:
+        return
+    if resolution != usual and weights_problem(name, config.pooling, usual, channels) is None:
+        yield ConfigProblem(
+            "input_resolution",
+            f"the published weights of {config.model} fit {usual} pixels, and {resolution} are asked for: "
+            f"use {usual}, or finetune: scratch",
+        )
+    elif config.pooling != "native" and weights_problem(name, "native", resolution, channels) is None:
+        yield _pooling_misfit(config)
+    else:
+        yield ConfigProblem("pretrained", f"{problem}: use pretrained: false, or another model")
+
+
+def _listed(sizes: list[int]) -> str:
+    """`96 pixels`, `96 and 128 pixels`, `96, 128 and 224 pixels`."""
+    words = [str(size) for size in sizes]
+    return f"{' and '.join(filter(None, [', '.join(words[:-1]), words[-1]]))} pixels"
+
+
+def _pooling_problem(config: ImageConfig, poolings: tuple[Pooling, ...]) -> ConfigProblem:
+    return ConfigProblem("pooling", f"{config.model} cannot do {config.pooling}: it can do {', '.join(poolings)}")
+
+
+def _pooling_misfit(config: ImageConfig) -> ConfigProblem:
+    return ConfigProblem(
+        "pooling",
+        f"{config.pooling} changes layers of {config.model}, so that its published weights do not fit: "
+        "use another pooling, or finetune: scratch",
+    )

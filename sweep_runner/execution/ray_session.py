@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,7 @@ class RaySession:
     token_file: Path | None
     nodes: tuple[Node, ...]
     preflight: Preflight | None = None
-    servers: tuple[psutil.Process, ...] = ()
+    servers: Mapping[str, psutil.Process] = field(default_factory=dict)
 
     @property
     def cpus(self) -> float:
@@ -160,7 +160,7 @@ def _started(
                     f"Ray did not start: {reason}\nNothing is lost.{hint} Go on with: sweep resume {name}"
                 ) from error
         url = f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else ""
-        yield RaySession(folder, url, token, live_nodes(), servers=tuple(servers()))
+        yield RaySession(folder, url, token, live_nodes(), servers=servers())
     finally:
         processes = children()
         _end_without_grace()

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -28,13 +28,14 @@ class ServerDied(SweepError):
     """One of Ray's servers is gone, and with it all that it ran."""
 
 
-def servers() -> list[psutil.Process]:
-    """Those of this process's Ray."""
-    found = []
+def servers() -> dict[str, psutil.Process]:
+    """Those of this process's Ray, by name, when all is well: of a dead process the system no longer tells its name."""
+    found = {}
     for process in children():
         with contextlib.suppress(psutil.Error):
-            if Path(next(iter(process.cmdline()), "")).name in NAMES:
-                found.append(process)
+            name = Path(next(iter(process.cmdline()), "")).name
+            if name in NAMES:
+                found[name] = process
     return found
 
 
@@ -42,13 +43,13 @@ class ServerWatch:
     """Looks after Ray's servers in a thread of its own: the main thread may be waiting for one that is gone.
 
     Args:
-        servers: from `servers()`, when all was well.
+        servers: from `servers()`.
         resume: the command that goes on with the sweep.
         leave: records and tells what it is given; called in that thread, when the main thread does not end in order.
     """
 
-    def __init__(self, servers: Sequence[psutil.Process], resume: str, leave: Callable[[str], None]) -> None:
-        self._servers = [(process, Path(process.cmdline()[0]).name) for process in servers]
+    def __init__(self, servers: Mapping[str, psutil.Process], resume: str, leave: Callable[[str], None]) -> None:
+        self._servers = dict(servers)
         self._resume = resume
         self._leave = leave
         self._died = ""
@@ -76,7 +77,7 @@ class ServerWatch:
 
     def _follow(self) -> None:
         while not self._closed.wait(_LOOK_EVERY_S):
-            for process, name in self._servers:
+            for name, process in self._servers.items():
                 if not _lives(process):
                     self._died = self._words(name, _how(process))
                     if not self._closed.wait(_LEAVE_PATIENCE_S):

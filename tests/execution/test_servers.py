@@ -17,8 +17,8 @@ import subprocess, sys, time
 import psutil
 from sweep_runner.execution.servers import ServerWatch
 
-server = subprocess.Popen(["raylet", "-c", "import time; time.sleep(600)"], executable=sys.executable)
-watch = ServerWatch([psutil.Process(server.pid)], "sweep resume small", print)
+server = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+watch = ServerWatch({"raylet": psutil.Process(server.pid)}, "sweep resume small", print)
 with watch.open():
     server.kill()
     time.sleep(600)  # as in a question to a server that is gone
@@ -32,8 +32,8 @@ def _look_on(watch: ServerWatch) -> None:
 
 
 def test_the_main_thread_is_told_which_one_and_how() -> None:
-    server = subprocess.Popen(["raylet", "-c", "import time; time.sleep(600)"], executable=sys.executable)
-    watch = ServerWatch([psutil.Process(server.pid)], "sweep resume small", print)
+    server = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    watch = ServerWatch({"raylet": psutil.Process(server.pid)}, "sweep resume small", print)
     with watch.open():
         watch.look()
         server.kill()

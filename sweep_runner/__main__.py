@@ -1,5 +1,6 @@
 """`python -m sweep_runner`, and the `sweep` command, which are the same."""
 
+import os
 import sys
 
 
@@ -16,4 +17,7 @@ def run() -> int:
 
 
 if __name__ == "__main__":
+    # `python -m` puts the current directory first: a file there must not take the place of an installed module.
+    if sys.path[:1] == [os.getcwd()]:  # noqa: PTH109 - before anything else is imported
+        sys.path.append(sys.path.pop(0))
     sys.exit(run())

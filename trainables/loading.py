@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import BaseModel
 
 from trainables.contract import Trainable
 from trainables.errors import TrainableError
+from trainables.own_modules import find_own_modules
 
 BUILT_IN: Mapping[str, str] = {
     "image_classifier": "trainables.image.trainable:ImageClassifier",
@@ -38,7 +38,7 @@ class NoSuchTrainable(TrainableError):
 def load_trainable(name: str) -> type[Trainable[Any, Any]]:
     """The class that a built-in name or `package.module:attribute` stands for.
 
-    The current directory is put on `sys.path`, as `python -m` does, so that a user's own module is found.
+    A user's own module is looked for in the current directory, after the installed ones.
 
     Raises:
         NoSuchTrainable: no such name, module or attribute; the module raised while it was imported; or
@@ -51,6 +51,8 @@ def load_trainable(name: str) -> type[Trainable[Any, Any]]:
         hint = f"Did you mean {near[0]}?" if near else ""
         built_in = ", ".join(BUILT_IN)
         raise NoSuchTrainable(f"{name!r} is neither built in ({built_in}) nor package.module:attribute", hint)
+    if name not in BUILT_IN:
+        find_own_modules()
     found: Any = _module(module_name, name)
     for part in attribute.split("."):
         if not hasattr(found, part):
@@ -65,10 +67,6 @@ def load_trainable(name: str) -> type[Trainable[Any, Any]]:
 
 
 def _module(module_name: str, name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-        importlib.invalidate_caches()
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -77,7 +75,7 @@ def _module(module_name: str, name: str) -> ModuleType:
             raise NoSuchTrainable(*_raised(error, module_name, name)) from error
         raise NoSuchTrainable(
             f"{name!r}: there is no module {missing!r}",
-            f"It is looked for in {here}, and among the installed packages.",
+            f"It is looked for in the installed packages, and in {Path.cwd()}.",
         ) from None
     except (ValueError, TypeError) as error:
         if not all(part.isidentifier() for part in module_name.split(".")):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from sweep_runner.execution.build import build
 from trainables.errors import TrainableError
+from trainables.own_modules import find_own_modules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class FinalTask:
         export: whether to write the model package.
         info: what the package says of its origin.
         num_threads: CPU threads.
-        import_paths: put before `sys.path`.
+        import_paths: put behind `sys.path`.
     """
 
     trainable: str
@@ -69,7 +69,7 @@ def finalize(task: FinalTask) -> FinalResult:
     """
     import pyarrow.parquet as pq
 
-    sys.path[:0] = [path for path in task.import_paths if path not in sys.path]
+    find_own_modules(task.import_paths)
     staging, checkpoint = Path(task.staging), Path(task.checkpoint)
     trainable, config = build(task.trainable, task.data, task.data_folder, task.config)
     metrics: dict[str, Mapping[str, float]] = {}

@@ -26,6 +26,7 @@ from sweep_runner.spec.plan import Plan
 from trainables.checkpoints import checkpoint_of_epoch
 from trainables.contract import Trainable
 from trainables.cpus import num_cpus
+from trainables.own_modules import folders_of_own_modules
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,7 @@ def _task(
         export=export,
         info=origin,
         num_threads=num_cpus(),
-        import_paths=(str(Path.cwd()),),
+        import_paths=folders_of_own_modules(plan.spec.trainable, plan.spec.data),
     )
 
 

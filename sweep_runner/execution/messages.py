@@ -34,7 +34,7 @@ class Assignment:
         data: the sweep file's data section.
         data_folder: where `Trainable.prepare` left its files.
         config: the trainable's config, before its defaults.
-        import_paths: put before `sys.path`, so that a user's own module is found.
+        import_paths: put behind `sys.path`, so that a user's own module is found.
         remote: where checkpoints go besides, as `results.remote.checkpoints.Place` says; None: nowhere.
         workers: how many processes train it together.
         worker_timeout_s: how long one of them may wait for another.

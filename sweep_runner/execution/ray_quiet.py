@@ -44,9 +44,12 @@ def tune_environment(max_pending: int) -> dict[str, str]:
 def quieten() -> None:
     """Imports Ray so that its signal handler and its words to stdout stay away."""
     import ray
+    from ray.job_config import JobConfig
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    # Two private places in Ray: it would put a handler of its own in place of ours, which ends the process without a
-    # word, and print to stdout (where our results go) what it thinks of every worker that died.
+    # Three private places in Ray: it would have workers look for every module in the current directory first, put a
+    # handler of its own in place of ours, which ends the process without a word, and print to stdout (where our
+    # results go) what it thinks of every worker that died.
+    JobConfig._runtime_env_has_working_dir = lambda self: True  # then it adds no folders; ours come with a trial
     ray._private.utils.set_sigterm_handler = lambda handler: None
     ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: _logger.debug("%s", data["lines"])

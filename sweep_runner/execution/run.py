@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 from sweep_runner.errors import Interrupted
 from sweep_runner.execution.assistant import Assistant, finalize_with
@@ -50,6 +49,7 @@ from sweep_runner.tracking.metrics import SweepCollector
 from trainables import environment
 from trainables.contract import Preparation
 from trainables.cpus import num_cpus
+from trainables.own_modules import folders_of_own_modules
 
 
 class Run:
@@ -308,7 +308,7 @@ def _assigner(
     plan: Plan, paths: SweepPaths, num_threads: int, remote: RemoteResults | None
 ) -> Callable[[Proposal, int, int, int], Assignment]:
     spec = plan.spec
-    import_paths = (str(Path.cwd()),)
+    import_paths = folders_of_own_modules(spec.trainable, spec.data)
 
     def assign(proposal: Proposal, attempt: int, seed: int, recorded_epochs: int) -> Assignment:
         return Assignment(

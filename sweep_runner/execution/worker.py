@@ -25,6 +25,7 @@ from trainables import environment
 from trainables.contract import EpochReport
 from trainables.errors import Diverged, Infeasible, TrainableError
 from trainables.handle import BaseHandle
+from trainables.own_modules import find_own_modules
 
 if TYPE_CHECKING:
     from sweep_runner.results.remote.checkpoints import TrialFiles
@@ -138,9 +139,7 @@ def _outcome(assignment: Assignment) -> Message:
 
 def find_modules(assignment: Assignment) -> None:
     """Lets a user's own module be imported."""
-    for path in reversed(assignment.import_paths):
-        if path not in sys.path:
-            sys.path.insert(0, path)
+    find_own_modules(assignment.import_paths)
 
 
 def show_in_process_list(label: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import pkgutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.state import SweepState
 from sweep_runner.spec.model import SweepSpec
 from sweep_runner.tracking.tracker import TrackedSweep, Tracker
+from trainables.own_modules import find_own_modules
 
 BUILT_IN = {
     "csv": "sweep_runner.tracking.builtin:CsvTracker",
@@ -113,9 +113,8 @@ def trackers(spec: SweepSpec, paths: SweepPaths, warn: Callable[[str], None]) ->
 
 
 def _make(name: str, sweep: TrackedSweep) -> Tracker:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)  # a user's own module, as for trainables
+    if name not in BUILT_IN:
+        find_own_modules()
     tracker: Tracker = pkgutil.resolve_name(BUILT_IN.get(name, name))(sweep)
     return tracker
 

@@ -33,6 +33,8 @@ def write_spec(tmp_path: Path) -> Callable[..., Path]:
 def write_own(tmp_path: Path, write_spec: Callable[..., Path]) -> Callable[..., Path]:
     """Writes a sweep file over one of `TRAINABLES`, whose module lies in the working directory: a trial a value."""
     (tmp_path / "mine.py").write_text(TRAINABLES)
+    for name in ("queue", "random", "ray"):  # a user's files take nobody's place, neither here nor in workers
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of the user is executed')\n")
 
     def write(name: str, values: list[str], **changes: Any) -> Path:
         own = {

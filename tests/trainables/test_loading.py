@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,22 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         del sys.modules[name]
 
 
+def test_a_file_of_the_user_takes_no_installed_modules_place(tmp_path: Path) -> None:
+    """Whatever else lies in the current directory: it is looked into last, and only for a module of one's own."""
+    for name in ("queue", "random", "ray", "torch", "yaml"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of the user is executed')\n")
+    (tmp_path / "built_in.yaml").write_text("name: a\ntrainable: synthetic\nspace: {lr: [0.1, 0.2]}\n")
+    (tmp_path / "own.yaml").write_text("name: b\ntrainable: loading_good:Good\nspace: {epochs: [1, 2]}\n")
+    for file in ("built_in.yaml", "own.yaml"):
+        command = [sys.executable, "-m", "sweep_runner", "check", file]
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+    load_trainable("synthetic")
+    assert str(tmp_path) not in sys.path
+    load_trainable("loading_good:Good")
+    assert sys.path[-1] == str(tmp_path)
+
+
 def test_built_in_names_and_own_ones() -> None:
     assert load_trainable("synthetic") is Synthetic
     assert load_trainable("trainables.synthetic:Synthetic") is Synthetic
@@ -63,7 +80,7 @@ def test_built_in_names_and_own_ones() -> None:
     ("name", "message", "hint"),
     [
         ("synthetc", "neither built in (image_classifier, synthetic) nor package.module:attribute", "mean synthetic?"),
-        ("loading_god:Good", "there is no module 'loading_god'", "It is looked for in"),
+        ("loading_god:Good", "there is no module 'loading_god'", "It is looked for in the installed packages"),
         ("loading_good.deep:Good", "there is no module 'loading_good.deep'", ""),
         ("loading_good:God", "there is a module loading_good, but no 'God' in it", "Did you mean loading_good:Good?"),
         ("loading_good:", "no '' in it", ""),

@@ -29,9 +29,7 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         host, python, versions (package → version, None when missing), digests (module → of its code, or why there is
         none), free_memory_bytes, free_disk_bytes, read (the marker's text, or None), storage_error, data, data_error.
     """
-    for path in reversed(request["import_paths"]):
-        if path not in sys.path:
-            sys.path.insert(0, path)
+    sys.path += [path for path in request["import_paths"] if path not in sys.path]
     found: dict[str, Any] = {
         "host": platform.node(),
         "python": platform.python_version(),

@@ -17,6 +17,7 @@ from sweep_runner.execution.resources import Node, resolve
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.spec.plan import Plan
 from trainables.loading import BUILT_IN
+from trainables.own_modules import folders_of_own_modules
 
 PACKAGES = ("ray", "torch", "torchvision", "timm", "accelerate", "numpy", "pyarrow", "sweep-runner")
 """What trials compute with: other versions may give other numbers, or cannot read what the driver sent."""
@@ -113,7 +114,7 @@ class Preflight:
         return {
             "packages": PACKAGES,
             "modules": ["sweep_runner", "trainables", *([] if self._is_built_in else [self._module])],
-            "import_paths": [str(Path.cwd())],
+            "import_paths": list(folders_of_own_modules(self._plan.spec.trainable, self._plan.spec.data)),
             "folder": str(folder),
             "marker": marker,
             "remote": self._remote(),

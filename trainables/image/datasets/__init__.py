@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import pkgutil
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from trainables.own_modules import find_own_modules
 
 if TYPE_CHECKING:
     from trainables.image.datasets.base import Dataset
@@ -33,7 +33,7 @@ BUILT_IN = {
 def dataset_class(name: str) -> type[Dataset]:
     """The adapter of a built-in name or of "package.module:attribute".
 
-    The current directory is put on `sys.path`, so that a user's own module is found.
+    A user's own module is looked for in the current directory, after the installed ones.
 
     Raises:
         ValueError: there is no such dataset, its module cannot be imported, or it is no `Dataset`.
@@ -47,8 +47,8 @@ def dataset_class(name: str) -> type[Dataset]:
         raise ValueError(
             f"unknown dataset {name!r}{hint}: built in are {', '.join(BUILT_IN)}; your own is package.module:attribute"
         )
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
+    if name not in BUILT_IN:
+        find_own_modules()
     try:
         found = pkgutil.resolve_name(target)
     except Exception as error:  # a user's module may raise anything

@@ -240,6 +240,19 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
         """Finds what no single field can know: combinations that cannot work. Reads no data."""
         return []
 
+    @classmethod
+    def usual(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Values that practitioners begin with: the search tries them early, and others near them.
+
+        Args:
+            config: what stands already: the fixed keys and what was chosen so far.
+
+        Returns:
+            By key of the config class; a key that is left out has its default. Empty: nothing is known, and the
+            search begins with its baselines, or anywhere.
+        """
+        return {}
+
     def disk_use(self, candidates: Mapping[str, Sequence[Any]]) -> DiskUse | None:
         """What a sweep over these candidates (as for `prepare`) writes; None: not known. Reads no data."""
         return None

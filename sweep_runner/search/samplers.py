@@ -1,7 +1,7 @@
 """One table of samplers: from the sweep file's options to an Optuna sampler.
 
-`random`, `grid` and `qmc` are our own (`repeatable.py`). The others are Optuna's; they learn from what came
-before, so a resumed sweep cannot repeat an undisturbed one, but it never repeats its own earlier draws.
+`guided`, `random`, `grid` and `qmc` are our own (`guided.py`, `repeatable.py`), the others Optuna's. Those that learn
+from what came before cannot repeat an undisturbed sweep when they resume, but never repeat their own earlier draws.
 """
 
 from __future__ import annotations
@@ -18,14 +18,18 @@ from optuna.trial import FrozenTrial
 
 from sweep_runner.search.cma_es import SafeCmaEsSampler
 from sweep_runner.search.failures import AvoidsFailures, WrappedSampler
+from sweep_runner.search.guided import Guided
+from sweep_runner.search.prior import own_settings, settings_first
 from sweep_runner.search.repeatable import GridPoints, IndexOf, QmcPoints, RandomPoints, grid_points, varying
 from sweep_runner.spec.model import SweepSpec
 from sweep_runner.spec.strategies import Sampler, sampler_options
+from trainables.loading import load_trainable
 
 Factory = Callable[[SweepSpec, Any, IndexOf], BaseSampler]
 """From the sweep, the sampler's validated options, and the index of a trial among the proposed ones."""
 
 SAMPLERS: dict[Sampler, Factory] = {
+    "guided": lambda spec, options, index_of: _guided(spec, options, index_of),
     "random": lambda spec, _, index_of: RandomPoints(spec.search.seed, index_of),
     "grid": lambda spec, _, index_of: GridPoints(spec.search.seed, index_of, grid_points(spec)),
     "qmc": lambda spec, options, index_of: QmcPoints(spec.search.seed, index_of, varying(spec), options),
@@ -48,6 +52,11 @@ def make_sampler(spec: SweepSpec, index_of: IndexOf) -> BaseSampler:
     """
     options = sampler_options(spec.search.sampler, spec.search.options)
     return SAMPLERS[spec.search.sampler](spec, options, index_of)
+
+
+def _guided(spec: SweepSpec, options: Any, index_of: IndexOf) -> BaseSampler:
+    prior = settings_first(spec, load_trainable(spec.trainable)) if options.usual else own_settings(spec)
+    return Guided(spec.search.seed, index_of, spec.space, spec.fixed, prior, options)
 
 
 def _tpe(options: Any, num_parameters: int) -> BaseSampler:

@@ -8,11 +8,21 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Sampler = Literal["tpe", "random", "grid", "qmc", "cma-es", "gp", "nsga-ii"]
+Sampler = Literal["guided", "tpe", "random", "grid", "qmc", "cma-es", "gp", "nsga-ii"]
 
 
 class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class GuidedOptions(Options):
+    usual: bool = Field(
+        True, description="Begin with the values that are usual for each network, as far as the trainable knows them."
+    )
+    uniform: float = Field(
+        0.1, ge=0, le=1, description="Share of proposals (and of candidates) that are drawn from the whole space."
+    )
+    candidates: int = Field(48, ge=1, description="Candidates drawn for each proposal.")
 
 
 class TpeOptions(Options):
@@ -58,6 +68,7 @@ class NsgaIIOptions(Options):
 
 
 SAMPLER_OPTIONS: dict[Sampler, type[Options]] = {
+    "guided": GuidedOptions,
     "tpe": TpeOptions,
     "random": RandomOptions,
     "grid": GridOptions,

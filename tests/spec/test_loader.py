@@ -78,7 +78,7 @@ def test_an_empty_section_counts_as_left_out(load: Load) -> None:
         ("name: x\nsearch:\n  trials: many", "s.yaml:3: search.trials is 'many': must be a whole number"),
         ("name: x\nsearch: {trials: 0}", "search.trials is 0: must be at least 1"),
         ("name: x\nsearch: {trials: true}", "search.trials is true: must be a whole number"),
-        ("name: x\nsearch: {sampler: tpee}", "search.sampler is 'tpee': must be one of tpe, random"),
+        ("name: x\nsearch: {sampler: tpee}", "search.sampler is 'tpee': must be one of guided, tpe, random"),
         ("name: x\nsearch: {sampler: [tpe]}", "search.sampler is ['tpe']: must be one of"),
         (
             "name: x\nsearch: {options: {multivariat: true}}",

@@ -64,6 +64,13 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         """See `trainables.image.check`."""
         return config_problems(config)
 
+    @classmethod
+    def usual(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See `trainables.image.usual`."""
+        from trainables.image.usual import usual_values
+
+        return usual_values(config)
+
     def disk_use(self, candidates: Mapping[str, Sequence[Any]]) -> DiskUse | None:
         """See `trainables.image.disk_use`. None when a model is chosen that is not in the table of sizes."""
         from trainables.image.disk_use import disk_use

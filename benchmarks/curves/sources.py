@@ -1,0 +1,211 @@
+"""Where curves come from: the generated family, or what the runner recorded. One interface for both."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.curves import family
+from sweep_runner.search.distributions import Params
+from sweep_runner.spec.space import Choice, FloatRange, Parameter, Scalar
+
+DATA = Path(__file__).parent / "data"
+
+
+class Curves(ABC):
+    """Learning curves over a space.
+
+    Attributes:
+        name: of the set.
+        space: the search space.
+        epochs: of a full training.
+        usual: configurations that a practitioner knows, best-known first: one per network.
+        misleading: a bad prior; none where nobody made one up.
+        best: what counts as regret 0.
+    """
+
+    name: str
+    space: Mapping[str, Parameter]
+    epochs: int
+    usual: Sequence[Params]
+    misleading: Sequence[Params] = ()
+    best: float
+
+    def start(self, seed: int) -> Replay:
+        """One run of a search engine on these curves."""
+        return Replay(self, seed)
+
+    @abstractmethod
+    def curve_of(self, params: Mapping[str, Scalar], taken: set[int]) -> Any:
+        """A handle for the curve of a configuration; `taken` are recordings that this run has used."""
+
+    @abstractmethod
+    def observed(self, handle: Any, epoch: int, seed: int) -> float:
+        """What a search sees."""
+
+    @abstractmethod
+    def truth(self, handle: Any, epoch: int, seed: int) -> float:
+        """What the model is worth."""
+
+
+class Replay:
+    """One run: the same configuration may come twice, and then has another curve where there is one."""
+
+    def __init__(self, curves: Curves, seed: int) -> None:
+        self._curves = curves
+        self._seed = seed
+        self._taken: set[int] = set()
+        self._handles: dict[int, Any] = {}
+
+    def observed(self, trial: int, params: Mapping[str, Scalar], epoch: int) -> float:
+        if trial not in self._handles:
+            self._handles[trial] = self._curves.curve_of(params, self._taken)
+        return self._curves.observed(self._handles[trial], epoch, self._seed)
+
+    def truth(self, trial: int, epoch: int) -> float:
+        return self._curves.truth(self._handles[trial], epoch, self._seed)
+
+
+class Generated(Curves):
+    """A task of the generated family."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.space = family.SPACE
+        self.epochs = family.LAST
+        others = [model for model in family.MODELS if model != family.USUAL["model"]]
+        self.usual = [{**family.USUAL, "model": model} for model in (str(family.USUAL["model"]), *others)]
+        self.misleading = [family.MISLEADING, *({**family.MISLEADING, "model": model} for model in family.MODELS[1:])]
+        self.best = family.best(name)
+
+    def curve_of(self, params: Mapping[str, Scalar], taken: set[int]) -> Any:
+        return dict(params)
+
+    def observed(self, handle: Any, epoch: int, seed: int) -> float:
+        return family.observed(self.name, handle, epoch, seed)
+
+    def truth(self, handle: Any, epoch: int, seed: int) -> float:
+        return family.truth(self.name, handle, epoch, seed)
+
+
+class Recorded(Curves):
+    """What `record` left: a proposal has the curve of the nearest recorded configuration that is still free.
+
+    Nearest: equal in as many choices of network and optimizer as can be, then by distance over the other parameters,
+    each scaled to its range.
+    """
+
+    def __init__(self, name: str, folder: Path = DATA) -> None:
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(folder / f"{name}.parquet")
+        rows = table.to_pylist()
+        self.name = name
+        self.space = {
+            key: parameter for key, parameter in _SPACES[name.partition("-")[2]].items() if key in table.column_names
+        }
+        self.space = {key: _with_values(parameter, {row[key] for row in rows}) for key, parameter in self.space.items()}
+        self.epochs = max(row["epoch"] for row in rows)
+        curves: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        for row in sorted(rows, key=lambda row: row["epoch"]):
+            curves.setdefault((row["part"], row["trial"]), []).append(row)
+        self._curves = [curve for curve in curves.values() if len(curve) == self.epochs]
+        self._params = [{key: curve[0][key] for key in self.space} for curve in self._curves]
+        self._points = [self._point(params) for params in self._params]
+        self.best = max(row["unseen_accuracy"] for curve in self._curves for row in curve)
+        self.usual = [
+            {"model": model, **usual} for model in self._values("model") for usual in [_USUAL[name.partition("-")[2]]]
+        ]
+        self.usual = [{key: self._near(key, params) for key in self.space} for params in self.usual]
+
+    def __len__(self) -> int:
+        return len(self._curves)
+
+    def _values(self, key: str) -> Sequence[Scalar]:
+        parameter = self.space[key]
+        assert isinstance(parameter, Choice)
+        return parameter.values
+
+    def _near(self, key: str, params: Mapping[str, Any]) -> Scalar:
+        parameter, value = self.space[key], params[key]
+        if isinstance(parameter, Choice) and isinstance(value, int | float):
+            return min(parameter.values, key=lambda one: abs(float(one) - value))  # type: ignore[arg-type]
+        return value  # type: ignore[no-any-return]
+
+    def _point(self, params: Mapping[str, Any]) -> dict[str, float | str]:
+        point: dict[str, float | str] = {}
+        for key, parameter in self.space.items():
+            value = params[key]
+            if isinstance(parameter, FloatRange):
+                low, high = parameter.low, parameter.high
+                unit = math.log(value / low) / math.log(high / low) if parameter.log else (value - low) / (high - low)
+                point[key] = unit
+            elif isinstance(value, str):
+                point[key] = value
+            else:
+                values = sorted(self._values(key))  # type: ignore[type-var]
+                point[key] = values.index(value) / max(1, len(values) - 1)
+        return point
+
+    def curve_of(self, params: Mapping[str, Scalar], taken: set[int]) -> Any:
+        asked = self._point(params)
+
+        def distance(index: int) -> float:
+            total = 0.0
+            for key, value in asked.items():
+                other = self._points[index][key]
+                if isinstance(value, str) or isinstance(other, str):
+                    total += (value != other) * (100.0 if key in ("model", "optimizer") else 0.25)
+                else:
+                    total += (4.0 if key == "lr" else 1.0) * (value - other) ** 2  # as twice as far: it matters most
+            return total
+
+        free = [index for index in range(len(self._curves)) if index not in taken]
+        nearest = min(free, key=distance)
+        taken.add(nearest)
+        return nearest
+
+    def observed(self, handle: Any, epoch: int, seed: int) -> float:
+        return float(self._curves[handle][epoch - 1]["val_accuracy"])
+
+    def truth(self, handle: Any, epoch: int, seed: int) -> float:
+        return float(self._curves[handle][epoch - 1]["unseen_accuracy"])
+
+
+def _with_values(parameter: Parameter, values: set[Any]) -> Parameter:
+    return Choice(values=tuple(sorted(values))) if isinstance(parameter, Choice) else parameter
+
+
+_COMMON: Mapping[str, Parameter] = {
+    "model": Choice(values=("",)),
+    "input_resolution": Choice(values=(0,)),
+    "optimizer": Choice(values=("",)),
+    "lr": FloatRange(low=1e-5, high=1.0, log=True),
+    "batch_size": Choice(values=(0,)),
+    "weight_decay": FloatRange(low=1e-6, high=1e-1, log=True),
+    "label_smoothing": FloatRange(low=0.0, high=0.3),
+    "schedule": Choice(values=("",)),
+}
+_SPACES = {"head": _COMMON, "scratch": _COMMON, "full": _COMMON}
+_ALIKE: Mapping[str, Scalar] = {
+    "optimizer": "adamw",
+    "batch_size": 32,
+    "weight_decay": 1e-4,
+    "label_smoothing": 0.0,
+    "schedule": "cosine",
+    "input_resolution": 1024,  # the largest of the space
+}
+_USUAL: Mapping[str, Mapping[str, Scalar]] = {
+    "head": {**_ALIKE, "lr": 1e-3},
+    "scratch": {**_ALIKE, "lr": 1e-3},
+    "full": {**_ALIKE, "lr": 3e-4},
+}
+
+
+def all_curves(folder: Path = DATA) -> list[Curves]:
+    """Every set at hand, the generated ones first."""
+    recorded = [Recorded(path.stem, folder) for path in sorted(folder.glob("*.parquet"))]
+    return [*(Generated(name) for name in family.TASKS), *recorded]

@@ -1,0 +1,125 @@
+"""A small Gaussian process over settings: what a setting would reach, from trials that came more or less far.
+
+Trials that ended early say something, too. The values of each level (how far a trial came) are taken from their own
+mean, and two levels are alike by a fixed degree, as in the intrinsic coregionalisation model (Bonilla et al. 2007,
+"Multi-task Gaussian Process Prediction"). Networks differ in how fast they learn, so values of an early level say
+nothing across networks: there the mean is each network's own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+_ALIKE_PER_LEVEL = 0.85
+_FITTED_ON = 80
+"""Rows that length scales are fitted on: each step of that costs the cube of them."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Settings as numbers, N of them.
+
+    Attributes:
+        numbers: (N, D), each parameter scaled to 0 to 1.
+        choices: (N, C), the index of what was chosen.
+    """
+
+    numbers: Array
+    choices: npt.NDArray[np.int64]
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Rows:
+        return Rows(self.numbers[rows], self.choices[rows])
+
+
+class Surrogate:
+    """Fitted when made. Depends on nothing but its arguments."""
+
+    def __init__(self, rows: Rows, levels: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], values: Array) -> None:
+        """Fits length scales, then the process.
+
+        Args:
+            rows: the settings, at least one of level 0; newest last.
+            levels: (N,), 0 for trials that ran to their end, 1 for a level below, and so on.
+            groups: (N,), whose mean a value below level 0 is taken from.
+            values: (N,), more is better.
+        """
+        self._rows, self._levels = rows, levels
+        self._mean = float(values[levels == 0].mean())
+        residuals = values - self._means(levels, groups, values)
+        self._scale = max(float(residuals.std()), 1e-9)
+        self._residuals = residuals / self._scale
+        num_numbers, num_choices = rows.numbers.shape[1], rows.choices.shape[1]
+        # Length scales of numbers, weights of choices, noise; as logarithms, so that steps and priors are even.
+        self._parameters = np.log(np.concatenate([np.full(num_numbers, 0.5), np.full(num_choices, 0.5), [0.1]]))
+        self._usual = self._parameters.copy()
+        self._usual[-1] = math.log(0.05)
+        self._fit()
+        kernel = self._kernel(rows, rows, levels, levels, self._parameters) + self._noise(len(values))
+        self._factor = np.linalg.cholesky(kernel)
+        half = np.linalg.solve(self._factor, self._residuals)
+        self._variance = max(float(half @ half) / len(values), 1e-4)
+        self._weights = np.linalg.solve(self._factor.T, half)
+
+    def predict(self, rows: Rows) -> tuple[Array, Array]:
+        """What these settings would reach at level 0: mean and standard deviation, each (M,)."""
+        level = np.zeros(len(rows.numbers), dtype=np.int64)
+        kernel = self._kernel(rows, self._rows, level, self._levels, self._parameters)
+        explained = np.linalg.solve(self._factor, kernel.T)
+        variance = np.maximum(1.0 - (explained**2).sum(axis=0), 1e-9) * self._variance
+        return kernel @ self._weights * self._scale + self._mean, np.sqrt(variance) * self._scale
+
+    def _means(self, levels: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], values: Array) -> Array:
+        means = np.full(len(values), self._mean)
+        for level in np.unique(levels[levels > 0]):
+            at_level = levels == level
+            of_level = float(values[at_level].mean())
+            for group in np.unique(groups[at_level]):
+                mine = at_level & (groups == group)
+                # Drawn towards the mean of all while the group has few.
+                means[mine] = (values[mine].sum() + of_level) / (mine.sum() + 1)
+        return means
+
+    def _kernel(
+        self, a: Rows, b: Rows, levels_a: npt.NDArray[np.int64], levels_b: npt.NDArray[np.int64], parameters: Array
+    ) -> Array:
+        """Matérn 5/2 over numbers, a factor for each choice that differs, a factor for each level between."""
+        scales = np.exp(parameters)
+        num_numbers = a.numbers.shape[1]
+        apart = (a.numbers / scales[:num_numbers])[:, None, :] - (b.numbers / scales[:num_numbers])[None, :, :]
+        distance = np.sqrt(5.0 * np.einsum("ijk,ijk->ij", apart, apart) + 1e-12)
+        unlike = (a.choices[:, None, :] != b.choices[None, :, :]).astype(np.float64) @ scales[num_numbers:-1]
+        levels = _ALIKE_PER_LEVEL ** np.abs(levels_a[:, None] - levels_b[None, :])
+        return (1 + distance + distance**2 / 3) * np.exp(-distance - unlike) * levels  # type: ignore[no-any-return]
+
+    def _noise(self, num_rows: int) -> Array:
+        return math.exp(self._parameters[-1]) * np.eye(num_rows)
+
+    def _fit(self) -> None:
+        """Coordinate steps up the marginal likelihood with weak priors: a few are enough to see what matters."""
+        newest = np.arange(max(0, len(self._residuals) - _FITTED_ON), len(self._residuals))
+        rows, levels, residuals = self._rows.take(newest), self._levels[newest], self._residuals[newest]
+        best = self._cost(rows, levels, residuals, self._parameters)
+        for _ in range(2):
+            for position in range(len(self._parameters)):
+                for step in (-0.6, 0.6):
+                    tried = self._parameters.copy()
+                    tried[position] = min(max(tried[position] + step, -4.5), 1.5)
+                    if (cost := self._cost(rows, levels, residuals, tried)) < best:
+                        best, self._parameters = cost, tried
+
+    def _cost(self, rows: Rows, levels: npt.NDArray[np.int64], residuals: Array, parameters: Array) -> float:
+        kernel = self._kernel(rows, rows, levels, levels, parameters)
+        try:
+            factor = np.linalg.cholesky(kernel + math.exp(parameters[-1]) * np.eye(len(residuals)))
+        except np.linalg.LinAlgError:
+            return math.inf
+        half = np.linalg.solve(factor, residuals)
+        fit = 0.5 * len(residuals) * math.log(max(float(half @ half) / len(residuals), 1e-6))
+        prior = 0.4 * float(((parameters - self._usual) ** 2).sum())
+        return fit + float(np.log(np.diag(factor)).sum()) + prior

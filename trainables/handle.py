@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from trainables.checkpoints import best_epoch, drop_checkpoints, latest_checkpoint, write_checkpoint
 from trainables.contract import Checkpoint, EpochReport, Mode, Save
 from trainables.errors import ContractBroken, Diverged
+from trainables.reports import checked
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class BaseHandle(ABC):
         self.folder = facts.folder / f"attempt-{facts.attempt}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.resumed: Checkpoint | None = latest_checkpoint(facts.folder)
+        self._reporting = threading.RLock()
+        self._closed = False
         self._history: list[EpochReport] = list(self.resumed.history) if self.resumed else []
 
     @property
@@ -99,10 +103,30 @@ class BaseHandle(ABC):
         """See `TrialHandle.report`.
 
         Raises:
-            ContractBroken: the report lacks the objective, holds no number, or is of the wrong epoch.
+            ContractBroken: the report lacks the objective, holds what cannot be stored, is of the wrong epoch, or comes
+                after `train` has ended.
             Diverged: the objective is no finite number.
         """
-        self._check(report)
+        with self._reporting:
+            if self._closed:
+                self._late(report)
+                raise ContractBroken(f"a report of epoch {report.epoch!r} came after `train` had ended: it is left out")
+            report = self._checked(report)
+            self._record(report, save)
+
+    def close(self) -> None:
+        """Takes no further report: `train` has ended. Waits for one that is on its way.
+
+        A thread that `train` has left behind may still have the handle when the process is at its next trial.
+        """
+        with self._reporting:
+            self._closed = True
+
+    def _late(self, report: EpochReport) -> None:
+        """Says that a report came after the end."""
+        print(late_words(report))
+
+    def _record(self, report: EpochReport, save: Save | None) -> None:
         self._history.append(report)
         if save is not None and self.rank == 0:
             write_checkpoint(self.folder, self._history, save)
@@ -111,19 +135,14 @@ class BaseHandle(ABC):
             drop_checkpoints(self.folder, {report.epoch, report.epoch - 1} | ({best} if best else set()))
         self._send(report)
 
-    def _check(self, report: EpochReport) -> None:
+    def _checked(self, report: EpochReport) -> EpochReport:
         who = f"trainable {self._facts.trainable!r}"
+        report = checked(report, who)
         expected = self._history[-1].epoch + 1 if self._history else 1
         if report.epoch != expected:
             raise ContractBroken(f"{who} reported epoch {report.epoch!r} where epoch {expected} was next")
         if self.rank:
-            return  # the figures that count are rank 0's
-        for name, value in report.metrics.items():
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                kind = type(value).__name__
-                raise ContractBroken(
-                    f"{who} reported {name} = {value!r} ({kind}) in epoch {report.epoch}: not a number"
-                )
+            return report  # the figures that count are rank 0's
         if self._facts.metric not in report.metrics:
             names = ", ".join(sorted(report.metrics)) or "nothing"
             missing = f"did not report the objective {self._facts.metric!r} in epoch {report.epoch}"
@@ -131,7 +150,12 @@ class BaseHandle(ABC):
         if not math.isfinite(report.metrics[self._facts.metric]):
             value = report.metrics[self._facts.metric]
             raise Diverged(f"{self._facts.metric} is {value} in epoch {report.epoch}")
+        return report
 
     @abstractmethod
     def _send(self, report: EpochReport) -> None:
         """Delivers a report. May raise SystemExit where the pruner stops the trial."""
+
+
+def late_words(report: EpochReport) -> str:
+    return f"a report of epoch {report.epoch!r} came after training had ended: it is left out"

@@ -72,7 +72,12 @@ def train_together(assignment: Assignment, send: Send) -> Message:
         message = group.train(assignment, send)
     except Lost as lost:
         message = Message(
-            attempt=assignment.attempt, outcome="failed", reason=str(lost), retry=True, of_node=lost.of_node
+            trial=assignment.trial,
+            attempt=assignment.attempt,
+            outcome="failed",
+            reason=str(lost),
+            retry=True,
+            of_node=lost.of_node,
         )
     except SystemExit:
         if group is not None and group.is_idle:
@@ -133,7 +138,7 @@ class Group:
         try:
             resumed = self._start(assignment)
         except RayTaskError as error:
-            return failed(assignment.attempt, error.cause if isinstance(error.cause, Exception) else error)
+            return failed(assignment, error.cause if isinstance(error.cause, Exception) else error)
         if len(set(resumed)) > 1:
             seen = ", ".join(f"rank {rank} epoch {epoch}" for rank, epoch in enumerate(resumed))
             raise Lost(f"the workers see different checkpoints ({seen}): do they share the results folder?")

@@ -240,8 +240,11 @@ class Keeper:
     def on_message(self, number: int, message: Message) -> bool:
         """Takes a worker's message; whether the worker is to go on.
 
-        A message of a trial that is not live, or of an earlier attempt, changes nothing.
+        A message of a trial that is not live, or of an earlier attempt, changes nothing; nor does one of another trial,
+        which the worker had before this one.
         """
+        if message.trial != number:
+            return number in self.live
         live = self.live.get(number)
         if live is None or live.attempt != message.attempt:
             return False

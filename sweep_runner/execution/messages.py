@@ -103,6 +103,7 @@ class Message:
     """What a worker sends: the report of an epoch, the trial's outcome, or both: its last report, and how it ended.
 
     Attributes:
+        trial: whose message it is: the driver takes it for no other, whatever the worker has by then.
         attempt: of which hand-out.
         host: where the worker runs.
         device: what it trains on.
@@ -114,6 +115,7 @@ class Message:
         of_node: it ended because the node of one of several workers was lost: no fault of the trial.
     """
 
+    trial: int
     attempt: int
     host: str = ""
     device: str = ""

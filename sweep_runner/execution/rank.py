@@ -55,7 +55,7 @@ class RankHandle(WorkerHandle):
         if self.rank == 0:
             if self.files is not None:
                 self.files.push()
-            self.reports.put(Message(attempt=self.attempt, device=self._device, report=report))
+            self.reports.put(Message(trial=self.number, attempt=self.attempt, device=self._device, report=report))
         if not self.decisions.get():
             self.stopped = True
             raise SystemExit
@@ -105,7 +105,7 @@ class Rank:
         try:
             return train(assignment, lambda: handle)
         except SystemExit:
-            return Message(attempt=assignment.attempt, outcome="completed")
+            return Message(trial=assignment.trial, attempt=assignment.attempt, outcome="completed")
         finally:
             handle.reports.put(None)
 

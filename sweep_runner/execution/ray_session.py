@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from sweep_runner.errors import Interrupted, SweepError
 from sweep_runner.execution.leftovers import SHORT_PLACES, children, end, place_for_sockets, temporary_folder
 from sweep_runner.execution.ray_quiet import quieten, tune_environment
@@ -133,6 +135,7 @@ def _started(
     import ray
     from ray.job_config import JobConfig
 
+    before = children()
     try:
         with _hangup_for_us_alone():
             try:
@@ -162,10 +165,37 @@ def _started(
         url = f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else ""
         yield RaySession(folder, url, token, live_nodes(), servers=servers())
     finally:
-        processes = children()
+        processes = _processes_of_ray(before)
         _end_without_grace()
         ray.shutdown()
         end(processes)
+
+
+def _processes_of_ray(before: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Ray's servers and everything that they started; of a Ray that is half started, all that has come since `before`.
+
+    What others have started meanwhile (a tracker its service, the assistant) is theirs to end.
+    """
+    import ray
+
+    # Private in Ray, which lists its servers nowhere else.
+    node = getattr(ray._private.worker, "_global_node", None)
+    servers = getattr(node, "all_processes", None)
+    if servers is None:
+        return [process for process in children() if process not in before]
+    numbers = {server.process.pid for each in servers.values() for server in each}
+    found: list[psutil.Process] = []
+    for process in psutil.Process().children():
+        if process.pid in numbers:
+            found += [process, *_children_of(process)]
+    return found
+
+
+def _children_of(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _end_without_grace() -> None:

@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,8 +25,9 @@ from sweep_runner.execution.messages import Assignment, Message
 from trainables import environment
 from trainables.contract import EpochReport
 from trainables.errors import Diverged, Infeasible, TrainableError
-from trainables.handle import BaseHandle
+from trainables.handle import BaseHandle, late_words
 from trainables.own_modules import find_own_modules
+from trainables.reports import readable, shortened
 
 if TYPE_CHECKING:
     from sweep_runner.results.remote.checkpoints import TrialFiles
@@ -47,6 +49,16 @@ class WorkerHandle(BaseHandle):
         self.assignment = assignment
         self.stopped = False
         super().__init__(assignment.facts(rank))
+
+    @property
+    def log_file(self) -> Path:
+        """Where what this worker prints in the trial is kept."""
+        return self.folder / (f"log-rank-{self.rank}.txt" if self.rank else "log.txt")
+
+    def _late(self, report: EpochReport) -> None:
+        # What is printed goes to the log of the trial that this process is at by now.
+        with self.log_file.open("a", encoding="utf-8") as log:
+            log.write(f"{late_words(report)}\n")
 
     def last_message(self, outcome: Message) -> Message:
         """What is sent at the end: the outcome, and with it whatever was not sent before.
@@ -77,7 +89,7 @@ class RayHandle(WorkerHandle):
     def _send(self, report: EpochReport) -> None:
         if self.files is not None:
             self.files.push()  # what the report tells of is there before it
-        message = Message(attempt=self.attempt, host=self._host, device=self._device, report=report)
+        message = Message(trial=self.number, attempt=self.attempt, host=self._host, device=self._device, report=report)
         try:
             before = self._last.take()
             if before is not None:
@@ -131,10 +143,12 @@ def run(config: Mapping[str, Any]) -> None:
 
 def _outcome(assignment: Assignment) -> Message:
     if assignment.workers == 1:
-        return train(assignment, lambda: RayHandle(assignment))
-    from sweep_runner.execution.group import train_together
+        outcome = train(assignment, lambda: RayHandle(assignment))
+    else:
+        from sweep_runner.execution.group import train_together
 
-    return train_together(assignment, send)
+        outcome = train_together(assignment, send)
+    return replace(outcome, reason=shortened(outcome.reason))
 
 
 def find_modules(assignment: Assignment) -> None:
@@ -162,7 +176,7 @@ def train(assignment: Assignment, make_handle: Callable[[], WorkerHandle]) -> Me
         handle = make_handle()
         outcome = _trained(handle)
     except Exception as error:  # noqa: BLE001 - its folder cannot be written, say
-        outcome = failed(assignment.attempt, error)
+        outcome = failed(assignment, error)
     finally:
         if handle is not None and handle.files is not None and handle.rank == 0:
             handle.files.finish()
@@ -171,25 +185,29 @@ def train(assignment: Assignment, make_handle: Callable[[], WorkerHandle]) -> Me
 
 def _trained(handle: WorkerHandle) -> Message:
     """How the training ended, from the trainable alone."""
-    assignment, attempt = handle.assignment, handle.attempt
+    assignment = handle.assignment
+    message = partial(Message, trial=assignment.trial, attempt=assignment.attempt)
     try:
         with _logged(assignment, handle):
             handle.replay()
             trainable, config = build(assignment.trainable, assignment.data, assignment.data_folder, assignment.config)
-            trainable.train(config, handle)
+            try:
+                trainable.train(config, handle)
+            finally:
+                handle.close()
     except Diverged as error:
-        return Message(attempt=attempt, outcome="diverged", reason=f"diverged: {error}")
+        return message(outcome="diverged", reason=f"diverged: {error}")
     except Infeasible as error:
-        return Message(attempt=attempt, outcome="infeasible", reason=str(error))
+        return message(outcome="infeasible", reason=str(error))
     except TrainableError as error:
-        return Message(attempt=attempt, outcome="failed", reason=str(error))
+        return message(outcome="failed", reason=str(error))
     except SystemExit as error:
         if handle.stopped:
             raise
-        return Message(attempt=attempt, outcome="failed", reason=f"the trainable called sys.exit({error.code})")
-    except Exception as error:  # noqa: BLE001 - whatever a trainable raises fails this trial, and only this one
-        return failed(attempt, error)
-    return Message(attempt=attempt, outcome="completed")
+        return message(outcome="failed", reason=f"the trainable called sys.exit({error.code})")
+    except BaseException as error:  # noqa: BLE001 - whatever a trainable raises fails this trial, and only this one
+        return failed(assignment, error)
+    return message(outcome="completed")
 
 
 def _with_remote(assignment: Assignment, remote: Mapping[str, Any]) -> tuple[Assignment, TrialFiles]:
@@ -201,31 +219,39 @@ def _with_remote(assignment: Assignment, remote: Mapping[str, Any]) -> tuple[Ass
     return replace(assignment, folder=str(files.trial), data_folder=str(files.data)), files
 
 
-def failed(attempt: int, error: Exception) -> Message:
+def failed(assignment: Assignment, error: BaseException) -> Message:
     """The outcome of an attempt that ended with an error which another attempt may not meet."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     reason = f"{type(error).__name__}: {error}".strip().rstrip(":")
-    return Message(attempt=attempt, outcome="failed", reason=reason, retry=True, disk_full=full)
+    return Message(
+        trial=assignment.trial,
+        attempt=assignment.attempt,
+        outcome="failed",
+        reason=reason,
+        retry=True,
+        disk_full=full,
+    )
 
 
 @contextlib.contextmanager
-def _logged(assignment: Assignment, handle: BaseHandle) -> Iterator[None]:
+def _logged(assignment: Assignment, handle: WorkerHandle) -> Iterator[None]:
     """Keeps what the trial prints in its `log.txt`, and a traceback in `error.txt`.
 
     Of several workers each has a log of its own; whose traceback it is stands in front of it.
     """
     rank = f" rank {handle.rank}" if handle.num_workers > 1 else ""
     label = f"[{assignment.label}{rank}]"
-    name = f"log-rank-{handle.rank}.txt" if handle.rank else "log.txt"
-    with (handle.folder / name).open("a", encoding="utf-8", buffering=1) as log:
+    with handle.log_file.open("a", encoding="utf-8", errors="backslashreplace", buffering=1) as log:
         stdout, stderr = _Tee(log, sys.stdout, label), _Tee(log, sys.stderr, label)
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
             print(f"started with {dict(assignment.config)}, seed {assignment.seed}")
             try:
                 yield
                 print("completed")
-            except Exception as error:
-                with (handle.folder / "error.txt").open("a", encoding="utf-8") as file:
+            except BaseException as error:
+                if handle.stopped:
+                    raise
+                with (handle.folder / "error.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
                     file.write((f"of{rank}:\n" if rank else "") + traceback.format_exc())
                 print(f"ended: {type(error).__name__}: {error}")
                 raise
@@ -247,6 +273,7 @@ class _Tee(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
+        text = readable(text)
         self._log.write(text)
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:

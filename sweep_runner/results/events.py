@@ -7,6 +7,7 @@ when a sweep is opened.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
@@ -142,6 +143,13 @@ KINDS: dict[str, type[Event]] = {
 }
 
 
+def _storable(value: Any) -> Any:
+    """An integer beyond what floats hold, which earlier versions took from trainables, is infinite."""
+    if isinstance(value, int) and value.bit_length() > 1_023:
+        return math.inf if value > 0 else -math.inf
+    return value
+
+
 def to_json(event: Event) -> dict[str, Any]:
     """The event as a JSON object with its `kind`."""
     # Not `dataclasses.asdict`, which copies every mapping deeply: this runs once for each report.
@@ -159,6 +167,8 @@ def from_json(record: Mapping[str, Any]) -> Event:
     if kind is None:
         raise ValueError(f"unknown kind of event: {record.get('kind')!r}")
     known = {item.name for item in dataclasses.fields(kind)}
+    if "metrics" in values:
+        values["metrics"] = {name: _storable(value) for name, value in values["metrics"].items()}
     try:
         return kind(**{name: value for name, value in values.items() if name in known})
     except TypeError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sweep_runner.results.events import AttemptFailed, Event, TrialEnded, TrialPaused, TrialStarted, from_json
+from sweep_runner.results.events import AttemptFailed, Event, TrialEnded, TrialPaused, TrialStarted
+from sweep_runner.results.log import decode
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.tables import Warn, damaged_message, read_part, rows_of
 
@@ -70,7 +70,7 @@ def _events_of(log: Path, trial: int) -> list[Event]:
             if line.startswith(_EPOCH_LINE) or mark not in line or not line.endswith(b"\n"):
                 continue
             try:
-                event = from_json(json.loads(line))
+                event = decode(line)
             except ValueError:
                 continue
             if getattr(event, "trial", None) == trial:

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sweep_runner.durable import AppendFile, cut_torn_tail
 from sweep_runner.errors import SweepError
 from sweep_runner.results.events import Event, from_json, to_json
+from trainables.digests import DigestMismatch, is_sealed, sealed
+from trainables.reports import readable
 
 
 class EventLog:
@@ -56,8 +58,46 @@ class EventLog:
 
 
 def encode(event: Event) -> bytes:
-    """The event as one line of the log. NaN and infinities stay as Python's JSON writes them."""
-    return json.dumps(to_json(event), separators=(",", ":")).encode() + b"\n"
+    """The event as one line of the log, with its checksum. NaN and infinities stay as Python's JSON writes them."""
+    return sealed(json.dumps(to_json(event), separators=(",", ":")).encode()) + b"\n"
+
+
+def decode(line: bytes) -> Event:
+    """The event of one whole line of the log.
+
+    Raises:
+        ValueError: the line was changed, or holds no event.
+    """
+    is_sealed(line)
+    return _parsed(line)
+
+
+def _parsed(line: bytes) -> Event:
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # an integer of more digits than Python takes, of an earlier version
+        values = json.loads(line, parse_int=_whole_or_float)
+    try:
+        return from_json(values if b"\\ud" not in line else _with_readable_text(values))
+    except (AttributeError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _whole_or_float(digits: str) -> float:
+    return int(digits) if len(digits) < 1_000 else float(digits)
+
+
+def _with_readable_text(value: Any) -> Any:
+    """Text without surrogates, which earlier versions took and no table can hold."""
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, list):
+        return [_with_readable_text(item) for item in value]
+    if isinstance(value, dict):
+        return {readable(name): _with_readable_text(item) for name, item in value.items()}
+    return value
 
 
 def read_events(path: Path) -> Iterator[Event]:
@@ -73,12 +113,17 @@ def read_events(path: Path) -> Iterator[Event]:
     except FileNotFoundError:
         return
     with file:
+        checked = False
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
             try:
-                yield from_json(json.loads(line))
-            except (ValueError, AttributeError, TypeError) as error:
+                has_checksum = is_sealed(line)
+                if checked and not has_checksum:
+                    raise DigestMismatch("its checksum is missing")
+                checked = has_checksum  # once one has, all that follow do: those of earlier versions come first
+                yield _parsed(line)
+            except ValueError as error:
                 raise SweepError(
                     f"{path}:{number}: this line of the sweep's log is damaged ({error}). Restore the file "
                     f"from a copy, or remove the line: what it recorded is then lost"

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweep_runner.durable import AppendFile, cut_torn_tail
 from sweep_runner.errors import SweepError
+from trainables.digests import DigestMismatch, is_sealed, sealed
 
 
 class Journal(BaseJournalBackend):
@@ -47,7 +48,7 @@ class Journal(BaseJournalBackend):
             SweepError: the disk does not take them; the journal is as before.
         """
         with self._told_to_user():
-            self._file.append_many(map(_encoded, logs), sync=not self._deferred)
+            self._file.append_many(map(encoded, logs), sync=not self._deferred)
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """The records from this one on, whoever wrote them: optuna-dashboard may add notes while the sweep runs."""
@@ -64,6 +65,7 @@ class Journal(BaseJournalBackend):
                 number, position = number + 1, position + len(line)
                 self._read = (number, position)
                 if number > log_number_from:
+                    is_sealed(line)  # what others wrote has no checksum
                     yield json.loads(line)
 
     @contextmanager
@@ -108,8 +110,10 @@ class Journal(BaseJournalBackend):
                 self._reading = None
 
 
-def _encoded(log: dict[str, Any]) -> bytes:
-    return json.dumps(log, separators=(",", ":")).encode()
+def encoded(log: dict[str, Any]) -> bytes:
+    """A record as a line of the journal, without its newline."""
+    # Optuna, and optuna-dashboard, take no notice of the checksum.
+    return sealed(json.dumps(log, separators=(",", ":")).encode())
 
 
 class SweepStorage(JournalStorage):
@@ -159,7 +163,10 @@ def _first_bad_line(path: Path) -> str:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
+                is_sealed(line)
                 json.loads(line)
+            except DigestMismatch:
+                return f"line {number} was changed: its checksum is that of another line"
             except ValueError:
                 return f"line {number} is not JSON"
     return "it is not an Optuna journal"

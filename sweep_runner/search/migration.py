@@ -17,6 +17,7 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial
 
 from sweep_runner.search.distributions import decode, distribution_of, encode
+from sweep_runner.search.journal import encoded
 from sweep_runner.spec.space import Choice, Parameter, Scalar, Space
 
 _GIVEN = "fixed_params"  # Optuna's: what an enqueued trial is to have
@@ -31,7 +32,7 @@ class _Lines(BaseJournalBackend):
         self.lines: list[bytes] = []
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        self.lines += [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
+        self.lines += [encoded(log) + b"\n" for log in logs]
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         return [json.loads(line) for line in self.lines[log_number_from:]]

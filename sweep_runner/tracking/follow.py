@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sweep_runner.durable import write_atomically
-from sweep_runner.results.events import EpochReported, Event, SweepChanged, TrialEnded, TrialStarted, from_json
+from sweep_runner.results.events import EpochReported, Event, SweepChanged, TrialEnded, TrialStarted
+from sweep_runner.results.log import decode
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.state import SweepState
 from sweep_runner.spec.model import SweepSpec
@@ -137,7 +138,7 @@ def _events(log: Path, offset: int) -> Iterator[tuple[Event, int]]:
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
-            yield from_json(json.loads(line)), offset
+            yield decode(line), offset
 
 
 def _stored(file: Path) -> int:

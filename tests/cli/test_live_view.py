@@ -38,7 +38,9 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shown:
                 assignment = keeper.next()
                 assert assignment is not None
                 report = EpochReport(1, {"val_accuracy": 0.5, "images_per_s": 70.0})
-                keeper.on_message(assignment.trial, Message(attempt=1, host=host, device="cpu", report=report))
+                keeper.on_message(
+                    assignment.trial, Message(trial=assignment.trial, attempt=1, host=host, device="cpu", report=report)
+                )
             view = live.View(Out(), "small", 6, 4)
             with view.open():
                 view.tick(keeper, keeper._recorder.state)

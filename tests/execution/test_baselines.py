@@ -31,7 +31,9 @@ def test_baselines_run_to_their_end_when_asked_for(tmp_path: Path, make_spec: Ma
         goes_on = {}
         for assignment in assignments:
             assert assignment is not None
-            message = Message(attempt=assignment.attempt, report=EpochReport(1, {"val_accuracy": 0.1}))
+            message = Message(
+                trial=assignment.trial, attempt=assignment.attempt, report=EpochReport(1, {"val_accuracy": 0.1})
+            )
             goes_on[assignment.name or assignment.trial] = keeper.on_message(assignment.trial, message)
     assert goes_on == {"poor": not pruned, "usual": not pruned, 2: False, 3: False}
 

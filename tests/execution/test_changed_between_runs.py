@@ -38,8 +38,8 @@ def begun(write_spec: WriteSpec, tmp_path: Path) -> Path:
             assignment = keeper.next()
             assert assignment is not None
             report = EpochReport(1, {"val_accuracy": 0.5 + number / 10})
-            keeper.on_message(number, Message(attempt=1, report=report))
-            keeper.on_message(number, Message(attempt=1, outcome="completed"))
+            keeper.on_message(number, Message(trial=number, attempt=1, report=report))
+            keeper.on_message(number, Message(trial=number, attempt=1, outcome="completed"))
         keeper.next()
     (root / "sweep.yaml").write_text(dump_spec(spec))
     return root

@@ -113,7 +113,7 @@ def test_a_failing_trial_is_tried_again_and_then_failed(make_spec: MakeSpec, tmp
             assignment = keeper.next()
             assert assignment is not None
             assert assignment.attempt == attempt
-            message = Message(attempt=attempt, outcome="failed", reason="RuntimeError: broken", retry=True)
+            message = Message(trial=0, attempt=attempt, outcome="failed", reason="RuntimeError: broken", retry=True)
             assert keeper.on_message(0, message) is False
         assert keeper.next() is None
     events = log_of(tmp_path / "small")
@@ -128,7 +128,9 @@ def test_what_cannot_get_better_is_not_tried_again(make_spec: MakeSpec, tmp_path
         for outcome_kind in ("diverged", "infeasible"):
             assignment = keeper.next()
             assert assignment is not None
-            keeper.on_message(assignment.trial, Message(attempt=1, outcome=outcome_kind, reason=outcome_kind))
+            keeper.on_message(
+                assignment.trial, Message(trial=assignment.trial, attempt=1, outcome=outcome_kind, reason=outcome_kind)
+            )
         assert keeper.next() is None
     ends = [event["state"] for event in log_of(tmp_path / "small") if event["kind"] == "end"]
     assert ends == ["FAILED", "INFEASIBLE"]
@@ -179,7 +181,7 @@ def test_the_copy_of_a_failed_trial_gets_its_own_turn(make_spec: MakeSpec, tmp_p
         first = keeper.next()
         assert first is not None
         assert keeper.next() is None, "the second waits for what becomes of the first"
-        keeper.on_message(0, Message(attempt=1, outcome="failed", reason="no luck"))
+        keeper.on_message(0, Message(trial=0, attempt=1, outcome="failed", reason="no luck"))
         second = keeper.next()
         assert second is not None
         assert second.trial == 1
@@ -188,7 +190,7 @@ def test_the_copy_of_a_failed_trial_gets_its_own_turn(make_spec: MakeSpec, tmp_p
 def test_a_trial_that_reports_nothing_fails(make_spec: MakeSpec, tmp_path: Path) -> None:
     with open_keeper(make_spec(), tmp_path / "small") as keeper:
         keeper.next()
-        keeper.on_message(0, Message(attempt=1, outcome="completed"))
+        keeper.on_message(0, Message(trial=0, attempt=1, outcome="completed"))
     end = log_of(tmp_path / "small")[-1]
     assert (end["state"], end["reason"]) == ("FAILED", "trainable 'synthetic' ended without reporting an epoch")
 
@@ -249,7 +251,7 @@ def test_only_the_best_checkpoints_stay(make_spec: MakeSpec, tmp_path: Path) -> 
                 folder = root / "trials" / str(assignment.trial) / "attempt-1" / "checkpoints" / f"epoch-{epoch:05d}"
                 folder.mkdir(parents=True)
                 keeper.on_message(assignment.trial, report(assignment, epoch))
-            keeper.on_message(assignment.trial, Message(attempt=1, outcome="completed"))
+            keeper.on_message(assignment.trial, Message(trial=assignment.trial, attempt=1, outcome="completed"))
     rows, _ = outcome(root)
     best = sorted(range(6), key=lambda trial: -max(rows[trial, epoch] for epoch in range(1, 5)))[:2]
     kept = {path.parts[-4]: path.name for path in root.glob("trials/*/*/checkpoints/*")}
@@ -278,3 +280,15 @@ def test_a_study_and_a_log_that_do_not_belong_together_are_refused(
         pass
     for name, content in kept.items():
         assert (root / name).read_bytes().startswith(content)
+
+
+def test_a_message_of_the_trial_before_changes_nothing(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """A thread that trial 0 left behind speaks when its worker is at trial 1."""
+    with open_keeper(make_spec(search={"sampler": "random", "trials": 2}), tmp_path / "small") as keeper:
+        first, second = keeper.next(), keeper.next()
+        assert first is not None
+        assert second is not None
+        assert keeper.on_message(1, report(first, 1)) is True, "trial 1 goes on"
+        assert keeper.on_message(1, report(second, 1)) is True
+    reported = [(event["trial"], event["epoch"]) for event in log_of(tmp_path / "small") if event["kind"] == "epoch"]
+    assert reported == [(1, 1)]

@@ -17,7 +17,7 @@ from trainables.contract import EpochReport
 
 MakeSpec = Callable[..., SweepSpec]
 
-LAST = Message(attempt=1, report=EpochReport(3, {"score": 1.0}))
+LAST = Message(trial=0, attempt=1, report=EpochReport(3, {"score": 1.0}))
 
 
 def _wait(condition: threading.Event) -> None:
@@ -90,7 +90,13 @@ def test_report_and_outcome_in_one_are_recorded_as_both(make_spec: MakeSpec, tmp
             assert assignment is not None
             assert assignment.last_epoch == 1
             last = report(assignment, 1).report
-            message = Message(attempt=1, report=last, outcome=kind, reason="" if kind == "completed" else "no luck")
+            message = Message(
+                trial=assignment.trial,
+                attempt=1,
+                report=last,
+                outcome=kind,
+                reason="" if kind == "completed" else "no luck",
+            )
             assert keeper.on_message(assignment.trial, message) is False
         assert keeper.finished
     events = log_of(tmp_path / "small")

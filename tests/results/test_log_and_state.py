@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,8 @@ from sweep_runner.results.events import (
     to_json,
 )
 from sweep_runner.results.log import EventLog, encode, read_events
+from sweep_runner.results.paths import SweepPaths
+from sweep_runner.results.recorder import Recorder
 from sweep_runner.results.state import EpochSet, SweepState, fold
 from sweep_runner.spec.model import Objective
 
@@ -255,3 +258,44 @@ def test_the_sweep_runs_from_its_first_start_and_lasts_as_long_as_its_driver_ran
     assert state.duration_s == 50 + 20
     state.apply(SweepChanged(time=2007, state="COMPLETED"))
     assert (state.finished, state.state, state.duration_s) == (2007, "COMPLETED", 77)
+
+
+def test_a_line_with_what_no_table_can_hold_opens_again(tmp_path: Path) -> None:
+    """Earlier versions took such reports, and could not go on with the sweep ever after."""
+    metrics = {"val_accuracy": 0.5, "big": 10**309, "num_parameters": 10**30, "caf\udce9": 1.0}
+    lines = [
+        json.dumps({"kind": "start", "time": 1.0, "trial": 0, "attempt": 1, "seed": 5, "params": {"lr": 0.1}}),
+        json.dumps({"kind": "epoch", "time": 2.0, "trial": 0, "attempt": 1, "epoch": 1, "metrics": metrics}),
+        '{"kind":"epoch","time":3.0,"trial":0,"attempt":1,"epoch":2,"metrics":{"big":-' + "9" * 5000 + "}}",
+        json.dumps(
+            {"kind": "end", "time": 4.0, "trial": 0, "attempt": 1, "state": "FAILED", "reason": "no caf\udce9.jpg"}
+        ),
+    ]
+    paths = SweepPaths(tmp_path / "old")
+    paths.root.mkdir()
+    paths.log.write_text("".join(line + "\n" for line in lines))
+    with Recorder(paths, MAX, ["lr"], {}) as recorder:
+        assert recorder.record(SweepChanged(time=5.0, state="COMPLETED"))
+        assert recorder.state.trials[0].num_parameters is None
+    epochs = pq.read_table(paths.table("epochs") / "part-00000.parquet").to_pylist()
+    assert [row["big"] for row in epochs] == [math.inf, -math.inf]
+    assert epochs[0]["caf\\udce9"] == 1.0
+    (trial,) = pq.read_table(paths.table("trials") / "part-00000.parquet").to_pylist()
+    assert trial["reason"] == "no caf\\udce9.jpg"
+
+
+def test_a_changed_line_is_named_and_never_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    old = json.dumps(to_json(start(0))).encode() + b"\n"  # of an earlier version: without a checksum
+    with EventLog.open(path) as log:
+        log.append_many([epoch(0, 1, val_accuracy=0.75), epoch(0, 2, val_accuracy=0.5), end(0)])
+    path.write_bytes(old + path.read_bytes())
+    assert len(list(read_events(path))) == 4
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"0.75", b"0.25"))
+    with pytest.raises(SweepError, match=r"log.jsonl:2: .*damaged \(its checksum is another\)"):
+        list(read_events(path))
+    lines = whole.splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], old, *lines[3:]]))
+    with pytest.raises(SweepError, match=r"log.jsonl:4: .*its checksum is missing"):
+        list(read_events(path))

@@ -184,7 +184,9 @@ def test_whatever_moment_is_cut_off_what_is_there_fits_together(
                     archives.append(server.content("lab/small/state.zip", bucket))
                 if len(archives) > 8:
                     break
-                keeper.on_message(assignment.trial, Message(attempt=assignment.attempt, outcome="completed"))
+                keeper.on_message(
+                    assignment.trial, Message(trial=assignment.trial, attempt=assignment.attempt, outcome="completed")
+                )
     assert len({log_of(archive) for archive in archives}) == len(archives)
     for number, archive in enumerate(archives):
         copy = tmp_path / f"cut-{number}"

@@ -79,7 +79,9 @@ def log_of(root: Path) -> list[dict[str, Any]]:
 def report(assignment: Assignment, epoch: int) -> Message:
     """What a worker says after an epoch of the synthetic trainable."""
     value = curve(SyntheticConfig.model_validate(dict(assignment.config)), epoch, assignment.seed)
-    return Message(attempt=assignment.attempt, report=EpochReport(epoch, {"val_accuracy": value}))
+    return Message(
+        trial=assignment.trial, attempt=assignment.attempt, report=EpochReport(epoch, {"val_accuracy": value})
+    )
 
 
 def drive(keeper: Keeper) -> None:
@@ -93,7 +95,9 @@ def drive(keeper: Keeper) -> None:
             return
         assignment, epoch = working.pop(0)
         if epoch == assignment.config["epochs"]:
-            keeper.on_message(assignment.trial, Message(attempt=assignment.attempt, outcome="completed"))
+            keeper.on_message(
+                assignment.trial, Message(trial=assignment.trial, attempt=assignment.attempt, outcome="completed")
+            )
         elif keeper.on_message(assignment.trial, report(assignment, epoch + 1)):
             working.append((assignment, epoch + 1))
 

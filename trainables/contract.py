@@ -128,6 +128,8 @@ class Preparation:
         warnings: what the user should know but that stops nothing.
         details: the same and more for scripts (`sweep data check --json`): JSON-ready.
         reports: which of `Trainable.metrics` training on this data reports; None: all of them.
+        digests: of what else results depend on (weights to start from, ...), by what it is, in words. What a resumed
+            sweep finds under the same words must be the same.
     """
 
     fingerprint: str = ""
@@ -135,6 +137,7 @@ class Preparation:
     warnings: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     reports: frozenset[str] | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sweep_runner.errors import Problem, RequestError
 from sweep_runner.execution.assistant import Assistant, PrepareTask, prepare
@@ -62,6 +62,8 @@ class Preparing:
             check_prepared(plan, preparation)
             if before.data_fingerprint and before.data_fingerprint != preparation.fingerprint:
                 raise RequestError(_other_data(plan, self._paths, before.data_fingerprint, preparation.fingerprint))
+            if other := _others(self._paths, before.digests, preparation.digests):
+                raise RequestError(other)
         return preparation
 
     def leave(self) -> None:
@@ -87,6 +89,19 @@ class Preparing:
 def _has_trials(plan: Plan, before: SweepState) -> bool:
     """Whether trials are to be run, as far as the log says: the study has the last word."""
     return sum(trial.ended is not None for trial in before.trials.values()) < plan.num_trials
+
+
+def _others(paths: SweepPaths, before: Mapping[str, str], now: Mapping[str, str]) -> list[Problem]:
+    """What else is not what it was: weights that were replaced under their name, say."""
+    return [
+        Problem(
+            f"{paths.name}: the {what} are not those that the sweep began with (digest {before[what]} → {digest}): "
+            "its trials could not be compared",
+            hint="put those back, or start a new sweep under another name",
+        )
+        for what, digest in now.items()
+        if before.get(what, digest) != digest
+    ]
 
 
 def _other_data(plan: Plan, paths: SweepPaths, before: str, now: str) -> list[Problem]:

@@ -124,7 +124,12 @@ class Run:
                     if self._retry_failed:
                         _reopen_failed(study, recorder)
                     recorder.record(
-                        SweepChanged(time=time.time(), state="RUNNING", data_fingerprint=preparation.fingerprint)
+                        SweepChanged(
+                            time=time.time(),
+                            state="RUNNING",
+                            data_fingerprint=preparation.fingerprint,
+                            digests=preparation.digests,
+                        )
                     )
                     if self._remote is not None:
                         self._remote.start()

@@ -30,12 +30,13 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepChanged(Event):
-    """The sweep as a whole started, stopped or ended."""
+    """The sweep as a whole started, stopped or ended. `digests`: as `Preparation` has them."""
 
     kind: ClassVar[str] = "sweep"
     state: SweepState
     reason: str = ""
     data_fingerprint: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -189,6 +189,8 @@ class SweepState:
         objective: by which the best epoch and the best trial are chosen.
         trials: a summary each, by number.
         state: of the sweep as a whole; None before its first start.
+        data_fingerprint: of the data that its trials are trained on.
+        digests: of what else their results depend on, by what it is in words.
         started: seconds since the epoch (UTC) of its first start.
         finished: when it stopped or ended; None while it runs.
         updated: the time of the last event.
@@ -200,6 +202,7 @@ class SweepState:
     state: SweepStatus | None = None
     reason: str = ""
     data_fingerprint: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
     started: float | None = None
     finished: float | None = None
     updated: float | None = None
@@ -281,6 +284,7 @@ class SweepState:
             self.finished = event.time
         self.state, self.reason = event.state, event.reason
         self.data_fingerprint = event.data_fingerprint or self.data_fingerprint
+        self.digests = {**self.digests, **event.digests}
 
 
 def fold(events: Iterable[Event], objective: Objective) -> SweepState:

@@ -17,6 +17,8 @@ from optuna.storages.journal import JournalFileBackend
 from sweep_runner.cli.main import main
 from sweep_runner.execution.messages import Message
 from sweep_runner.results.environment import add_run, capture_environment
+from sweep_runner.results.events import SweepChanged
+from sweep_runner.results.log import EventLog
 from sweep_runner.results.lookup import find_sweep
 from sweep_runner.results.paths import ResultsPaths
 from sweep_runner.spec.check import check_spec
@@ -105,10 +107,11 @@ def test_other_data_is_refused_with_what_the_file_says_of_it(
         "from trainables.synthetic import Synthetic\n"
         "class Data(BaseModel):\n"
         "    which: str = 'one'\n"
+        "    weights: str = '00ff'\n"
         "class Reads(Synthetic):\n"
         "    data_class = Data\n"
         "    def prepare(self, candidates, progress):\n"
-        "        return Preparation(fingerprint=self.data.which, summary={}, warnings=())\n"
+        "        return Preparation(fingerprint=self.data.which, digests={'weights of net': self.data.weights})\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     spec = load_resolved(begun / "sweep.yaml").spec
@@ -117,13 +120,17 @@ def test_other_data_is_refused_with_what_the_file_says_of_it(
     with open_keeper(reads, root):
         pass
     (root / "sweep.yaml").write_text(dump_spec(reads))
-    with (root / "log.jsonl").open("a") as log:
-        log.write(json.dumps({"kind": "sweep", "time": 1.0, "state": "RUNNING", "data_fingerprint": "one"}) + "\n")
+    with EventLog.open(root / "log.jsonl") as log:
+        digests = {"weights of net": "00ff", "weights of another": "1234"}
+        log.append(SweepChanged(time=1.0, state="RUNNING", data_fingerprint="one", digests=digests))
     before = contents(root)
     assert main(["resume", "reads", "--set", "data.which=two", "--results", str(begun.parent)]) == 2
     told = capsys.readouterr().err
     assert 'data.which: "one" → "two"' in told
     assert "fingerprint one → two" in told
+    assert main(["resume", "reads", "--set", "data.weights=00fe", "--results", str(begun.parent)]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "the weights of net are not those that the sweep began with (digest 00ff → 00fe)" in told
     for name in ("sweep.yaml", "study.journal", "log.jsonl"):
         assert contents(root)[name] == before[name]
 

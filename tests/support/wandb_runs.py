@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,40 @@ _HEADER_BYTES = 7  # checksum (4), length (2), kind (1): the framing of LevelDB'
 _FILE_HEADER_BYTES = 7
 
 
-def history_of(file: Path) -> tuple[list[dict[str, Any]], bool]:
-    """What a run has logged, a mapping per step, and whether it was ended."""
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+        config: what it was started with.
+        rows: what it has logged, a mapping per step.
+        ended: whether it was.
+    """
+
+    config: dict[str, Any]
+    rows: list[dict[str, Any]]
+    ended: bool
+
+
+def read_run(file: Path) -> Run:
+    """The run in an offline file."""
     from wandb.proto.wandb_internal_pb2 import Record
 
+    config: dict[str, Any] = {}
     rows, ended = [], False
     for content in _records(file.read_bytes()):
         record = Record.FromString(content)
         kind = record.WhichOneof("record_type")
         if kind == "history":
-            items = record.history.item
-            rows.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
+            rows.append(_values(record.history.item))
+        elif kind == "run":
+            config |= _values(record.run.config.update)
         ended = ended or kind == "exit"
-    return rows, ended
+    return Run(config, rows, ended)
+
+
+def _values(items: Iterable[Any]) -> dict[str, Any]:
+    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
 
 
 def _records(data: bytes) -> Iterator[bytes]:

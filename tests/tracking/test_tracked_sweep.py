@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.support.sweeps import SPEC, log_of, merged, sweep
-from tests.support.wandb_runs import history_of
+from tests.support.wandb_runs import read_run
 
 
 @pytest.mark.ray
@@ -82,9 +82,7 @@ def of_wandb(root: Path) -> Values:
     files = sorted((root / "trackers/wandb").glob("wandb/offline-run-*/run-*.wandb"))
     assert len(files) == 6
     for file in files:
-        rows, ended = history_of(file)
-        assert ended, f"{file} was cut off"
-        names = {path.name: path for path in file.parent.glob("files/config.yaml")}
-        trial = int(yaml.safe_load(names["config.yaml"].read_text())["trial"]["value"])
-        values |= {(trial, int(row["_step"])): row["val_accuracy"] for row in rows}
+        run = read_run(file)
+        assert run.ended, f"{file} was cut off"
+        values |= {(int(run.config["trial"]), int(row["_step"])): row["val_accuracy"] for row in run.rows}
     return values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +25,6 @@ from trainables.image.check import CHECK_KEYS, config_problems
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.measures.label_kinds import loss_problem, monitor_problem, reported
-
-WEIGHTS_FILE = "weights.json"
 
 
 class ImageClassifier(Trainable[ImageConfig, DataConfig]):
@@ -86,6 +83,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         from trainables.image.data.listing import list_examples
         from trainables.image.data.prepare import INDEX_FILE, prepare_images
         from trainables.image.index import ImageIndex
+        from trainables.image.models.prepared import write_weights
         from trainables.image.models.start import prepare_weights
 
         def values(key: str) -> list[Any]:
@@ -95,7 +93,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         listing = list_examples(self.data, progress)
         weights = prepare_weights({key: values(key) for key in ImageConfig.model_fields}, progress)
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / WEIGHTS_FILE).write_text(json.dumps(weights.paths, indent=1), encoding="utf-8")
+        write_weights(self.folder, weights.files)
 
         preparation = prepare_images(
             self.data,
@@ -133,7 +131,8 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         if index.multilabel:
             summary["metrics"] = "val_accuracy counts labels that are rightly absent, too; val_map does not"
         reports = reported(self.metrics, index.multilabel, len(index.classes))
-        return replace(preparation, summary=summary, warnings=tuple(warnings), reports=reports)
+        digests = {file.label: file.digest for file in weights.files}
+        return replace(preparation, summary=summary, warnings=tuple(warnings), reports=reports, digests=digests)
 
     def check_data(self, progress: Progress = no_progress) -> Preparation:
         """See `trainables.image.data.prepare.prepare_images`."""
@@ -147,9 +146,9 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         from trainables.image.data.here import seen_here
         from trainables.image.data.prepare import INDEX_FILE
         from trainables.image.index import ImageIndex
+        from trainables.image.models.prepared import weights_paths
 
-        weights = json.loads((self.folder / WEIGHTS_FILE).read_bytes())
-        return seen_here(ImageIndex.load(self.folder / INDEX_FILE), weights.values())
+        return seen_here(ImageIndex.load(self.folder / INDEX_FILE), weights_paths(self.folder))
 
     @kept_memory()
     def train(self, config: ImageConfig, handle: TrialHandle) -> None:
@@ -157,12 +156,12 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         from trainables.image.data.prepare import INDEX_FILE
         from trainables.image.features.store import open_features
         from trainables.image.index import ImageIndex
-        from trainables.image.models.factory import find_weights
+        from trainables.image.models.prepared import weights_of
         from trainables.image.pixels.examples import open_pixels
         from trainables.image.training.checkpoint import is_head_only
         from trainables.image.training.classifier import train_classifier
 
-        weights = find_weights(self._with_absolute_path(config))
+        weights = weights_of(self.folder, config)
         index = ImageIndex.load(self.folder / INDEX_FILE)
         if handle.resumed is None or is_head_only(handle.resumed.folder):
             features = open_features(config, index, self.data, weights, handle.num_threads)
@@ -202,11 +201,3 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         from trainables.image.deployment.deploy import export_package
 
         return export_package(config, self.data, self.folder, checkpoint, folder, info, num_threads)
-
-    def _with_absolute_path(self, config: ImageConfig) -> ImageConfig:
-        """The path of the weights as seen from where the sweep was started: a trial's folder is another one."""
-        paths = self.folder / WEIGHTS_FILE
-        if config.weights_path is None or not paths.is_file():
-            return config
-        written = config.weights_path
-        return config.model_copy(update={"pretrained": json.loads(paths.read_bytes()).get(written, written)})

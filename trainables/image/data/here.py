@@ -15,7 +15,7 @@ _SAMPLE = 200
 _MOST_SHOWN = 3
 
 
-def seen_here(index: ImageIndex, weights: Iterable[str]) -> str:
+def seen_here(index: ImageIndex, weights: Iterable[Path]) -> str:
     """A digest of the sizes of some of the files that training reads, the same wherever the same files are seen.
 
     Args:
@@ -27,7 +27,7 @@ def seen_here(index: ImageIndex, weights: Iterable[str]) -> str:
     """
     paths = [path for path in index.table["path"].to_pylist() if path is not None]
     positions = np.unique(np.linspace(0, max(0, len(paths) - 1), min(len(paths), _SAMPLE)).astype(int))
-    files = [*(Path(paths[position]) for position in positions), *map(Path, weights)]
+    files = [*(Path(paths[position]) for position in positions), *weights]
     digest = hashlib.sha256(index.fingerprint.encode())
     missing = []
     for file in dict.fromkeys(files):

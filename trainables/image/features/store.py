@@ -26,6 +26,7 @@ from trainables.image.features.backbone import FrozenBackbone, backbone_of
 from trainables.image.features.head import Backbone, Features
 from trainables.image.index import ImageIndex
 from trainables.image.models.table import timm_name
+from trainables.image.models.weights import digest_of
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.pixels.pixel_cache import PixelCache, Shape
 from trainables.image.training.augment import make_augmentation, with_generator
@@ -96,18 +97,6 @@ def open_features(
         print(f"the backbone runs in each epoch: the cache {data.cache_folder} cannot be used ({error})")
         return None
     return found if isinstance(found, Features) else None
-
-
-def digest_of(path: Path) -> str:
-    """Of a file's content."""
-    stat = path.stat()
-    return _digest(path, stat.st_size, stat.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=64)
-def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
 def _key(config: ImageConfig, index: ImageIndex, digest: str) -> str:

@@ -11,7 +11,9 @@ from typing import Any
 from trainables.contract import Progress
 from trainables.errors import WeightsError
 from trainables.image.config import ImageConfig
+from trainables.image.models.prepared import WeightsFile
 from trainables.image.models.table import timm_name
+from trainables.image.models.weights import digest_of
 
 _NUM_CLASSES = 2  # any number will do: the classifier is never read from the file
 
@@ -21,12 +23,12 @@ class PreparedWeights:
     """What was found.
 
     Attributes:
-        paths: `pretrained` as written → absolute path, for local files.
+        files: the weights of each model that a trial may start from.
         summary: lines for the plan.
         warnings: combinations that will fail, while others of the sweep work.
     """
 
-    paths: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[WeightsFile, ...] = ()
     summary: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -63,9 +65,15 @@ def prepare_weights(candidates: Mapping[str, Sequence[Any]], progress: Progress)
         weights_work = any(pretrained == other for _, other in found)
         if not weights_work or not (model_works or without_weights_too):
             raise failure
+    files = [
+        WeightsFile(model, pretrained, str(path.absolute()), digest_of(path))
+        for (model, pretrained), path in found.items()
+        if path is not None
+    ]
+    several = len({file.pretrained for file in files}) > 1
     return PreparedWeights(
-        paths={written: str(path) for (_, written), path in found.items() if isinstance(written, str)},
-        summary={f"weights of {model}": str(path) for (model, _), path in found.items() if path is not None},
+        files=tuple(files),
+        summary={file.label if several else f"weights of {file.model}": file.path for file in files},
         warnings=tuple(
             f"trials with {model} from these weights will fail: {error}" for (model, _), error in failed.items()
         ),

@@ -5,6 +5,8 @@ Nothing here unpickles: PyTorch files are read with `weights_only=True`, others 
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import pickle
 import socket
@@ -50,6 +52,18 @@ def local_weights(written: str, model: str) -> Path:
     if path.suffix not in WEIGHT_SUFFIXES:
         raise WeightsError(f"pretrained: {path} is no weight file: its ending is none of {', '.join(WEIGHT_SUFFIXES)}")
     return path
+
+
+def digest_of(path: Path) -> str:
+    """Of a file's content."""
+    stat = path.stat()
+    return _digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
 def published_weights(model: str) -> Path | None:

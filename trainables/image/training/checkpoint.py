@@ -121,7 +121,7 @@ def is_head_only(checkpoint: Path) -> bool:
 
 
 def _backbone_weights(checkpoint: Path) -> Path:
-    from trainables.image.features.store import digest_of
+    from trainables.image.models.weights import digest_of
 
     named = json.loads((checkpoint / BACKBONE_FILE).read_bytes())
     path = Path(named["weights"])

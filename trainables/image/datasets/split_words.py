@@ -7,15 +7,22 @@ import re
 SPLIT_FOLDERS = {
     "train": "train",
     "training": "train",
+    "trn": "train",
     "val": "val",
     "valid": "val",
+    "validate": "val",
     "validation": "val",
     "dev": "val",
-    "eval": "val",
     "test": "test",
     "testing": "test",
+    "tst": "test",
+    "eval": "test",
+    "evaluation": "test",
 }
-"""A split's name, in small letters, in the names of folders and in columns of tables."""
+"""A split's name, in small letters, in the names of folders and files and in columns of tables.
+
+`dev` is validation and `eval` is test, as Hugging Face's `datasets` has it.
+"""
 
 _SAY_NOTHING = frozenset(
     {

@@ -10,22 +10,14 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from trainables.image.datasets.objects.annotated import FloatBox
+from trainables.image.datasets.split_words import SPLIT_FOLDERS
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from trainables.image.datasets.tree import Tree
 
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
+SPLIT_WORDS = SPLIT_FOLDERS
 _FARTHEST = 1e6  # pixels; a number beyond is no place in a picture
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the names of uploaded files
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?\bencoding\s*=\s*["']([A-Za-z0-9._:-]+)["'][^>]*\?>""")

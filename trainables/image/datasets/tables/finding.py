@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from trainables.image.datasets.picture_names import MISSING
-from trainables.image.datasets.tables.words import SPLIT_WORDS, words_of
+from trainables.image.datasets.split_words import SPLIT_FOLDERS
+from trainables.image.datasets.tables.words import words_of
 
 if TYPE_CHECKING:
     from trainables.image.datasets.tree import Tree
@@ -112,7 +113,7 @@ class Finder:
         return [
             each
             for each in fits
-            if any(SPLIT_WORDS.get(word) == split for word in words_of(str(PurePosixPath(each).parent)))
+            if any(SPLIT_FOLDERS.get(word) == split for word in words_of(str(PurePosixPath(each).parent)))
         ]
 
 

@@ -18,6 +18,7 @@ from trainables.image.datasets.tables.words import (
     FILE_NAMES,
     GROUP_NAMES,
     LABEL_NAMES,
+    OF_BOXES,
     SPLIT_NAMES,
     VALUE_NAMES,
     are_splits,
@@ -113,7 +114,8 @@ class _Finder:
         split = self.settings.split_column or self._split_column(free, named_labels)
         group = self.settings.group_column or self._group_column(free, named_labels)
         value = self.settings.value_column or self._value_column(free, named_labels)
-        free = [name for name in free if name not in (split, group, value)]
+        empty = [name for name in free if name not in named_labels and not is_label_column(self.table[name])]
+        free = [name for name in free if name not in (split, group, value, *empty)]
         labels, form = self._labels(file, free, boxes is not None)
         if form == "cells" and labels[0] not in named_labels and len(free) == 1 and (group or value):
             self.notes.append(f"{self.grid.name}: labels are in column {labels[0]!r}")
@@ -125,7 +127,7 @@ class _Finder:
             group,
             value,
             boxes,
-            tuple(name for name in [*index, *free] if name not in labels),
+            tuple(name for name in [*index, *empty, *free] if name not in labels),
             tuple(self.notes),
         )
 
@@ -158,9 +160,10 @@ class _Finder:
             single_flags = bool(flags) and settings.format == "auto" and settings.kind == "multi"
             return (free[0],), "flags" if single_flags else "cells"
         hints = [name for name in free if name.casefold() in LABEL_NAMES]
-        if len(hints) == 1 and len(flags) < 2:
-            others = [name for name in free if name != hints[0]]
-            self.notes.append(f"{self.grid.name}: labels are in column {hints[0]!r}; not read: {listed(others)}")
+        if len(hints) == 1 and (boxes or len(flags) < 2):
+            others = [name for name in free if name != hints[0] and not (boxes and name.casefold() in OF_BOXES)]
+            unread = f"; not read: {listed(others)}" if others else ""
+            self.notes.append(f"{self.grid.name}: labels are in column {hints[0]!r}{unread}")
             return (hints[0],), "cells"
         raise DataError(self._question(file, free, flags))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from trainables.errors import DataError
+from trainables.image.datasets.split_words import SPLIT_FOLDERS
 from trainables.image.datasets.tables.cells import hold_objects
 from trainables.image.datasets.tables.cub import is_cub
 from trainables.image.datasets.tables.finding import Finder
@@ -30,7 +31,6 @@ from trainables.image.datasets.tables.roles import box_columns, is_label_column,
 from trainables.image.datasets.tables.words import (
     NO_CLASSES,
     SPLIT_NAMES,
-    SPLIT_WORDS,
     are_splits,
     split_in,
     split_word,
@@ -312,7 +312,7 @@ def _template(path: str) -> tuple[str, str | None]:
         name = parts[place]
         stem = name.rpartition(".")[0] or name if place == len(parts) - 1 else name
         if (split := split_in(stem)) is not None:
-            words = [word for word in words_of(stem) if word in SPLIT_WORDS]
+            words = [word for word in words_of(stem) if word in SPLIT_FOLDERS]
             pattern = re.compile(rf"(?<![a-z]){words[0]}(?![a-z])", re.IGNORECASE)
             return "/".join([*parts[:place], pattern.sub("{}", name, count=1), *parts[place + 1 :]]), split
     return path, None
@@ -327,7 +327,7 @@ def _is_split(grid: Grid, column: str) -> bool:
 
 
 def _is_no_class(folder: str) -> bool:
-    return all(word in NO_CLASSES or word in SPLIT_WORDS for word in words_of(folder)) and not folder.isdigit()
+    return all(word in NO_CLASSES or word in SPLIT_FOLDERS for word in words_of(folder)) and not folder.isdigit()
 
 
 def _suffix(name: str) -> str:

@@ -5,23 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "trn": "train",
-    "val": "val",
-    "valid": "val",
-    "validate": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-    "tst": "test",
-    "eval": "test",
-    "evaluation": "test",
-}
-"""As Hugging Face has them: `dev` is validation, `eval` is test."""
-
+from trainables.image.datasets.split_words import SPLIT_FOLDERS
 
 FILE_NAMES = frozenset(
     {
@@ -79,6 +63,7 @@ GROUP_NAMES = frozenset(
         "subject_id",
     }
 )
+OF_BOXES = frozenset({"height", "isgroupof", "width"})
 VALUE_NAMES = frozenset({"confidence"})
 NO_CLASSES = frozenset(
     {
@@ -110,7 +95,7 @@ NO_CLASSES = frozenset(
 
 def split_word(written: str) -> str | None:
     """The split that a word means; None: it means none."""
-    return SPLIT_WORDS.get(written.strip().casefold())
+    return SPLIT_FOLDERS.get(written.strip().casefold())
 
 
 def are_splits(values: Iterable[str | None]) -> bool:
@@ -121,7 +106,7 @@ def are_splits(values: Iterable[str | None]) -> bool:
 
 def split_in(name: str) -> str | None:
     """The one split that a name speaks of: `train-annotations`, `my_train`; None: none, or several."""
-    found = {SPLIT_WORDS[word] for word in words_of(name) if word in SPLIT_WORDS}
+    found = {SPLIT_FOLDERS[word] for word in words_of(name) if word in SPLIT_FOLDERS}
     return found.pop() if len(found) == 1 else None
 
 

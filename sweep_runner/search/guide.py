@@ -19,9 +19,8 @@ from sweep_runner.search.surrogate import Rows, Surrogate
 from sweep_runner.spec.space import Choice, Parameter, Scalar, Space, in_order, is_active
 from sweep_runner.spec.strategies import GuidedOptions
 
-_UNIFORM_DRAWS = 4
-
-"""A recipe that misleads shows against these, for the price of four rungs."""
+_UNIFORM_AFTER_RECIPES, _UNIFORM_WITHOUT = 4, 6
+"""A recipe that misleads shows against these, for the price of some rungs."""
 _NEAREST, _FARTHEST = 0.03, 0.3
 """Standard deviation of a step from a known setting, as a fraction of the range: evenly between, by its logarithm."""
 _MUTATED = 0.2
@@ -91,8 +90,9 @@ class Guide:
         dice = random.Random(f"guided/{self._seed}/{index}")
         trials = [trial for trial in seen if trial.values or trial.failed]
         done = [trial for trial in trials if trial.completed]
+        num_uniform = _UNIFORM_AFTER_RECIPES if self._recipes else _UNIFORM_WITHOUT
         num_recipes = sum(any(trial.params == recipe for trial in seen) for recipe in self._recipes)
-        if index - num_recipes < _UNIFORM_DRAWS or dice.random() < self._options.uniform:
+        if index - num_recipes < num_uniform or dice.random() < self._options.uniform:
             return self._new(self._uniform_draws(dice), known)
         if len(done) < _NUM_BEST:
             best = [trial.params for trial in sorted(done, key=_worth, reverse=True)]

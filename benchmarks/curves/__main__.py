@@ -1,0 +1,81 @@
+"""Holds searches against one another on all curves: `python -m benchmarks.curves [--sets NAME ...] [--seeds FROM TO]`.
+
+Prints, for each set and engine, the mean regret in points of what is published after 5, 10, 20 and 30 full trainings,
+and paired sign tests of `guided` against the others after 20. Seeds from 0 were tuned on; report on those from 100.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import statistics
+from collections.abc import Callable, Mapping
+from functools import partial
+from multiprocessing import Pool
+
+from benchmarks.curves.engines import GuidedPromotion, OptunaSearch, RandomSearch, StudyEngine, random_halving
+from benchmarks.curves.replay import Engine, luckiest, regrets, run
+from benchmarks.curves.sources import Curves, all_curves
+
+AFTER = (5, 10, 20, 30)
+JUDGED_AT = AFTER.index(20)
+ENGINES: Mapping[str, Callable[[Curves, int], Engine]] = {
+    "guided + promotion": GuidedPromotion,
+    "the same, no usual values": lambda curves, seed: GuidedPromotion(curves, seed, recipes=[]),
+    "the same, misleading values": lambda curves, seed: GuidedPromotion(curves, seed, recipes=curves.misleading),
+    "random + successive halving": random_halving,
+    "Optuna (TPE + median)": OptunaSearch,
+    "random": RandomSearch,
+    "tpe + successive halving": lambda curves, seed: StudyEngine(
+        curves, seed, "tpe", {"kind": "successive_halving", "min_epochs": 1, "reduction_factor": 3}
+    ),
+    "guided + promotion, in a study": lambda curves, seed: StudyEngine(curves, seed, "guided", {"kind": "promotion"}),
+}
+OURS = next(iter(ENGINES))
+
+
+def regrets_of(engine: str, curves: Curves, seed: int) -> list[float]:
+    """What one run publishes, in points below the best there is."""
+    course = run(ENGINES[engine](curves, seed), curves, seed, max(AFTER))
+    return regrets(course, curves, luckiest, AFTER)
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """How probable it is to win so often or more by chance (one-sided)."""
+    number = wins + losses
+    return sum(math.comb(number, k) for k in range(wins, number + 1)) / 2**number if number else 1.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="*", help="By default all.")
+    parser.add_argument("--engines", nargs="*", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--seeds", nargs=2, type=int, default=(100, 140), metavar=("FROM", "TO"))
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    given = parser.parse_args()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    print(f"| set | engine | {' | '.join(f'{number}' for number in AFTER)} | {OURS} better, worse after 20 |")
+    print("|---" * (len(AFTER) + 3) + "|")
+    with Pool(given.processes) as pool:
+        for curves in all_curves():
+            if given.sets and curves.name not in given.sets:
+                continue
+            ours: list[list[float]] = []
+            for engine in given.engines:
+                if "misleading" in engine and not curves.misleading:
+                    continue
+                found = pool.map(partial(regrets_of, engine, curves), range(*given.seeds), chunksize=1)
+                means = " | ".join(f"{statistics.mean(one[at] for one in found):.2f}" for at in range(len(AFTER)))
+                verdict = "–"
+                if engine == OURS:
+                    ours = found
+                elif ours:
+                    pairs = [(a[JUDGED_AT], b[JUDGED_AT]) for a, b in zip(ours, found, strict=True)]
+                    wins, losses = sum(a < b for a, b in pairs), sum(a > b for a, b in pairs)
+                    verdict = f"{wins}, {losses} (p = {sign_test(wins, losses):.2g})"
+                print(f"| {curves.name} | {engine} | {means} | {verdict} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

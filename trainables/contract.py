@@ -147,7 +147,8 @@ class Evaluation:
     Attributes:
         metrics: by name, with the split as prefix (`test_accuracy`).
         num_examples: how many examples the metrics are over.
-        predictions: a row an example: split, example, labels, predicted, `p_<class>` for each class.
+        predictions: one row per example: split, example, labels, predicted, `p_<class>` for each class; and, where it
+            is known, group: the picture (or patient, ...) that it shares with others, which widens intervals.
         classes: a row a class: split, class, precision, recall, f1, support, average_precision; of a label on its
             own also accuracy and threshold.
         confusions: a row a cell that is not 0: split, actual, predicted, count; in multi-label data also label, whose

@@ -12,6 +12,7 @@ import streamlit as st
 from sweep_runner.app import model_view
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.report import facts, figures, page
+from sweep_runner.report.accuracy import best_on_test
 from sweep_runner.report.comparison import differing, significance
 from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import read_confusion, read_curves, title_of
@@ -52,7 +53,7 @@ def _body(results: ResultsPaths, name: str) -> None:
     paths = results.sweep(name)
     counts = ", ".join(f"{count} {state.lower()}" for state, count in board.sweep.counts.items())
     st.caption(" · ".join(part for part in (board.sweep.state.lower(), counts) if part))
-    st.info(_plain(facts.answer(board)))
+    st.info(_plain(facts.answer(board, best_on_test(board, paths, _warn))))
     trials, curves, params, confusions, compare, model = st.tabs(TABS)
     with trials:
         chosen = _filtered(board)

@@ -145,8 +145,11 @@ def _data_section(data: str, overrides: Sequence[str], results: ResultsPaths) ->
 
 def _tell(scores: PackageScores, out: Out) -> None:
     """What people should know beside the metrics."""
+    from sweep_runner.report.accuracy import accuracy
+
     evaluation = scores.evaluation
-    out.say(f"{evaluation.num_examples} examples ({scores.split})")
+    found = accuracy(evaluation.predictions)
+    out.say(f"{evaluation.num_examples} examples ({scores.split}); accuracy {found}")
     for warning in scores.warnings:
         out.warn(warning)
     for defect in scores.defects:

@@ -117,6 +117,7 @@ def show(name: str, trial: int, as_json: bool, results: ResultsPaths, out: Out) 
       sweep show quickstart 0
     """
     from sweep_runner.cli.trial_view import print_trial, trial_json
+    from sweep_runner.report.accuracy import accuracy_of
     from sweep_runner.results.history import attempts_of, files_of, learning_curve
     from sweep_runner.results.leaderboard import leaderboard
 
@@ -125,10 +126,12 @@ def show(name: str, trial: int, as_json: bool, results: ResultsPaths, out: Out) 
     paths = results.sweep(name)
     curve = learning_curve(paths, trial, out.warn)
     attempts, files = attempts_of(paths, trial), files_of(paths, trial)
+    found = {split: accuracy_of(paths, trial, split, out.warn) for split in ("val", "test")}
+    shares = {split: share for split, share in found.items() if share is not None}
     if as_json:
-        out.json(trial_json(board, row, curve, attempts, files))
+        out.json(trial_json(board, row, curve, attempts, files, shares))
     else:
-        print_trial(board, row, curve, attempts, files, out)
+        print_trial(board, row, curve, attempts, files, shares, out)
 
 
 @click.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -226,11 +226,10 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
         original = state.trials[best.copy_of] if best.copy_of is not None else best
         for split in ("val", "test"):
             final = original.final_metrics
-            count = final.get(f"{split}_num_examples")
-            names = dict.fromkeys((state.objective.metric.partition("_")[2], "accuracy"))
-            figures = [f"{name} {final[f'{split}_{name}']:.4f}" for name in names if f"{split}_{name}" in final]
-            if count and figures:
-                out.say(f"best trial {best.trial} on {split}: {', '.join(figures)} over {count:,.0f} examples")
+            metric = state.objective.metric.partition("_")[2]
+            figures = ", ".join(_figures(paths, original.trial, split, final, metric, out))
+            if figures:
+                out.say(f"best trial {best.trial} on {split}: {figures}")
     for trial in state.trials.values():
         if trial.state in ("FAILED", "INFEASIBLE"):
             out.warn(f"trial {trial.trial} {trial.state}: {trial.reason}")
@@ -242,6 +241,24 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     out.say(f'tables       {paths.tables}   sweep query "select * from trials"{where}')
     if outcome.package is not None:
         out.say(f"model        {outcome.package / 'model.onnx'}   sweep predict {paths.name} IMAGES{where}")
+
+
+def _figures(
+    paths: SweepPaths, trial: int, split: str, final: Mapping[str, float], metric: str, out: Out
+) -> Iterator[str]:
+    """The objective's metric and the accuracy of a final evaluation, the latter with what it rests on."""
+    from sweep_runner.report.accuracy import accuracy_of
+
+    count = final.get(f"{split}_num_examples")
+    if not count:
+        return
+    share = accuracy_of(paths, trial, split, out.warn)
+    for name in dict.fromkeys((metric, "accuracy")):
+        value = final.get(f"{split}_{name}")
+        if name == "accuracy" and share is not None:
+            yield f"accuracy {share}"
+        elif value is not None:
+            yield f"{name} {value:.4f} over {count:,.0f} examples"
 
 
 def _write_report(results: ResultsPaths, paths: SweepPaths, out: Out) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from sweep_runner.cli.common import Out
 if TYPE_CHECKING:
     from sweep_runner.results.history import Attempt
     from sweep_runner.results.leaderboard import Leaderboard, TrialRow
+    from trainables.intervals import Share
 
 _BARS = "▁▂▃▄▅▆▇█"
 _GAP = "·"
@@ -46,6 +48,7 @@ def trial_json(
     curve: Sequence[Mapping[str, Any]],
     attempts: Sequence[Attempt],
     files: Sequence[Path],
+    shares: Mapping[str, Share],
 ) -> dict[str, Any]:
     """A trial with its history, for scripts."""
     return {
@@ -65,6 +68,7 @@ def trial_json(
             }
             for attempt in attempts
         ],
+        "final_accuracy": {split: asdict(found) for split, found in shares.items()},
         "files": [str(path) for path in files],
     }
 
@@ -75,6 +79,7 @@ def print_trial(
     curve: Sequence[Mapping[str, Any]],
     attempts: Sequence[Attempt],
     files: Sequence[Path],
+    shares: Mapping[str, Share],
     out: Out,
 ) -> None:
     """Prints a trial for people."""
@@ -85,6 +90,8 @@ def print_trial(
         out.result(f"  {row.reason}")
     if row.value is not None:
         out.result(f"  {board.objective} {row.value:.6g} at epoch {row.row['best_epoch']}")
+    for split, found in shares.items():
+        out.result(f"  final accuracy on {split}: {found}")
     _print_pairs("params", row.params, out)
     _print_pairs("metrics at the best epoch", row.metrics, out)
     _print_pairs("facts", {name: row.row[name] for name in _FACTS if name != "best_epoch"}, out)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from sweep_runner.report import facts
+from sweep_runner.report.accuracy import scores
 from sweep_runner.results.leaderboard import TrialRow
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.tables import Warn
@@ -80,7 +81,7 @@ def significance(
 def _paired(split: str, one: pa.Table, other: pa.Table) -> Significance | str:
     from scipy import stats
 
-    firsts, seconds = _scores(one), _scores(other)
+    firsts, seconds = _by_example(one), _by_example(other)
     both = [key for key in firsts if key in seconds]
     left_out = len(firsts) + len(seconds) - 2 * len(both)
     if len(both) < 2:
@@ -111,14 +112,7 @@ def _paired(split: str, one: pa.Table, other: pa.Table) -> Significance | str:
     )
 
 
-def _scores(table: pa.Table) -> dict[tuple[str, tuple[str, ...]], float]:
-    """How right the prediction of each example is, 0 to 1."""
-    num_classes = max(1, sum(name.startswith("p_") for name in table.column_names))
-    rows = zip(*(table[name].to_pylist() for name in ("example", "labels", "predicted")), strict=True)
-    plain = all(len(row) == 1 for name in ("labels", "predicted") for row in table[name].to_pylist())
-    return {
-        (example, tuple(sorted(labels))): float(labels == said)
-        if plain
-        else 1 - len(set(labels) ^ set(said)) / num_classes
-        for example, labels, said in rows
-    }
+def _by_example(table: pa.Table) -> dict[tuple[str, tuple[str, ...]], float]:
+    """How right each prediction is, by the example's name and labels."""
+    names = zip(table["example"].to_pylist(), table["labels"].to_pylist(), strict=True)
+    return {(name, tuple(sorted(labels))): right for (name, labels), right in zip(names, scores(table), strict=True)}

@@ -20,6 +20,7 @@ from sweep_runner.results.tables import Warn, damaged_message, read_part
 
 if TYPE_CHECKING:
     from sweep_runner.spec.model import SweepSpec
+    from trainables.intervals import Share
 
 _BINS = 10
 NUM_SAMPLES = 12
@@ -53,8 +54,13 @@ def question(paths: SweepPaths) -> str:
     return re.split(r"\n\s*\n", "\n".join(lines).strip())[0].replace("\n", " ")
 
 
-def answer(board: Leaderboard) -> str:
-    """Two sentences: what came out best, and how it stands to the baselines."""
+def answer(board: Leaderboard, on_test: Share | None = None) -> str:
+    """Two sentences: what came out best, and how it stands to the baselines.
+
+    Args:
+        board: the leaderboard.
+        on_test: the best trial's accuracy on test, where it was evaluated.
+    """
     if not board.ranked:
         return "No trial has a value yet. Nothing can be said."
     best = board.ranked[0]
@@ -63,13 +69,17 @@ def answer(board: Leaderboard) -> str:
     test = best.metrics.get(f"test_{metric}")
     params = ", ".join(f"{name} {_figure(value)}" for name, value in best.params.items())
     first = f"{title_of(best).capitalize()} is the best of {len(board.ranked)}: {board.objective} {best.value:.4f}"
-    first += f", and {test:.4f} on test" if test is not None else ""
+    if on_test is not None:
+        named = "" if metric == "accuracy" or test is None else f"{test:.4f}, "
+        first += f", and on test {named}{'accuracy ' if named else ''}{on_test}"
+    elif test is not None:
+        first += f", and {test:.4f} on test"
     first += f", with {params}." if params else "."
     rivals = [row for row in board.ranked if row.name is not None and row.trial != best.trial]
     if best.name is not None and not rivals:
         return f"{first} No search did better than this baseline."
     if not rivals:
-        return f"{first} There are no baselines to hold it against."
+        return f"{first} The sweep has no baseline to compare with."
     rival = rivals[0]
     assert rival.value is not None
     gap = abs(best.value - rival.value)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from sweep_runner.durable import write_atomically
 from sweep_runner.errors import RequestError
 from sweep_runner.report import facts, figures
+from sweep_runner.report.accuracy import best_on_test
 from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import Confusion, best_and_baselines, read_confusion, read_curves, title_of
 from sweep_runner.report.trial_study import study_of
@@ -107,7 +108,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "board": board,
         "paths": paths,
         "question": facts.question(paths),
-        "answer": facts.answer(board),
+        "answer": facts.answer(board, best_on_test(board, paths, warn)),
         "rows": rows,
         "left_out": len(board.ranked) - len(rows),
         "metrics": _metrics(board),

@@ -60,6 +60,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
     },
     "predictions": {
         "example": "its name in the dataset",
+        "group": "the picture, patient, … that it shares with others",
         "labels": "what it is",
         "predicted": "what the model says",
     },

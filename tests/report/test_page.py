@@ -18,6 +18,7 @@ from sweep_runner.results.leaderboard import leaderboard
 from sweep_runner.results.paths import ResultsPaths
 from tests.support.evaluated import write_evaluated_sweep
 from trainables.image.index import SCHEMA, ImageIndex
+from trainables.image.pixels.rule import DEFAULT_RULE
 from trainables.image.pixels.thumbnails import thumbnails
 
 CLASSES = ("basket", "<script>alert(1)</script>", "golf & co")
@@ -104,7 +105,7 @@ def test_thumbnails_are_of_the_examples_asked_for_and_those_that_are_gone_are_le
         for name in ("a.png", "gone.png")
     ]
     index = ImageIndex(pa.Table.from_pylist(rows, SCHEMA), ("x",), False, "f")
-    found = thumbnails(index, ["a.png", "gone.png", "never-there"], 96, 10**6)
+    found = thumbnails(index, ["a.png", "gone.png", "never-there"], 96, DEFAULT_RULE)
     assert list(found) == ["a.png"]
     assert found["a.png"][:2] == b"\xff\xd8"
 

@@ -115,6 +115,7 @@ def evaluate_package(
         facts.classes,
         facts.multilabel,
         torch.from_numpy(facts.thresholds.copy()),
+        index.table["group"].filter(pa.array(judged)).to_pylist(),
     )
     present = {name for row in labels for name in row}
     apart = np.flatnonzero(~judged)

@@ -30,6 +30,7 @@ def score(
     classes: Sequence[str],
     multilabel: bool,
     threshold: Threshold | Tensor = THRESHOLD,
+    groups: Sequence[str] | None = None,
 ) -> Evaluation:
     """Scores a model's outputs on one split.
 
@@ -45,6 +46,7 @@ def score(
         multilabel: as in `ImageIndex`.
         threshold: as in `classification_metrics`. With `tuned` the table of classes names the thresholds that the
             whole split gives, while its figures are those of `decide_with_tuned`.
+        groups: the picture (or patient, ...) from which each example comes; None: not known.
     """
     outputs = torch.from_numpy(logits)
     truth = torch.from_numpy(targets)
@@ -65,7 +67,9 @@ def score(
     return Evaluation(
         metrics=metrics,
         num_examples=len(examples),
-        predictions=_predictions(split, examples, labels.numpy(), chosen.numpy(), probabilities.numpy(), classes),
+        predictions=_predictions(
+            split, examples, groups, labels.numpy(), chosen.numpy(), probabilities.numpy(), classes
+        ),
         classes=_classes(split, classes, figures),
         confusions=_confusions(split, predicted, truth.long(), classes, multilabel),
     )
@@ -87,6 +91,7 @@ def _figures_of_classes(probabilities: Tensor, predicted: Tensor, truth: Tensor,
 def _predictions(
     split: str,
     examples: Sequence[str],
+    groups: Sequence[str] | None,
     labels: npt.NDArray[np.bool_],
     predicted: npt.NDArray[np.bool_],
     probabilities: npt.NDArray[np.floating],
@@ -96,6 +101,7 @@ def _predictions(
         {
             "split": pa.array([split] * len(examples), pa.string()),
             "example": pa.array(examples, pa.string()),
+            **({} if groups is None else {"group": pa.array(groups, pa.string())}),
             "labels": _names(labels, classes),
             "predicted": _names(predicted, classes),
             **{

@@ -55,8 +55,8 @@ def evaluate_checkpoint(
         logits = compute_logits(model, pixels, rows)
         # On val itself `tuned` stays: there each example is decided with what the others say.
         threshold = config.threshold if split == TUNED_ON else chosen_threshold(config, index, model, pixels)
-    examples = index.table["example"].take(rows).to_pylist()
-    return score(split, examples, index.targets[rows], logits, index.classes, index.multilabel, threshold)
+    examples, groups = (index.table[name].take(rows).to_pylist() for name in ("example", "group"))
+    return score(split, examples, index.targets[rows], logits, index.classes, index.multilabel, threshold, groups)
 
 
 def chosen_threshold(config: ImageConfig, index: ImageIndex, model: nn.Module, pixels: Source) -> float | torch.Tensor:

@@ -1,0 +1,93 @@
+"""How sure a share of right answers is: a 95 % interval that fits few examples, and several of one picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+LEVEL = 0.95
+_Z = 1.959963984540054  # the normal distribution's quantile at (1 + LEVEL) / 2
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of right answers, and between which values the share of all such examples lies.
+
+    Attributes:
+        value: the share.
+        num_examples: how many examples it is of.
+        num_groups: from how many pictures (or patients, ...) they come.
+        low, high: of the 95 % interval.
+        is_count: every example is right or wrong; else it may be right in part.
+    """
+
+    value: float
+    num_examples: int
+    num_groups: int
+    low: float
+    high: float
+    is_count: bool
+
+    def __str__(self) -> str:
+        """`0.875 (49 of 56; 95 %: 0.764 to 0.938)`."""
+        of = (
+            f"{round(self.value * self.num_examples)} of {self.num_examples:,}"
+            if self.is_count
+            else (f"mean of {self.num_examples:,} examples")
+        )
+        groups = f" in {self.num_groups:,} groups" if self.num_groups < self.num_examples else ""
+        return f"{self.value:.3f} ({of}{groups}; 95 %: {self.low:.3f} to {self.high:.3f})"
+
+
+def share(right: Sequence[float] | npt.NDArray[np.float64], groups: Sequence[Hashable] | None = None) -> Share:
+    """The mean of how right each example is, with Wilson's interval (1927) for the effective number of examples.
+
+    Examples of one group (crops of one photo) are no independent evidence: the number of examples is divided by the
+    design effect, which is how much more the mean varies over groups than it would over examples drawn singly (Kish
+    1965). Without such groups and with answers that are right or wrong this is Wilson's interval as it is.
+
+    Args:
+        right: 0 to 1 for each example, shape (N,), N at least 1.
+        groups: to which group each belongs; None: each is its own.
+    """
+    scores = np.asarray(right, dtype=np.float64)
+    num = len(scores)
+    assert num, "a share of nothing"
+    members = np.arange(num)
+    if groups is not None:
+        known: dict[Hashable, int] = {}
+        members = np.array([known.setdefault(group, len(known)) for group in groups])
+    num_groups = int(members.max()) + 1
+    value = float(scores.mean())
+    is_count = bool(np.isin(scores, (0.0, 1.0)).all())
+    effective = _effective(scores, members, num_groups, value)
+    if is_count:
+        effective = min(effective, float(num))
+    low, high = wilson(value, effective)
+    return Share(value, num, num_groups, low, high, is_count)
+
+
+def wilson(value: float, num: float) -> tuple[float, float]:
+    """Wilson's score interval at 95 % for a share that was seen in `num` examples (not necessarily whole)."""
+    spread = _Z * math.sqrt(value * (1 - value) / num + _Z**2 / (4 * num**2))
+    middle = value + _Z**2 / (2 * num)
+    scale = 1 + _Z**2 / num
+    # The bounds of 0 and 1 are exact, whatever the arithmetic's last digit says.
+    return (
+        0.0 if value == 0 else max(0.0, (middle - spread) / scale),
+        1.0 if value == 1 else min(1.0, (middle + spread) / scale),
+    )
+
+
+def _effective(scores: npt.NDArray[np.float64], members: npt.NDArray[np.int64], num_groups: int, value: float) -> float:
+    """How many examples, each right or wrong and drawn singly, would tell as much."""
+    num = len(scores)
+    if num_groups == num and np.isin(scores, (0.0, 1.0)).all():
+        return float(num)
+    residuals = np.bincount(members, weights=scores - value, minlength=num_groups)
+    variance = float((residuals**2).sum()) * num_groups / max(1, num_groups - 1) / num**2
+    return value * (1 - value) / variance if variance > 0 else float(num_groups)

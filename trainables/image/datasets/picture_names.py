@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
 
 from trainables.image.pixels.decode import SUFFIXES
 
@@ -21,9 +19,9 @@ class PictureNames:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
-        self._exact = set(names)
-        # From the strictest reading of a name to the most lenient.
-        self._readings: list[tuple[Callable[[str], str], dict[str, list[str]]]] = []
+        self._exact = frozenset(names)
+        # By reading, as they are needed: the pictures by the end of their names, one alone or several.
+        self._found: dict[Callable[[str], str], dict[str, str | list[str]]] = {}
 
     def find(self, name: str) -> str:
         """The picture that is meant: by its path, its file name, without its suffix, or with other capitals.
@@ -36,22 +34,26 @@ class PictureNames:
         name = name.strip().replace("\\", "/").removeprefix("./")
         if name in self._exact:
             return name
-        if not self._readings:
-            self._readings = [self._by(key) for key in (_file, _stem, _folded_file, _folded_stem)]
-        for key, found in self._readings:
+        for key in _READINGS:
             wanted = key(name)
-            fits = [each for each in found.get(wanted.rpartition("/")[2], ()) if _is_end(wanted, key(each))]
+            same = self._by(key).get(wanted.rpartition("/")[2], [])
+            fits = [each for each in ([same] if isinstance(same, str) else same) if _is_end(wanted, key(each))]
             if len(fits) == 1:
                 return fits[0]
             if fits:
                 raise ValueError(f"several pictures could be meant: {', '.join(fits[:3])}")
         raise ValueError(MISSING)
 
-    def _by(self, key: Callable[[str], str]) -> tuple[Callable[[str], str], dict[str, list[str]]]:
-        found: dict[str, list[str]] = defaultdict(list)
-        for name in self._names:
-            found[key(name).rpartition("/")[2]].append(name)
-        return key, found
+    def _by(self, key: Callable[[str], str]) -> dict[str, str | list[str]]:
+        if key not in self._found:
+            found: dict[str, str | list[str]] = {}
+            for name in self._names:
+                end = key(name).rpartition("/")[2]
+                same = found.setdefault(end, name)
+                if same is not name:
+                    found[end] = [same, name] if isinstance(same, str) else [*same, name]
+            self._found[key] = found
+        return self._found[key]
 
 
 def _is_end(wanted: str, path: str) -> bool:
@@ -64,8 +66,9 @@ def _file(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    path = PurePosixPath(_file(name))
-    return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else _file(name)
+    name = _file(name)
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot + suffix.lower() in SUFFIXES else name
 
 
 def _folded_file(name: str) -> str:
@@ -74,3 +77,7 @@ def _folded_file(name: str) -> str:
 
 def _folded_stem(name: str) -> str:
     return _stem(name).casefold()
+
+
+_READINGS = (_file, _stem, _folded_file, _folded_stem)
+"""Of a name, from the strictest to the most lenient."""

@@ -136,7 +136,7 @@ def assemble(rows: Rows, pictures: Pictures, finder: Finder, data: DataConfig, s
     given = data.split.given is not False
     table = index_table(
         [names[place] for place in order],
-        [str(finder.tree.path(names[place])) for place in order],
+        [f"{finder.tree.root}/{names[place]}" for place in order],
         [[number[label] for label in labels[place]] for place in order],
         [groups[place] for place in order],
         [splits[place] if given else None for place in order],

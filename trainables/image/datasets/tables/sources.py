@@ -36,6 +36,7 @@ from trainables.image.datasets.tables.words import (
     split_word,
     words_of,
 )
+from trainables.image.datasets.tree import suffix
 from trainables.image.table_form import SplitName, Table
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _candidates(tree: Tree, under: str) -> Iterator[str]:
     folders = sorted(tree.below(under), key=lambda folder: (folder.path.count("/") + bool(folder.path), folder.path))
     count = 0
     for folder in folders:
-        files = [name for name in folder.files if _suffix(name) in TABLE_SUFFIXES and not name.startswith(".")]
+        files = [name for name in folder.files if suffix(name) in TABLE_SUFFIXES and not name.startswith(".")]
         if len(files) > _MOST_IN_FOLDER:
             continue
         for name in files:
@@ -197,14 +198,14 @@ def _look(tree: Tree, path: str, finder: Finder, settings: Table | None) -> _See
 
 def beginning(tree: Tree, path: str, finder: Finder, settings: Table | None = None) -> Grid | None:
     """The first rows of a table; None when it is none, or too large to be looked at."""
-    suffix = _suffix(path)
+    kind = suffix(path.rpartition("/")[2])
     file = tree.path(path)
     content = None
     try:
-        if suffix in BINARY_SUFFIXES:
-            if _holds_pictures(file, suffix) or file.stat().st_size > _MOST_BYTES:
+        if kind in BINARY_SUFFIXES:
+            if _holds_pictures(file, kind) or file.stat().st_size > _MOST_BYTES:
                 return None
-        elif suffix in RECORD_SUFFIXES:
+        elif kind in RECORD_SUFFIXES:
             if file.stat().st_size > _MOST_BYTES:
                 return None
         else:
@@ -216,14 +217,14 @@ def beginning(tree: Tree, path: str, finder: Finder, settings: Table | None = No
         return None
 
 
-def _holds_pictures(path: Path, suffix: str) -> bool:
+def _holds_pictures(path: Path, kind: str) -> bool:
     """Whether a Parquet or Arrow file has encoded images in it: then it is no mere table."""
     import pyarrow.parquet as pq
 
     from trainables.image.pixels.containers import map_arrow
 
     try:
-        schema = pq.read_schema(path) if suffix == ".parquet" else map_arrow(path).schema
+        schema = pq.read_schema(path) if kind == ".parquet" else map_arrow(path).schema
     except (pa.ArrowException, OSError):
         return True
     return any("binary" in str(field.type) for field in schema)
@@ -328,7 +329,3 @@ def _is_split(grid: Grid, column: str) -> bool:
 
 def _is_no_class(folder: str) -> bool:
     return all(word in NO_CLASSES or word in SPLIT_FOLDERS for word in words_of(folder)) and not folder.isdigit()
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()

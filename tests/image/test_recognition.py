@@ -11,6 +11,7 @@ import pytest
 from trainables.errors import DataError
 from trainables.image.data.listing import list_examples
 from trainables.image.data_config import DataConfig
+from trainables.image.datasets.recognition import recognise
 from trainables.image.datasets.tree import Tree
 
 
@@ -92,3 +93,32 @@ def test_tree_sees_what_has_changed(make_folder: Callable[..., Path], make_pictu
 def test_names_are_found_whatever_their_accents_are_made_of(tmp_path: Path, make_picture: Any) -> None:
     make_picture(tmp_path / "fla\u0308che.png")
     assert Tree(tmp_path).find("fl\u00e4che") == "fla\u0308che.png"
+
+
+def test_lists_and_annotations_of_a_layout_are_no_tables(tmp_path: Path, make_picture: Any) -> None:
+    """VOC's lists of pictures and signs read like a table of labels, and so does a list of records."""
+    for name in ("a", "b"):
+        make_picture(tmp_path / f"voc/JPEGImages/{name}.jpg")
+        (tmp_path / "voc/Annotations").mkdir(exist_ok=True)
+        (tmp_path / f"voc/Annotations/{name}.xml").write_text("<annotation/>")
+    lists = tmp_path / "voc/ImageSets/Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\nb\n")
+    (lists / "cat_train.txt").write_text("a 1\nb -1\n")
+    assert recognise(tmp_path / "voc").dataset == "voc"
+
+    make_picture(tmp_path / "ml/a.jpg")
+    (tmp_path / "ml/x.json").write_text('[{"image": "a.jpg", "annotations": [{"label": "cat"}]}]')
+    assert recognise(tmp_path / "ml").dataset == "createml"
+
+
+def test_tree_without_some_of_it(tmp_path: Path, make_picture: Any) -> None:
+    for name in ("a.jpg", "b/c.jpg", "b/d/e.jpg", "f/g.jpg"):
+        make_picture(tmp_path / name)
+    tree = Tree.of(tmp_path)
+    less = tree.without(["b", "f/g.jpg"])
+    assert list(less.files()) == ["a.jpg"]
+    assert list(less.folders) == ["", "f"]
+    assert less.suffixes == {".jpg": 1}
+    assert list(tree.files()) == ["a.jpg", "b/c.jpg", "b/d/e.jpg", "f/g.jpg"]
+    assert tree.without([]) is tree

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
 import platform
 import sys
@@ -14,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
@@ -22,12 +21,13 @@ from ray import tune
 from sweep_runner.execution.build import build
 from sweep_runner.execution.last_report import LastReport
 from sweep_runner.execution.messages import Assignment, Message
+from sweep_runner.execution.tee import Tee
 from trainables import environment
 from trainables.contract import EpochReport
 from trainables.errors import Diverged, Infeasible, TrainableError
 from trainables.handle import BaseHandle, late_words
 from trainables.own_modules import find_own_modules
-from trainables.reports import readable, shortened
+from trainables.reports import shortened
 
 if TYPE_CHECKING:
     from sweep_runner.results.remote.checkpoints import TrialFiles
@@ -242,7 +242,7 @@ def _logged(assignment: Assignment, handle: WorkerHandle) -> Iterator[None]:
     rank = f" rank {handle.rank}" if handle.num_workers > 1 else ""
     label = f"[{assignment.label}{rank}]"
     with handle.log_file.open("a", encoding="utf-8", errors="backslashreplace", buffering=1) as log:
-        stdout, stderr = _Tee(log, sys.stdout, label), _Tee(log, sys.stderr, label)
+        stdout, stderr = Tee(log, sys.stdout, label), Tee(log, sys.stderr, label)
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
             print(f"started with {dict(assignment.config)}, seed {assignment.seed}")
             try:
@@ -255,37 +255,6 @@ def _logged(assignment: Assignment, handle: WorkerHandle) -> Iterator[None]:
                     file.write((f"of{rank}:\n" if rank else "") + traceback.format_exc())
                 print(f"ended: {type(error).__name__}: {error}")
                 raise
-
-
-class _Tee(io.TextIOBase):
-    """Writes to the trial's log, and line by line with the trial's label to the worker's own stream.
-
-    The latter is what Ray's dashboard shows of a worker, which runs one trial after another.
-    """
-
-    def __init__(self, log: TextIO, stream: TextIO, label: str) -> None:
-        self._log = log
-        self._stream = stream
-        self._label = label
-        self._line = ""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        text = readable(text)
-        self._log.write(text)
-        *lines, self._line = (self._line + text).split("\n")
-        for line in lines:
-            self._stream.write(f"{self._label} {line}\n")
-        return len(text)
-
-    def flush(self) -> None:
-        self._log.flush()
-        self._stream.flush()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
 
 
 def device_name() -> str:

@@ -185,6 +185,27 @@ def test_hashes_are_remembered_and_unreadable_pictures_passed_over(root: Path) -
     assert find_near_duplicates(table, data, 1) == first
 
 
+def test_groups_of_thousands_are_joined_by_as_many_pairs_as_they_have_pictures() -> None:
+    """Not by the square of it: 8 million pairs of 4,000 pictures that are all alike are 128 MB, of 100,000 too many."""
+    generator = np.random.default_rng(0)
+    blank = np.zeros((4000, 8, 4), dtype=np.uint64)
+    one_bit = blank.copy()
+    numbers = np.arange(4000)
+    one_bit[numbers, :, 1 + numbers % 3] = (np.uint64(1) << (numbers % 64).astype(np.uint64))[:, np.newaxis]
+    alike = one_bit.copy()
+    alike[:, :, 0] = generator.integers(0, 8, (4000, 8), dtype=np.uint64)
+    for words in (blank, one_bit, alike):
+        assert close_pairs(words, num_threads=2).tolist() == [[0, number] for number in range(1, 4000)]
+
+
+def test_a_chain_is_one_group() -> None:
+    """Each is close to the next, the first and the last are not."""
+    words = np.full((3, 8, 4), 0, dtype=np.uint64)
+    words[:, :, 1] = [[0]] * 3
+    words[1, :, 1], words[2, :, 1], words[2, :, 2] = 2**30 - 1, 2**30 - 1, 2**30 - 1
+    assert close_pairs(words).tolist() == [[0, 1], [0, 2]]
+
+
 def test_blank_pictures_are_copies_of_each_other_only() -> None:
     words = np.stack([hashes_of(each) for each in (Image.new("L", (9, 9)), Image.new("RGB", (50, 5), "red"), photo(1))])
     assert close_pairs(words).tolist() == [[0, 1]]

@@ -103,7 +103,10 @@ def hashes_of(image: Image.Image) -> Words:
 
 
 def close_pairs(words: Words, num_threads: int = 1, progress: Progress = no_progress) -> npt.NDArray[np.int64]:
-    """Every pair of near-duplicates, (P, 2), the smaller number first.
+    """What joins near-duplicates into groups: each picture of a group but the first, with the first, (P, 2).
+
+    A group is of pictures that are near-duplicates of each other, or linked by others that are. So there are fewer
+    pairs than pictures, however many are alike: of 100,000 blank pictures each is one of all the others.
 
     Args:
         words: the hashes of N pictures, (N, 8, 4).
@@ -111,26 +114,43 @@ def close_pairs(words: Words, num_threads: int = 1, progress: Progress = no_prog
         progress: told of pictures compared.
     """
     num_pictures = len(words)
+    if not num_pictures:
+        return np.empty((0, 2), dtype=np.int64)
+    _, first, which = np.unique(words.reshape(num_pictures, -1), axis=0, return_index=True, return_inverse=True)
+    of_same = np.stack([first[which.reshape(-1)], np.arange(num_pictures)], axis=1)
+    kept = np.sort(first)  # of pictures with the same hashes the first
+    joined = kept[_joined(np.ascontiguousarray(words[kept]), num_threads, progress)]
+    return _stars(np.concatenate([of_same[of_same[:, 0] != of_same[:, 1]], joined]))
+
+
+def _joined(words: Words, num_threads: int, progress: Progress) -> npt.NDArray[np.int64]:
+    """As `close_pairs`, of pictures that all differ."""
+    num_pictures = len(words)
     low = np.ascontiguousarray(words[:, :, 0].T)  # (8, N)
+    joined = np.empty((0, 2), dtype=np.int64)
+    group = np.arange(num_pictures)  # its first picture
     starts = range(0, num_pictures, _ROWS)
-    found = [np.empty((0, 2), dtype=np.int64)]
     pool = ThreadPoolExecutor(max(1, num_threads), thread_name_prefix="compare")
     try:
-        for start, pairs in zip(starts, pool.map(lambda start: _pairs_of(start, words, low), starts), strict=True):
-            found += pairs
+        blocks = pool.map(lambda start: _pairs_of(start, words, low, group), starts)
+        for start, pairs in zip(starts, blocks, strict=True):
+            if len(pairs):
+                joined = _stars(np.concatenate([joined, pairs]))
+                group[joined[:, 1]] = joined[:, 0]
             progress("comparing pictures", min(start + _ROWS, num_pictures), num_pictures)
     finally:
         pool.shutdown(cancel_futures=True)
-    return np.unique(np.concatenate(found), axis=0)
+    return joined
 
 
-def _pairs_of(start: int, words: Words, low: Words) -> list[npt.NDArray[np.int64]]:
-    """The pairs of `_ROWS` pictures from `start` on with those behind them."""
+def _pairs_of(start: int, words: Words, low: Words, group: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """What joins `_ROWS` pictures from `start` on with those behind them, but for what is of one group already."""
     ours = low[0, start : start + _ROWS, np.newaxis]
     shape = len(ours), _COLUMNS
     differing, counts, near = np.empty(shape, np.uint64), np.empty(shape, np.uint8), np.empty(shape, np.bool_)
-    found = []
+    found = np.empty((0, 2), dtype=np.int64)
     for other in range(start, len(words), _COLUMNS):
+        block = [found]
         for orientation, theirs in enumerate(low[:, other : other + _COLUMNS]):
             part = np.s_[:, : len(theirs)]
             np.bitwise_xor(ours, theirs, out=differing[part])
@@ -141,12 +161,30 @@ def _pairs_of(start: int, words: Words, low: Words) -> list[npt.NDArray[np.int64
             np.greater(counts[part], _LOW_BITS - 2 * _MAX_LOW_DISTANCE - 2, out=near[part])
             one, two = np.nonzero(near[part])
             one, two = one + start, two + other
-            one, two = one[one < two], two[one < two]
+            apart = (one < two) & (group[one] != group[two])
+            one, two = one[apart], two[apart]
             distance = np.bitwise_count(words[one, 0] ^ words[two, orientation]).sum(axis=1, dtype=np.int64)
             close = np.minimum(distance, NUM_BITS - distance) <= MAX_DISTANCE
-            if close.any():
-                found.append(np.stack([one[close], two[close]], axis=1))
+            block.append(np.stack([one[close], two[close]], axis=1))
+        found = _stars(np.concatenate(block))
     return found
+
+
+def _stars(pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The same groups by fewer pairs: every number but the smallest of a group, with the smallest; sorted."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(pairs):
+        return pairs
+    numbers, places = np.unique(pairs, return_inverse=True)
+    ends = places.reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends), dtype=bool), (ends[:, 0], ends[:, 1])), shape=(len(numbers), len(numbers)))
+    _, component = connected_components(graph, directed=False)
+    _, first = np.unique(component, return_index=True)  # numbers are sorted: the smallest
+    stars = np.stack([numbers[first][component], numbers], axis=1)
+    stars = stars[stars[:, 0] != stars[:, 1]]
+    return stars[np.lexsort((stars[:, 1], stars[:, 0]))]
 
 
 def duplicate_warnings(

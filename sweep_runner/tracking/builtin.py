@@ -1,4 +1,4 @@
-"""The built-in trackers: CSV, TensorBoard, MLflow, Weights & Biases."""
+"""The built-in trackers but MLflow: CSV, TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
@@ -129,49 +129,3 @@ class WandbTracker:
                 settings=self._wandb.Settings(silent=True, console="off", x_disable_stats=True),
             )
         return self._runs[trial]
-
-
-class MlflowTracker:
-    """A run a trial in an experiment of the sweep's name, at MLFLOW_TRACKING_URI or in a SQLite file here."""
-
-    def __init__(self, sweep: TrackedSweep) -> None:
-        import os
-
-        from mlflow.tracking import MlflowClient
-
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{sweep.folder / 'mlflow.db'}"
-        self._client = MlflowClient(tracking_uri=uri)
-        self._sweep = sweep
-        found = self._client.get_experiment_by_name(sweep.name)
-        self._experiment = found.experiment_id if found else self._client.create_experiment(sweep.name)
-        self._runs: dict[int, str] = {}
-
-    def trial_started(self, trial: int, params: Mapping[str, Any], name: str | None) -> None:
-        if trial in self._runs:
-            return
-        same = f"tags.trial = '{trial}' and tags.folder = '{self._sweep.folder}'"
-        found = self._client.search_runs([self._experiment], filter_string=same, max_results=1)
-        if found:
-            self._runs[trial] = found[0].info.run_id
-            return
-        tags = {"trial": str(trial), "folder": str(self._sweep.folder)}
-        run = self._client.create_run(self._experiment, run_name=name or f"trial-{trial}", tags=tags)
-        self._runs[trial] = run.info.run_id
-        for key, value in params.items():
-            self._client.log_param(run.info.run_id, key, value)
-
-    def epoch_reported(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        self.trial_started(trial, {}, None)
-        for metric, value in metrics.items():
-            self._client.log_metric(self._runs[trial], metric, value, step=epoch)
-
-    def trial_ended(self, trial: int, state: str, params: Mapping[str, Any], best: Mapping[str, float]) -> None:
-        self.trial_started(trial, params, None)
-        run = self._runs[trial]
-        for metric, value in best.items():
-            self._client.log_metric(run, f"best_{metric}", value)
-        self._client.set_tag(run, "state", state)
-        self._client.set_terminated(run, status="FINISHED" if state in ("COMPLETED", "PRUNED") else "FAILED")
-
-    def sweep_ended(self, state: str) -> None:
-        return

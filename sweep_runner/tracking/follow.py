@@ -24,7 +24,7 @@ BUILT_IN = {
     "csv": "sweep_runner.tracking.builtin:CsvTracker",
     "tensorboard": "sweep_runner.tracking.builtin:TensorBoardTracker",
     "wandb": "sweep_runner.tracking.builtin:WandbTracker",
-    "mlflow": "sweep_runner.tracking.builtin:MlflowTracker",
+    "mlflow": "sweep_runner.tracking.mlflow_tracker:MlflowTracker",
 }
 EXTRAS = {"tensorboard": "trackers", "wandb": "trackers", "mlflow": "mlflow"}
 _POLL_S = 0.5

@@ -80,6 +80,35 @@ def test_wandb_leaves_offline_runs(sweep: SweepPaths, monkeypatch: pytest.Monkey
     assert any(b"val_accuracy" in file.read_bytes() for file in files)
 
 
+def test_mlflow_takes_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quote in the path, metrics that MLflow does not take, an experiment that was deleted."""
+    pytest.importorskip("mlflow")
+    from mlflow.tracking import MlflowClient
+
+    from sweep_runner.tracking.mlflow_tracker import MlflowTracker
+    from sweep_runner.tracking.tracker import TrackedSweep
+
+    folder = tmp_path / 'o\'brien "x"'
+    folder.mkdir()
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    client = MlflowClient(tracking_uri=uri)
+    client.delete_experiment(client.create_experiment("small"))
+    metrics = {"recall@5": 0.5, "recall_5": 0.25, "top-k (5)": 0.75, "größe": 1.0}
+    for _ in range(2):  # the second is a resumed sweep, and goes on with the same run
+        tracker = MlflowTracker(TrackedSweep(name="small", folder=folder, metric="recall@5", mode="max"))
+        tracker.trial_started(0, {"x?": 1}, None)
+        tracker.epoch_reported(0, 1, metrics)
+        tracker.trial_ended(0, "COMPLETED", {"x?": 1}, metrics)
+    experiment = client.get_experiment_by_name("small-2")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    names = json.loads(run.data.tags["names_here"])
+    found = {names.get(name, name): value for name, value in run.data.metrics.items()}
+    assert {name: found[name] for name in metrics} == metrics
+    assert found["best_recall@5"] == 0.5
+
+
 def test_mlflow_has_a_run_a_trial_in_a_file(sweep: SweepPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -182,9 +182,10 @@ def _stars(pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     graph = coo_array((np.ones(len(ends), dtype=bool), (ends[:, 0], ends[:, 1])), shape=(len(numbers), len(numbers)))
     _, component = connected_components(graph, directed=False)
     _, first = np.unique(component, return_index=True)  # numbers are sorted: the smallest
-    stars = np.stack([numbers[first][component], numbers], axis=1)
+    stars: npt.NDArray[np.int64] = np.stack([numbers[first][component], numbers], axis=1)
     stars = stars[stars[:, 0] != stars[:, 1]]
-    return stars[np.lexsort((stars[:, 1], stars[:, 0]))]
+    ordered: npt.NDArray[np.int64] = stars[np.lexsort((stars[:, 1], stars[:, 0]))]
+    return ordered
 
 
 def duplicate_warnings(

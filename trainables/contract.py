@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 
 from pydantic import BaseModel, ConfigDict
 
+from trainables.look import Section
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -282,6 +284,24 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
             DataError: the data cannot be used.
         """
         return self.prepare({}, progress)
+
+    def look_at_data(
+        self,
+        candidates: Mapping[str, Sequence[Any]],
+        preparation: Preparation,
+        progress: Progress = no_progress,
+    ) -> Sequence[Section]:
+        """Looks closer at what `check_data` has just found, in the same folder, for `sweep data check --html`.
+
+        Args:
+            candidates: as for `prepare`.
+            preparation: what `check_data` returned.
+            progress: called while it takes long.
+
+        Returns:
+            The sections of a page, in order; none: there is nothing to be seen.
+        """
+        return ()
 
     def data_here(self) -> str:
         """What this machine sees of the data, in a few words that are the same wherever the same data is seen.

@@ -30,9 +30,18 @@ data.add_command(cache)
 @data.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @set_option
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PAGE",
+    help="Write a page with pictures of every class, odd pictures, near-duplicates and labels in doubt.",
+)
 @json_option
 @common_options
-def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: ResultsPaths, out: Out) -> None:
+def check(
+    file: Path, overrides: tuple[str, ...], page: Path | None, as_json: bool, results: ResultsPaths, out: Out
+) -> None:
     """Read every picture of FILE's data: counts, unreadable files, class balance, copies of one picture.
 
     Prints a row a class with its examples in each split. With --json everything that was found, also what is told to
@@ -43,16 +52,28 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
 
     Ends with 1 if a class is lost: there are files of it, and none can be read.
 
+    With --html one self-contained page shows what was read: pictures as the net will see them (resized, augmented),
+    dark, blank, blurred and oddly shaped ones, near-duplicates, and labels that a head on frozen features disagrees
+    with. Of more than 10,000 examples it looks at a sample closely.
+
     \b
     Examples:
       sweep data check sweeps/voc.yaml
+      sweep data check sweeps/voc.yaml --html voc.html
       sweep data check sweeps/voc.yaml --set data.view=images --json
     """
     from sweep_runner.spec.check import load_plan
 
     plan = load_plan(file, overrides)
     with tempfile.TemporaryDirectory(prefix="sweep-data-check-") as folder:
-        preparation = plan.trainable(plan.data, Path(folder)).check_data(Teller(out))
+        trainable = plan.trainable(plan.data, Path(folder))
+        preparation = trainable.check_data(Teller(out))
+        if page is not None:
+            from sweep_runner.report.data_page import write_data_page
+
+            sections = trainable.look_at_data(plan.candidates, preparation, Teller(out))
+            write_data_page(plan.spec.name, file, preparation, sections, page)
+            out.say(f"page: {page}")
     lost = preparation.details.get("lost_classes")  # a sweep would train without them, and nobody would notice
     if as_json:
         found = {"fingerprint": preparation.fingerprint, "summary": preparation.summary, **preparation.details}

@@ -24,6 +24,8 @@ from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.tables import Warn, load_table
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from sweep_runner.spec.model import SweepSpec
 
 MAX_ROWS = 200
@@ -62,18 +64,11 @@ def write_report(results: ResultsPaths, name: str, output: Path | None, warn: Wa
 
 def render(results: ResultsPaths, name: str, warn: Warn) -> str:
     """The report's HTML. Every name of the user's is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    environment = Environment(
-        loader=PackageLoader("sweep_runner.report"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=_number, percent=_percent, duration=_duration, data_uri=_data_uri)
+    environment = page_environment()
+    environment.filters.update(number=_number, percent=_percent, duration=_duration)
     values = collect(results, name, warn)
     shown = [group for group in values["figures"].values() if group]
     drawn = {figure.name: figures.as_json(figure.figure) for figure in shown}
@@ -225,6 +220,21 @@ def pictures_of(
     except (TrainableError, ValidationError, OSError, pa.ArrowInvalid) as error:
         warn(f"there are no pictures: {(str(error).splitlines() or [type(error).__name__])[0]}")
         return {}
+
+
+def page_environment() -> Environment:
+    """Makes pages of templates. Every name of the user's is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("sweep_runner.report"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = _data_uri
+    return environment
 
 
 def _number(value: Any) -> str:

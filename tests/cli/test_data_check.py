@@ -84,3 +84,12 @@ def test_trainable_without_data(tmp_path: Path, capsys: pytest.CaptureFixture[st
     path.write_text("name: s\ntrainable: synthetic\nspace: {lr: {low: 0.001, high: 0.1, log: true}}\n")
     assert main(["data", "check", str(path)]) == 0
     assert "synthetic reads no data" in capsys.readouterr().err
+
+
+def test_the_page_shows_the_data(sweep_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.html"
+    assert main(["data", "check", str(sweep_file), "--html", str(page), "--set", "data.limit=60"]) == 0
+    assert f"page: {page}" in capsys.readouterr().err
+    text = page.read_text()
+    assert "As the net will see them" in text
+    assert "Labels in doubt" in text

@@ -25,6 +25,7 @@ from trainables.image.check import CHECK_KEYS, config_problems
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.measures.label_kinds import loss_problem, monitor_problem, reported
+from trainables.look import Section
 
 
 class ImageClassifier(Trainable[ImageConfig, DataConfig]):
@@ -140,6 +141,19 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
 
         self.folder.mkdir(parents=True, exist_ok=True)
         return prepare_images(self.data, self.folder, resolutions=[], progress=progress, look_for_duplicates=True)
+
+    def look_at_data(
+        self,
+        candidates: Mapping[str, Sequence[Any]],
+        preparation: Preparation,
+        progress: Progress = no_progress,
+    ) -> Sequence[Section]:
+        """See `trainables.image.looking.look.look_at`."""
+        from trainables.image.data.prepare import INDEX_FILE
+        from trainables.image.index import ImageIndex
+        from trainables.image.looking.look import look_at
+
+        return look_at(ImageIndex.load(self.folder / INDEX_FILE), self.data, candidates, preparation, progress)
 
     def data_here(self) -> str:
         """See `trainables.image.data.here.seen_here`."""

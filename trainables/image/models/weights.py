@@ -66,6 +66,29 @@ def _digest(path: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
+def at_hand(pretrained: bool | str, model: str) -> Path | None:
+    """The weight file that `pretrained` means, if it is on this machine; nothing is fetched.
+
+    Args:
+        pretrained: as in a config.
+        model: timm's name.
+    """
+    import timm
+
+    if isinstance(pretrained, str):
+        try:
+            return local_weights(pretrained, model)
+        except WeightsError:
+            return None
+    source = timm.models.get_pretrained_cfg(model) if pretrained else None
+    if source is None or not source.has_weights:
+        return None
+    if source.hf_hub_id:
+        return _in_hub_cache(source.hf_hub_id, source.hf_hub_filename)
+    cached = _url_cache(source.url)
+    return cached if cached.is_file() else None
+
+
 def published_weights(model: str) -> Path | None:
     """The file with a model's published weights: from the cache, else fetched into it.
 
@@ -151,15 +174,14 @@ def differences(weights: StateDict, expected: Mapping[str, torch.Tensor], ignore
 
 
 def _from_hub(model: str, repository: str, filename: str | None) -> Path:
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RemoteEntryNotFoundError
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    names = (filename,) if filename else ("model.safetensors", "pytorch_model.bin")
-    for name in names:  # the cache first: a sweep asks once a trial, and must not need the network for it
-        cached = try_to_load_from_cache(repository, name)
-        if isinstance(cached, str):
-            return Path(cached)
+    # The cache first: a sweep asks once a trial, and must not need the network for it.
+    if (cached := _in_hub_cache(repository, filename)) is not None:
+        return cached
+    names = _hub_names(filename)
     address = f"{constants.ENDPOINT}/{repository}/resolve/main/{names[0]}"
     if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):
         raise _unreachable(model, address, f"{urlparse(constants.ENDPOINT).hostname} cannot be reached")
@@ -174,12 +196,31 @@ def _from_hub(model: str, repository: str, filename: str | None) -> Path:
     raise _unreachable(model, address, "the repository has no such file")
 
 
-def _from_url(model: str, url: str) -> Path:
+def _hub_names(filename: str | None) -> tuple[str, ...]:
+    return (filename,) if filename else ("model.safetensors", "pytorch_model.bin")
+
+
+def _in_hub_cache(repository: str, filename: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in _hub_names(filename):
+        cached = try_to_load_from_cache(repository, name)
+        if isinstance(cached, str):
+            return Path(cached)
+    return None
+
+
+def _url_cache(url: str) -> Path:
+    """Where torch.hub, and so torchvision, looks as well."""
     import torch.hub
+
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+
+
+def _from_url(model: str, url: str) -> Path:
     from timm.models._hub import download_cached_file
 
-    # Where torch.hub, and so torchvision, looks as well.
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    cached = _url_cache(url)
     if cached.is_file():
         return cached
     if not _reachable(url):

@@ -31,10 +31,57 @@ def test_init_writes_a_file_that_check_takes(
 def test_init_refuses_what_it_cannot_use(refused: Refused, make_pictures: MakePictures) -> None:
     assert "no such folder" in refused("init", "nowhere", "--yes")
     make_pictures({"cat": 3})
-    assert "two or more" in refused("init", "pictures", "--yes")
+    assert "at least two" in refused("init", "pictures", "--yes")
     make_pictures({"dog": 3})
     Path("sweep.yaml").touch()
     assert "--force" in refused("init", "pictures", "--yes")
+
+
+def test_init_writes_what_it_recognised(
+    here: Path, make_pictures: MakePictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_pictures({"seg_train/seg_train/cat": 5, "seg_train/seg_train/dog": 5, "seg_test/seg_test/cat": 2})
+    (here / "pictures/seg_test/seg_test/dog").mkdir()
+    assert main(["init", "pictures", "--scratch"]) == 0
+    assert "2: 'cat', 'dog'" in capsys.readouterr().err
+    assert main(["data", "check", "sweep.yaml", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["class_counts"]) == ["cat", "dog"]
+    assert found["examples"]["test"] == 2
+
+
+def test_init_of_a_table_watches_what_fits_its_labels(
+    here: Path, make_pictures: MakePictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_pictures({"photos": 12})
+    names = sorted(path.name for path in root.glob("photos/*"))
+    rows = [f"{name},{'sea|sky' if k % 2 else 'sea' if k % 3 else 'sky'}" for k, name in enumerate(names)]
+    (root / "labels.csv").write_text("file,labels\n" + "\n".join(rows) + "\n")
+    assert main(["init", "pictures", "--scratch"]) == 0
+    text = (here / "sweep.yaml").read_text()
+    assert "val_map" in text
+    assert "dataset: image_table" in text
+    assert main(["check", "sweep.yaml", "--quiet"]) == 0
+
+
+def test_init_refuses_two_readings_where_nobody_can_be_asked(refused: Refused, make_pictures: MakePictures) -> None:
+    make_pictures({f"{site}/{name}": 3 for site in ("north", "south") for name in ("cat", "dog")})
+    message = refused("init", "pictures")
+    assert "can be read in 2 ways" in message
+    assert '"class_from": "parent"' in message
+
+
+def test_init_starts_from_scratch_where_no_weights_can_be_had(
+    here: Path, make_pictures: MakePictures, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("HF_HOME", "TORCH_HOME"):
+        monkeypatch.setenv(name, str(here / "empty"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(here / "empty"))
+    monkeypatch.setattr("trainables.image.models.weights.hub_answers", lambda: False)
+    make_pictures({"cat": 3, "dog": 30})
+    assert main(["init", "pictures"]) == 0
+    assert "pretrained: false" in (here / "sweep.yaml").read_text()
+    assert "no weights are on this machine" in capsys.readouterr().err
 
 
 def test_doctor_says_what_there_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

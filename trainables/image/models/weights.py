@@ -113,6 +113,21 @@ def published_weights(model: str) -> Path | None:
     return _from_url(model, source.url)
 
 
+def hub_answers(timeout_s: float = 3.0) -> bool:
+    """Whether weights can be fetched from the Hugging Face hub now."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if getproxies():
+        return True  # a proxy would have to be asked; the fetch itself says what is wrong with it
+    try:
+        with socket.create_connection((urlparse(constants.ENDPOINT).hostname or "", 443), timeout=timeout_s):
+            return True
+    except OSError:
+        return False
+
+
 def read_weights(path: Path) -> StateDict:
     """Reads a state dict; of a training checkpoint, the model's part.
 

@@ -73,12 +73,12 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
 
 def latest_checkpoint(trial: Path) -> Checkpoint | None:
     """The whole checkpoint of the highest epoch, over all attempts of a trial."""
-    return next(_whole(sorted(_folders(trial), key=_epoch_of, reverse=True)), None)
+    return next(_whole(sorted(_folders(trial), key=_number, reverse=True)), None)
 
 
 def checkpoint_of_epoch(trial: Path, epoch: int) -> Checkpoint | None:
     """A whole checkpoint of exactly this epoch, from any attempt."""
-    return next(_whole([folder for folder in _folders(trial) if _epoch_of(folder) == epoch]), None)
+    return next(_whole([folder for folder in _folders(trial) if _number(folder) == epoch]), None)
 
 
 def best_epoch(history: Sequence[EpochReport], metric: str, mode: Mode) -> int | None:
@@ -90,15 +90,26 @@ def best_epoch(history: Sequence[EpochReport], metric: str, mode: Mode) -> int |
 
 def drop_checkpoints(attempt: Path, keep_epochs: set[int]) -> None:
     """Removes this attempt's checkpoints of other epochs."""
-    for folder in (attempt / "checkpoints").glob("epoch-*"):
-        if _epoch_of(folder) not in keep_epochs:
+    for folder in numbered(attempt / "checkpoints", "epoch"):
+        if _number(folder) not in keep_epochs:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def attempt_folders(trial: Path) -> list[Path]:
+    """The folders of a trial's attempts, the first one first."""
+    return numbered(trial, "attempt")
+
+
+def numbered(folder: Path, name: str) -> list[Path]:
+    """What is called `NAME-NUMBER` in a folder, by number; nothing else, such as a copy `attempt-1.bak`."""
+    found = [path for path in folder.glob(f"{name}-*") if path.name.removeprefix(f"{name}-").isdecimal()]
+    return sorted(found, key=_number)
 
 
 def _folders(trial: Path) -> list[Path]:
     # The newest attempt first: it is the one whose files were written last.
-    attempts = sorted(trial.glob("attempt-*"), key=lambda path: int(path.name.partition("-")[2]), reverse=True)
-    return [folder for attempt in attempts for folder in attempt.glob("checkpoints/epoch-*")]
+    attempts = reversed(attempt_folders(trial))
+    return [folder for attempt in attempts for folder in numbered(attempt / "checkpoints", "epoch")]
 
 
 def _whole(folders: Sequence[Path]) -> Iterator[Checkpoint]:
@@ -108,7 +119,7 @@ def _whole(folders: Sequence[Path]) -> Iterator[Checkpoint]:
             yield checkpoint
 
 
-def _epoch_of(folder: Path) -> int:
+def _number(folder: Path) -> int:
     return int(folder.name.partition("-")[2])
 
 

@@ -18,8 +18,19 @@ _NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 def folders_of_own_modules(trainable: str, data: Mapping[str, Any]) -> tuple[str, ...]:
     """Where the modules are that a sweep file names as trainable or in its data section; empty when it names none."""
-    named = any(_NAME.fullmatch(value) for value in (trainable, *data.values()) if isinstance(value, str))
-    return (str(Path.cwd()),) if named else ()
+    return (str(Path.cwd()),) if own_modules(trainable, data) else ()
+
+
+def own_modules(trainable: str, data: Mapping[str, Any]) -> list[str]:
+    """The modules that a sweep file names as trainable or in its data section, but for this project's."""
+    named = [value for value in (trainable, *data.values()) if isinstance(value, str) and _NAME.fullmatch(value)]
+    modules = dict.fromkeys(name.partition(":")[0] for name in named)
+    return [module for module in modules if module.partition(".")[0] != "trainables"]
+
+
+def not_imported(trainable: str, data: Mapping[str, Any]) -> list[str]:
+    """Those of `own_modules` that this process has not run: who only looks at results is not to run what they name."""
+    return [module for module in own_modules(trainable, data) if module not in sys.modules]
 
 
 def find_own_modules(folders: Iterable[str] | None = None) -> None:

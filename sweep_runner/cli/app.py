@@ -50,6 +50,7 @@ def app(port: int, host: str, no_browser: bool, results: ResultsPaths, out: Out)
         "--server.address", host,
         "--server.port", str(port),
         "--server.headless", "true" if no_browser else "false",
+        "--server.showEmailPrompt", "false",
         "--server.fileWatcherType", "none",
         "--browser.gatherUsageStats", "false",
         "--runner.magicEnabled", "false",

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from sweep_runner.cli.tables import print_table
+from sweep_runner.cli.tables import print_table, printable
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths
 
@@ -50,8 +50,8 @@ class Out:
         say(f"warning: {text}", style="yellow")
 
     def result(self, text: str) -> None:
-        """A result: to stdout, as it is."""
-        click.echo(text)
+        """A result: to stdout; on a terminal without what would steer it."""
+        click.echo(printable(text) if sys.stdout.isatty() else text)
 
     def json(self, value: Any) -> None:
         """A result for a script: one JSON document to stdout. NaN and infinities become null: JSON has none."""
@@ -71,6 +71,7 @@ def console(stream: IO[str] | None = None) -> Console:
 
 def say(text: str, *, style: str = "") -> None:
     """A line to stderr, coloured when that is a terminal."""
+    text = printable(text)
     if sys.stderr.isatty():
         console().print(text, style=style or None, soft_wrap=True)
     else:
@@ -101,6 +102,12 @@ def common_options(command: Callable[P, R]) -> Callable[..., R]:
             kwargs["results"] = open_remote(results_folder, _name(command), kwargs, kwargs["out"].warn)
             return command(*args, **kwargs)
         root = Path(results_folder).expanduser().absolute()
+        if (shown := printable(str(root))) != str(root):
+            raise RequestError(
+                f"--results: the folder {shown} has a name that is no UTF-8 text, or has control characters: tables "
+                "and pages could not name it",
+                hint="Name another folder, or rename this one.",
+            )
         if root.exists() and not root.is_dir():
             raise RequestError(
                 f"--results {results_folder}: this is a file", hint="Name the folder that holds all sweeps."

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep_runner.cli.common import Out, console
 from sweep_runner.cli.nodes_view import node_lines
+from sweep_runner.cli.tables import printable
 from sweep_runner.results.events import State
 from sweep_runner.results.state import RANKED
 
@@ -158,7 +159,7 @@ class View:
         if self._live is None:
             self._out.say(text, style=style)
         else:
-            self._console.print(text, style=style or None, soft_wrap=True)
+            self._console.print(printable(text), style=style or None, soft_wrap=True)
 
     def _warn(self, text: str) -> None:
         if self._live is None:

@@ -18,6 +18,7 @@ import click
 
 from sweep_runner import __version__
 from sweep_runner.cli.common import console, say
+from sweep_runner.cli.tables import printable
 from sweep_runner.errors import Interrupted, Problem, RequestError, SweepError
 from trainables.errors import DataError, TrainableError
 from trainables.home import provide_home
@@ -182,9 +183,9 @@ def _tell(problems: Sequence[Problem]) -> None:
     screen = console()
     for problem in problems:
         line = Text().append("error: " if len(problems) == 1 else "- ", style="bold red")
-        line.append(f"{problem.where}: " if problem.where else "", style="cyan")
-        line.append(problem.message)
-        line.append(f"\n    {problem.hint}" if problem.hint else "", style="green")
+        line.append(f"{printable(problem.where)}: " if problem.where else "", style="cyan")
+        line.append(printable(problem.message))
+        line.append(f"\n    {printable(problem.hint)}" if problem.hint else "", style="green")
         screen.print(line, soft_wrap=True)
     if len(problems) > 1:
         screen.print(Text(f"{len(problems)} problems.", style="bold red"), soft_wrap=True)

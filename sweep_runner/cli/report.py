@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import webbrowser
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import click
 
 from sweep_runner.cli.common import Out, common_options
 from sweep_runner.errors import RequestError
-from sweep_runner.results.paths import ResultsPaths
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
 
 @click.command()
@@ -24,9 +25,18 @@ from sweep_runner.results.paths import ResultsPaths
 @click.option(
     "--png", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the figures as pictures, too."
 )
+@click.option("--own-modules", is_flag=True, help="Import modules of yours that the results name, for pictures.")
 @click.option("--open", "open_it", is_flag=True, help="Open it in the browser.")
 @common_options
-def report(name: str, output: Path | None, png: Path | None, open_it: bool, results: ResultsPaths, out: Out) -> None:
+def report(
+    name: str,
+    output: Path | None,
+    png: Path | None,
+    own_modules: bool,
+    open_it: bool,
+    results: ResultsPaths,
+    out: Out,
+) -> None:
     """Write the sweep NAME as one HTML file that needs no network and no other file. Prints the file.
 
     The sweep may be running. `sweep run` writes the report, too, when it ends.
@@ -39,7 +49,9 @@ def report(name: str, output: Path | None, png: Path | None, open_it: bool, resu
     from sweep_runner.report.page import write_report
     from sweep_runner.results.lookup import find_sweep
 
-    find_sweep(results, name)
+    paths = find_sweep(results, name)
+    if own_modules:
+        _import_own(paths)
     if output is not None and not output.expanduser().absolute().parent.is_dir():
         raise RequestError(f"--output {output}: there is no folder {output.parent}", hint="Create it first.")
     file = write_report(results, name, output and output.expanduser().absolute(), out.warn)
@@ -52,3 +64,20 @@ def report(name: str, output: Path | None, png: Path | None, open_it: bool, resu
             out.result(str(picture))
     if open_it:
         webbrowser.open(file.as_uri())
+
+
+def _import_own(paths: SweepPaths) -> None:
+    """Imports what the sweep names of the user's: trainable and dataset."""
+    from sweep_runner.report.page import read_spec
+    from trainables.own_modules import find_own_modules, not_imported
+
+    spec = read_spec(paths)
+    if spec is not None:
+        find_own_modules()
+        for module in not_imported(spec.trainable, spec.data):
+            try:
+                importlib.import_module(module)
+            except Exception as error:
+                raise RequestError(
+                    f"--own-modules: {module} cannot be imported ({type(error).__name__}: {error})"
+                ) from error

@@ -17,6 +17,10 @@ from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.results.paths import ResultsPaths
 from trainables.cpus import num_cpus
 
+_HELD_BYTES = 400_000_000
+"""Of pictures that are sent and worked on at a time."""
+_CONNECTIONS = 2048
+"""Beyond, a request is answered 503 at once."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -68,11 +72,21 @@ def serve(
     if host not in LOOPBACK and token is None:
         token = secrets.token_urlsafe(24)
         out.warn(f"{host} is more than this machine. Requests need this header: Authorization: Bearer {token}")
-    app = make_app(package, Limits(max_batch, max_wait_ms / 1000, max_bytes, max_pixels), token)
+    limits = Limits(
+        max_batch,
+        max_wait_ms / 1000,
+        max_bytes,
+        max_pixels,
+        max_held_bytes=max(max_bytes, _HELD_BYTES),
+        num_decoders=num_threads,
+    )
+    app = make_app(package, limits, token, None if token else {*LOOPBACK, host})
     with _listening(host, port) as listening, suppress(KeyboardInterrupt):
         name = f"[{host}]" if ":" in host else host
         out.say(f"{package.path}: http://{name}:{listening.getsockname()[1]}/predict   (Ctrl-C ends it)")
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", limit_concurrency=_CONNECTIONS)).run(
+            sockets=[listening]
+        )
 
 
 def _listening(host: str, port: int) -> socket.socket:

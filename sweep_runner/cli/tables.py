@@ -13,6 +13,11 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, which begin escape sequences
+    "\u202a-\u202e\u2066-\u2069"  # that turn the direction of what follows
+    "\ud800-\udfff]"  # bytes of names that are no UTF-8
+)
 _GAP = 2  # blanks between columns
 _LEAST = 3  # of a header that is broken inside its words
 
@@ -42,6 +47,7 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
+    columns, title = [printable(column) for column in columns], printable(title)
     screen = Console(file=stream, markup=False, highlight=False, emoji=False)
     table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     shown = _as_text(columns, rows)
@@ -139,11 +145,25 @@ def _column_as_text(cells: Sequence[Any]) -> list[str]:
     """Floats of one size get as many decimals, so that they can be compared at a glance."""
     sizes = [abs(cell) for cell in cells if isinstance(cell, float) and cell]
     alike = bool(sizes) and min(sizes) >= 1e-3 and max(sizes) < 1e3
-    return [f"{cell:{'.4f' if alike else '.4g'}}" if isinstance(cell, float) else _plain(cell) for cell in cells]
+    shown = (f"{cell:{'.4f' if alike else '.4g'}}" if isinstance(cell, float) else _plain(cell) for cell in cells)
+    return [printable(cell) for cell in shown]
 
 
 def _plain(value: Any) -> str:
     return "" if value is None else str(value)
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: what would steer it (names and reasons are other people's words) is written out.
+
+    Lines and tabs stay. What is no Unicode, as in names of files that are no UTF-8, is written out, too.
+    """
+    return _STEERING.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
 def _one_line(text: str) -> str:

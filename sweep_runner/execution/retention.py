@@ -9,6 +9,7 @@ from sweep_runner.results.events import State
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.state import TrialSummary
 from sweep_runner.spec.model import Keep, Objective
+from trainables.checkpoints import attempt_folders
 
 _RANKED: tuple[State, ...] = ("COMPLETED", "PRUNED")
 
@@ -68,7 +69,8 @@ class Retention:
 
     def _drop(self, number: int, keep_epoch: int | None) -> None:
         self.also(number, keep_epoch)
-        for folder in self._paths.trial(number).glob("attempt-*/checkpoints"):
+        attempts = attempt_folders(self._paths.trial(number))
+        for folder in (each / "checkpoints" for each in attempts if (each / "checkpoints").is_dir()):
             if keep_epoch is None:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue

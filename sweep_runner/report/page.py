@@ -210,8 +210,15 @@ def pictures_of(
 
     from trainables.errors import TrainableError
     from trainables.loading import load_trainable
+    from trainables.own_modules import not_imported
 
     if spec is None or not examples:
+        return {}
+    if foreign := not_imported(spec.trainable, spec.data):
+        warn(
+            f"there are no pictures: the results name {' and '.join(foreign)}, and what results name is not run. "
+            "If it is yours: sweep report NAME --own-modules"
+        )
         return {}
     try:
         found = load_trainable(spec.trainable)

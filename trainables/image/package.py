@@ -93,6 +93,13 @@ class PackageFacts:
             ValueError: something is missing or is not what it should be.
         """
         try:
+            return cls._read(metadata)
+        except (TypeError, AttributeError, OverflowError, RecursionError) as error:  # null, a number for a list, ...
+            raise ValueError(f"its metadata is not what it should be: {error}") from error
+
+    @classmethod
+    def _read(cls, metadata: Mapping[str, str]) -> Self:
+        try:
             values = {key: json.loads(metadata[key]) for key in ("format", "classes", "multilabel", "threshold")}
             resolution, channels = (json.loads(metadata[key]) for key in ("input_resolution", "channels"))
             optional = {key: json.loads(metadata.get(key, "{}")) for key in _OPTIONAL_KEYS}
@@ -105,6 +112,12 @@ class PackageFacts:
                 f"its format is {values['format']!r}, and only {FORMAT!r} and {FORMAT_FITTED!r} are understood"
             )
         threshold = values["threshold"]
+        if not isinstance(values["classes"], list) or not values["classes"]:
+            raise ValueError(f"its classes are {values['classes']!r:.60}, and must be a list of names")
+        if not (isinstance(resolution, int) and resolution > 0 and channels in (1, 3)):
+            raise ValueError(f"its input is {resolution!r:.20} pixels with {channels!r:.20} channels (1 or 3)")
+        if wrong := [key for key, value in optional.items() if not isinstance(value, dict)]:
+            raise ValueError(f"its {wrong[0]} is {optional[wrong[0]]!r:.60}, and must be an object")
         if isinstance(threshold, list) and len(threshold) != len(values["classes"]):
             raise ValueError(f"it has {len(threshold)} thresholds for {len(values['classes'])} classes")
         return cls(
@@ -164,7 +177,20 @@ class Package:
                 f"{path}: an ONNX file, but no exported model of this project ({error}). Give a package's "
                 f"{ONNX_FILE}, or the folder that holds it."
             ) from error
+        if wrong := self._unlike_its_facts():
+            raise DataError(f"{path}: an ONNX file, but no exported model of this project ({wrong})")
         self.path = path
+
+    def _unlike_its_facts(self) -> str:
+        """What of the graph is not as the metadata says; empty when all is."""
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if [(each.name, each.type, len(each.shape)) for each in inputs] != [(INPUT, "tensor(uint8)", 4)]:
+            return f"its input is not the one {INPUT!r} of bytes, (N, height, width, channels)"
+        if [each.name for each in outputs] != [OUTPUT] or len(outputs[0].shape) != 2:
+            return f"its output is not the one {OUTPUT!r}, (N, classes)"
+        if isinstance(told := outputs[0].shape[1], int) and told != len(self.facts.classes):
+            return f"it tells {told} probabilities, and names {len(self.facts.classes)} classes"
+        return ""
 
     def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Runs the model.

@@ -3,16 +3,18 @@
 # No `from __future__ import annotations`: FastAPI reads the types of functions that are made inside another.
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect
 
 from trainables.image.package import Package
 from trainables.image.pixels.decode import UnreadableImage, decode
@@ -31,12 +33,18 @@ class Limits:
         max_wait_s: how long the first of them waits for others.
         max_bytes: of a picture as sent.
         max_pixels: of a picture as decoded: a small file can hold a huge picture.
+        max_upload_s: how long a picture may take to come.
+        max_held_bytes: of all pictures that are here or on their way.
+        num_decoders: pictures that are decoded at a time.
     """
 
     max_batch: int = 32
     max_wait_s: float = 0.005
     max_bytes: int = 20_000_000
     max_pixels: int = 50_000_000
+    max_upload_s: float = 30.0
+    max_held_bytes: int = 400_000_000
+    num_decoders: int = 1
 
 
 class Batcher:
@@ -85,15 +93,64 @@ class Batcher:
                     answer.set_result(row)
 
 
-def make_app(package: Package, limits: Limits, token: str | None = None) -> FastAPI:
+class Uploads:
+    """The pictures that are being sent or are worked on: how much of them is held at a time has a limit."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.held_bytes = 0
+
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """The body of a request, which counts as held until the block ends.
+
+        Raises:
+            HTTPException: 408, it does not come in time; 413, it is too large; 429, too much is held already.
+        """
+        held = bytearray()
+        try:
+            try:
+                async with asyncio.timeout(self._limits.max_upload_s):
+                    await self._receive(request, held)
+            except TimeoutError as error:
+                raise HTTPException(
+                    408, f"the picture did not come within {self._limits.max_upload_s:g} s: send it again"
+                ) from error
+            except ClientDisconnect as error:
+                raise HTTPException(400, "the client went away") from error  # nobody hears it
+            yield bytes(held)
+        finally:
+            self.held_bytes -= len(held)
+
+    async def _receive(self, request: Request, held: bytearray) -> None:
+        most = self._limits.max_bytes
+        told = request.headers.get("content-length", "")
+        if told.isdecimal() and int(told) > most:
+            raise HTTPException(413, f"the picture has {told} bytes, and at most {most} are taken")
+        async for chunk in request.stream():
+            if len(held) + len(chunk) > most:
+                raise HTTPException(413, f"the picture has more than {most} bytes, which are the most that are taken")
+            if self.held_bytes + len(chunk) > self._limits.max_held_bytes:
+                raise HTTPException(429, "too many pictures are being sent: try again later", {"Retry-After": "1"})
+            held += chunk
+            self.held_bytes += len(chunk)
+
+
+def make_app(
+    package: Package, limits: Limits, token: str | None = None, hosts: Collection[str] | None = None
+) -> FastAPI:
     """The application.
 
     Args:
         package: the model.
         limits: of requests.
         token: that every request but /health must carry as `Authorization: Bearer …`; None: none.
+        hosts: names that a request's Host header may have; None: any. Without a token a page of any website could
+            otherwise have a browser of this machine ask, under a name of its own that it lets point here.
     """
     facts = package.facts
+    uploads = Uploads(limits)
+    decoders = ThreadPoolExecutor(limits.num_decoders, thread_name_prefix="decode")
     batcher = Batcher(package, limits)
 
     @asynccontextmanager
@@ -101,6 +158,7 @@ def make_app(package: Package, limits: Limits, token: str | None = None) -> Fast
         task = asyncio.create_task(batcher.run())
         yield
         task.cancel()
+        decoders.shutdown(wait=False, cancel_futures=True)
 
     # The usual documentation pages load scripts from elsewhere; this one works offline.
     app = FastAPI(title="Image classifier", lifespan=life, docs_url=None, redoc_url=None)
@@ -109,6 +167,9 @@ def make_app(package: Package, limits: Limits, token: str | None = None) -> Fast
     @app.middleware("http")
     async def authorized(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
         given = request.headers.get("authorization", "").encode()
+        host = request.headers.get("host", "")
+        if hosts is not None and _name_of(host) not in hosts:
+            return JSONResponse({"detail": f"the header Host is {host!r}, and this is {' or '.join(hosts)}"}, 421)
         if token and request.url.path != "/health" and not hmac.compare_digest(given, f"Bearer {token}".encode()):
             return JSONResponse({"detail": "this needs the header Authorization: Bearer TOKEN"}, 401)
         return await proceed(request)
@@ -127,6 +188,13 @@ def make_app(package: Package, limits: Limits, token: str | None = None) -> Fast
     async def docs(request: Request) -> Response:
         return Response(_page(app.openapi(), str(request.base_url)), media_type="text/html")
 
+    read = partial(
+        decode,
+        resolution=facts.input_resolution,
+        channels=facts.channels,
+        fit=facts.fit,
+        rule=replace(facts.rule, max_pixels=limits.max_pixels),
+    )
     schema = {
         "requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
     }
@@ -136,19 +204,12 @@ def make_app(package: Package, limits: Limits, token: str | None = None) -> Fast
         request: Request, top: int = Query(5, ge=1, description="How many classes to tell.")
     ) -> dict[str, Any]:
         """The classes of the picture that is the request's body."""
-        sent = await _body(request, limits.max_bytes)
-        try:
-            pixels = await asyncio.to_thread(
-                decode,
-                sent,
-                resolution=facts.input_resolution,
-                channels=facts.channels,
-                fit=facts.fit,
-                rule=replace(facts.rule, max_pixels=limits.max_pixels),
-            )
-        except UnreadableImage as error:
-            reason = error.reason.replace("data.max_pixels", "the limit")  # a key of sweep files, unknown to a client
-            raise HTTPException(422, f"not a picture that can be read: {reason}") from error
+        async with uploads.body(request) as sent:
+            try:
+                pixels = await asyncio.get_running_loop().run_in_executor(decoders, read, sent)
+            except UnreadableImage as error:
+                reason = error.reason.replace("data.max_pixels", "the limit")  # a key of sweep files
+                raise HTTPException(422, f"not a picture that can be read: {reason}") from error
         try:
             row = await batcher.probabilities(pixels)
         except asyncio.QueueFull as error:
@@ -163,14 +224,10 @@ def make_app(package: Package, limits: Limits, token: str | None = None) -> Fast
     return app
 
 
-async def _body(request: Request, max_bytes: int) -> bytes:
-    """The body, of which never more than the limit is held."""
-    held = bytearray()
-    async for chunk in request.stream():
-        held += chunk
-        if len(held) > max_bytes:
-            raise HTTPException(413, f"more than {max_bytes} bytes")
-    return bytes(held)
+def _name_of(host: str) -> str:
+    """A Host header without its port; of an IPv6 address without its brackets."""
+    name, _, port = host.rpartition(":")
+    return (name if name and port.isdecimal() and not name.endswith(":") else host).strip("[]").lower()
 
 
 def _page(schema: dict[str, Any], address: str) -> str:

@@ -352,7 +352,8 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
             num_threads: CPU threads to use.
 
         Returns:
-            What was verified, JSON-ready; None when this trainable has no package.
+            What was verified, JSON-ready; None when this trainable has no package. `note` in it, if there, is what
+            the user should know of the package.
 
         Raises:
             TrainableError: the exported model does not agree with the trained one: do not publish.

@@ -25,3 +25,7 @@ class ContractBroken(TrainableError):
 
 class WeightsError(DataError):
     """Pretrained weights cannot be had, cannot be read, or are of another model."""
+
+
+class NotExportable(TrainableError):
+    """The model has no ONNX translation. Nothing is wrong with the trained model itself."""

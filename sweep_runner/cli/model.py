@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trainables.image.deployment.predict import Package
 
 ONNX_FILE = "model.onnx"
+CARD_FILE = "model.json"
 FORMATS = ("tsv", "csv", "json", "parquet")
 
 
@@ -141,6 +142,8 @@ def export(name: str, number: int | None, output: Path | None, results: ResultsP
             f"verified on {verified['num_images']} {verified['split']} images: {verified['num_agreeing']} of "
             f"{verified['num_decisions']} predictions agree, probabilities within {verified['max_difference']:.1g}"
         )
+    if "note" in verified:
+        out.warn(verified["note"])
     out.result(str(target))
 
 
@@ -167,6 +170,11 @@ def find_model(model: str, results: ResultsPaths) -> Path:
             (problem,) = error.problems
             message = f"unknown model {model!r}: no file or folder is called so, and {problem.message}"
             raise RequestError(message, hint=problem.hint) from error
+    if (sweep.best / CARD_FILE).is_file() and not (sweep.best / ONNX_FILE).is_file():
+        raise RequestError(
+            f"the model of the sweep {sweep.name!r} has no ONNX translation ({sweep.best} holds no {ONNX_FILE})",
+            hint=f"{sweep.best / 'README.md'} has the code that loads its weights with timm.",
+        )
     if not (sweep.best / ONNX_FILE).is_file():
         raise RequestError(
             f"the sweep {sweep.name!r} has published no model yet ({sweep.best})",

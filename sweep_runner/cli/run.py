@@ -239,8 +239,10 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     out.say(f"leaderboard  {paths.command('top')}")
     where = " ".join(["", *results_option(results.root)])
     out.say(f'tables       {paths.tables}   sweep query "select * from trials"{where}')
-    if outcome.package is not None:
+    if outcome.package is not None and (outcome.package / "model.onnx").exists():
         out.say(f"model        {outcome.package / 'model.onnx'}   sweep predict {paths.name} IMAGES{where}")
+    elif outcome.package is not None:
+        out.say(f"model        {outcome.package}   its README.md has the code that loads it")
 
 
 def _figures(
@@ -276,6 +278,13 @@ def _write_report(results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
         out.warn(f"no report was written ({reason}); try again: {paths.command('report')}")
 
 
+def _model_file(package: Path | None) -> str | None:
+    """The published model: its ONNX file, or where it has none its folder."""
+    if package is None:
+        return None
+    return str(package / "model.onnx" if (package / "model.onnx").exists() else package)
+
+
 def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]:
     state = outcome.state
     best = state.best()
@@ -293,6 +302,6 @@ def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]
             state.objective.metric: best.best_value,
             "final": best.final_metrics,
         },
-        "model": str(outcome.package / "model.onnx") if outcome.package else None,
+        "model": _model_file(outcome.package),
         "notes": list(outcome.notes),
     }

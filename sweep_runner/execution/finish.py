@@ -139,6 +139,7 @@ def _finish_best(
         if result.verified is not None:
             publish(staging / "package", paths.best)
             published = True
+            notes += (result.verified["note"],) if "note" in result.verified else ()
         elif export and not result.error:
             notes = (f"trainable {plan.spec.trainable!r} gave no model package to publish",)
         return Finish(paths.best if published else None, notes, failed=bool(result.error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import getpass
 import io
 import json
@@ -23,18 +24,20 @@ import torch
 from onnx import numpy_helper
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import nn
 
-from trainables.errors import TrainableError
+from trainables.errors import NotExportable, TrainableError
 from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
 from trainables.image.deployment import deploy
 from trainables.image.deployment.deploy import export_package
 from trainables.image.deployment.model_card import README_FILE
+from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
 from trainables.image.deployment.predict import predict_paths
 from trainables.image.index import SCHEMA, ImageIndex
 from trainables.image.models.factory import build_model
-from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, WEIGHTS_FILE, load_package
+from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, WEIGHTS_FILE, Package, PackageFacts, load_package
 from trainables.image.pixels.decode import decode
 from trainables.image.training.checkpoint import load_trained
 from trainables.image.training.evaluate import GivenImages, compute_logits, evaluate_checkpoint
@@ -320,3 +323,55 @@ def test_the_lines_of_the_model_card_need_onnxruntime_numpy_and_pillow_only(expo
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert abs(sum(ast.literal_eval(done.stdout).values()) - 1) < 1e-3
+
+
+class _Rows(nn.Module):
+    """Attention over five dimensions in one call, as Hiera's, which ONNX has no translation for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_classes = 2
+        self.fused_attn = True
+        self.fc = nn.Linear(8, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = images.mean(1).reshape(-1, 1, 2, 4, 8)
+        if self.fused_attn:
+            x = nn.functional.scaled_dot_product_attention(x, x, x)
+        else:
+            x = (x @ x.transpose(-2, -1) * 8**-0.5).softmax(-1) @ x
+        logits: torch.Tensor = self.fc(x.mean((1, 2, 3)))
+        return logits
+
+
+def test_attention_over_five_dimensions_is_exported_step_by_step(tmp_path: Path) -> None:
+    net = _Rows().eval()
+    graph = DeployedClassifier(net, (0.5,) * 3, (0.5,) * 3, False).eval()
+    write_onnx(graph, PackageFacts(("a", "b"), False, 8, 3), tmp_path / ONNX_FILE)
+    images = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
+    with torch.no_grad():
+        expected = graph(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(Package(tmp_path / ONNX_FILE).probabilities(images), expected, rtol=1e-3)
+    assert net.fused_attn, "as it was before"
+
+
+def test_without_a_translation_the_weights_are_published_with_code_that_loads_them(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise NotExportable("the model has no ONNX translation: none of conv2d")
+
+    monkeypatch.setattr(deploy, "write_onnx", refuse)
+    config = case.trained(model="resnet10t", input_resolution=32, pooling="gem")
+    verified = case.export(config)
+    assert "has no model.onnx: the model has no ONNX translation" in verified["note"]
+    assert {file.name for file in case.package.iterdir()} == {WEIGHTS_FILE, CARD_FILE, README_FILE}
+    page = (case.package / README_FILE).read_text()
+    code = page.partition("```python\n")[2].partition("```")[0]
+    _random_image(np.random.default_rng(1)).save(case.package / "photo.jpg")
+    monkeypatch.chdir(case.package)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, {})
+    answer = ast.literal_eval(printed.getvalue())
+    assert list(answer) == list(CLASSES)
+    assert sum(answer.values()) == pytest.approx(1.0, abs=1e-4)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainables.errors import TrainableError
+from trainables.errors import NotExportable, TrainableError
 from trainables.image.package import Package
 
 TOLERANCE = 1e-3
@@ -62,14 +62,15 @@ def check_file(path: Path) -> None:
     """Checks the ONNX file by ONNX's own rules, with shape inference.
 
     Raises:
-        TrainableError: it breaks them.
+        NotExportable: it breaks them.
     """
     import onnx
 
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise TrainableError(f"the exported ONNX file is not valid, the model is not published: {error}") from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise NotExportable(f"the exported ONNX file is not valid, and not published: {reason}") from error
 
 
 def compare(package: Package, reference: Callable[[Pixels], Probabilities], images: Pixels, split: str) -> Agreement:

@@ -19,13 +19,14 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 
-from trainables.errors import TrainableError
+from trainables.errors import NotExportable, TrainableError
 from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
 from trainables.image.deployment.agreement import TOLERANCE, check_file, compare, require, without_folders
 from trainables.image.deployment.model_card import README_FILE, model_card
 from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
+from trainables.image.deployment.plain_weights import architecture, verify_weights
 from trainables.image.index import ImageIndex
 from trainables.image.models.factory import normalization
 from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, OUTPUT, THRESHOLD, WEIGHTS_FILE, Package, PackageFacts
@@ -57,6 +58,8 @@ def export_package(
     num_threads: int = 1,
 ) -> Mapping[str, Any]:
     """Writes a model package and verifies it.
+
+    A model without ONNX translation is published without `model.onnx`: `note` of what is returned says so.
 
     The package holds `model.onnx` (the whole way from uint8 pixels to probabilities), `model.safetensors` (the
     weights, by timm's names) `model.json` (what they are, where they come from, how well they agree)
@@ -103,15 +106,23 @@ def export_package(
     with threads(num_threads):
         save_file(state_to_save(model), package / WEIGHTS_FILE, metadata={"format": "pt"})
         classifier = DeployedClassifier(model, mean, std, index.multilabel).eval()
-        write_onnx(classifier, facts, package / ONNX_FILE)
-        export_s = time.monotonic() - started
-        # safetensors lets nobody but the owner read what it writes; a package is for others, too.
-        (package / WEIGHTS_FILE).chmod((package / ONNX_FILE).stat().st_mode)
-        verification = _verify(model, index, data, package / ONNX_FILE, facts, num_threads)
-    verification["export_s"] = round(export_s, 2)
+        try:
+            write_onnx(classifier, facts, package / ONNX_FILE)
+        except NotExportable as error:
+            (package / ONNX_FILE).unlink(missing_ok=True)
+            verification = verify_weights(config, model, index, data, package / WEIGHTS_FILE, num_threads)
+            verification["note"] = (
+                f"the package has no {ONNX_FILE}: {error}. {WEIGHTS_FILE} holds the weights, {README_FILE} the code "
+                "that loads them"
+            )
+        else:
+            verification = _verify(model, index, data, package / ONNX_FILE, facts, num_threads)
+    verification["export_s"] = round(time.monotonic() - started, 2)
     card = _card(config, model, index, facts, verification, info, package)
     (package / CARD_FILE).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (package / README_FILE).write_text(model_card(card), encoding="utf-8")
+    # safetensors lets nobody but the owner read what it writes; a package is for others, too.
+    (package / WEIGHTS_FILE).chmod((package / CARD_FILE).stat().st_mode)
     return verification
 
 
@@ -240,5 +251,8 @@ def _card(
         "tolerance": {"value": TOLERANCE, "of": "1" if facts.multilabel else "the row's largest probability"},
         "origin": without_folders({key: value for key, value in info.items() if key not in METRIC_KEYS}),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        "files": {name: (package / name).stat().st_size for name in (ONNX_FILE, WEIGHTS_FILE)},
+        "architecture": architecture(config, model),
+        "files": {
+            name: (package / name).stat().st_size for name in (ONNX_FILE, WEIGHTS_FILE) if (package / name).exists()
+        },
     }

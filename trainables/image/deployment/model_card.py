@@ -10,7 +10,9 @@ _SHOWN_CLASSES = 50
 
 
 def use_in_python(card: Mapping[str, Any]) -> str:
-    """Three lines that need onnxruntime, numpy and pillow, and nothing else."""
+    """Three lines that need onnxruntime, numpy and pillow; of a package without ONNX some more, and timm."""
+    if "model.onnx" not in card["files"]:
+        return _use_weights(card)
     mode = "RGB" if card["channels"] == 3 else "L"
     depth = card["channels"]
     return (
@@ -20,6 +22,28 @@ def use_in_python(card: Mapping[str, Any]) -> str:
         'model = ort.InferenceSession("model.onnx"); print(dict(zip(json.loads(model.get_modelmeta()'
         '.custom_metadata_map["classes"]), model.run(None, {"images": pixels})[0][0].tolist())))\n'
     )
+
+
+def _use_weights(card: Mapping[str, Any]) -> str:
+    pixels, made = card["preprocessing"]["in_graph"], card["architecture"]
+    mode, size = "RGB" if card["channels"] == 3 else "L", card["input_resolution"]
+    gem = ["from trainables.image.models.gem import use_gem; use_gem(model)"] if made["gem"] else []
+    function = "sigmoid()" if card["multilabel"] else "softmax(dim=-1)"
+    lines = [
+        "import json, numpy as np, timm, torch",
+        "from PIL import Image, ImageOps; from safetensors.torch import load_file",
+        'card = json.load(open("model.json", encoding="utf-8"))',
+        'model = timm.create_model(card["architecture"]["name"], **card["architecture"]["options"])',
+        *gem,
+        'model.load_state_dict(load_file("model.safetensors")); model.eval()',
+        f'photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("{mode}")',
+        f"photo = photo.resize(({size}, {size}), Image.Resampling.BILINEAR)  # in training: {pixels['resize']}",
+        f"pixels = torch.from_numpy(np.array(photo)).view({size}, {size}, {card['channels']})",
+        "pixels = pixels.permute(2, 0, 1)[None] / 255",
+        f"mean, std = (torch.tensor(one).view(1, -1, 1, 1) for one in ({pixels['mean']}, {pixels['std']}))",
+        f'print(dict(zip(card["classes"], model((pixels - mean) / std).{function}[0].tolist())))',
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def model_card(card: Mapping[str, Any]) -> str:
@@ -40,6 +64,11 @@ def model_card(card: Mapping[str, Any]) -> str:
         if any(name.startswith("test_") for name in card["metrics"])
         else ("- It was not evaluated on test data: figures on val are those by which it was chosen, and flatter it.\n")
     )
+    needs = (
+        "Needs `onnxruntime`, `numpy` and `pillow`. The graph resizes, scales and normalises the pixels itself."
+        if "model.onnx" in card["files"]
+        else "Needs `timm`, `safetensors`, `numpy` and `pillow`: this model has no ONNX translation."
+    )
     return f"""# {origin.get("sweep", "Image classifier")}
 
 Gives a picture {kind} out of {len(card["classes"])}: {shown}.
@@ -53,7 +82,7 @@ Gives a picture {kind} out of {len(card["classes"])}: {shown}.
 ```python
 {use_in_python(card)}```
 
-Needs `onnxruntime`, `numpy` and `pillow`. The graph resizes, scales and normalises the pixels itself.
+{needs}
 
 ## Data
 

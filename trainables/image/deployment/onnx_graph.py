@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from trainables.errors import TrainableError
+from trainables.errors import NotExportable
+from trainables.image.deployment.agreement import check_file
 from trainables.image.deployment.onnx_resize import put_before
 from trainables.image.package import INPUT, OUTPUT, PackageFacts
 
@@ -67,14 +68,25 @@ def write_onnx(classifier: DeployedClassifier, facts: PackageFacts, path: Path) 
         path: the file to write.
 
     Raises:
-        TrainableError: the model is too large for one file, or cannot be exported.
+        NotExportable: the model is too large for one file, or has no valid translation.
     """
     num_bytes = sum(tensor.nbytes for tensor in classifier.state_dict().values())
     if num_bytes > MOST_BYTES:
-        raise TrainableError(
+        raise NotExportable(
             f"the model's weights take {num_bytes / 1024**3:.1f} GiB, and one ONNX file holds less than 2 GiB: "
             "export no ONNX (export.formats: []) or search smaller models"
         )
+    try:
+        _write(classifier, facts, path)
+    except NotExportable:
+        # Attention in one call is for four dimensions only: Hiera, NesT and others have five. Step by step it has any.
+        with _plain_attention(classifier) as changed:
+            if not changed:
+                raise
+            _write(classifier, facts, path)
+
+
+def _write(classifier: DeployedClassifier, facts: PackageFacts, path: Path) -> None:
     # A batch of 1 the exporter would take for a rule.
     size = facts.input_resolution
     example = torch.zeros(2, size, size, facts.channels, dtype=torch.uint8)
@@ -93,7 +105,7 @@ def write_onnx(classifier: DeployedClassifier, facts: PackageFacts, path: Path) 
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise TrainableError(f"the model cannot be exported to ONNX: {_first_line(error)}") from error
+            raise NotExportable(f"the model has no ONNX translation: {_first_line(error)}") from error
     assert program is not None
     proto = program.model_proto
     _strip(proto)
@@ -101,6 +113,20 @@ def write_onnx(classifier: DeployedClassifier, facts: PackageFacts, path: Path) 
     for key, value in facts.to_metadata().items():
         proto.metadata_props.add(key=key, value=value)
     path.write_bytes(proto.SerializeToString())
+    check_file(path)
+
+
+@contextlib.contextmanager
+def _plain_attention(model: nn.Module) -> Iterator[bool]:
+    """timm's attention layers compute in single steps meanwhile; gives whether there are any."""
+    fused = [module for module in model.modules() if getattr(module, "fused_attn", False) is True]
+    for module in fused:
+        module.fused_attn = False  # type: ignore[assignment]
+    try:
+        yield bool(fused)
+    finally:
+        for module in fused:
+            module.fused_attn = True  # type: ignore[assignment]
 
 
 def _strip(proto: onnx.ModelProto) -> None:

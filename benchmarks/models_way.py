@@ -1,0 +1,192 @@
+"""One model the whole way, as a row: what it can do, whether it came out right, and what a step of it costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import torch
+from timm.models import get_pretrained_cfg
+from timm.models._registry import _model_to_module
+from torch import nn
+
+from trainables.errors import NotExportable
+from trainables.image.config import ImageConfig, Pooling
+from trainables.image.deployment.agreement import compare
+from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
+from trainables.image.models.factory import build_model, channels_last, normalization
+from trainables.image.models.tryout import (
+    has_effect,
+    impossible,
+    num_blocks,
+    usual_resolution,
+    weights_problem,
+)
+from trainables.image.package import ONNX_FILE, Package, PackageFacts
+from trainables.image.trainable import ImageClassifier
+from trainables.image.training.checkpoint import load_trained
+from trainables.image.training.evaluate import GivenImages, compute_logits
+
+COLUMNS = (
+    "name", "module", "outcome", "reason", "parameters", "usual_resolution", "smallest_resolution", "poolings",
+    "misfits", "dropout", "drop_path", "num_blocks", "published", "resizable", "stored_features", "onnx",
+    "max_difference", "spread", "step_s", "step_mib", "image_ms", "seconds",
+)  # fmt: skip
+SMALLEST = (8, 16, 24, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
+RESHAPING = ("catavgmax", "token", "map")
+"""Poolings that may change the shape of layers."""
+CLASSES = ("a", "b", "c")
+BATCH = 4
+
+
+def whole_way(name: str) -> dict[str, Any]:
+    """The row of a name. `outcome` is right, refused (by the check, with the reason) or failed."""
+    began = time.monotonic()
+    usual = usual_resolution(name)
+    row: dict[str, Any] = {"name": name, "module": _model_to_module[name], "usual_resolution": usual}
+    refusal = impossible(name, "native", usual)
+    if refusal is not None:
+        told = ImageClassifier.check(_config(name, usual))
+        outcome = "refused" if told else "failed"
+        return {**row, "outcome": outcome, "reason": told[0].message if told else refusal, "seconds": _since(began)}
+    sizes = [size for size in SMALLEST if size <= usual]
+    smallest = next((size for size in sizes if impossible(name, "native", size) is None), usual)
+    row["smallest_resolution"] = smallest
+    size = next(size for size in (*[s for s in sizes if s >= 64], usual) if impossible(name, "native", size) is None)
+    source = get_pretrained_cfg(name)
+    published = bool(source is not None and source.has_weights)
+    poolings = [kind for kind in get_args(Pooling) if impossible(name, kind, size) is None]
+    row |= {
+        "poolings": " ".join(poolings),
+        "misfits": " ".join(
+            kind for kind in poolings if kind in RESHAPING and published and weights_problem(name, kind, usual)
+        ),
+        "dropout": int(has_effect(name, "dropout", usual)),
+        "drop_path": int(has_effect(name, "drop_path", usual)),
+        "num_blocks": num_blocks(name, usual),
+        "published": int(published),
+        "resizable": int(size == usual or weights_problem(name, "native", size) is None),
+    }
+    try:
+        row |= _cost(name, usual)
+        row |= _trained(name, size)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+        said = next(iter(str(error).strip().splitlines()), "")
+        row |= {"outcome": "failed", "reason": f"{type(error).__name__}: {said}"[:300]}
+    return {**row, "seconds": _since(began)}
+
+
+def _config(name: str, size: int, **values: Any) -> ImageConfig:
+    base = {"model": name, "finetune": "scratch", "input_resolution": size, "epochs": 2, "batch_size": BATCH}
+    return ImageConfig.model_validate({**base, "optimizer": "sgd", "lr": 1e-3, "mixed_precision": "no", **values})
+
+
+def _cost(name: str, usual: int) -> dict[str, Any]:
+    """Seconds and memory of a step on a batch of 4, and of one image, at the usual size, on one thread."""
+    torch.set_num_threads(1)
+    config = _config(name, usual)
+    before = psutil.Process().memory_info().rss
+    model = channels_last(build_model(config, len(CLASSES))).train()
+    images = torch.rand(BATCH, 3, usual, usual).contiguous(memory_format=torch.channels_last)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    most = 0
+
+    def step() -> None:
+        nonlocal most
+        loss = model(images).float().logsumexp(dim=1).mean()
+        most = max(most, psutil.Process().memory_info().rss)
+        loss.backward()
+        most = max(most, psutil.Process().memory_info().rss)
+
+    step()
+    seconds = _seconds(step)
+    model.eval()
+    with torch.inference_mode():
+        one = _seconds(lambda: model(images[:1]))
+    return {
+        "parameters": parameters,
+        "step_s": f"{seconds:.3g}",
+        "step_mib": round(max(0, most - before) / 1024**2),
+        "image_ms": f"{1000 * one:.3g}",
+    }
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    """CPU seconds: those of the wall are the other processes', too."""
+    began = time.process_time()
+    call()
+    return time.process_time() - began
+
+
+def _trained(name: str, size: int) -> dict[str, Any]:
+    """Check, two epochs with a stop between them, load, spread the outputs, ONNX, agreement."""
+    from benchmarks.models_data import Pictures
+
+    config = _config(name, size)
+    told = ImageClassifier.check(config)
+    if told:
+        return {"outcome": "refused", "reason": told[0].message}
+    pictures = Pictures(size)
+    with TemporaryDirectory() as folder:
+        trial = Path(folder) / "trial"
+        pictures.train(config, trial, stop_after=1)
+        (checkpoint,) = pictures.train(config, trial, attempt=2).glob("epoch-00002")
+        model = load_trained(config, len(CLASSES), checkpoint)
+        spread = spread_out(model, pictures.images)
+        row: dict[str, Any] = {"spread": f"{spread:.3g}", "stored_features": pictures.features(name, size, folder)}
+        path = Path(folder) / ONNX_FILE
+        graph = DeployedClassifier(model, *normalization(model), False).eval()
+        try:
+            write_onnx(graph, PackageFacts(CLASSES, False, size, 3), path)
+        except NotExportable as error:
+            return {**row, "onnx": 0, "outcome": "right", "reason": str(error)[:300]}
+
+        def reference(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            rows = np.arange(len(images))
+            logits = compute_logits(model, GivenImages(images), rows, torch.device("cpu"))
+            return torch.from_numpy(logits).softmax(dim=-1).numpy()
+
+        agreement = compare(Package(path), reference, pictures.images, "train")
+    row |= {"onnx": 1, "max_difference": f"{agreement.max_difference:.2g}"}
+    if not agreement.agrees:
+        return {**row, "outcome": "failed", "reason": f"ONNX differs by {agreement.max_difference:.2g}"}
+    return {**row, "outcome": "right"}
+
+
+@torch.no_grad()
+def spread_out(model: nn.Module, images: npt.NDArray[np.uint8]) -> float:
+    """Makes a barely trained model answer pictures differently, so that agreement says something.
+
+    Statistics of normalisations become those of the pictures, and the classifier is scaled until its outputs differ
+    by two over the pictures.
+
+    Returns:
+        The largest difference between the probabilities of two pictures.
+    """
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in normalization(model))
+    pixels = (torch.from_numpy(images).permute(0, 3, 1, 2) / 255.0 - mean) / std
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    model(pixels)
+    model.eval()
+    logits = model(pixels)
+    scale = 2.0 / float(logits.std(dim=0).mean().clamp(min=1e-12))
+    found = model.get_classifier()  # type: ignore[operator]
+    for head in found if isinstance(found, tuple) else (found,):
+        for parameter in head.parameters():
+            parameter.mul_(scale)
+    probabilities = model(pixels).softmax(dim=1)
+    return float((probabilities.amax(dim=0) - probabilities.amin(dim=0)).max())
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 1)

@@ -1,13 +1,12 @@
 """Checkpoints on disk: complete or not there, and checked before they are trusted.
 
 A checkpoint is a folder `attempt-<a>/checkpoints/epoch-<e>/` with the trainable's files and a manifest. The
-manifest is written last and names every file with its size and checksum, so a folder that was cut short
-(killed, disk full, truncated later) is told from a good one.
+manifest is written last and names every file with its size and checksum, and holds its own, so a folder that was cut
+short (killed, disk full, truncated later) or changed is told from a good one.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trainables.contract import Checkpoint, EpochReport, Mode, Save
+from trainables.digests import from_sealed_json, to_sealed_json
 
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
@@ -45,8 +45,8 @@ def write_checkpoint(folder: Path, history: Sequence[EpochReport], save: Save) -
             "history": [{"epoch": report.epoch, "metrics": dict(report.metrics)} for report in history],
             "files": {name: {"bytes": size, "crc32": crc} for name, (size, crc) in files.items()},
         }
-        with (partial / MANIFEST).open("w", encoding="utf-8") as file:
-            file.write(json.dumps(manifest))  # not `dump`, which goes through Python for every number
+        with (partial / MANIFEST).open("wb") as file:
+            file.write(to_sealed_json(manifest))
             file.flush()
             os.fsync(file.fileno())
         shutil.rmtree(final, ignore_errors=True)
@@ -60,7 +60,7 @@ def write_checkpoint(folder: Path, history: Sequence[EpochReport], save: Save) -
 def read_checkpoint(folder: Path) -> Checkpoint | None:
     """The checkpoint in a folder, or None when it is not whole: a file missing, cut short or changed."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        manifest = from_sealed_json((folder / MANIFEST).read_bytes())
         history = tuple(EpochReport(row["epoch"], row["metrics"]) for row in manifest["history"])
         for name, expected in manifest["files"].items():
             if _digest(folder / name) != (expected["bytes"], expected["crc32"]):

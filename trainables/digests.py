@@ -7,12 +7,13 @@ protection against somebody who means to deceive.
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Mapping
 from typing import Any
 
 import xxhash
 
-Readable = bytes | bytearray | memoryview
+Readable = bytes | bytearray | memoryview | mmap.mmap
 _MARK = b"xxh3-64\n"
 TRAILER_BYTES = len(_MARK) + 8
 _KEY = b',"xxh3":"'
@@ -50,8 +51,9 @@ def content_bytes(data: memoryview) -> int:
     size = len(data) - TRAILER_BYTES
     if size < 0 or bytes(data[size : size + len(_MARK)]) != _MARK:
         raise DigestMismatch("its checksum is missing")
-    if bytes(data[size + len(_MARK) :]) != digest(data[:size]):
-        raise DigestMismatch("its checksum is another")
+    with data[:size] as content:
+        if bytes(data[size + len(_MARK) :]) != digest(content):
+            raise DigestMismatch("its checksum is another")
     return size
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweep_runner.durable import write_atomically
+from sweep_runner.results.parquet_digest import check_parquet, to_parquet
 from sweep_runner.results.schemas import epochs_table
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ def write_part(path: Path, table: pa.Table) -> None:
         OSError: it could not be written; the old file is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # With a checksum a page, so that damage shows instead of giving other numbers.
-    write_atomically(path, lambda file: pq.write_table(table, file, compression="snappy", write_page_checksum=True))
+    write_atomically(path, to_parquet(table))
 
 
 def part_path(folder: Path, number: int) -> Path:
@@ -61,6 +61,7 @@ def set_aside_damaged(folder: Path) -> list[tuple[Path, Path, str]]:
     found = []
     for path in sorted(folder.glob("part-*.parquet")):
         try:
+            check_parquet(path)
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 file.read()
         except (OSError, pa.ArrowException) as error:
@@ -137,6 +138,7 @@ class EpochParts:
 def _last_row(path: Path) -> str | None:
     """What a sealed part says of its last row; None for an open, damaged or missing one."""
     try:
+        check_parquet(path)
         metadata = pq.read_metadata(path).metadata or {}
     except (OSError, pa.ArrowException):
         return None

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweep_runner.durable import lock_holder
+from sweep_runner.results.parquet_digest import check_parquet
 from sweep_runner.results.parts import part_files
 from sweep_runner.results.paths import LEASE_FILE, ResultsPaths, SweepPaths
 from sweep_runner.results.schemas import empty_table
@@ -45,6 +46,11 @@ def read_part(path: Path, columns: Collection[str] | None = None) -> pa.Table:
     Raises:
         OSError, pyarrow.ArrowInvalid: the file is missing or damaged.
     """
+    check_parquet(path)
+    return _read(path, columns)
+
+
+def _read(path: Path, columns: Collection[str] | None = None) -> pa.Table:
     # Not `pq.read_table`: it imports pyarrow.dataset, which takes longer than the rest of `sweep ls`.
     with pq.ParquetFile(path) as file:
         if columns is not None:
@@ -69,6 +75,7 @@ def find_parts(
             continue
         for path in part_files(paths.table(table)):
             try:
+                check_parquet(path)
                 parts.append(Part(path, pq.read_schema(path)))
             except (OSError, pa.ArrowInvalid) as error:
                 warn(damaged_message(path, error))
@@ -101,7 +108,7 @@ def load_table(
     tables = []
     for part in find_parts(results, table, sweeps, warn):
         try:
-            tables.append(read_part(part.path))
+            tables.append(_read(part.path))
         except (OSError, pa.ArrowInvalid) as error:
             warn(damaged_message(part.path, error))
     united = unite(tables) if tables else empty_table(table)

@@ -33,7 +33,7 @@ def test_what_is_there_is_listed_and_removed(tmp_path: Path, capsys: pytest.Capt
     assert main(["data", "cache", "ls", "--dir", str(tmp_path), "--json"]) == 0
     newer, older = json.loads(capsys.readouterr().out)
     assert (newer["fingerprint"], newer["content"], newer["in_use"]) == ("cd34", "7 images, 16×16 RGB", False)
-    assert (older["fingerprint"], older["num_images"], older["size_bytes"]) == ("ab12", 5, 128 + 5 * 8 * 8 * 3)
+    assert (older["fingerprint"], older["num_images"], older["size_bytes"]) == ("ab12", 5, 128 + 5 * 8 * 8 * 3 + 16)
     assert main(["data", "cache", "ls", "--dir", str(tmp_path)]) == 0
     assert "7 images, 16×16 RGB" in capsys.readouterr().out
 

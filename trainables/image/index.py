@@ -15,9 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.feather
 
+from trainables.digests import DigestMismatch, content_bytes, trailer
+from trainables.errors import DataError
 from trainables.image.pixels.rule import ValueRange
 
 SPLITS = ("train", "val", "test")
+_ARROW_END = b"ARROW1"
 
 MEMBER = pa.struct([("column", pa.string()), ("row", pa.int64())])
 RLE = pa.struct([("width", pa.int32()), ("height", pa.int32()), ("counts", pa.binary())])
@@ -96,17 +99,34 @@ class ImageIndex:
             "found_range": self.found_range,
         }
         table = self.table.replace_schema_metadata({"image_index": json.dumps(facts)})
+        sink = pa.BufferOutputStream()
+        pyarrow.feather.write_feather(table, sink, compression="uncompressed")
+        content = memoryview(sink.getvalue())
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
-            pyarrow.feather.write_feather(table, file, compression="uncompressed")
+            file.write(content)
+            file.write(trailer(content))
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Maps what `save` wrote."""
-        table = pyarrow.feather.read_table(path, memory_map=True)
+        """Maps what `save` wrote.
+
+        Raises:
+            DataError: the file was changed since.
+        """
+        whole = pa.memory_map(str(path)).read_buffer()
+        content = whole
+        if whole.slice(whole.size - len(_ARROW_END)).to_pybytes() != _ARROW_END:  # as earlier versions wrote it
+            try:
+                content = whole.slice(0, content_bytes(memoryview(whole)))
+            except DigestMismatch as error:
+                raise DataError(
+                    f"{path}: changed after it was written ({error}); `sweep resume` writes it anew"
+                ) from error
+        table = pyarrow.feather.read_table(pa.BufferReader(content))
         facts = json.loads(table.schema.metadata[b"image_index"])
         return cls(
             table,

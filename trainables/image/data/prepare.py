@@ -24,7 +24,7 @@ from trainables.image.data_config import DataConfig
 from trainables.image.datasets.base import Defect, Listing
 from trainables.image.index import SPLITS, ImageIndex, flat_labels
 from trainables.image.pixels.fit import SQUASH, Fit
-from trainables.image.pixels.pictures import Target
+from trainables.image.pixels.pictures import DIGEST, Target
 
 INDEX_FILE = "index.arrow"
 _SHOWN = 10  # classes, defects
@@ -94,7 +94,7 @@ def prepare_images(
             f"data.on_unreadable: fail, and {len(defects)} cannot be used:{defect_lines(defects)}\n"
             "  Mend or remove them, or leave them out: --set data.on_unreadable=skip"
         )
-    table = table.take(pa.array(reading.good_rows))
+    table = table.take(pa.array(reading.good_rows)).append_column(DIGEST, pa.array(reading.digests, pa.string()))
     check_left(table, listing, {*division.splits.tolist()}, defects)
     index = ImageIndex(
         table,

@@ -49,6 +49,7 @@ class Reading:
         warnings: about the cache.
         notes: what was left out of pictures, and how their values are scaled.
         rule: how they were read.
+        digests: of the encoded image of each good row.
     """
 
     good_rows: npt.NDArray[np.int64]
@@ -59,6 +60,7 @@ class Reading:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     rule: PixelRule
+    digests: tuple[str, ...]
 
 
 def read_all(
@@ -131,6 +133,7 @@ class _Pass:
                     places[target] = "in the cache" if fits else "decoded again each epoch"
                     if cached and not fits:
                         warnings.append(self.no_room(target))
+        warnings += cache.damaged
         assert facts is not None
         # A full disk costs the next run some time, and this one nothing.
         with contextlib.suppress(OSError):
@@ -228,10 +231,11 @@ class _Pass:
         )
 
     def reading(self, facts: Sequence[Facts], places: Mapping[Target, str], warnings: Sequence[str]) -> Reading:
-        names = self.table["example"]
+        names, good_rows = self.table["example"], self.good_rows(facts)
+        digests = digests_by_row(len(self.table), self.pictures, facts)
         defects = [Defect(names[row].as_py(), reason) for each in facts for row, reason in sorted(each.defects.items())]
         return Reading(
-            self.good_rows(facts),
+            good_rows,
             self.fingerprint(facts),
             tuple(defects),
             sizes_of(facts),
@@ -239,6 +243,7 @@ class _Pass:
             tuple(warnings),
             tuple(self.notes(facts)),
             self.rule,
+            tuple(digests[row] for row in good_rows.tolist()),
         )
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import timm
 import torch
 
+from trainables.digests import from_sealed_json, to_sealed_json
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.features.backbone import FrozenBackbone, backbone_of
@@ -96,6 +97,8 @@ def open_features(
     except OSError as error:
         print(f"the backbone runs in each epoch: the cache {data.cache_folder} cannot be used ({error})")
         return None
+    for damage in cache.damaged:
+        print(damage)
     return found if isinstance(found, Features) else None
 
 
@@ -122,7 +125,7 @@ def _facts_file(cache: PixelCache, key: str) -> Path:
 
 def _facts(cache: PixelCache, key: str) -> dict[str, Any]:
     try:
-        facts: dict[str, Any] = json.loads(_facts_file(cache, key).read_bytes())
+        facts = from_sealed_json(_facts_file(cache, key).read_bytes())
     except (FileNotFoundError, ValueError):
         return {"poolings": {}, "problems": {}}
     return facts
@@ -165,7 +168,7 @@ def _build(
         if not written:
             return  # no room: perhaps there is for the next trial
     partial = _facts_file(cache, key).with_suffix(f".{os.getpid()}.tmp")
-    partial.write_text(json.dumps(facts))
+    partial.write_bytes(to_sealed_json(facts))
     partial.replace(_facts_file(cache, key))
 
 

@@ -20,6 +20,7 @@ from trainables.image.pixels.pictures import (
     Facts,
     Picture,
     Target,
+    digest_of,
     fingerprint_of,
     iter_regions,
     pictures_of,
@@ -102,7 +103,7 @@ class DecodedPixels(Pixels):
         def decode(picture: Picture) -> None:
             try:
                 name = picture.name if picture.path is None or picture.member is not None else str(picture.path)
-                image = open_image(picture.read(), rule=self._rule, name=name)
+                image = open_image(self._same(picture), rule=self._rule, name=name)
                 for row, region in zip(picture.rows, picture.regions, strict=True):
                     pixels[row] = to_pixels(image, box=region.box, mask=region.mask, **self._target._asdict())
             except (UnreadableImage, ValueError, OSError) as error:
@@ -112,6 +113,20 @@ class DecodedPixels(Pixels):
 
         list(self._pool.map(decode, pictures_of(wanted)))
         return pixels
+
+    def _same(self, picture: Picture) -> bytes:
+        """The picture that the sweep was prepared with, encoded.
+
+        Raises:
+            DataError: it is another one by now.
+        """
+        content = picture.read()
+        if picture.digest and digest_of(content) != picture.digest:
+            raise DataError(
+                f"{picture.path or picture.name}: not the picture that the sweep was prepared with: put that back, or "
+                "start a new sweep"
+            )
+        return content
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -161,6 +176,9 @@ def open_pixels(
         why = f"no room in {data.cache_folder} (data.cache_limit_bytes: {data.cache_limit_bytes:,}, or the disk)"
     except OSError as error:
         file, why = None, f"the cache {data.cache_folder} cannot be used: {error}"
+    else:
+        for damage in cache.damaged:
+            print(damage)
     return MappedPixels(file) if file else DecodedPixels(index, data, target, num_threads, why)
 
 

@@ -21,6 +21,8 @@ from trainables.image.pixels.rule import PixelRule
 
 PIXELS_VERSION = 1  # another number whenever decoding or resizing gives other pixels
 
+DIGEST = "digest"
+"""The column of a prepared index that holds what each row's encoded image was then."""
 _BATCH = 16  # pictures a task
 
 
@@ -57,6 +59,7 @@ class Picture:
         image: the encoded image; None when `path` names it.
         rows: the table's rows that come from it.
         regions: which part of it each of those rows is.
+        digest: of the encoded image, as it was when the sweep was prepared; empty before.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Picture:
     image: bytes | None
     rows: tuple[int, ...]
     regions: tuple[Region, ...]
+    digest: str = ""
 
     def read(self) -> bytes:
         """The encoded image.
@@ -106,6 +110,7 @@ def pictures_of(table: pa.Table) -> list[Picture]:
     rows_of: dict[tuple[str, Member | None] | int, list[int]] = {}
     paths, names, members = (table[column].to_pylist() for column in ("path", "example", "member"))
     regions = list(iter_regions(table))
+    digests = table[DIGEST].to_pylist() if DIGEST in table.column_names else [""] * len(table)
     files = {path: Path(path) for path in set(paths) if path is not None}  # one for all the images of a file
     for row, (path, member) in enumerate(zip(paths, members, strict=True)):
         place = None if member is None else Member(member["column"], member["row"])
@@ -118,6 +123,7 @@ def pictures_of(table: pa.Table) -> list[Picture]:
             table["image"][source].as_py() if isinstance(source, int) else None,
             tuple(rows),
             tuple(regions[row] for row in rows),
+            digests[rows[0]],
         )
         for source, rows in rows_of.items()
     ]

@@ -2,7 +2,8 @@
 
 Locks are flock: the kernel drops them when a process dies, so nothing has to be cleaned up by anyone who was killed.
 
-- `<name>.npy`: a complete file. Whoever uses it holds a shared lock on it, so that it is not evicted.
+- `<name>.npy`: a complete file, with a checksum of all of it behind the array. Whoever uses it holds a shared lock on
+  it, so that it is not evicted.
 - `<random>.partial`: being built, at its full size. The builder holds an exclusive lock; unlocked, its builder is dead
   and the next builder removes it. It becomes `<name>.npy` in one step, complete and on disk.
 - `<name>.lock`: held by whoever builds `<name>`; others wait for it and then find the file.
@@ -16,6 +17,7 @@ import errno
 import fcntl
 import io
 import math
+import mmap
 import os
 import shutil
 import uuid
@@ -26,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from trainables.digests import TRAILER_BYTES, DigestMismatch, content_bytes, trailer
 from trainables.errors import DataError
 
 KEEP_FREE_BYTES = 1 << 30  # of the disk, for everybody else
@@ -74,6 +77,9 @@ class PartialFile:
         self._header = _header(shape)
         os.pwrite(descriptor, self._header, 0)
 
+    def __len__(self) -> int:
+        return self.shape[0]
+
     @property
     def row_bytes(self) -> int:
         return math.prod(self.shape[1:])
@@ -103,6 +109,9 @@ class PartialFile:
     def publish(self, path: Path) -> None:
         """Makes it the complete file `path`."""
         assert self.error is None
+        size = len(self._header) + len(self) * self.row_bytes
+        with mmap.mmap(self._descriptor, size, access=mmap.ACCESS_READ) as content:
+            os.pwrite(self._descriptor, trailer(content), size)
         os.fsync(self._descriptor)
         self._path.replace(path)
         self._close()
@@ -133,6 +142,9 @@ class PixelCache:
         limit_bytes: the most that complete and partial files together may hold.
         keep_free_bytes: what must stay free on the disk.
 
+    Attributes:
+        damaged: what was found that is not as it was written, in words; it was removed, and is made anew.
+
     Raises:
         OSError: the folder cannot be made.
     """
@@ -141,6 +153,7 @@ class PixelCache:
         self.folder = folder / "pixels"
         self.limit_bytes = limit_bytes
         self.keep_free_bytes = keep_free_bytes
+        self.damaged: list[str] = []
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:
@@ -148,7 +161,7 @@ class PixelCache:
         return self.folder / f"{name}.npy"
 
     def find(self, name: str, shape: Shape) -> MappedFile | None:
-        """Maps a complete file and marks it as used now; None when there is none."""
+        """Maps a complete file that is as it was written, and marks it as used now; None when there is none."""
         path = self.path(name)
         while True:
             try:
@@ -160,15 +173,20 @@ class PixelCache:
                 if not _is_still(path, descriptor):
                     os.close(descriptor)  # evicted or replaced while it was being opened
                     continue
+                damage = _damage(descriptor, shape)
                 with contextlib.suppress(PermissionError):  # another user's file: then it does not count as used
                     os.utime(descriptor)
-                array = np.load(path, mmap_mode="r") if _is_whole(descriptor, shape) else None
+                if not damage:
+                    _remember(descriptor)
+                    array = np.load(path, mmap_mode="r")
             except BaseException:
                 os.close(descriptor)
                 raise
-            if array is None or array.shape != shape:
+            if damage:
                 os.close(descriptor)
-                path.unlink(missing_ok=True)  # damaged from outside
+                with contextlib.suppress(PermissionError):
+                    path.unlink(missing_ok=True)
+                self.damaged.append(f"{path}: {damage}; it was removed, and is made anew")
                 return None
             return MappedFile(array, descriptor)
 
@@ -178,7 +196,7 @@ class PixelCache:
 
     def reserve(self, shape: Shape) -> PartialFile | None:
         """Takes room for a new file; evicts the files that were not used for longest. None: there is no room."""
-        size = len(_header(shape)) + math.prod(shape)
+        size = _file_bytes(shape)
         with locked(self.folder / "budget.lock"):
             self._remove_leftovers()
             if not self._make_room(size):
@@ -284,8 +302,38 @@ def _is_still(path: Path, descriptor: int) -> bool:
     return stat is not None and os.path.samestat(stat, os.fstat(descriptor))
 
 
-def _is_whole(descriptor: int, shape: Shape) -> bool:
-    return os.fstat(descriptor).st_size == len(_header(shape)) + math.prod(shape)
+def _file_bytes(shape: Shape) -> int:
+    return len(_header(shape)) + math.prod(shape) + TRAILER_BYTES
+
+
+_seen: dict[tuple[int, int], tuple[int, int]] = {}
+"""Files (device, inode) that this process has looked at, as they were (bytes, time of change) when it did."""
+
+
+def _damage(descriptor: int, shape: Shape) -> str:
+    """What is wrong with a complete file; empty when nothing is.
+
+    Every bit of it is looked at, but only once by a process, unless somebody else has changed or used it since.
+    """
+    stat = os.fstat(descriptor)
+    if stat.st_size != _file_bytes(shape):
+        if stat.st_size == _file_bytes(shape) - TRAILER_BYTES:
+            return "without a checksum, as earlier versions wrote it"
+        return f"it has {stat.st_size:,} bytes where {_file_bytes(shape):,} were written"
+    if _seen.get((stat.st_dev, stat.st_ino)) == (stat.st_size, stat.st_mtime_ns):
+        return ""
+    try:
+        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
+            content_bytes(view)
+            is_of_shape = content[: len(_header(shape))] == _header(shape)
+    except DigestMismatch as error:
+        return f"changed after it was written ({error})"
+    return "" if is_of_shape else f"not of the shape {shape}"
+
+
+def _remember(descriptor: int) -> None:
+    stat = os.fstat(descriptor)
+    _seen[stat.st_dev, stat.st_ino] = (stat.st_size, stat.st_mtime_ns)
 
 
 def stat_of(path: Path) -> os.stat_result | None:

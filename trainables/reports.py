@@ -40,6 +40,8 @@ def _epoch(epoch: Any, who: str) -> int:
 def _name(name: Any, who: str, epoch: int) -> str:
     if not isinstance(name, str):
         raise ContractBroken(f"{who} reported a metric named {name!r} in epoch {epoch}: a name is text")
+    if not name or "\0" in name:
+        raise ContractBroken(f"{who} reported a metric named {name!r} in epoch {epoch}: SQL could not name it")
     try:
         name.encode()
     except UnicodeEncodeError:

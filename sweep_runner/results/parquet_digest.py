@@ -23,6 +23,9 @@ _FOOTER_BYTES = 16 << 20
 
 def to_parquet(table: pa.Table) -> bytes:
     """A table as a Parquet file with its checksum."""
+    # Of a table that was read from such a file: it would be found in place of the one that is written here.
+    metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != _KEY.encode()}
+    table = table.replace_schema_metadata(metadata or None)
     sink = io.BytesIO()
     # With a checksum a page as well, which other readers look at.
     with pq.ParquetWriter(sink, table.schema, compression="snappy", write_page_checksum=True) as writer:

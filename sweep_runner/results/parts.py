@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from sweep_runner.durable import write_atomically
 from sweep_runner.results.parquet_digest import check_parquet, to_parquet
-from sweep_runner.results.schemas import epochs_table
+from sweep_runner.results.schemas import epoch_columns, epochs_table
 
 if TYPE_CHECKING:
     from sweep_runner.results.events import EpochReported
@@ -87,13 +87,14 @@ class EpochParts:
         self._part_rows = part_rows
         self._number = 0  # of the open part
         self._open: pa.Table = epochs_table(sweep, ())
+        self._columns = epoch_columns()
         self._unwritten = True  # an empty table has its columns, too
 
     def add(self, events: Sequence[EpochReported]) -> None:
         """Takes rows in. Writes nothing."""
         if events:
             tables = [self._open] if len(self._open) else []
-            tables.append(epochs_table(self._sweep, events))
+            tables.append(epochs_table(self._sweep, events, self._columns))
             # A metric that is reported only now and then is null elsewhere.
             self._open = pa.concat_tables(tables, promote_options="default")
             self._unwritten = True

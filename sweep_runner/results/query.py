@@ -30,6 +30,7 @@ from sweep_runner.results.tables import (
     find_parts,
     load_table,
     read_part,
+    unite,
     united_schema,
 )
 
@@ -156,12 +157,19 @@ def _register(database: Any, results: ResultsPaths, table: str, skip: Collection
     if not parts:
         database.register(table, empty_table(table))
         return
-    schema = united_schema([part.schema for part in parts])
-    groups = _groups(parts, schema)
-    if len(groups) == 1:
+    # SQL cannot name a column without a name, or with a NUL in it: earlier versions took such metrics.
+    schema = pa.schema(
+        [field for field in united_schema([part.schema for part in parts]) if field.name and "\0" not in field.name]
+    )
+    renamed = [part for part in parts if part.is_renamed]
+    groups = _groups([part for part in parts if not part.is_renamed], schema)
+    if len(groups) == 1 and not renamed:
         database.register(table, _dataset(parts, schema))
         return
     selects = []
+    if renamed:  # few, so that they may be read at once
+        database.register(f"{table}_renamed", _in_memory(renamed, schema))
+        selects.append(f"SELECT {', '.join(map(_quoted, schema.names))} FROM {_quoted(f'{table}_renamed')}")
     for number, (texts, members) in enumerate(groups.items(), start=1):
         name = f"{table}_{number}"
         own = schema
@@ -194,6 +202,13 @@ def _groups(parts: Collection[Part], schema: pa.Schema) -> dict[tuple[tuple[str,
 
 def _dataset(parts: Collection[Part], schema: pa.Schema) -> ds.Dataset:
     return ds.dataset([str(part.path) for part in parts], schema=schema, format="parquet")
+
+
+def _in_memory(parts: Collection[Part], schema: pa.Schema) -> pa.Table:
+    try:
+        return unite([*(part.read() for part in parts), schema.empty_table()])
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _Unreadable(str(error)) from error
 
 
 def _quoted(name: str) -> str:

@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from sweep_runner.durable import remove_leftovers
 from sweep_runner.errors import SweepError
-from sweep_runner.results.events import EpochReported, Event, SweepChanged
+from sweep_runner.results.events import EpochReported, Event, FinalEvaluated, SweepChanged
 from sweep_runner.results.log import EventLog, read_events
 from sweep_runner.results.parts import PART_ROWS, EpochParts, evaluation_path, part_path, set_aside_damaged, write_part
 from sweep_runner.results.paths import TABLES, SweepPaths
-from sweep_runner.results.schemas import evaluation_table, sweeps_table, trial_row, trials_table
+from sweep_runner.results.schemas import evaluation_table, in_trials, sweeps_table, trial_row, trials_table
 from sweep_runner.results.state import Objective, SweepState
 
 FLUSH_INTERVAL_S = 2.0
@@ -75,6 +75,7 @@ class Recorder:
         self._pending: list[EpochReported] = []
         self._rows: dict[int, dict[str, Any]] = {}
         self._changed: set[int] = set()
+        self._metrics: dict[str, None] = {}  # as the `trials` table calls them, in the order in which they came
         self._dirty = True
         self._failure: SweepError | None = None
         self._lock = threading.Lock()  # of everything above
@@ -158,6 +159,9 @@ class Recorder:
             return
         if isinstance(event, EpochReported):
             self._pending.append(event)
+            self._metrics.update(dict.fromkeys(in_trials(event.metrics)))
+        elif isinstance(event, FinalEvaluated):
+            self._metrics.update(dict.fromkeys(event.metrics))
         if not isinstance(event, SweepChanged):
             self._changed.add(event.trial)  # type: ignore[attr-defined]  # every other event is of a trial
 
@@ -206,13 +210,14 @@ class Recorder:
                     self._rows[number] = trial_row(self.state.trials[number], self.state.objective.metric)
                 self._changed.clear()
                 rows = [self._rows[number] for number in sorted(self._rows)]
+                metrics = list(self._metrics)
                 sweep = sweeps_table(self._paths.name, self.state, self._info)
             # Outside the lock: reports need not wait while files are written.
             try:
                 self._epochs.add(pending)
                 pending = []
                 self._epochs.write()
-                self._write("trials", trials_table(self._paths.name, rows, self._params))
+                self._write("trials", trials_table(self._paths.name, rows, self._params, metrics))
                 self._write("sweeps", sweep)
             except BaseException as error:
                 with self._lock:

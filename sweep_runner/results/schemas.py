@@ -7,7 +7,7 @@ where a fixed column has the name), then metrics (as `metric_<name>` where one o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -155,13 +155,40 @@ def _prefixed(prefix: str, metrics: Mapping[str, float], objective: str) -> dict
     return {prefix + name: value for name, value in metrics.items() if name not in OWN_PLACE or name == objective}
 
 
-def trials_table(sweep: str, rows: Sequence[Row], params: Sequence[str]) -> pa.Table:
+class MetricColumns:
+    """The column of each metric, for the whole life of a sweep: given out in the order of its log.
+
+    Names are compared as SQL does: without case. Of `Loss` and `loss` the later one is `metric_loss`, in every part.
+    """
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = {name.casefold() for name in taken}
+        self._columns: dict[str, str] = {}
+
+    def __getitem__(self, metric: str) -> str:
+        if metric not in self._columns:
+            self._columns[metric] = _free(metric, "metric_", self._taken)
+        return self._columns[metric]
+
+
+def epoch_columns() -> MetricColumns:
+    """Of the `epochs` table."""
+    return MetricColumns((*EPOCH_HEAD, *EPOCH_TAIL))
+
+
+def in_trials(metrics: Iterable[str]) -> list[str]:
+    """What a report's metrics are called in the `trials` table, in the same order."""
+    return [prefix + name for name in metrics if name not in OWN_PLACE for prefix in ("best_", "last_")]
+
+
+def trials_table(sweep: str, rows: Sequence[Row], params: Sequence[str], metrics: Sequence[str] = ()) -> pa.Table:
     """The `trials` table.
 
     Args:
         sweep: the sweep's name.
         rows: from `trial_row`, in the order of the table.
         params: the names of the space; others that a row has follow them.
+        metrics: the names of metrics with their prefixes, in the order in which they came; others follow them.
     """
     arrays: dict[str, pa.Array] = {"sweep": pa.array([sweep] * len(rows), pa.string())}
     for name, kind in list(TRIAL_HEAD.items())[1:]:
@@ -170,27 +197,35 @@ def trials_table(sweep: str, rows: Sequence[Row], params: Sequence[str]) -> pa.T
     columns = param_columns(every_param)
     for param, column in columns.items():
         arrays[column] = param_array([row["params"].get(param) for row in rows])
-    taken = {name.casefold() for name in (*TRIAL_HEAD, *TRIAL_TAIL, *columns.values())}
-    metrics = [row["metrics"] for row in rows]
-    for metric in _names(metrics):
-        arrays[_free(metric, "metric_", taken)] = number_array([row.get(metric) for row in metrics])
+    metric_columns = MetricColumns((*TRIAL_HEAD, *TRIAL_TAIL, *columns.values()))
+    for metric in metrics:
+        metric_columns[metric]  # keeps its column also while no row has a value for it
+    found = [row["metrics"] for row in rows]
+    for metric in _names(found):
+        arrays[metric_columns[metric]] = number_array([row.get(metric) for row in found])
     for name, kind in TRIAL_TAIL.items():
         arrays[name] = pa.array([row["tail"][name] for row in rows], kind)
     return pa.table(arrays, metadata={PARAMS_KEY: json.dumps(columns)})
 
 
-def epochs_table(sweep: str, events: Sequence[EpochReported]) -> pa.Table:
-    """Rows of the `epochs` table, in the order of the events."""
+def epochs_table(sweep: str, events: Sequence[EpochReported], columns: MetricColumns | None = None) -> pa.Table:
+    """Rows of the `epochs` table, in the order of the events.
+
+    Args:
+        sweep: the sweep's name.
+        events: reports.
+        columns: of metrics that came before; learns those that are new.
+    """
+    columns = epoch_columns() if columns is None else columns
     metrics = [event.metrics for event in events]
     arrays = {
         "sweep": pa.array([sweep] * len(events), pa.string()),
         "trial": pa.array([event.trial for event in events], pa.int64()),
         "epoch": pa.array([event.epoch for event in events], pa.int64()),
     }
-    taken = {name.casefold() for name in (*EPOCH_HEAD, *EPOCH_TAIL)}
     for metric in _names(metrics):
         if metric not in OWN_PLACE:
-            arrays[_free(metric, "metric_", taken)] = number_array([row.get(metric) for row in metrics])
+            arrays[columns[metric]] = number_array([row.get(metric) for row in metrics])
     for name in ("epoch_s", "images_per_s", "data_wait_fraction", "lr"):
         arrays[name] = number_array([row.get(name) for row in metrics])
     arrays["peak_memory_bytes"] = pa.array([whole(row.get("peak_memory_bytes")) for row in metrics], pa.int64())

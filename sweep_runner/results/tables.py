@@ -30,10 +30,24 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Part:
-    """One readable Parquet file of a table."""
+    """One readable Parquet file of a table.
+
+    Attributes:
+        path: of the file.
+        schema: of its columns.
+        sweep: whose it is: the name of the sweep's folder, whatever the rows say.
+        is_renamed: whether the rows say otherwise: the folder was copied or renamed.
+    """
 
     path: Path
     schema: pa.Schema
+    sweep: str
+    is_renamed: bool = False
+
+    def read(self) -> pa.Table:
+        """Its rows, under the name of the sweep's folder."""
+        table = _read(self.path)
+        return _of_sweep(table, self.sweep) if self.is_renamed else table
 
 
 def read_part(path: Path, columns: Collection[str] | None = None) -> pa.Table:
@@ -47,7 +61,31 @@ def read_part(path: Path, columns: Collection[str] | None = None) -> pa.Table:
         OSError, pyarrow.ArrowInvalid: the file is missing or damaged.
     """
     check_parquet(path)
-    return _read(path, columns)
+    sweep = path.parents[2].name  # <sweep>/tables/<table>/<part>
+    table = _read(path, columns)
+    return _of_sweep(table, sweep) if _says_otherwise(pq.read_metadata(path), sweep) else table
+
+
+def _of_sweep(table: pa.Table, sweep: str) -> pa.Table:
+    if "sweep" not in table.column_names:
+        return table  # it was not asked for
+    return table.set_column(
+        table.column_names.index("sweep"), "sweep", pa.repeat(pa.scalar(sweep, pa.string()), len(table))
+    )
+
+
+def _says_otherwise(metadata: pq.FileMetaData, sweep: str) -> bool:
+    """Whether the rows of a part have another name than the folder that it is in."""
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for place in range(group.num_columns):
+            column = group.column(place)
+            if column.path_in_schema == "sweep":
+                found = column.statistics
+                if found is None or not found.has_min_max or {found.min, found.max} != {sweep}:
+                    return True
+                break
+    return False
 
 
 def _read(path: Path, columns: Collection[str] | None = None) -> pa.Table:
@@ -76,7 +114,9 @@ def find_parts(
         for path in part_files(paths.table(table)):
             try:
                 check_parquet(path)
-                parts.append(Part(path, pq.read_schema(path)))
+                metadata = pq.read_metadata(path)
+                renamed = _says_otherwise(metadata, paths.name)
+                parts.append(Part(path, metadata.schema.to_arrow_schema(), paths.name, renamed))
             except (OSError, pa.ArrowInvalid) as error:
                 warn(damaged_message(path, error))
     return parts
@@ -108,7 +148,7 @@ def load_table(
     tables = []
     for part in find_parts(results, table, sweeps, warn):
         try:
-            tables.append(_read(part.path))
+            tables.append(part.read())
         except (OSError, pa.ArrowInvalid) as error:
             warn(damaged_message(part.path, error))
     united = unite(tables) if tables else empty_table(table)

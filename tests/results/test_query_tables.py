@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sweep_runner.durable import SweepLock
 from sweep_runner.errors import RequestError
+from sweep_runner.results.parquet_digest import to_parquet
 from sweep_runner.results.paths import TABLES, ResultsPaths, SweepPaths
 from sweep_runner.results.query import list_tables, run_query
 from sweep_runner.results.tables import common_type, load_table, unite, united_schema, values_of
@@ -36,6 +37,19 @@ def test_a_query_unites_sweeps_with_different_params(mixed: ResultsPaths) -> Non
         {"sweep": "c", "lr": None},
         {"sweep": "c", "lr": None},
     ]
+
+
+def test_a_copied_or_renamed_sweep_answers_under_its_folders_name(mixed: ResultsPaths) -> None:
+    shutil.copytree(mixed.root / "a", mixed.root / "copy")
+    (mixed.root / "b").rename(mixed.root / "other")
+    for table in ("trials", "epochs", "sweeps"):
+        found = [row["sweep"] for row in ask(mixed, f"select distinct sweep from {table} order by sweep")]
+        assert found == ["a", "c", "copy", "other"], table
+    assert ask(mixed, "select lr, pooling from trials where sweep = 'copy' order by lr") == ask(
+        mixed, "select lr, pooling from trials where sweep = 'a' order by lr"
+    )
+    for table in ("trials", "epochs"):
+        assert set(load_table(mixed, table, ["copy"])["sweep"].to_pylist()) == {"copy"}
 
 
 @pytest.mark.parametrize(
@@ -223,7 +237,7 @@ def test_a_running_sweep_can_be_read_while_its_tables_are_replaced(mixed: Result
     def replace() -> None:
         table = pq.ParquetFile(folder / "part-00000.parquet").read()
         while not stop.is_set():
-            pq.write_table(table, folder / ".new.partial")
+            (folder / ".new.partial").write_bytes(to_parquet(table))
             (folder / ".new.partial").replace(folder / "part-00000.parquet")
 
     thread = threading.Thread(target=replace)

@@ -108,6 +108,27 @@ def test_metrics_that_come_and_go_are_null_elsewhere_and_nan_stays(new_sweep: Ne
     assert found["attempt"].to_pylist() == [1, 1, 1]
 
 
+def test_metrics_that_differ_by_case_keep_their_columns(new_sweep: NewSweep) -> None:
+    paths = new_sweep("cases")
+    options = {"flush_interval_s": 3600.0, "part_rows": 2}
+    with Recorder(paths, Objective(), [], {}, **options) as recorder:
+        recorder.record(report(1, 1, val_accuracy=0.5, Loss=1.0))
+        recorder.flush()
+        # From here on the other spelling comes first: in an epoch, in a part, and in the order of trials.
+        recorder.record_many([report(0, 1, val_accuracy=0.5, loss=2.0, Loss=1.0), report(0, 2, loss=2.0, Loss=1.0)])
+        recorder.record_many([report(1, 2, loss=2.0), report(1, 3, loss=2.0, Loss=1.0)])
+    for again in (False, True):
+        if again:
+            for part in paths.tables.rglob("*.parquet"):
+                part.unlink()
+            Recorder(paths, Objective(), [], {}, **options).close()
+        found = table(paths, "epochs").to_pylist()
+        assert {row["Loss"] for row in found} == {1.0, None}
+        assert {row["metric_loss"] for row in found} == {2.0, None}
+        for row in rows(paths, "trials"):
+            assert (row["last_Loss"], row["metric_last_loss"]) == (1.0, 2.0)
+
+
 def test_the_same_epoch_again_is_not_recorded(new_sweep: NewSweep) -> None:
     paths = new_sweep("twice")
     with Recorder(paths, Objective(), [], {}) as recorder:

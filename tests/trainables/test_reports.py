@@ -22,12 +22,14 @@ from trainables.reports import shortened
         ("num_parameters", 2**63, "2⁶³ or more cannot be stored"),
         ("peak_memory_bytes", 1e30, "2⁶³ or more cannot be stored"),
         ("caf\udce9", 1.0, "a name is text in UTF-8"),
+        ("", 1.0, "SQL could not name it"),
+        ("a\0b", 1.0, "SQL could not name it"),
         (5, 1.0, "a metric named 5.*a name is text"),
         ("loss", "1.0", "not a number"),
         ("loss", True, "not a number"),
         ("loss", np.float32(1), "not a number"),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_what_the_tables_cannot_hold_is_refused(tmp_path: Path, name: Any, value: Any, said: str) -> None:
     handle = LocalHandle(tmp_path)

@@ -178,7 +178,7 @@ def test_members_that_are_not_there(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=f"no image in row {row}"):
             containers.read_member(path, Member("image", row))
     (tmp_path / "text").write_text("something else")
-    with pytest.raises(OSError, match="no Parquet, Arrow or CIFAR file"):
+    with pytest.raises(OSError, match="no Parquet, Arrow, CIFAR or array file"):
         containers.read_member(tmp_path / "text", Member("image", 0))
 
 

@@ -154,7 +154,8 @@ class DataConfig(BaseModel):
     dataset: str = Field(
         "digits",
         description="digits, image_folder, cifar10, voc, coco, yolo, labelme, cvat, fiftyone, label_studio, datumaro, "
-        "createml, image_table, multilabel_table, parquet_images, "
+        "createml, image_table, multilabel_table, "
+        "parquet_images, cifar100, image_archive, webdataset, image_arrays, "
         'or "package.module:attribute" (a Dataset of your own). By default what is recognised in root, '
         "or digits where there is no root.",
     )

@@ -26,6 +26,10 @@ BUILT_IN = {
     "createml": "trainables.image.datasets.createml:CreateMl",
     "image_table": "trainables.image.datasets.image_table:ImageTable",
     "multilabel_table": "trainables.image.datasets.image_table:MultilabelTable",
+    "cifar100": "trainables.image.datasets.cifar100:Cifar100",
+    "image_archive": "trainables.image.datasets.image_archive:ImageArchive",
+    "webdataset": "trainables.image.datasets.webdataset:WebDataset",
+    "image_arrays": "trainables.image.datasets.image_arrays:ImageArrays",
     "parquet_images": "trainables.image.datasets.parquet_images:ParquetImages",
 }
 

@@ -54,13 +54,12 @@ def read_flat_labels(tree: Tree, folder: str, classes: Collection[str]) -> FlatL
 def _read(tree: Tree, path: str, by_stem: dict[str, str], classes: frozenset[str]) -> dict[str, str]:
     """Picture → class; empty when the list's first lines name none."""
     found: dict[str, str] = {}
-    with tree.path(path).open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines):
-            fields = re.split(r"[\s,;]+", line.strip())
-            named = fields[0].rpartition("/")[2]
-            picture = by_stem.get(named) or by_stem.get(stem(named))
-            if picture is not None and len(fields) > 1 and fields[1] in classes:
-                found[picture] = fields[1]
-            if number == 20 and not found:
-                return {}
+    for number, line in enumerate(tree.read(path).decode("utf-8", errors="replace").splitlines()):
+        fields = re.split(r"[\s,;]+", line.strip())
+        named = fields[0].rpartition("/")[2]
+        picture = by_stem.get(named) or by_stem.get(stem(named))
+        if picture is not None and len(fields) > 1 and fields[1] in classes:
+            found[picture] = fields[1]
+        if number == 20 and not found:
+            return {}
     return found

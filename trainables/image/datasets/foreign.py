@@ -26,13 +26,18 @@ class Foreign:
 
 
 def _tfrecord(tree: Tree) -> str | None:
-    """A record is its length (8 bytes), a checksum (4), the data, a checksum; an `Example`'s data begins with 0x0a."""
-    for name in tree.files():
-        if ".tfrec" in name.lower():
-            head = tree.head(name, 16)
-            if len(head) > 12 and int.from_bytes(head[:8], "little") < 1 << 40 and head[12] == 0x0A:
-                return name
-    return None
+    """Nothing marks the beginning of a record, which is its length: the name of the file says it."""
+    return next((name for name in tree.files() if ".tfrec" in name.rpartition("/")[2].lower()), None)
+
+
+def _archive(tree: Tree) -> str | None:
+    """An archive in the root, of whatever kind, with no pictures beside it; those that are read are claimed before."""
+    if tree.num_pictures(""):
+        return None
+    return next((name for name in tree.folders[""].files if name.lower().endswith(_PACKED)), None)
+
+
+_PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
 
 
 FOREIGN = (
@@ -41,6 +46,11 @@ FOREIGN = (
         _tfrecord,
         "Write its pictures into class folders, or as Parquet with a column of images and one of labels "
         '(Hugging Face: datasets.load_dataset(...).to_parquet("train.parquet")).',
+    ),
+    Foreign(
+        "An archive without class folders in it, or a compressed one,",
+        _archive,
+        "Unpack it, and give the folder: what is in it is recognised then. Class folders are read from .zip and .tar.",
     ),
     Foreign("KITTI", formats.kitti, formats.EXPORT),
     Foreign("DOTA", formats.dota, formats.EXPORT),

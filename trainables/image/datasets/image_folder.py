@@ -33,7 +33,7 @@ from trainables.image.datasets.named_classes import named_classes
 from trainables.image.datasets.split_words import SPLIT_FOLDERS, split_and_rest
 from trainables.image.datasets.tree import Tree, suffix
 from trainables.image.index import SPLITS
-from trainables.image.pixels.decode import SUFFIXES
+from trainables.image.pixels.decode import HEIF_SUFFIXES, SUFFIXES
 
 _LAYOUT = """an image folder has one folder a class, with the pictures in it:
     {root}/<class>/*.jpg
@@ -73,15 +73,29 @@ class ImageFolder(Dataset):
         )
 
     def examples(self, progress: Progress = no_progress) -> Listing:
+        from trainables.image.datasets.recognition import refuse_other_kind
+
+        layout = _LAYOUT.format(root=self.root)
         try:
             tree = self.tree
-            if self.root.is_file():
-                raise DataError(f"data.root: {self.root} is no folder")
         except DataError as error:
-            raise DataError(f"{error}\n  {_LAYOUT.format(root=self.root)}") from error
+            raise DataError(f"{error}\n  {layout}") from error
+        if self.root.is_file():
+            refuse_other_kind(tree)
+            raise DataError(f"data.root: {self.root} is no folder\n  {layout}")
+        return self.listing(tree)
+
+    def listing(self, tree: Tree) -> Listing:
+        """The examples in the class folders of a tree.
+
+        Raises:
+            DataError: there are none, or it is not clear which they are.
+        """
+        self._tree = tree
         self._notes: list[str] = []
         self._ignored = Counter(tree.passed_over)
         self._lost: list[str] = []
+        self._lost_kinds: set[str] = set()
         rows = self._rows(self._found(tree)) if self.data.class_from in (None, "folder") else list(self._by_path())
         return self._listing(rows)
 
@@ -122,7 +136,7 @@ class ImageFolder(Dataset):
             pooled = ", ".join(f"{place.folder}/" for place in found.places)
             self._notes.append(f"{pooled}: pooled, to be divided anew")
         for place in found.places:
-            folder = self.tree.folders[place.folder]
+            folder = self._tree.folders[place.folder]
             split = None if anew else place.split
             for name in folder.folders:
                 pictures = self._pictures(folder.at(name))
@@ -132,7 +146,7 @@ class ImageFolder(Dataset):
                 rows += [(split, name, path) for path in pictures]
                 if not pictures:
                     self._lost_or_empty(folder.at(name), name)
-            self._ignored["pictures outside of class folders"] += self.tree.num_own_pictures(place.folder)
+            self._ignored["pictures outside of class folders"] += self._tree.num_own_pictures(place.folder)
         for name in found.beside:
             self._ignored[f"folder {name}/ beside train/"] += 1
         for split, flat in found.flat.items():
@@ -145,9 +159,9 @@ class ImageFolder(Dataset):
 
     def _flat(self, split: str | None, folder: str, classes: set[str]) -> Iterator[tuple[str | None, str, str]]:
         """The pictures of a split's folder that has no class folders, if a list says their classes."""
-        labels = read_flat_labels(self.tree, folder, classes)
+        labels = read_flat_labels(self._tree, folder, classes)
         if labels is None:
-            count = self.tree.num_pictures(folder)
+            count = self._tree.num_pictures(folder)
             self._notes.append(f"{folder}/ has no class folders: its {count} pictures are left out, they have no label")
             return
         self._notes.append(f"{folder}/: {len(labels.class_of)} labels from {labels.source}")
@@ -158,10 +172,10 @@ class ImageFolder(Dataset):
 
     def _by_path(self) -> Iterator[tuple[str | None, str, str]]:
         """Split, class and path, where the class is the folder that a picture lies in, or what a pattern finds."""
-        of_folder = {name: found[0] for name in self.tree.folders[""].folders if (found := split_and_rest(name))}
+        of_folder = {name: found[0] for name in self._tree.folders[""].folders if (found := split_and_rest(name))}
         splits = of_folder if "train" in of_folder.values() and self.data.split.given is not False else {}
         pattern = None if self.data.class_from == "parent" else re.compile(self.data.class_from or "")
-        for path in self.tree.pictures():
+        for path in self._tree.pictures():
             parts = path.split("/")
             if pattern is None:
                 name = parts[-2] if len(parts) > 1 else ""
@@ -180,19 +194,26 @@ class ImageFolder(Dataset):
         rows = [(split, called[name], path) for split, name, path in rows]
         classes = self._classes(rows)
         number = {name: position for position, name in enumerate(classes)}
-        examples = [Example(path, [number[name]], path=self.tree.path(path), split=split) for split, name, path in rows]
+        examples = [self.example(path, number[name], split) for split, name, path in rows]
         examples.sort(key=lambda example: example.name)
         self._ignored += Counter()  # drops zeros
         ignored = [f"ignored: {count} × {what}" for what, count in sorted(self._ignored.items())]
-        lost = [f"the class {name!r} is lost: none of its files is a picture that can be read" for name in self._lost]
+        hint = " (pip install 'sweep-runner[heif]' reads HEIC)" if (HEIF_SUFFIXES & self._lost_kinds) - SUFFIXES else ""
+        lost = [
+            f"the class {name!r} is lost: none of its files is a picture that can be read{hint}" for name in self._lost
+        ]
         return Listing(
             table_of(examples),
             self._full_names(classes),
             notes=(*self._notes, *same, *ignored),
-            defects=tuple(self.tree.defects),
+            defects=tuple(self._tree.defects),
             warnings=tuple(lost),
             lost_classes=tuple(self._lost),
         )
+
+    def example(self, path: str, label: int, split: str | None) -> Example:
+        """The example that a picture is."""
+        return Example(path, [label], path=self._tree.path(path), split=split)
 
     def _classes(self, rows: Sequence[tuple[str | None, str, str]]) -> tuple[str, ...]:
         if not rows:
@@ -202,7 +223,7 @@ class ImageFolder(Dataset):
             place = next(path for _, name, path in rows if name == strange[0])
             raise DataError(
                 f"data.root: {', '.join(map(repr, strange))} not among the classes of train "
-                f"({', '.join(map(repr, sorted(trained))) or 'none'}), but there is {self.tree.path(place)}"
+                f"({', '.join(map(repr, sorted(trained))) or 'none'}), but there is {self._tree.path(place)}"
             )
         if all(name.isdecimal() and name.isascii() for name in trained):
             return tuple(sorted(trained, key=lambda name: (int(name), name)))
@@ -212,11 +233,11 @@ class ImageFolder(Dataset):
         """The names of numbered classes, where a JSON file in the root has them, such as cat_to_name.json."""
         if self.data.classes is not None or not all(name.isdecimal() for name in classes):
             return classes
-        for file in self.tree.folders[""].files:
+        for file in self._tree.folders[""].files:
             if suffix(file) != ".json":
                 continue
             try:
-                names = json.loads(self.tree.head(file))
+                names = json.loads(self._tree.head(file))
             except ValueError:
                 continue
             if not isinstance(names, Mapping) or not set(classes) <= set(names):
@@ -229,19 +250,20 @@ class ImageFolder(Dataset):
 
     def _pictures(self, folder: str) -> list[str]:
         """Every picture below a class folder, in order; masks of others and the rest are counted."""
-        pictures, masks = without_masks(list(self.tree.pictures(folder)), folder)
+        pictures, masks = without_masks(list(self._tree.pictures(folder)), folder)
         self._ignored += masks
-        if len(pictures) + masks.total() < self.tree.num_files(folder):
+        if len(pictures) + masks.total() < self._tree.num_files(folder):
             known = {*pictures}
-            for path in self.tree.files(folder):
+            for path in self._tree.files(folder):
                 if suffix(path) not in SUFFIXES and path not in known:
                     self._ignored[f"files of type {suffix(path) or '(no suffix)'}"] += 1
         return pictures
 
     def _lost_or_empty(self, folder: str, name: str) -> None:
-        kinds = sorted({suffix(path) or "(no suffix)" for path in self.tree.files(folder)})
+        kinds = sorted({suffix(path) or "(no suffix)" for path in self._tree.files(folder)})
         if kinds:
             self._lost.append(name)
+            self._lost_kinds.update(kinds)
         self._notes.append(
             f"no picture in {folder}/{f', only files of type {shown(kinds)}' if kinds else ''}: not a class"
         )

@@ -61,6 +61,13 @@ class Tree:
     _kept: ClassVar[OrderedDict[Path, Tree]] = OrderedDict()
 
     def __init__(self, root: Path) -> None:
+        self._start(root)
+        if root.is_file():
+            self.folders[""] = Folder("", (), (root.name,))
+        else:
+            self._walk()
+
+    def _start(self, root: Path) -> None:
         self.root = root
         self.folders: dict[str, Folder] = {}
         self.passed_over: Counter[str] = Counter()
@@ -69,10 +76,6 @@ class Tree:
         self._changed_ns: dict[str, int] = {}
         self._names: dict[str, PictureNames] = {}
         self._heads: dict[str, bytes] = {}
-        if root.is_file():
-            self.folders[""] = Folder("", (), (root.name,))
-        else:
-            self._walk()
 
     @classmethod
     def of(cls, root: Path) -> Tree:
@@ -198,6 +201,14 @@ class Tree:
             files = tuple(name for name in folder.files if folder.at(name) not in left_out)
             tree.folders[path] = Folder(path, folders, files)
         return tree
+
+    def read(self, name: str) -> bytes:
+        """A whole file.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return self.path(name).read_bytes()
 
     def _walk(self) -> None:
         real: set[tuple[int, int]] = set()

@@ -69,13 +69,13 @@ class Batch:
 
 
 def parse_batch(content: bytes) -> Batch:
-    """The pictures and labels of a batch.
+    """The pictures and labels of a batch; CIFAR-100's fine labels.
 
     Raises:
         ValueError: it is no such batch, or asks for more than a batch needs.
     """
     found = parse_pickle(content)
-    pixels, labels = found.get("data"), found.get("labels")
+    pixels, labels = found.get("data"), found.get("labels", found.get("fine_labels"))
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2:
         raise ValueError("it has no pixels (`data`, a row of bytes a picture)")
     if pixels.shape[1] != _ROW_BYTES:

@@ -1,4 +1,4 @@
-"""Files that hold many images: Parquet, Arrow and CIFAR batches. Their images stay there and are read by row.
+"""Files that hold many images: Parquet, Arrow, CIFAR batches, archives, arrays. Images stay there and are read by row.
 
 What is read from them is remembered up to `KEEP_BYTES`, a row group (Parquet) or a file (CIFAR) at a time: reading in
 order, as when the pixel cache is filled, reads everything once. Arrow files are mapped into memory, so that any order
@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from trainables.image.datasets.base import Member
+from trainables.image.pixels import archives, arrays
 from trainables.image.pixels.cifar_batches import Batch, parse_batch
 
 KEEP_BYTES = 512 << 20
@@ -74,6 +76,8 @@ def bytes_of(images: pa.ChunkedArray) -> pa.ChunkedArray:
 @functools.lru_cache(maxsize=_OPEN_FILES)
 def _opened(path: Path, size: int, changed: int, column: str) -> Callable[[int], bytes | None]:
     """Reads rows of a file; `size` and `changed` keep apart what was there at different times."""
+    if column in (archives.ZIP, archives.TAR):
+        return archives.reader(path, column)
     with path.open("rb") as file:
         head = file.read(4)
     if head == b"PAR1":
@@ -88,7 +92,14 @@ def _opened(path: Path, size: int, changed: int, column: str) -> Callable[[int],
             return batch.encoded(row)
 
         return picture
-    raise ValueError("no Parquet, Arrow or CIFAR file")
+    if column != arrays.CSV_PIXELS and not arrays.is_stack(path):
+        raise ValueError("no Parquet, Arrow, CIFAR or array file")
+
+    def of_array(row: int) -> bytes:
+        stack = _kept.get((path, size, changed, column), lambda: _sized_array(arrays.pictures(path, column)))
+        return arrays.encoded(stack[row])
+
+    return of_array
 
 
 def _parquet_reader(path: Path, column: str, key: tuple[Any, ...]) -> Callable[[int], bytes | None]:
@@ -120,6 +131,10 @@ def _bytes(value: pa.Scalar) -> bytes | None:
 
 def _sized(batch: Batch) -> tuple[Batch, int]:
     return batch, batch.pixels.nbytes
+
+
+def _sized_array(array: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], int]:
+    return array, array.nbytes
 
 
 class _Kept:

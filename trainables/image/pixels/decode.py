@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import io
 import struct
 import warnings
@@ -49,12 +50,17 @@ from trainables.image.pixels.tiff import (
 from trainables.image.pixels.values import UPPER_BITS, Values, chosen_bands, eight_bits
 
 # No EPS, PDF or the like: opening those runs other programs.
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "HEIF")
+HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+_READS_HEIF = importlib.util.find_spec("pillow_heif") is not None
 SUFFIXES = frozenset(
     f".{name}"
     for names in ("jpg jpeg jpe jfif mpo", "png apng", "gif bmp dib webp tif tiff", "ppm pgm pbm pnm", "avif avifs")
     for name in names.split()
 ) | frozenset(DICOM_SUFFIXES)
+"""Of the files that are taken for pictures; HEIC's are, where its plug-in is installed."""
+if _READS_HEIF:
+    SUFFIXES |= HEIF_SUFFIXES
 
 _ORIENTATION = 0x0112  # of EXIF
 _QUARTER_TURNS = range(5, 9)  # its values that exchange width and height
@@ -287,8 +293,12 @@ def decode(
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """The formats that this build of Pillow can read."""
+    """The formats that this build of Pillow can read, and its plug-in for HEIC."""
     Image.init()
+    if _READS_HEIF and "HEIF" not in Image.OPEN:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 

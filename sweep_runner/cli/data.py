@@ -13,6 +13,7 @@ import click
 
 from sweep_runner.cli.common import Out, common_options, json_option, set_option
 from sweep_runner.cli.data_cache import cache
+from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths
 
 _SAY_EVERY_S = 2.0
@@ -64,6 +65,8 @@ def check(
     """
     from sweep_runner.spec.check import load_plan
 
+    if page is not None and not page.absolute().parent.is_dir():  # told now, and not after all pictures were read
+        raise RequestError(f"--html: there is no folder {page.absolute().parent}", hint="Make it, or name another.")
     plan = load_plan(file, overrides)
     with tempfile.TemporaryDirectory(prefix="sweep-data-check-") as folder:
         trainable = plan.trainable(plan.data, Path(folder))

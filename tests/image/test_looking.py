@@ -113,7 +113,8 @@ def test_data_with_any_number_of_labels(tmp_path: Path) -> None:
     trainable = ImageClassifier(data, tmp_path / "work")
     sections = {each.key: each for each in trainable.look_at_data({}, trainable.check_data())}
     first = sections["doubts"].tiles[0].tiles[0]
-    assert (first.title, first.caption.partition(" 9")[0]) == ("07.png", "lacks “blue”")
+    assert first.title == "07.png"
+    assert first.caption.startswith("lacks “blue”")
 
 
 def test_of_many_examples_rare_classes_are_all_in_the_sample() -> None:

@@ -16,7 +16,9 @@ import numpy.typing as npt
 _FOLDS = 5
 _DIMENSIONS = 128
 _FEWEST = 2  # examples of a class, in different groups
-_REGULARIZATION = 0.1
+_REGULARIZATION = 0.005
+"""scikit-learn's C. With 20 labels of 400 photos exchanged, 0.1 lists 49, 11 of them rightly; this 20, 10 rightly."""
+_FEW_EXAMPLES = 400  # of fewer, C grows: it weighs a sum over them
 _MOST_LABELS = 50  # of multi-label data, for each of which five heads are trained
 
 Floats = npt.NDArray[np.float64]
@@ -142,7 +144,8 @@ def _probabilities(vectors: Floats, codes: npt.NDArray[np.int64], groups: npt.ND
         if len(present) == 1:
             result[np.ix_(judged, present)] = 1.0
             continue
-        head = LogisticRegression(C=_REGULARIZATION, max_iter=200).fit(vectors[seen], codes[seen])
+        weight = _REGULARIZATION * max(1.0, _FEW_EXAMPLES / len(seen))
+        head = LogisticRegression(C=weight, max_iter=200).fit(vectors[seen], codes[seen])
         result[np.ix_(judged, present)] = head.predict_proba(vectors[judged])
     return result
 

@@ -152,6 +152,18 @@ def test_labels_of_any_dataset_with_the_thresholds_of_the_package(
     assert json.loads(row["predicted"]) == ["red", "blue"]
 
 
+def test_a_table_is_read_for_the_model(
+    color_labels_model: Path, color_model: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = make_folder({"pictures": ["red", "blue"]})
+    (pictures / "labels.csv").write_text("image,label\n0.png,red\n1.png,blue\n")
+    for model in (color_labels_model, color_model):
+        assert as_json(capsys, model, pictures)["num_examples"] == 2
+    (pictures / "labels.csv").write_text("image,blue,red\n0.png,0,1\n1.png,1,0\n")
+    for model in (color_labels_model, color_model):
+        assert as_json(capsys, model, pictures)["num_examples"] == 2
+
+
 def test_one_class_against_any_number_of_labels(
     color_labels_model: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,7 +135,11 @@ def as_trained(data: DataConfig, facts: PackageFacts) -> DataConfig:
     rule, said = facts.rule, data.model_fields_set
     # A range that was found in one data set holds for another only by being written down.
     trained = {"bands": rule.bands, "value_range": rule.found if rule.value_range == "auto" else rule.value_range}
-    return data.model_copy(update={key: value for key, value in trained.items() if value and key not in said})
+    changes: dict[str, object] = {key: value for key, value in trained.items() if value and key not in said}
+    if data.dataset == "image_table" and data.table is not None and data.table.kind == "auto":
+        # Pictures that happen to have one label each are judged by a model of labels all the same, and the reverse.
+        changes["table"] = data.table.model_copy(update={"kind": "multi" if facts.multilabel else "single"})
+    return data.model_copy(update=changes)
 
 
 def _examples(

@@ -42,7 +42,7 @@ def is_multilabel(counts: npt.NDArray[np.int64], rows: Rows, kind: Kind) -> tupl
         return True, _multi(several, none, total)
     share = several / total
     if share <= _CONTRADICTIONS:
-        return False, ""
+        return False, f"single-label: {total - several} of {total} pictures have one label (data.table.kind)"
     if share < _SEVERAL:
         raise DataError(
             f"data.table: {several} of {total} pictures have several rows with different labels: contradictions, or "

@@ -314,3 +314,32 @@ def test_a_second_column_of_labels_is_said(tmp_path: Path) -> None:
     pq.write_table(table.replace_schema_metadata(meta), tmp_path / "train.parquet")
     listing = listed(tmp_path)
     assert "labels are in column 'fine_label'; 'coarse_label' has some, too (data.label_column)" in listing.notes
+
+
+@pytest.mark.parametrize("in_readme", [False, True])
+def test_objects_give_an_image_their_classes(tmp_path: Path, in_readme: bool) -> None:
+    objects = [{"bbox": [[0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 2.0, 2.0]], "category": [0, 2]}, {"bbox": [], "category": []}]
+    table = pa.table({"image": [{"bytes": png(row), "path": ""} for row in range(2)], "objects": objects})
+    feature = {"bbox": {"feature": {"dtype": "float32"}, "_type": "List"}, "category": {"feature": CLASSES}}
+    if in_readme:
+        info = "- name: objects\n    sequence:\n    - name: category\n      dtype:\n        class_label:\n"
+        info += "          names: [cat, dog, bird]\n"
+        (tmp_path / "README.md").write_text(f"---\ndataset_info:\n  features:\n  {info}---\n")
+    else:
+        features = {"image": {"_type": "Image"}, "objects": feature}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(table, tmp_path / "train.parquet")
+    listing = listed(tmp_path)
+    assert listing.multilabel
+    assert labels(listing) == [["cat", "bird"], []]
+    assert any("objects.category" in note and "boxes are not read" in note for note in listing.notes)
+
+
+def test_an_arrow_file_of_datumaro_is_refused_by_its_name(tmp_path: Path) -> None:
+    table = pa.table({name: pa.array([b"x"]) for name in ("id", "subset", "media", "annotations", "attributes")})
+    with pa.OSFile(str(tmp_path / "datum-0.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(DataError, match=r"Datumaro's Arrow(?s:.*)export it as"):
+        DataConfig(root=tmp_path)
+    with pytest.raises(DataError, match=r"Datumaro's Arrow(?s:.*)export it as"):
+        listed(tmp_path)

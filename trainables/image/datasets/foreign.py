@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trainables.image.datasets import foreign_objects as formats
+from trainables.image.datasets.hugging_face import DATUMARO_ADVICE as ADVICE
+from trainables.image.datasets.hugging_face import is_datumaro
 from trainables.image.datasets.tree import Tree
 
 
@@ -23,6 +25,11 @@ class Foreign:
     name: str
     seen: Callable[[Tree], str | None]
     advice: str
+
+
+def _datumaro_arrow(tree: Tree) -> str | None:
+    files = tree.files(suffixes=frozenset({".arrow"}))
+    return next((name for name in files if is_datumaro(tree.path(name))), None)
 
 
 def _tfrecord(tree: Tree) -> str | None:
@@ -60,6 +67,7 @@ FOREIGN = (
     Foreign(
         "Datumaro's binary form", formats.datumaro_binary, "Export it as Datumaro JSON, COCO or VOC, which are read."
     ),
+    Foreign("Datumaro's Arrow", _datumaro_arrow, ADVICE),
     Foreign("VGG Image Annotator's JSON", formats.via, "Export the project as COCO JSON, which is read."),
     Foreign("Supervisely's JSON", formats.supervisely, "Export the project as COCO JSON, which is read."),
     Foreign("COCO captions", formats.coco_captions, "They are sentences, no classes: instances_*.json has classes."),

@@ -6,21 +6,26 @@ import fnmatch
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import yaml
 
 from trainables.errors import DataError
 from trainables.image.datasets.tables.words import split_in
+from trainables.image.pixels.containers import map_arrow
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from trainables.image.datasets.tree import Tree
 
 README = "README.md"
 STATE = "state.json"
+DATUMARO_ADVICE = (
+    "Its annotations are in an encoding of Datumaro's own: export it as imagenet (class folders), "
+    "Datumaro JSON, COCO or VOC."
+)
+_DATUMARO = {"id", "subset", "media", "annotations", "attributes"}
 _NO_CONFIGURATION = frozenset({"data", "default"})
 
 
@@ -117,6 +122,14 @@ def _patterns(data_files: Any) -> Iterable[str]:
     elif isinstance(data_files, list):
         for each in data_files:
             yield from _patterns(each)
+
+
+def is_datumaro(path: Path) -> bool:
+    """Whether a file is an Arrow export of Datumaro, which is no Hugging Face's."""
+    try:
+        return path.suffix.lower() == ".arrow" and set(map_arrow(path).schema.names) == _DATUMARO
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def features_of(schema: pa.Schema) -> Mapping[str, Any]:

@@ -26,9 +26,11 @@ from trainables.image.datasets.base import (
     unused_but,
 )
 from trainables.image.datasets.hugging_face import (
+    DATUMARO_ADVICE,
     class_names,
     data_files,
     features_of,
+    is_datumaro,
     readme_features,
     refuse_several_configurations,
     split_of,
@@ -83,6 +85,8 @@ class ParquetImages(Dataset):
     def recognise(cls, tree: Tree) -> Recognised | None:
         """Parquet or Arrow files with a column of images, or with nothing beside them that could be the pictures."""
         files = list(tree.files(suffixes=frozenset(SUFFIXES)))
+        if files and is_datumaro(tree.path(files[0])):
+            return None
         if not files or (next(tree.pictures(), None) is not None and not _has_images(tree.path(files[0]))):
             return None
         return Recognised("parquet_images", f"{len(files)} Parquet or Arrow files, such as {files[0]}")
@@ -134,8 +138,15 @@ class ParquetImages(Dataset):
                 if all(chunk.field("bytes").null_count == len(chunk) for chunk in chunks):
                     outside = [path for chunk in chunks for path in chunk.field("path").to_pylist()]
         split = None if self.data.split.given is False else split_of(name)
-        names = class_names(features_of(schema).get(labels))
-        if names is None and (names := class_names(readme_features(self.tree, name).get(labels))) is not None:
+        feature, in_readme = features_of(schema).get(labels), readme_features(self.tree, name).get(labels)
+        if (classes := _class_field(column.type)) is not None:
+            column = _of_struct(column, classes)
+            feature, in_readme = _inner(feature, classes), _inner(in_readme, classes)
+            self._notes.append(
+                f"an image has the classes of its objects ({labels}.{classes}); their boxes are not read from Parquet"
+            )
+        names = class_names(feature)
+        if names is None and (names := class_names(in_readme)) is not None:
             self._notes.append("names of classes are from README.md (dataset_info)")
         return _Part(path, split, images, _plain(column), outside, names)
 
@@ -148,6 +159,8 @@ class ParquetImages(Dataset):
             named = isinstance(feature, Mapping) and feature.get("_type") == "Image"
             return named or _is_encoded(kind)
 
+        if is_datumaro(path):
+            raise DataError(f"{path} is Datumaro's Arrow, which is not read. {DATUMARO_ADVICE}")
         names = ", ".join(schema.names)
         images = self.data.image_column
         if images is None:
@@ -167,6 +180,9 @@ class ParquetImages(Dataset):
                 self._notes.append(
                     f"labels are in column {labels!r}; {', '.join(map(repr, others))} has some, too (data.label_column)"
                 )
+            objects = [field.name for field in schema if _class_field(field.type) is not None]
+            if labels is None and len(objects) == 1:
+                labels = objects[0]
             if labels is None:
                 raise DataError(
                     f"{path} has no column {' or '.join(LABEL_COLUMNS[:2])} among {names}: "
@@ -249,6 +265,37 @@ def _has_images(path: Path) -> bool:
     except (pa.ArrowException, OSError):
         return False
     return any(_is_encoded(field.type) for field in schema)
+
+
+CLASS_FIELDS = ("category", "categories", "category_id", "label", "labels", "class", "classes", "class_id")
+"""Of a struct of lists that holds an image's objects."""
+
+
+def _class_field(kind: pa.DataType) -> str | None:
+    """The field with the classes of an image's objects; None: it is no struct of lists with boxes and classes."""
+    if not pa.types.is_struct(kind) or not any("box" in field.name for field in kind):
+        return None
+    lists = [field.name for field in kind if (found := _kind(field.type)) is not None and found[0]]
+    return next((name for name in CLASS_FIELDS if name in lists), None)
+
+
+def _of_struct(column: pa.ChunkedArray, field: str) -> pa.ChunkedArray:
+    """A field of a column of structs."""
+    chunks = [pc.struct_field(chunk, field) for chunk in column.chunks]
+    return pa.chunked_array(chunks, type=column.type.field(field).type)
+
+
+def _inner(feature: Any, field: str) -> Any:
+    """What metadata or a README say of a field of a struct."""
+    if isinstance(feature, list):
+        named = [each for each in feature if isinstance(each, Mapping) and each.get("name") == field]
+        return named[0] if named else _inner(feature[0], field) if len(feature) == 1 else None
+    if not isinstance(feature, Mapping):
+        return None
+    if field in feature:
+        return feature[field]
+    inner = next((feature[key] for key in ("feature", "struct", "list", "sequence") if key in feature), None)
+    return _inner(inner, field)
 
 
 def _is_encoded(kind: pa.DataType) -> bool:

@@ -39,8 +39,8 @@ class Curves(ABC):
         return Replay(self, seed)
 
     @abstractmethod
-    def curve_of(self, params: Mapping[str, Scalar], taken: set[int]) -> Any:
-        """A handle for the curve of a configuration; `taken` are recordings that this run has used."""
+    def curve_of(self, params: Mapping[str, Scalar]) -> Any:
+        """A handle for the curve of a configuration."""
 
     @abstractmethod
     def observed(self, handle: Any, epoch: int, seed: int) -> float:
@@ -52,17 +52,16 @@ class Curves(ABC):
 
 
 class Replay:
-    """One run: the same configuration may come twice, and then has another curve where there is one."""
+    """One run of a search on curves."""
 
     def __init__(self, curves: Curves, seed: int) -> None:
         self._curves = curves
         self._seed = seed
-        self._taken: set[int] = set()
         self._handles: dict[int, Any] = {}
 
     def observed(self, trial: int, params: Mapping[str, Scalar], epoch: int) -> float:
         if trial not in self._handles:
-            self._handles[trial] = self._curves.curve_of(params, self._taken)
+            self._handles[trial] = self._curves.curve_of(params)
         return self._curves.observed(self._handles[trial], epoch, self._seed)
 
     def truth(self, trial: int, epoch: int) -> float:
@@ -81,7 +80,7 @@ class Generated(Curves):
         self.misleading = [family.MISLEADING, *({**family.MISLEADING, "model": model} for model in family.MODELS[1:])]
         self.best = family.best(name)
 
-    def curve_of(self, params: Mapping[str, Scalar], taken: set[int]) -> Any:
+    def curve_of(self, params: Mapping[str, Scalar]) -> Any:
         return dict(params)
 
     def observed(self, handle: Any, epoch: int, seed: int) -> float:
@@ -92,10 +91,11 @@ class Generated(Curves):
 
 
 class Recorded(Curves):
-    """What `record` left: a proposal has the curve of the nearest recorded configuration that is still free.
+    """What `record` left: a proposal has the curve of the nearest recorded configuration, as often as it is asked for.
 
-    Nearest: equal in as many choices of network and optimizer as can be, then by distance over the other parameters,
-    each scaled to its range.
+    (Giving each curve once would send a search that knows where it wants to be to ever worse places.) Nearest: equal in
+    as many choices of network and optimizer as can be, then by distance over the other parameters, each scaled to its
+    range.
     """
 
     def __init__(self, name: str, folder: Path = DATA) -> None:
@@ -150,7 +150,7 @@ class Recorded(Curves):
                 point[key] = values.index(value) / max(1, len(values) - 1)
         return point
 
-    def curve_of(self, params: Mapping[str, Scalar], taken: set[int]) -> Any:
+    def curve_of(self, params: Mapping[str, Scalar]) -> Any:
         asked = self._point(params)
 
         def distance(index: int) -> float:
@@ -163,10 +163,7 @@ class Recorded(Curves):
                     total += (4.0 if key == "lr" else 1.0) * (value - other) ** 2  # as twice as far: it matters most
             return total
 
-        free = [index for index in range(len(self._curves)) if index not in taken]
-        nearest = min(free, key=distance)
-        taken.add(nearest)
-        return nearest
+        return min(range(len(self._curves)), key=distance)
 
     def observed(self, handle: Any, epoch: int, seed: int) -> float:
         return float(self._curves[handle][epoch - 1]["val_accuracy"])

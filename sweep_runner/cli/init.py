@@ -91,12 +91,15 @@ def _choose(readings: tuple[Recognised, ...]) -> Recognised:
 
 def _write(output: Path, text: str) -> None:
     """Writes the file once it is right."""
+    from sweep_runner.cli.usual_baselines import with_usual_baselines
     from sweep_runner.durable import write_atomically
     from sweep_runner.spec.check import check_spec
     from sweep_runner.spec.loader import load_spec
 
     partial = output.with_name(f".{output.name}.{os.getpid()}")
     try:
+        partial.write_text(text, encoding="utf-8")
+        text = with_usual_baselines(text, load_spec(partial).spec)
         partial.write_text(text, encoding="utf-8")
         check_spec(load_spec(partial))
     finally:

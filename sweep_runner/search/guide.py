@@ -89,15 +89,13 @@ class Guide:
             return untried
         dice = random.Random(f"guided/{self._seed}/{index}")
         trials = [trial for trial in seen if trial.values or trial.failed]
-        done = [trial for trial in trials if trial.completed]
         num_uniform = _UNIFORM_AFTER_RECIPES if self._recipes else _UNIFORM_WITHOUT
         num_recipes = sum(any(trial.params == recipe for trial in seen) for recipe in self._recipes)
         if index - num_recipes < num_uniform or dice.random() < self._options.uniform:
             return self._new(self._uniform_draws(dice), known)
-        if len(done) < _NUM_BEST:
-            best = [trial.params for trial in sorted(done, key=_worth, reverse=True)]
-            return self._new(self._draws(dice, best), known)
         surrogate = self._surrogate(trials)
+        if surrogate is None:
+            return self._new(self._draws(dice, []), known)
         draws = self._draws(dice, self._best(trials, surrogate))
         candidates: list[Params] = []
         for _ in range(4 * self._options.candidates):
@@ -196,9 +194,13 @@ class Guide:
 
     # The surrogate --------------------------------------------------------------------------------------
 
-    def _surrogate(self, trials: Sequence[Seen]) -> Surrogate:
-        """Fitted on where each trial ended, and on where it was at a third and a ninth of the epochs."""
-        longest = max(max(trial.values) for trial in trials if trial.completed)
+    def _surrogate(self, trials: Sequence[Seen]) -> Surrogate | None:
+        """Fitted on where each trial ended, and on where it was at a third and a ninth of the epochs.
+
+        Beside a hard pruner nearly none comes to its end: then the level is the highest that was reached. None while
+        fewer than three trials have come far enough to be compared.
+        """
+        longest = max((max(trial.values) for trial in trials if trial.values), default=1)
         points: list[tuple[Params, int, float]] = []
         failed: list[Params] = []
         for trial in trials:
@@ -211,8 +213,11 @@ class Guide:
                 if max(trial.values) >= epoch:
                     points.append((trial.params, level, _mean_until(trial.values, epoch)))
                     break
+        if len(points) < _NUM_BEST:
+            return None
         values = np.array([value for *_, value in points])
         levels = np.array([level for _, level, _ in points])
+        levels -= levels.min()
         # What is far below is bad, and how bad does not matter: one diverged trial would flatten all differences.
         for level in np.unique(levels):
             here = levels == level

@@ -17,7 +17,7 @@ from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.trial import FrozenTrial
 
 from sweep_runner.search.cma_es import SafeCmaEsSampler
-from sweep_runner.search.failures import AvoidsFailures, WrappedSampler
+from sweep_runner.search.failures import AvoidsFailures, CountsStopped, WrappedSampler
 from sweep_runner.search.guided import Guided
 from sweep_runner.search.prior import own_settings, settings_first
 from sweep_runner.search.repeatable import GridPoints, IndexOf, QmcPoints, RandomPoints, grid_points, varying
@@ -34,9 +34,11 @@ SAMPLERS: dict[Sampler, Factory] = {
     "grid": lambda spec, _, index_of: GridPoints(spec.search.seed, index_of, grid_points(spec)),
     "qmc": lambda spec, options, index_of: QmcPoints(spec.search.seed, index_of, varying(spec), options),
     "tpe": lambda spec, options, _: PerTrialSeed(AvoidsFailures(_tpe(options, len(varying(spec)))), spec.search.seed),
-    "cma-es": lambda spec, options, _: PerTrialSeed(_cma_es(options), spec.search.seed),
-    "gp": lambda spec, options, _: PerTrialSeed(_gp(options), spec.search.seed),
-    "nsga-ii": lambda spec, options, _: PerTrialSeed(_nsga_ii(options), spec.search.seed),
+    "cma-es": lambda spec, options, _: PerTrialSeed(CountsStopped(_cma_es(options)), spec.search.seed),
+    "gp": lambda spec, options, _: PerTrialSeed(CountsStopped(_gp(options, spec.search.trials)), spec.search.seed),
+    "nsga-ii": lambda spec, options, _: PerTrialSeed(
+        CountsStopped(_nsga_ii(options, spec.search.trials)), spec.search.seed
+    ),
 }
 
 
@@ -83,18 +85,20 @@ def _cma_es(options: Any) -> BaseSampler:
     )
 
 
-def _gp(options: Any) -> BaseSampler:
+def _gp(options: Any, num_trials: int) -> BaseSampler:
+    startup = min(10, max(4, num_trials // 4))
     return GPSampler(
-        n_startup_trials=options.startup_trials,
+        n_startup_trials=startup if options.startup_trials is None else options.startup_trials,
         deterministic_objective=options.deterministic_objective,
         warn_independent_sampling=False,
         seed=0,
     )
 
 
-def _nsga_ii(options: Any) -> BaseSampler:
+def _nsga_ii(options: Any, num_trials: int) -> BaseSampler:
+    population = min(50, max(4, num_trials // 4))
     return NSGAIISampler(
-        population_size=options.population_size,
+        population_size=population if options.population_size is None else options.population_size,
         mutation_prob=options.mutation_prob,
         crossover_prob=options.crossover_prob,
         seed=0,

@@ -44,7 +44,7 @@ class Objective(_Section):
 class Search(_Section):
     """How settings are proposed."""
 
-    sampler: Sampler = Field("tpe", description="The algorithm that proposes settings.")
+    sampler: Sampler = Field("guided", description="The algorithm that proposes settings.")
     trials: int = Field(20, ge=1, description="How many trials, baselines included. A grid may end before.")
     seed: int = Field(0, ge=0, lt=2**32, description="Every trial's own seed and every proposal come from it.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the sampler: see its own table.")

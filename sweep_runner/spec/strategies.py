@@ -57,12 +57,18 @@ class CmaEsOptions(Options):
 
 
 class GpOptions(Options):
-    startup_trials: int = Field(10, ge=1, description="Random trials before the process is fitted.")
+    startup_trials: int | None = Field(
+        None,
+        ge=1,
+        description="Random trials before the process is fitted. Default: a quarter of the trials, from 4 to 10.",
+    )
     deterministic_objective: bool = Field(False, description="Assume that a setting always gives the same value.")
 
 
 class NsgaIIOptions(Options):
-    population_size: int = Field(50, ge=2, description="Trials a generation.")
+    population_size: int | None = Field(
+        None, ge=2, description="Trials per generation. Default: a quarter of the trials, from 4 to 50."
+    )
     mutation_prob: float | None = Field(None, ge=0, le=1, description="By default 1 / number of parameters.")
     crossover_prob: float = Field(0.9, ge=0, le=1, description="How often two parents are mixed.")
 

@@ -81,7 +81,7 @@ def test_an_empty_section_counts_as_left_out(load: Load) -> None:
         ("name: x\nsearch: {sampler: tpee}", "search.sampler is 'tpee': must be one of guided, tpe, random"),
         ("name: x\nsearch: {sampler: [tpe]}", "search.sampler is ['tpe']: must be one of"),
         (
-            "name: x\nsearch: {options: {multivariat: true}}",
+            "name: x\nsearch: {sampler: tpe, options: {multivariat: true}}",
             "search.options has no key 'multivariat'\n    Did you mean m",
         ),
         ("name: x\nsearch: {sampler: qmc, options: {sequence: sobel}}", "search.options.sequence is 'sobel': must be"),

@@ -37,9 +37,9 @@ def test_a_shipped_sweep_passes_its_schema_and_says_what_it_asks(path: Path) -> 
     assert "?" in opening, "the opening comment says which question the sweep answers"
 
 
-def test_the_quick_start_needs_no_download_and_prunes() -> None:
+def test_the_quick_start_needs_no_download_and_pauses() -> None:
     spec = check_spec(load_spec(SWEEPS / "quickstart.yaml")).spec
     assert spec.data["dataset"] == "digits"
     assert spec.search.trials >= 16
-    assert spec.pruner.kind == "successive_halving"
+    assert spec.pruner.kind == "promotion"
     assert spec.fixed.get("pretrained") is False or spec.fixed.get("finetune") == "scratch"

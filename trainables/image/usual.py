@@ -10,9 +10,9 @@ from trainables.image.config import ImageConfig
 # Rows: kind of optimizer; columns: what is trained. adamw and sgd: what papers and timm's scripts use, scaled to
 # batches of 32; heads: the best of the recorded curves in benchmarks/curves.
 _LEARNING_RATES: Mapping[str, Mapping[str, float]] = {
-    "adam": {"head": 3e-3, "full": 5e-4, "scratch": 1e-3},
-    "sgd": {"head": 0.1, "full": 0.01, "scratch": 0.05},
-    "sign": {"head": 3e-4, "full": 5e-5, "scratch": 1e-4},
+    "adam": {"head": 1e-3, "full": 5e-4, "scratch": 1e-3},
+    "sgd": {"head": 3e-3, "full": 0.01, "scratch": 0.05},
+    "sign": {"head": 1e-4, "full": 5e-5, "scratch": 1e-4},
 }
 _LIKE_SGD = frozenset({"sgd", "momentum", "nesterov", "sgdp", "sgdw", "lars", "larc", "adadelta"})
 _LIKE_SIGN = frozenset({"lion", "clion"})

@@ -36,7 +36,7 @@ def complaints(validator: jsonschema.Draft202012Validator, text: str) -> list[st
         "name: x\nspace: {mixed_precision: [no, bf16], pretrained: [true, w.pth]}",
         "name: x\npruner: median",
         "name: x\npruner: {kind: patient, patience: 1, inner: {kind: median}}",
-        "name: x\nsearch: {options: {group: true}}",
+        "name: x\nsearch: {sampler: tpe, options: {group: true}}",
         "name: x\nsearch: {sampler: qmc, options: {sequence: halton}}",
         "name: x\ntrainable: synthetic\nfixed: {epoch_s: 0.5}",
         "name: x\ntrainable: mine:Own\nfixed: {whatever: 1}\nspace: {other: [1]}\ndata: {a: b}",

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from sweep_runner.errors import RequestError
+from trainables.digests import DigestMismatch, is_sealed
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 """What `flock` answers on a file system that has no locks."""
@@ -34,6 +35,8 @@ _LOCK_PATIENCE_S = 0.5
 def cut_torn_tail(path: Path) -> int:
     """Cuts a file of lines back to its last newline: what comes after is a line that a crash left unfinished.
 
+    A line that is whole by its checksum stays, and gets the newline that it lacks or that was changed.
+
     Call it under the sweep's lock, before the file is opened for writing.
 
     Returns:
@@ -46,10 +49,27 @@ def cut_torn_tail(path: Path) -> int:
     with file:
         size = file.seek(0, os.SEEK_END)
         end = _end_of_last_line(file, size)
-        if end < size:
-            file.truncate(end)
-            os.fsync(file.fileno())
-    return size - end
+        if end == size:
+            return 0
+        file.seek(end)
+        tail = file.read()
+        whole = next((line for line in (tail, tail[:-1]) if _is_whole(line)), b"")
+        if whole:
+            end += len(whole)
+        file.truncate(end)
+        if whole:
+            file.seek(end)
+            file.write(b"\n")
+            file.flush()
+        os.fsync(file.fileno())
+    return max(0, size - end - bool(whole))
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return is_sealed(line)
+    except DigestMismatch:
+        return False
 
 
 def _end_of_last_line(file: BinaryIO, size: int) -> int:

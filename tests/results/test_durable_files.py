@@ -19,6 +19,7 @@ from sweep_runner.durable import (
     write_atomically,
 )
 from sweep_runner.errors import RequestError
+from trainables.digests import sealed
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,15 @@ def test_a_torn_tail_is_cut_to_the_last_newline(tmp_path: Path, content: bytes, 
 
 def test_a_missing_file_has_no_torn_tail(tmp_path: Path) -> None:
     assert cut_torn_tail(tmp_path / "none") == 0
+
+
+@pytest.mark.parametrize("end", [b"", b"\x0b"], ids=["lacks its newline", "its newline was changed"])
+def test_a_last_line_that_is_whole_by_its_checksum_stays(tmp_path: Path, end: bytes) -> None:
+    path = tmp_path / "log"
+    line = sealed(b'{"a":1}')
+    path.write_bytes(line + b"\n" + line + end)
+    assert cut_torn_tail(path) == 0
+    assert path.read_bytes() == (line + b"\n") * 2
     assert not (tmp_path / "none").exists()
 
 

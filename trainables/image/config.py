@@ -38,7 +38,8 @@ class ImageConfig(BaseModel):
     pretrained: bool | Annotated[str, Field(min_length=1)] = Field(
         True,
         description="true: published weights, where the model has any; false: none; or a path to a weight file "
-        "(.pth, .pt, .bin, .safetensors) with a timm state dict of the model.",
+        "(.pth, .pt, .bin, .safetensors) with a timm state dict of the model, or to a folder with one file per model "
+        "(MODEL.pth).",
     )
     finetune: Finetune = Field(
         "full",

@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from sweep_runner.errors import SweepError
 from sweep_runner.results.log import EventLog, read_events
-from sweep_runner.results.paths import ResultsPaths
+from sweep_runner.results.paths import TABLES, ResultsPaths
 from sweep_runner.results.tables import load_table
 from sweep_runner.search.journal import open_journal
 from sweep_runner.spec.check import check_spec
@@ -119,10 +119,8 @@ def test_tables(tmp_path: Path, number: int) -> None:
 
     def look() -> Any:
         told: list[str] = []
-        found = [
-            load_table(results, table, warn=told.append) for table in ("sweeps", "trials", "epochs", "predictions")
-        ]
-        return None if told else [table.to_pylist() for table in found]
+        found = [load_table(results, table, warn=told.append) for table in TABLES]
+        return None if told else repr([table.to_pylist() for table in found])
 
     none_in_silence(sorted(paths.tables.glob("*/part-*.parquet")), number, look)
 

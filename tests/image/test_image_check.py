@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
+import torch
 from pydantic import ValidationError
 
+from trainables.contract import no_progress
+from trainables.errors import WeightsError
 from trainables.image.config import ImageConfig
+from trainables.image.models.start import prepare_weights
 from trainables.image.trainable import ImageClassifier
 
 
@@ -133,3 +138,37 @@ def test_checking_known_models_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "words"),
+    [
+        # Position tables that timm does not interpolate.
+        ({"model": "visformer_tiny", "input_resolution": 96}, "input_resolution", "fit 224 pixels, and 96 are asked"),
+        ({"model": "mixer_b16_224", "input_resolution": 96}, "input_resolution", "fit 224 pixels"),
+        # Windows of a fixed size.
+        ({"model": "nest_tiny", "input_resolution": 100}, "input_resolution", "it works on "),
+        ({"model": "test_efficientnet", "pooling": "catavgmax", "width": 8}, "width", "no width to choose"),
+    ],
+)
+def test_what_fits_is_said(values: dict[str, Any], key: str, words: str) -> None:
+    assert words in problems(**values)[key]
+
+
+def test_any_size_will_do_without_the_published_weights() -> None:
+    assert problems(model="visformer_tiny", input_resolution=96, finetune="scratch") == {}
+    assert problems(model="visformer_tiny", input_resolution=224) == {}
+
+
+def test_weights_that_fit_some_of_the_resolutions_are_told_with_them(tmp_path: Path) -> None:
+    path = tmp_path / "mixer.pth"
+    torch.save(timm.create_model("mixer_s32_224", img_size=64).state_dict(), path)
+    defaults = {key: [field.default] for key, field in ImageConfig.model_fields.items()}
+    asked = defaults | {"model": ["mixer_s32_224"], "pretrained": [str(path)], "input_resolution": [96, 64, 128]}
+    found = prepare_weights(asked, no_progress)
+    assert [file.path for file in found.files] == [str(path)]
+    (warning,) = found.warnings
+    assert "at 96, 128 pixels will fail" in warning
+    assert "fit 64 pixels" in warning
+    with pytest.raises(WeightsError, match="shapes differ"):
+        prepare_weights(asked | {"input_resolution": [96, 128]}, no_progress)

@@ -12,7 +12,7 @@ from trainables.contract import Progress
 from trainables.errors import WeightsError
 from trainables.image.config import ImageConfig
 from trainables.image.models.prepared import WeightsFile
-from trainables.image.models.table import timm_name
+from trainables.image.models.table import MODELS, timm_name
 from trainables.image.models.weights import digest_of
 
 _NUM_CLASSES = 2  # any number will do: the classifier is never read from the file
@@ -51,10 +51,12 @@ def prepare_weights(candidates: Mapping[str, Sequence[Any]], progress: Progress)
     pairs = list(itertools.product(candidates["model"], [value for value in candidates["pretrained"] if value]))
     found: dict[tuple[str, bool | str], Path | None] = {}
     failed: dict[tuple[str, bool | str], WeightsError] = {}
+    warnings: list[str] = []
     for number, (model, pretrained) in enumerate(pairs):
         progress("looking for pretrained weights", number, len(pairs))
         try:
-            found[model, pretrained] = _try(model, pretrained, candidates)
+            found[model, pretrained], wrong_sizes = _try(model, pretrained, candidates)
+            warnings += wrong_sizes
         except WeightsError as error:
             failed[model, pretrained] = error
     progress("looking for pretrained weights", len(pairs), len(pairs))
@@ -74,22 +76,58 @@ def prepare_weights(candidates: Mapping[str, Sequence[Any]], progress: Progress)
     return PreparedWeights(
         files=tuple(files),
         summary={file.label if several else f"weights of {file.model}": file.path for file in files},
-        warnings=tuple(
-            f"trials with {model} from these weights will fail: {error}" for (model, _), error in failed.items()
+        warnings=(
+            *(f"trials with {model} from these weights will fail: {error}" for (model, _), error in failed.items()),
+            *warnings,
         ),
     )
 
 
-def _try(model: str, pretrained: bool | str, candidates: Mapping[str, Sequence[Any]]) -> Path | None:
+def _try(model: str, pretrained: bool | str, candidates: Mapping[str, Sequence[Any]]) -> tuple[Path | None, list[str]]:
+    """The weights, loaded once; and a warning when there are resolutions that they do not fit."""
     from trainables.image.models.factory import find_weights, starting_model
     from trainables.image.models.tryout import impossible
 
     first = {key: candidates[key][0] for key in ("input_resolution", "color")}
     config = ImageConfig.model_validate({**first, "model": model, "pretrained": pretrained})
     path = find_weights(config)
-    if path is not None:
-        # Parameters may be conditional: the first of the poolings that go with this model.
-        size, channels = config.input_resolution, config.num_channels
-        fitting = (kind for kind in candidates["pooling"] if not impossible(timm_name(model), kind, size, channels))
-        starting_model(config.model_copy(update={"pooling": next(fitting, "native")}), _NUM_CLASSES, path)
-    return path
+    if path is None:
+        return None, []
+    name, channels = timm_name(model), config.num_channels
+    sizes = list(dict.fromkeys(candidates["input_resolution"]))
+    fitting = _fitting_sizes(config, path, sizes) if name not in MODELS and len(sizes) > 1 else sizes
+    size = next(iter(fitting), sizes[0])  # of none the first tells why
+    # Parameters may be conditional: the first of the poolings that go with this model.
+    poolings = (
+        kind
+        for kind in candidates["pooling"]
+        if (kind in MODELS[name].poolings if name in MODELS else not impossible(name, kind, size, channels))
+    )
+    tried = {"input_resolution": size, "pooling": next(poolings, "native")}
+    starting_model(config.model_copy(update=tried), _NUM_CLASSES, path)
+    wrong = [str(size) for size in sizes if size not in fitting]
+    if not wrong:
+        return path, []
+    fit = ", ".join(str(size) for size in fitting)
+    return path, [f"trials with {model} at {', '.join(wrong)} pixels will fail: the weights of {path} fit {fit} pixels"]
+
+
+def _fitting_sizes(config: ImageConfig, path: Path, sizes: Sequence[int]) -> list[int]:
+    """The resolutions that a weight file fits, found without memory for each."""
+    import torch
+
+    from trainables.image.models.factory import build_model, with_weights
+    from trainables.image.models.tryout import FAILURES
+    from trainables.image.models.weights import read_weights
+
+    shapes = {name: value.to("meta") for name, value in read_weights(path).items()}
+    fitting = []
+    for size in sizes:
+        sized = config.model_copy(update={"input_resolution": size})
+        try:
+            with torch.device("meta"):
+                with_weights(build_model(sized, _NUM_CLASSES), sized, shapes, str(path))
+        except FAILURES:
+            continue  # which these are is told together
+        fitting.append(size)
+    return fitting

@@ -24,7 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-TABLE = Path(__file__).parent / "models.csv"
+TABLE = Path(__file__).parents[1] / "trainables" / "image" / "models" / "survey.csv"
 NAMES_PER_PROCESS = 12
 SECONDS_PER_NAME = 600
 MOST_BYTES = 10 * 1024**3

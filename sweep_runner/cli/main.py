@@ -50,6 +50,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "metrics": ("sweep_runner.cli.metrics:metrics", "Point Prometheus and Grafana at running sweeps."),
     "dashboard": ("sweep_runner.cli.dashboard:dashboard", "Open a sweep's study in optuna-dashboard."),
     "init": ("sweep_runner.cli.init:init", "Write a sweep file for a folder of images."),
+    "models": (
+        "sweep_runner.cli.models:models",
+        "Models by name: size, resolution, what works, weights.",
+    ),
     "sync": ("sweep_runner.cli.sync:sync", "Upload what remote results lack of a sweep."),
     "doctor": ("sweep_runner.cli.doctor:doctor", "What this machine has and lacks."),
     "completion": ("sweep_runner.cli.completion:completion", "Make the shell complete sweep's commands."),

@@ -33,7 +33,7 @@ def test_the_default_configuration_is_fine() -> None:
         ({"model": "resnet5o"}, "model", "did you mean resnet50"),
         ({"model": "mobilenet_v22"}, "model", "mobilenet_v2"),
         ({"model": "efficientformerv2_s00"}, "model", "efficientformerv2_s0"),
-        ({"model": "qqqqqqq"}, "model", "list_models"),
+        ({"model": "qqqqqqq"}, "model", "sweep models"),
         ({"model": "../resnet50"}, "model", "there is no model"),
         ({"model": "hf-hub:somebody/net"}, "model", "there is no model"),
         ({"model": "resnet50.a9_in1k"}, "model", "it has "),
@@ -146,6 +146,7 @@ def test_checking_known_models_imports_no_torch() -> None:
         # Position tables that timm does not interpolate.
         ({"model": "visformer_tiny", "input_resolution": 96}, "input_resolution", "fit 224 pixels, and 96 are asked"),
         ({"model": "mixer_b16_224", "input_resolution": 96}, "input_resolution", "fit 224 pixels"),
+        ({"model": "qwen3_vit_88m_enc"}, "model", "is an encoder: it gives features to other models, and has no"),
         # Windows of a fixed size.
         ({"model": "nest_tiny", "input_resolution": 100}, "input_resolution", "it works on "),
         ({"model": "test_efficientnet", "pooling": "catavgmax", "width": 8}, "width", "no width to choose"),

@@ -55,7 +55,7 @@ def _unlisted_problems(config: ImageConfig, name: str) -> Iterator[ConfigProblem
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         near = nearest(config.model, [*MODELS, *ALIASES]) or nearest(config.model, timm.list_models())
-        hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models() for all of them"
+        hint = f"did you mean {', '.join(near)}?" if near else "`sweep models` lists all of them"
         yield ConfigProblem("model", f"there is no model {config.model!r}: {hint}")
         return
     tags = [full.partition(".")[2] for full in timm.list_models(f"{architecture}.*", include_tags=True)]
@@ -79,7 +79,8 @@ def _unlisted_problems(config: ImageConfig, name: str) -> Iterator[ConfigProblem
     if poolings:
         yield _pooling_problem(config, poolings)
         return
-    yield ConfigProblem("model", f"{config.model} cannot be used as an image classifier: {reason}")
+    own = reason if reason.startswith(name) else f"{config.model} cannot be used as an image classifier: {reason}"
+    yield ConfigProblem("model", own)
 
 
 def _around(name: str, config: ImageConfig) -> Iterator[int]:

@@ -19,6 +19,8 @@ from trainables.image.models.gem import use_gem
 from trainables.image.models.table import OWN_NETS, TORCHVISION_NETS, timm_name
 from trainables.image.models.weights import StateDict, differences, local_weights, published_weights, read_weights
 
+FAILURES = (RuntimeError, TypeError, ValueError, AssertionError, AttributeError, LookupError, ArithmeticError)
+"""What models raise of settings that they cannot do."""
 _RATES = ("drop_rate", "drop_path_rate")
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 
@@ -120,9 +122,14 @@ def channels_last(model: nn.Module) -> nn.Module:
 
 def _create(name: str, options: dict[str, Any], config: ImageConfig) -> nn.Module:
     try:
-        return _finished(_made(name, options), config)
-    except (RuntimeError, TypeError, ValueError, AssertionError, AttributeError) as error:
+        model = _made(name, options)
+        if hasattr(model, "get_classifier"):
+            return _finished(model, config)
+    except FAILURES as error:
         raise TrainableError(f"the model {name} cannot be made with {options}: {error}") from error
+    whole = name.partition(".")[0].removesuffix("_enc")
+    other = f"; {whole} is the net with one" if whole != name and timm.is_model(whole) else ""
+    raise TrainableError(f"{name} is an encoder: it gives features to other models, and has no classifier{other}")
 
 
 def _made(name: str, options: dict[str, Any]) -> nn.Module:
@@ -199,7 +206,7 @@ def with_weights(
         # Another number of classes than any: timm then asks for no classifier.
         overlay = {"state_dict": weights, "num_classes": -1}
         adapted: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
-    except (RuntimeError, ValueError, AssertionError) as error:
+    except FAILURES as error:
         raise WeightsError(
             f"{source}: the weights of {config.model} do not fit it with pooling {config.pooling}, "
             f"{config.num_channels} channels and {config.input_resolution} pixels: {_misfit(error)}"

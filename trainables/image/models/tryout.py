@@ -14,14 +14,15 @@ from torch.overrides import TorchFunctionMode
 
 from trainables.errors import TrainableError
 from trainables.image.config import ImageConfig
+from trainables.image.models.factory import FAILURES as BUILD_FAILURES
 from trainables.image.models.factory import build_model, channels_last, with_weights
 from trainables.image.models.freezing import block_numbers
 
 NUM_CLASSES = 5
 """Of a tried model: any number that is no other dimension's by chance."""
 _DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
-FAILURES = (TrainableError, RuntimeError, ValueError, TypeError, AssertionError, AttributeError, IndexError, KeyError)
-"""What models raise of settings that they cannot do."""
+FAILURES = (TrainableError, *BUILD_FAILURES)
+"""What trying a model may end in."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,137 @@
+"""`docs/models.md`, from the survey of models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+PAGE = Path(__file__).parents[1] / "docs" / "models.md"
+POOLINGS = ("native", "avg", "max", "avgmax", "catavgmax", "gem", "token", "map")
+HEADER = """\
+| family | names: tried of all | for example | parameters | px, from | poolings | blocks | features | ONNX | step s \
+| step MiB | image ms |
+|---|---|---|---|---|---|---|---|---|---|---|---|"""
+Row = Mapping[str, str]
+
+
+def write_page(rows: Mapping[str, Row], page: Path = PAGE) -> None:
+    """Writes the page; a name without an outcome was counted, and not tried."""
+    import timm
+    from timm.models._registry import _model_to_module
+
+    tried = [row for row in rows.values() if row["outcome"]]
+    families: dict[str, list[Row]] = {}
+    for row in tried:
+        families.setdefault(row.get("module") or _model_to_module[row["name"]], []).append(row)
+    sizes: dict[str, int] = {}
+    for name in timm.list_models():
+        if "trainables" not in str(timm.models.model_entrypoint(name).__module__):
+            sizes[_model_to_module[name]] = sizes.get(_model_to_module[name], 0) + 1
+    page.write_text(_page(tried, families, sizes, timm.__version__), encoding="utf-8")
+
+
+def _page(tried: list[Row], families: Mapping[str, list[Row]], sizes: Mapping[str, int], version: str) -> str:
+    right = [row for row in tried if row["outcome"] == "right"]
+    no_onnx = [row for row in right if row["onnx"] == "0"]
+    one_size = [row for row in right if row["resizable"] == "0" and row["published"] == "1"]
+    alike = [row for row in right if row["onnx"] == "1" and row["spread"] and float(row["spread"]) < 0.05]
+    table = "\n".join(_line(module, rows, sizes.get(module, 0)) for module, rows in sorted(families.items()))
+    untried = sorted(set(sizes) - set(families))
+    seconds = sum(float(row["seconds"]) for row in tried if row["seconds"])
+    return f"""# Models
+
+A sweep file may name any of timm's models, seven nets of torchvision, and four of our own:
+
+    sweep models                            # all of them
+    sweep models 'mobilenet*'               # by a pattern, or a part of the name
+    sweep models --fits '5M params, 60 ms'  # by parameters, and CPU time per image
+    sweep models --at-hand                  # published weights are on this machine
+
+`sweep check` refuses what a model cannot do, with what it can: a pooling that it lacks, a resolution that it cannot
+work on, published weights that do not fit, a `dropout`, `drop_path`, `width`, `unfrozen_blocks` or `layer_lr_decay`
+that would change nothing. A model that is not in the table of known ones is tried for it: a step without memory, which
+takes about a second.
+
+## Families
+
+Of timm {version}, {len(tried)} of {sum(sizes.values()):,} names in {len(families)} of {len(sizes)} families went the
+whole way: check, two epochs with a stop between them, checkpoint, load, ONNX, and agreement with ONNX Runtime in
+batches of 1, 7 and 4. {len(right)} came out right, {sum(row["outcome"] == "refused" for row in tried)} are refused by
+the check, {sum(row["outcome"] == "failed" for row in tried)} failed. Of a model whose statistics and classifier are
+those of a new one, all pictures get nearly the same answer, and agreement says nothing: both were changed before, so
+that answers differ{_but(alike)}.
+
+The figures are those of the family's model that is named: a training step on four images, and the forward pass of one,
+at the resolution that it was published for, in CPU seconds on one thread of a shared machine: compare them with each
+other, not with another machine's. `px` is that resolution and the smallest that it can be trained on; "only" marks
+published weights that fit that one resolution. `blocks` is what `finetune: last_n` and `layer_lr_decay` tell apart, the
+head included. `features` says whether head-only trials share stored features.
+
+{HEADER}
+{table}
+
+Not tried yet, of these families: {", ".join(untried) or "none"}.
+
+## Without ONNX
+
+{_no_onnx(no_onnx)}
+
+## Published weights that fit one resolution
+
+{_sentence((f"{row['name']} ({row['usual_resolution']})" for row in one_size), "None of those tried.")} At another
+resolution use `finetune: scratch`, or a weight file of that resolution.
+
+## Refused or failed
+
+{_reasons(row for row in tried if row["outcome"] != "right")}
+
+## Run it again
+
+    python -m benchmarks.models prove --until 23:00   # goes on where it ended; a process per dozen of names
+    python -m benchmarks.models write                 # this page
+
+The rows are in `trainables/image/models/survey.csv`. So far they took {seconds / 60:.0f} minutes.
+"""
+
+
+def _line(module: str, rows: list[Row], total: int) -> str:
+    row = next((row for row in rows if row["outcome"] == "right"), rows[0])
+    count = f"{len(rows)} of {total}"
+    if row["outcome"] != "right":
+        return f"| {module} | {count} | {row['name']} | {row['outcome']} | | | | | | | | |"
+    has = row["poolings"].split()
+    lacks = [kind for kind in POOLINGS if kind not in has]
+    poolings = " ".join(has) if len(has) <= len(lacks) else f"all but {' '.join(lacks)}" if lacks else "all"
+    only = " only" if row["published"] == "1" and row["resizable"] == "0" else ""
+    return (
+        f"| {module} | {count} | {row['name']} | {int(row['parameters']) / 1e6:.1f}M "
+        f"| {row['usual_resolution']}{only}, {row['smallest_resolution']} | {poolings} | {row['num_blocks']} "
+        f"| {'yes' if row['stored_features'] == 'yes' else 'no'} | {'yes' if row['onnx'] == '1' else 'no'} "
+        f"| {row['step_s']} | {row['step_mib']} | {row['image_ms']} |"
+    )
+
+
+def _but(alike: list[Row]) -> str:
+    if not alike:
+        return ""
+    return f" (but for {', '.join(row['name'] for row in alike)}, which still answer alike)"
+
+
+def _no_onnx(rows: list[Row]) -> str:
+    if not rows:
+        return "Every model that was tried has an ONNX translation."
+    names = _sentence((row["name"] for row in rows), "")
+    return (
+        f"{names} Their package is published as `model.safetensors`, with the code that loads it in its `README.md`; "
+        "the sweep says so, and ends well. `sweep predict`, `evaluate` and `serve` need ONNX."
+    )
+
+
+def _sentence(items: Iterable[str], otherwise: str) -> str:
+    listed = ", ".join(items)
+    return f"{listed}." if listed else otherwise
+
+
+def _reasons(rows: Iterable[Row]) -> str:
+    lines = [f"- {row['name']}: {row['outcome']}: {row['reason']}" for row in rows]
+    return "\n".join(lines) or "None."

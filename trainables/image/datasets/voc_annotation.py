@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VocObject:
     """One object as it is written.
 
@@ -39,7 +40,7 @@ class VocObject:
     fault: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VocAnnotation:
     """One annotation file.
 
@@ -77,49 +78,58 @@ def read_annotation(content: bytes, place: str, defects: list[Defect], counts: C
         raise ValueError(f"its root is <{root.tag}>, not <annotation>")
     objects = []
     for number, element in enumerate(root.findall("object")):
-        if is_yes(element.findtext("deleted")):
+        fields: dict[str, Element] = {}
+        for child in element:
+            fields.setdefault(child.tag, child)
+        if is_yes(_text(fields, "deleted")):
             counts["objects marked as deleted left out"] += 1
             continue
         try:
-            label = label_of(element.findtext("name"))
+            label = sys.intern(label_of(_text(fields, "name")))
         except ValueError as error:
             defects.append(Defect(f"{place}, object {number + 1}", str(error)))
             continue
-        objects.append(_object(element, number, label))
+        objects.append(_object(fields, number, label))
     file = (root.findtext("filename") or "").strip().replace("\\", "/")
     size = size_of(root.findtext("size/width"), root.findtext("size/height"))
     is_guessed = not content.isascii() and not declares_encoding(content)
     return VocAnnotation(place, file, size, origin_of_writer(root), tuple(objects), is_guessed)
 
 
-def _object(element: Element, number: int, label: str) -> VocObject:
-    difficult = is_yes(element.findtext("difficult"))
+def _text(fields: dict[str, Element], key: str) -> str:
+    return (fields[key].text or "") if key in fields else ""
+
+
+def _object(fields: dict[str, Element], number: int, label: str) -> VocObject:
+    difficult = is_yes(_text(fields, "difficult"))
     try:
-        if element.find("bndbox") is None and (turned := element.find("robndbox")) is not None:
-            outline = _turned(turned)
+        if "bndbox" not in fields and "robndbox" in fields:
+            outline = _turned(fields["robndbox"])
             across, down = outline.rings[0][::2], outline.rings[0][1::2]
             return VocObject(number, label, (min(across), min(down), max(across), max(down)), outline, difficult)
-        left, top, right, bottom = (box_side(element, side) for side in _SIDES)
-        return VocObject(number, label, (left, top, right, bottom), _polygon(element), difficult)
+        left, top, right, bottom = _sides(fields)
+        return VocObject(number, label, (left, top, right, bottom), _polygon(fields.get("polygon")), difficult)
     except ValueError as error:
         return VocObject(number, label, None, is_difficult=difficult, fault=str(error))
 
 
-def box_side(element: Element, side: str) -> float:
-    """One side of an object's box.
+def _sides(fields: dict[str, Element]) -> list[float]:
+    """The sides of an object's box.
 
     Raises:
-        ValueError: it is missing, or no number.
+        ValueError: one is missing, or no number.
     """
-    text = element.findtext(f"bndbox/{side}")
-    if text is None:
-        raise ValueError(f"the box has no {side}")
-    return number_of(text, side)
+    written = {side.tag: side.text or "" for side in fields.get("bndbox", ())}
+    sides = []
+    for side in _SIDES:
+        if side not in written:
+            raise ValueError(f"the box has no {side}")
+        sides.append(number_of(written[side], side))
+    return sides
 
 
-def _polygon(element: Element) -> Polygons | None:
+def _polygon(polygon: Element | None) -> Polygons | None:
     """Roboflow's outline: x1, y1, x2, y2, ..."""
-    polygon = element.find("polygon")
     if polygon is None or polygon.find("x3") is None:
         return None
     ring: list[float] = []

@@ -141,7 +141,12 @@ class VocReader:
             return  # the annotation itself is named already
 
     def _objects(self, annotations: dict[str, VocAnnotation]) -> dict[str, tuple[AnnotatedObject, ...]]:
-        """The objects of each picture, with edges from 0."""
+        """The objects of each picture, with edges from 0; without places where whole pictures are asked for."""
+        if self.data.view == "images":
+            return {
+                picture: tuple(AnnotatedObject(item.label, difficult=item.is_difficult) for item in annotation.objects)
+                for picture, annotation in annotations.items()
+            }
         boxes = [
             item.sides
             for annotation in annotations.values()
@@ -150,9 +155,7 @@ class VocReader:
         ]
         fractions = sum(map(is_fraction, boxes))
         all_fractions = 0 < fractions == len(boxes)
-        if self.data.view == "images":
-            origin = 0
-        elif all_fractions:
+        if all_fractions:
             origin = 0
             self.found.notes.append(f"all {fractions} boxes are fractions of their picture, not pixels")
         else:

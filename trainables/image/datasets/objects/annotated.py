@@ -16,14 +16,14 @@ Size = tuple[int, int]
 """Width, height."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Polygons:
     """An outline of one or more rings, each x, y, x, y, ... in pixels from 0."""
 
     rings: tuple[tuple[float, ...], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MaskFile:
     """The pixels of one value in a mask that is a file.
 
@@ -41,7 +41,7 @@ class MaskFile:
 Outline = Polygons | Rle | MaskFile
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AnnotatedObject:
     """One object, as its annotation has it.
 
@@ -66,7 +66,7 @@ class AnnotatedObject:
     fault: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AnnotatedPicture:
     """A picture and what is marked in it.
 

@@ -60,6 +60,8 @@ class Frame:
 
     def box(self, box: FloatBox) -> FloatBox:
         """A box of the upright picture."""
+        if self.is_same:
+            return min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3])
         (x, y), (u, v) = self.point(box[0], box[1]), self.point(box[2], box[3])
         return min(x, u), min(y, v), max(x, u), max(y, v)
 

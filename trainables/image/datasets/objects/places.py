@@ -82,7 +82,7 @@ def in_pixels(outline: Polygons, size: tuple[int, int]) -> Polygons:
 
 def is_fraction(box: FloatBox) -> bool:
     """Whether a box lies in a picture of 1×1."""
-    return all(-_ALMOST_ONE <= number <= 1 + _ALMOST_ONE for number in box)
+    return max(box) <= 1 + _ALMOST_ONE and min(box) >= -_ALMOST_ONE
 
 
 def rotated(left: float, top: float, width: float, height: float, degrees: float, *, about_centre: bool) -> Polygons:

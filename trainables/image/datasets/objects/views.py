@@ -142,11 +142,12 @@ def _cut(
     if not classes:
         raise DataError(nothing_found(found, folder, f"no object can be used for the view {data.view}"))
     number_of = {name: number for number, name in enumerate(classes)}
+    paths = {picture.picture: folder / picture.picture for picture in pictures}
     examples = [
         Example(
             f"{cut.picture.picture}#{cut.suffix}",
             [number_of[cut.label]],
-            path=folder / cut.picture.picture,
+            path=paths[cut.picture.picture],
             box=cut.box,
             mask=cut.mask,
             group=cut.picture.group or cut.picture.picture,

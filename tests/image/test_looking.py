@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from PIL import Image, ImageFilter, ImageOps
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.index import SCHEMA, ImageIndex
+from trainables.image.looking.copies import find_copies
 from trainables.image.looking.doubts import judge
 from trainables.image.looking.embedding import choose_embedding, colours_and_edges
 from trainables.image.looking.look import look_at, sample_rows
@@ -189,3 +192,17 @@ def test_measures_do_not_depend_on_the_resolution_of_a_photo() -> None:
     assert large[2:] == pytest.approx(small[2:], rel=0.2)
     assert measure(Image.new("L", (1, 1), 9))[2:] == (9, 0, 0)
     assert colours_and_edges(np.zeros((2, 64, 64, 3), np.uint8)).shape == (2, 192)
+
+
+def test_copies_of_a_photo_are_shown_whole_and_judged_together(make_voc: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_voc({f"p{number}": [("a", (1, 1, 9, 9)), ("b", (12, 12, 30, 28))] for number in range(10)})
+    (root / "JPEGImages/p1.jpg").write_bytes((root / "JPEGImages/p0.jpg").read_bytes())
+    trainable = ImageClassifier(DataConfig(dataset="voc", root=root, view="crops"), tmp_path / "work")
+    preparation = trainable.check_data()
+    index = ImageIndex.load(tmp_path / "work" / "index.arrow")
+    copies = find_copies(index, preparation.details["near_duplicates"])
+    assert {name: len(copy.rows) for name, copy in copies.items()} == {"JPEGImages/p0.jpg": 2, "JPEGImages/p1.jpg": 2}
+    sections = {each.key: each for each in trainable.look_at_data({}, preparation)}
+    tiles = sections["duplicates"].tiles[0].tiles
+    assert [tile.caption.partition(" (")[0] for tile in tiles] == ["2 examples", "2 examples"]
+    assert Image.open(io.BytesIO(tiles[0].picture)).size == (80, 60)  # the whole photo of 40×30, enlarged

@@ -13,6 +13,7 @@ from trainables.contract import Preparation, Progress, no_progress
 from trainables.cpus import num_cpus
 from trainables.image.data_config import DataConfig
 from trainables.image.index import ImageIndex
+from trainables.image.looking.copies import Copy, copies_section, find_copies
 from trainables.image.looking.doubts import Judgement, judge
 from trainables.image.looking.embedding import Squares, Vectors, choose_embedding
 from trainables.image.looking.odd import odd_section, size_section
@@ -23,8 +24,6 @@ from trainables.look import Section, Tile, TileRow
 
 MOST_EXAMPLES = 10_000
 """That are looked at closely; of more, a sample in which rare classes come first."""
-_GROUPS = 12
-_GROUP_TILES = 5
 _DOUBTS = 60
 _NEW_GROUP = "~"
 
@@ -66,11 +65,12 @@ def look_at(
             *odd_section(index, traits, thumbnails, how_many),
         ]
     groups: list[list[str]] = preparation.details.get("near_duplicates", [])
-    sections += _duplicate_section(index, groups, thumbnails)
+    copies = find_copies(index, groups)
+    sections += copies_section(index, groups, copies, thumbnails)
     if parts:
         progress("judging labels", 0, len(traits.rows))
         vectors = np.concatenate([each.vectors for each in parts])
-        names = _groups(index, traits, groups)
+        names = _groups(index, traits, groups, copies)
         judgement = judge(vectors, index.targets[traits.rows], names)
         sections.append(_doubt_section(index, traits, judgement, embedding.name, thumbnails, how_many))
     return tuple(sections)
@@ -110,51 +110,19 @@ def _how_many(looked: int, total: int) -> str:
     return f"a sample of {looked:,} of {total:,} examples, in which rare classes come first"
 
 
-def _groups(index: ImageIndex, traits: Traits, duplicates: Sequence[Sequence[str]]) -> list[str]:
-    """What must be judged together: an example's group, or that of its near-duplicates."""
-    joined = {name: f"{_NEW_GROUP}{number}" for number, names in enumerate(duplicates) for name in names}
-    names, groups = (index.table[column].take(traits.rows).to_pylist() for column in ("example", "group"))
-    return [joined.get(name, group) for name, group in zip(names, groups, strict=True)]
-
-
-def _duplicate_section(index: ImageIndex, groups: Sequence[Sequence[str]], thumbnails: Thumbnails) -> list[Section]:
-    if not groups:
-        return []
-    wanted = {name for names in groups for name in names}
-    facts = {
-        name: (split, labels)
-        for name, split, labels in zip(
-            *(index.table[column].to_pylist() for column in ("example", "split", "labels")), strict=True
-        )
-        if name in wanted
+def _groups(
+    index: ImageIndex, traits: Traits, duplicates: Sequence[Sequence[str]], copies: Mapping[str, Copy]
+) -> list[str]:
+    """What must be judged together: an example's group, or that of its picture's near-duplicates."""
+    joined = {
+        row: f"{_NEW_GROUP}{number}"
+        for number, names in enumerate(duplicates)
+        for name in names
+        if name in copies
+        for row in copies[name].rows
     }
-
-    def rank(names: Sequence[str]) -> tuple[bool, bool]:
-        known = [facts[name] for name in names if name in facts]
-        return len({split for split, _ in known}) <= 1, len({tuple(labels) for _, labels in known}) <= 1
-
-    shown = sorted(groups, key=rank)[:_GROUPS]
-    pictures = thumbnails.of([name for names in shown for name in names[:_GROUP_TILES]])
-    rows = []
-    for names in shown:
-        one_split, one_label = rank(names)
-        what = [] if one_split else ["in several splits"]
-        what += [] if one_label else ["with different labels"]
-        what += [f"{len(names)} pictures"] if len(names) > _GROUP_TILES else []
-        tiles = [Tile(pictures.get(name, b""), name, thumbnails.caption(name)) for name in names[:_GROUP_TILES]]
-        rows.append(TileRow(", ".join(what), tuple(tiles)))
-    leaks = sum(not rank(names)[0] for names in groups)
-    differing = sum(not rank(names)[1] for names in groups)
-    return [
-        Section(
-            "duplicates",
-            "Near-duplicates",
-            f"{sum(map(len, groups)):,} pictures in {len(groups):,} groups are the same but for being turned, "
-            f"mirrored, inverted, resized or encoded anew. {leaks:,} groups are in several splits (figures will look "
-            f"better than they are), {differing:,} have different labels. Shown are {len(shown)}, these first.",
-            tiles=tuple(rows),
-        )
-    ]
+    groups = index.table["group"].take(traits.rows).to_pylist()
+    return [joined.get(row, group) for row, group in zip(traits.rows.tolist(), groups, strict=True)]
 
 
 def _doubt_section(
@@ -189,11 +157,14 @@ def _doubt_section(
         other = "wrongly there" if doubt.suggested is None else f"“{names[doubt.suggested]}”"
         joint = " " if doubt.given is None else " → " if doubt.suggested is not None else " "
         tiles.append(Tile(pictures.get(name, b""), name, f"{given}{joint}{other} {100 * doubt.probability:.0f} %"))
+    if not shown:
+        return Section("doubts", title, f"{rested} No label is in doubt.")
+    first = f" (the first {len(shown)} are shown)" if len(judgement.doubts) > len(shown) else ""
     return Section(
         "doubts",
         title,
-        f"{rested} {len(judgement.doubts):,} labels are in doubt (confident learning: another class is as probable as "
-        f"for examples labelled so){', the first ' + str(len(shown)) if len(judgement.doubts) > len(shown) else ''}, "
-        "the most doubtful first. The worse the head, the more often it is the one that errs.",
-        tiles=(TileRow("", tuple(tiles)),) if tiles else (),
+        f"{rested} Labels in doubt: {len(judgement.doubts):,}{first}, the most doubtful first. Of these another class "
+        "is as probable as it is for examples labelled so (confident learning). The worse the head, the more often it "
+        "is the one that errs.",
+        tiles=(TileRow("", tuple(tiles)),),
     )

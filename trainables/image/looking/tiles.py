@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,16 @@ class Thumbnails:
                 f"{', '.join(self._index.classes[label] for label in labels) or 'no label'} ({split})"
             )
         return thumbnails(self._index, examples, SIDE, self._rule)
+
+    def whole(self, rows: Mapping[str, int]) -> Mapping[str, bytes]:
+        """Whole pictures, each named by the row of one of its examples; what cannot be read any more is left out."""
+        table = self._index.table.take(pa.array(list(rows.values()), pa.int64()))
+        for column in ("box", "mask"):
+            field = table.schema.field(column)
+            table = table.set_column(table.schema.get_field_index(column), field, pa.nulls(len(table), field.type))
+        names = pa.array(list(rows), pa.string())
+        table = table.set_column(table.schema.get_field_index("example"), table.schema.field("example"), names)
+        return thumbnails(replace(self._index, table=table), list(rows), SIDE, self._rule)
 
     def caption(self, example: str) -> str:
         """Labels and split of an example that was asked for."""

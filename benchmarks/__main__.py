@@ -15,6 +15,7 @@ from benchmarks.harness import HEADER, machine
 
 BENCHMARKS = (
     "cli_start",
+    "listing",
     "trial_cost",
     "whole_job",
     "input_pipeline",

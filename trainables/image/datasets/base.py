@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -213,6 +214,9 @@ def unused_but(*used: str) -> tuple[str, ...]:
     return tuple(key for key in SETTINGS_OF_FEW if key not in used)
 
 
+_ROWS_AT_ONCE = 2048
+
+
 class Dataset(ABC):
     """Lists a dataset's examples. Subclass it, write `examples`; nothing else knows the dataset.
 
@@ -275,7 +279,15 @@ class Dataset(ABC):
 
 
 def table_of(examples: Iterable[Example]) -> pa.Table:
-    """The examples as a table in `SCHEMA`."""
+    """The examples as a table in `SCHEMA`. Of an iterator, only a few thousand are ever in memory as objects."""
+    rest = iter(examples)
+    batches = []
+    while some := list(itertools.islice(rest, _ROWS_AT_ONCE)):
+        batches.append(_batch_of(some))
+    return pa.Table.from_batches(batches, schema=SCHEMA)
+
+
+def _batch_of(examples: Sequence[Example]) -> pa.RecordBatch:
     columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
     for example in examples:
         assert (example.path is None) != (example.image is None), f"{example.name}: either a path or an image"
@@ -288,7 +300,7 @@ def table_of(examples: Iterable[Example]) -> pa.Table:
         columns["labels"].append(list(example.labels))
         columns["group"].append(example.name if example.group is None else example.group)
         columns["split"].append(example.split)
-    return pa.table(columns, schema=SCHEMA)
+    return pa.record_batch(columns, schema=SCHEMA)
 
 
 def _mask_row(mask: Mask) -> dict[str, object]:

@@ -189,13 +189,12 @@ class ImageFolder(Dataset):
             else:
                 self._ignored[f"pictures whose path data.class_from does not fit, such as {path!r}"] += 1
 
-    def _listing(self, rows: Sequence[tuple[str | None, str, str]]) -> Listing:
+    def _listing(self, rows: list[tuple[str | None, str, str]]) -> Listing:
         called, same = unite((name for _, name, _ in rows), self.data.classes or ())
-        rows = [(split, called[name], path) for split, name, path in rows]
-        classes = self._classes(rows)
+        rows.sort(key=lambda row: row[2])
+        classes = self._classes(rows, called)
         number = {name: position for position, name in enumerate(classes)}
-        examples = [self.example(path, number[name], split) for split, name, path in rows]
-        examples.sort(key=lambda example: example.name)
+        examples = (self.example(path, number[called[name]], split) for split, name, path in rows)
         self._ignored += Counter()  # drops zeros
         ignored = [f"ignored: {count} × {what}" for what, count in sorted(self._ignored.items())]
         hint = " (pip install 'sweep-runner[heif]' reads HEIC)" if (HEIF_SUFFIXES & self._lost_kinds) - SUFFIXES else ""
@@ -215,12 +214,12 @@ class ImageFolder(Dataset):
         """The example that a picture is."""
         return Example(path, [label], path=self._tree.path(path), split=split)
 
-    def _classes(self, rows: Sequence[tuple[str | None, str, str]]) -> tuple[str, ...]:
+    def _classes(self, rows: Sequence[tuple[str | None, str, str]], called: Mapping[str, str]) -> tuple[str, ...]:
         if not rows:
             raise DataError(f"data.root: no picture in {self.root}\n  {_LAYOUT.format(root=self.root)}")
-        trained = {name for split, name, _ in rows if split in (None, "train")}
-        if strange := sorted({name for _, name, _ in rows} - trained):
-            place = next(path for _, name, path in rows if name == strange[0])
+        trained = {called[name] for split, name, _ in rows if split in (None, "train")}
+        if strange := sorted({called[name] for _, name, _ in rows} - trained):
+            place = next(path for _, name, path in rows if called[name] == strange[0])
             raise DataError(
                 f"data.root: {', '.join(map(repr, strange))} not among the classes of train "
                 f"({', '.join(map(repr, sorted(trained))) or 'none'}), but there is {self._tree.path(place)}"

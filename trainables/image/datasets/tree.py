@@ -62,13 +62,14 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self._start(root)
-        if root.is_file():
+        if self._is_file:
             self.folders[""] = Folder("", (), (root.name,))
         else:
             self._walk()
 
     def _start(self, root: Path) -> None:
         self.root = root
+        self._is_file = root.is_file()
         self.folders: dict[str, Folder] = {}
         self.passed_over: Counter[str] = Counter()
         self.defects: list[Defect] = []
@@ -90,7 +91,7 @@ class Tree:
 
     def path(self, name: str) -> Path:
         """The absolute path of a file or folder."""
-        return self.root if self.root.is_file() else self.root / name
+        return self.root if self._is_file else self.root / name
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a file of this path."""

@@ -122,3 +122,14 @@ def test_tree_without_some_of_it(tmp_path: Path, make_picture: Any) -> None:
     assert less.suffixes == {".jpg": 1}
     assert list(tree.files()) == ["a.jpg", "b/c.jpg", "b/d/e.jpg", "f/g.jpg"]
     assert tree.without([]) is tree
+
+
+def test_pictures_are_found_without_the_prefix_of_an_upload(tmp_path: Path, make_picture: Any) -> None:
+    """Label Studio puts eight digits before the names of files; those who annotate keep the files as they were."""
+    for name in ("photos/img0.jpg", "photos/0a1b2c3d-img1.jpg", "photos/img1.jpg"):
+        make_picture(tmp_path / name)
+    tree = Tree.of(tmp_path)
+    assert tree.find("/data/upload/1/00000000-img0.jpg") == "photos/img0.jpg"
+    assert tree.find("/data/upload/1/0a1b2c3d-img1.jpg") == "photos/0a1b2c3d-img1.jpg"
+    with pytest.raises(ValueError, match="there is no such picture"):
+        tree.find("/data/upload/1/00000000-img2.jpg")

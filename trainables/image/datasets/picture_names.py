@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
 from trainables.image.pixels.decode import SUFFIXES
 
 MISSING = "there is no such picture"
+
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
+"""What Label Studio makes of the name of a file that is uploaded to it."""
 
 
 class PictureNames:
@@ -26,7 +30,8 @@ class PictureNames:
     def find(self, name: str) -> str:
         """The picture that is meant: by its path, its file name, without its suffix, or with other capitals.
 
-        Letters with accents are the same however they are encoded (NFC, NFD).
+        Letters with accents are the same however they are encoded (NFC, NFD). A picture may lack the eight digits that
+        Label Studio puts before its name, and the folder of its uploads.
 
         Raises:
             ValueError: there is none, or several could be meant.
@@ -42,6 +47,9 @@ class PictureNames:
                 return fits[0]
             if fits:
                 raise ValueError(f"several pictures could be meant: {', '.join(fits[:3])}")
+        file = name.rpartition("/")[2]
+        if uploaded := _UPLOADED.fullmatch(file):
+            return self.find(file if file != name else uploaded.group(1))
         raise ValueError(MISSING)
 
     def _by(self, key: Callable[[str], str]) -> dict[str, str | list[str]]:

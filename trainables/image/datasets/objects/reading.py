@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from trainables.image.datasets.objects.annotated import FloatBox
 from trainables.image.datasets.split_words import SPLIT_FOLDERS
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 SPLIT_WORDS = SPLIT_FOLDERS
 _FARTHEST = 1e6  # pixels; a number beyond is no place in a picture
-_UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the names of uploaded files
 _PLAIN = re.compile(rb"(\xef\xbb\xbf)?\s*<[^\0]*\Z")
 """A document in an encoding that writes ASCII as itself."""
 
@@ -220,25 +220,13 @@ def picture_meant(tree: Tree, name: str, near: str, under: Sequence[str] = ("",)
         name = name.partition("?d=")[2] or name.partition("://")[2]
     missing: ValueError | None = None
     for folder in dict.fromkeys(under):
-        plain = _decoded(name)
-        for wanted in dict.fromkeys((name, plain, _without_prefix(name), _without_prefix(plain))):
+        for wanted in dict.fromkeys((name, unquote(name))):
             try:
                 return tree.find(wanted.lstrip("/"), folder)
             except ValueError as error:
                 missing = missing or error
     assert missing is not None, "there is a folder to look in"
     raise missing
-
-
-def _without_prefix(name: str) -> str:
-    """The file's name alone, without what Label Studio put before it."""
-    return _UPLOADED.sub("", name.rpartition("/")[2])
-
-
-def _decoded(name: str) -> str:
-    from urllib.parse import unquote
-
-    return unquote(name)
 
 
 def beginning(tree: Tree, name: str) -> str:

@@ -276,6 +276,44 @@ def test_groups_and_splits_from_columns(root: Path) -> None:
         listed(root)
 
 
+def test_fastai_says_what_is_valid(root: Path) -> None:
+    rows = [(name, label, n >= 9) for n, (name, label) in enumerate(ROWS)]
+    write(root, "labels.csv", csv("fname,labels,is_valid", rows))
+    assert splits(listed(root)) == {"train": 9, "val": 3}
+
+
+def test_folds_are_no_labels(root: Path) -> None:
+    write(root, "train.csv", csv("image_id,label,fold", [(*row, n % 5) for n, row in enumerate(ROWS)]))
+    listing = listed(root)
+    assert labels(listing) == ONE_EACH
+    assert "train.csv: labels are in column 'label'; not read: fold" in listing.notes
+
+
+def test_names_of_columns_with_blanks(root: Path) -> None:
+    rows = [(name, label, n // 3) for n, (name, label) in enumerate(ROWS)]
+    write(root, "labels.csv", csv("Image Index,Class Name,Patient ID", rows))
+    assert len(set(listed(root).table["group"].to_pylist())) == 4
+
+
+RECORD = "\"{'bytes': None, 'path': 'source/%s'}\""
+
+
+@pytest.mark.parametrize("cell", [RECORD, "gs://bucket/%s", "C:\\data\\%s", "/upload/1/0a1b2c3d-%s"])
+def test_paths_of_another_place(root: Path, cell: str) -> None:
+    write(root, "labels.csv", csv("image,label", [(cell % name, label) for name, label in ROWS]))
+    listing = listed(root)
+    assert labels(listing) == ONE_EACH
+    assert any("paths of another place" in note for note in listing.notes)
+
+
+def test_one_box_in_each_picture_is_one_label(root: Path) -> None:
+    write(
+        root, "Train.csv", csv("Path,ClassId,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2", [(name, x, 1, 1, 8, 8) for name, x in ROWS])
+    )
+    assert not listed(root).multilabel
+    assert len(listed(root, view="crops").table) == 12
+
+
 def test_automl(root: Path) -> None:
     words = ["TRAIN"] * 8 + ["VALIDATION"] * 2 + ["TEST"] * 2
     write(root, "all_data.csv", csv("", [(w, f"gs://b/{n}", x) for w, (n, x) in zip(words, ROWS, strict=True)]))
@@ -416,6 +454,7 @@ def test_what_the_old_name_means_stays(root: Path) -> None:
         ("labels.jsonl", '{"file": "p00.png", "label": "cat"}\n{"file": ', "line 2 is no JSON"),
         ("labels.json", '{"images": [{"id": 1}], "annotations": []}', "it is no table of labels"),
         ("labels.csv", "", "empty"),
+        ("labels.xlsx", b"PK\x03\x04", "is a spreadsheet: save it as CSV"),
         ("labels.csv", b"\xff\xfe\x00", "is not utf-16"),
         ("labels.csv", b"file,label\np00.png,\x81\n", "neither UTF-8"),
         ("labels.csv", 'file,label\np00.png,"[{""x"": 1, ""rectanglelabels"": [""cat""]}]"\n', "hold more than labels"),

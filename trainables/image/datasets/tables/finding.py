@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from trainables.image.datasets.tree import Tree
 
 
+_IN_RECORD = re.compile(r"""["']path["']:\s*["']([^"']+)["']""")
+_UPLOADED = re.compile(r"[0-9a-f]{8}-")  # what Label Studio puts before the names of uploaded files
 _ELSEWHERE = re.compile(r"/|[A-Za-z]:/|[a-z][a-z0-9+.-]*://")
 
 
@@ -69,8 +71,10 @@ class Finder:
     def _at_address(self, name: str) -> str | None:
         """The picture at the end of an address, whose folders are those of another machine."""
         ends = [plain] if (plain := _from_address(name)) != name else []
-        if _ELSEWHERE.match(name):
+        if _ELSEWHERE.match(name) or name.startswith("{"):
             ends.append(plain.rpartition("/")[2])
+        if _UPLOADED.match(file := plain.rpartition("/")[2]):
+            ends.append(_UPLOADED.sub("", file))
         for end in ends:
             try:
                 found = self.tree.find(end, self.under)
@@ -119,5 +123,6 @@ class Finder:
 
 def _from_address(name: str) -> str:
     """The file of an address: `/data/local-files/?d=images/a%20b.jpg` → images/a b.jpg."""
-    path = name.partition("?d=")[2] or name
-    return unquote(path)
+    if name.startswith("{") and (path := _IN_RECORD.search(name)):  # as Hugging Face writes an image into CSV or JSON
+        return path[1]
+    return unquote(name.partition("?d=")[2] or name)

@@ -24,6 +24,7 @@ DELIMITERS = ("\t", ";", ",", "|")
 TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst", ".list", ".data", ""})
 RECORD_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
 BINARY_SUFFIXES = frozenset({".parquet", ".arrow", ".feather"})
+_WORKBOOKS = frozenset({".xlsx", ".xls", ".ods"})
 TABLE_SUFFIXES = TEXT_SUFFIXES | RECORD_SUFFIXES | BINARY_SUFFIXES
 
 IsPicture = Callable[[str], bool]
@@ -77,6 +78,8 @@ def read_grid(path: Path, name: str, settings: Table, is_picture: IsPicture, con
 
             text, note = decoded(path.read_bytes(), name, settings.encoding)
             table, notes = read_records(text, name), (note,) if note else ()
+        elif suffix in _WORKBOOKS:
+            raise DataError(f"data.table: {path} is a spreadsheet: save it as CSV (in Excel: CSV UTF-8)")
         else:
             whole = content is None
             text, note = decoded(path.read_bytes() if content is None else content, name, settings.encoding)

@@ -32,7 +32,7 @@ def is_multilabel(counts: npt.NDArray[np.int64], rows: Rows, kind: Kind) -> tupl
     several, none, total = int((counts > 1).sum()), int((counts == 0).sum()), len(counts)
     if kind != "auto":
         return kind == "multi", _doubt(several, none, total, rows) if kind == "multi" else ""
-    if rows.boxes is not None:
+    if rows.boxes is not None and (several or none):
         return True, "multi-label: a picture has the labels of all its boxes (data.view: crops reads one per box)"
     if several == 0 and (none == 0 or not (rows.whole or rows.lists)):
         if rows.several and none:

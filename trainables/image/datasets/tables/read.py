@@ -15,12 +15,12 @@ from trainables.errors import DataError
 from trainables.image.datasets.tables.cells import read_cells
 from trainables.image.datasets.tables.class_names import find_class_names, read_class_names
 from trainables.image.datasets.tables.cub import is_cub, read_cub
-from trainables.image.datasets.tables.flags import numbers, read_flags, read_shares
+from trainables.image.datasets.tables.flags import NO, YES, numbers, plain, read_flags, read_shares
 from trainables.image.datasets.tables.grid import Grid, listed, read_grid
 from trainables.image.datasets.tables.lists import read_lists
 from trainables.image.datasets.tables.roles import Roles, roles_of
 from trainables.image.datasets.tables.sources import place_of
-from trainables.image.datasets.tables.words import split_word
+from trainables.image.datasets.tables.words import FLAGS_OF_SPLITS, plain_name, split_word
 
 if TYPE_CHECKING:
     from trainables.image.datasets.tables.finding import Finder
@@ -279,7 +279,11 @@ def _splits(grid: Grid, parts: Sequence[Part], column: str | None) -> npt.NDArra
         return np.repeat(np.array([part.split or "" for part in parts]), lengths)
     encoded = grid.table[column].fill_null("").combine_chunks().dictionary_encode()
     words = []
+    flag = FLAGS_OF_SPLITS.get(plain_name(column))
     for written in encoded.dictionary.to_pylist():
+        if flag is not None and plain(written) in YES | NO:
+            words.append(flag if plain(written) in YES else "train")
+            continue
         split = split_word(written) if written.strip() else ""
         if split is None:
             row = grid.table[column].to_pylist().index(written)
@@ -298,7 +302,7 @@ def _boxes(grid: Grid, roles: Roles) -> Boxes | None:
         return None
     sides = np.stack([numbers(grid, column, "data.table.box_columns") for column in roles.boxes], axis=1)
     sides[~sides.any(axis=1)] = np.nan  # empty cells: a picture without an object
-    by_name = {name.casefold(): name for name in grid.table.column_names}
+    by_name = {plain_name(name): name for name in grid.table.column_names}
     sizes = crowds = None
     if all(name in by_name for name in _SIZE):
         sizes = np.stack([numbers(grid, by_name[name], "data.table") for name in _SIZE], axis=1)

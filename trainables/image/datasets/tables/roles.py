@@ -16,12 +16,14 @@ from trainables.image.datasets.tables.flags import are_flags, are_shares
 from trainables.image.datasets.tables.grid import Grid, is_list, listed
 from trainables.image.datasets.tables.words import (
     FILE_NAMES,
+    FLAGS_OF_SPLITS,
     GROUP_NAMES,
     LABEL_NAMES,
     OF_BOXES,
     SPLIT_NAMES,
     VALUE_NAMES,
     are_splits,
+    plain_name,
 )
 from trainables.image.pixels.decode import SUFFIXES
 
@@ -34,6 +36,7 @@ BOXES = (
     ("x1", "y1", "x2", "y2"),
     ("left", "top", "right", "bottom"),
     ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2"),
+    ("roi.x1", "roi.y1", "roi.x2", "roi.y2"),
 )
 _SAMPLE = 48
 _NEARLY_ALL = 0.9
@@ -159,9 +162,9 @@ class _Finder:
         if len(free) == 1:
             single_flags = bool(flags) and settings.format == "auto" and settings.kind == "multi"
             return (free[0],), "flags" if single_flags else "cells"
-        hints = [name for name in free if name.casefold() in LABEL_NAMES]
+        hints = [name for name in free if plain_name(name) in LABEL_NAMES]
         if len(hints) == 1 and (boxes or len(flags) < 2):
-            others = [name for name in free if name != hints[0] and not (boxes and name.casefold() in OF_BOXES)]
+            others = [name for name in free if name != hints[0] and not (boxes and plain_name(name) in OF_BOXES)]
             unread = f"; not read: {listed(others)}" if others else ""
             self.notes.append(f"{self.grid.name}: labels are in column {hints[0]!r}{unread}")
             return (hints[0],), "cells"
@@ -214,13 +217,21 @@ class _Finder:
             if name in taken or not pa.types.is_string(self.table[name].type):
                 continue
             values = [value for value in pc.unique(self.table[name]).to_pylist() if value and value.strip()]
-            if name.casefold() in SPLIT_NAMES and values and all(value.strip().isdigit() for value in values):
+            if plain_name(name) in FLAGS_OF_SPLITS and are_flags(self.table[name]):
+                found.append(name)
+            labels_named = bool(taken - {None}) or plain_name(name) == "fold"
+            if (
+                not labels_named
+                and plain_name(name) in SPLIT_NAMES
+                and values
+                and all(value.strip().isdigit() for value in values)
+            ):
                 raise DataError(
                     f"data.table: column {name!r} of {self.grid.name} has the values {listed(sorted(values))}: does it "
                     "give the splits? Write train, val and test there, or name the labels with data.table.label_column "
                     "or data.table.label_columns"
                 )
-            if are_splits(values) and (name.casefold() in SPLIT_NAMES or len(values) > 1):
+            if are_splits(values) and (plain_name(name) in SPLIT_NAMES or len(values) > 1):
                 found.append(name)
         if len(found) > 1:
             raise DataError(
@@ -233,7 +244,7 @@ class _Finder:
 
     def _group_column(self, free: Sequence[str], taken: set[str | None]) -> str | None:
         for name in free:
-            if name in taken or name.casefold() not in GROUP_NAMES:
+            if name in taken or plain_name(name) not in GROUP_NAMES:
                 continue
             column = self.table[name]
             if pa.types.is_string(column.type) and 1 < pc.count_distinct(column).as_py() < len(column):
@@ -248,7 +259,7 @@ class _Finder:
         if len(free) < 2:
             return None
         for name in free:
-            if name not in taken and name.casefold() in VALUE_NAMES and are_shares([self.table[name]]):
+            if name not in taken and plain_name(name) in VALUE_NAMES and are_shares([self.table[name]]):
                 return name
         return None
 
@@ -262,7 +273,7 @@ class _Finder:
 
 def box_columns(names: Sequence[str]) -> tuple[str, ...] | None:
     """The columns of left, top, right and bottom; None: there are none of such names."""
-    by_name = {name.casefold(): name for name in names}
+    by_name = {plain_name(name): name for name in names}
     for known in BOXES:
         if all(name in by_name for name in known):
             return tuple(by_name[name] for name in known)
@@ -298,7 +309,7 @@ def _file_scores(grid: Grid, is_picture: Callable[[str], bool]) -> dict[str, _Sc
         scores[name] = (
             round(sum(map(is_picture, cells)) / num, 1),
             round(sum(map(_has_suffix, cells)) / num, 1),
-            name.casefold() in FILE_NAMES,
+            plain_name(name) in FILE_NAMES,
             not _is_index(grid.table, name),
             round(len(set(cells)) / num, 1),
             -place,

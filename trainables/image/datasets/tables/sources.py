@@ -32,6 +32,7 @@ from trainables.image.datasets.tables.words import (
     NO_CLASSES,
     SPLIT_NAMES,
     are_splits,
+    plain_name,
     split_in,
     split_word,
     words_of,
@@ -323,7 +324,7 @@ def _is_split(grid: Grid, column: str) -> bool:
     if not pa.types.is_string(grid.table[column].type):
         return False
     words = [value for value in grid.table[column].unique().to_pylist() if value]
-    named = column.casefold() in SPLIT_NAMES and all(split_word(word) for word in words)
+    named = plain_name(column) in SPLIT_NAMES and all(split_word(word) for word in words)
     return bool(words) and (named or (len(words) > 1 and are_splits(words)))
 
 

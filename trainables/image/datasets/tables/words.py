@@ -36,11 +36,15 @@ LABEL_NAMES = frozenset(
         "category",
         "choice",
         "class",
+        "class_id",
         "class_name",
+        "classid",
         "classes",
         "diagnosis",
         "ground_truth.label",
         "label",
+        "label_id",
+        "label_name",
         "labelname",
         "labels",
         "target",
@@ -91,6 +95,15 @@ NO_CLASSES = frozenset(
     }
 )
 """Words of folders that hold pictures of every class."""
+
+
+FLAGS_OF_SPLITS = {"is_test": "test", "is_val": "val", "is_valid": "val", "is_validation": "val"}
+"""Columns of yes and no: yes is the split, no is train (fastai's `is_valid`)."""
+
+
+def plain_name(name: str) -> str:
+    """A column's name in small letters, with `_` for blanks and dashes: `Patient ID` → patient_id."""
+    return re.sub(r"[\s-]+", "_", name.strip().casefold())
 
 
 def split_word(written: str) -> str | None:

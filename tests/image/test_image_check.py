@@ -58,6 +58,7 @@ def test_the_default_configuration_is_fine() -> None:
         ({"model": "vgg16", "drop_path": 0.1}, "drop_path", "no residual branches"),
         ({"model": "hrnet_w18_small", "input_resolution": 64, "drop_path": 0.1}, "drop_path", "no residual branches"),
         ({"model": "shufflenetv2"}, "model", "shufflenet_v2"),
+        ({"model": "resnet18", "finetune": "last_n", "unfrozen_blocks": 10}, "unfrozen_blocks", "9 blocks before"),
     ],
 )
 def test_what_cannot_work_is_named(values: dict[str, Any], key: str, words: str) -> None:

@@ -21,7 +21,7 @@ from trainables.image.models.factory import build_model, find_weights, normaliza
 from trainables.image.models.freezing import block_numbers, frozen_norms
 from trainables.image.models.gem import GeM
 from trainables.image.models.table import ALIASES, MODELS, OWN_NETS, TORCHVISION_NETS
-from trainables.image.models.tryout import has_effect, impossible
+from trainables.image.models.tryout import has_effect, impossible, num_blocks
 from trainables.image.models.weights import published_weights, read_weights
 
 NUM_CLASSES = 5
@@ -326,6 +326,7 @@ def test_the_table_says_what_is(name: str) -> None:
     assert can == set(facts.poolings)
     assert facts.drop_path == has_effect(name, "drop_path", size)
     assert facts.dropout == has_effect(name, "dropout", size)
+    assert facts.num_blocks == num_blocks(name, size)
     assert impossible(name, "avg", facts.min_resolution) is None
     if facts.min_resolution > 8:
         assert impossible(name, "avg", facts.min_resolution - 1) is not None

@@ -116,7 +116,7 @@ def _entry(name: str) -> Entry:
         poolings=tuple(poolings) if poolings else None,
         weights=("at hand" if at_hand(True, name) else "published") if published else "none",
         resizable=_yes(row.get("resizable")),
-        num_blocks=_whole(row.get("num_blocks")),
+        num_blocks=facts.num_blocks if facts else _whole(row.get("num_blocks")),
         stored_features=None if not row.get("stored_features") else row["stored_features"] == "yes",
         onnx=_yes(row.get("onnx")),
         image_ms=_number(row.get("image_ms")),

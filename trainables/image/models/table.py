@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from trainables.image.config import Pooling
+from trainables.image.models.blocks import NUM_BLOCKS
 
 _MAPS: tuple[Pooling, ...] = ("native", "avg", "max", "avgmax")
 _ALL: tuple[Pooling, ...] = (*_MAPS, "catavgmax", "gem")
@@ -118,6 +119,8 @@ MODELS: dict[str, ModelFacts] = {
     **_alike(ModelFacts(32, drop_path=False), "vgg11 vgg11_bn vgg16 vgg16_bn vgg19"),
     **_alike(ModelFacts(75, drop_path=False), "inception_v3 inception_v4"),
 }
+
+MODELS = {name: replace(facts, num_blocks=NUM_BLOCKS[name]) for name, facts in MODELS.items()}
 
 ALIASES: dict[str, str] = {
     # torchvision's name → timm's name of the same net.

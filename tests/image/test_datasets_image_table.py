@@ -298,12 +298,17 @@ def test_names_of_columns_with_blanks(root: Path) -> None:
 RECORD = "\"{'bytes': None, 'path': 'source/%s'}\""
 
 
-@pytest.mark.parametrize("cell", [RECORD, "gs://bucket/%s", "C:\\data\\%s", "/upload/1/0a1b2c3d-%s"])
+@pytest.mark.parametrize("cell", [RECORD, "gs://bucket/%s", "C:\\data\\%s"])
 def test_paths_of_another_place(root: Path, cell: str) -> None:
     write(root, "labels.csv", csv("image,label", [(cell % name, label) for name, label in ROWS]))
     listing = listed(root)
     assert labels(listing) == ONE_EACH
     assert any("paths of another place" in note for note in listing.notes)
+
+
+def test_names_of_uploads_to_label_studio(root: Path) -> None:
+    write(root, "labels.csv", csv("image,choice", [(f"/upload/1/0a1b2c3d-{name}", label) for name, label in ROWS]))
+    assert labels(listed(root)) == ONE_EACH
 
 
 def test_one_box_in_each_picture_is_one_label(root: Path) -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 _IN_RECORD = re.compile(r"""["']path["']:\s*["']([^"']+)["']""")
-_UPLOADED = re.compile(r"[0-9a-f]{8}-")  # what Label Studio puts before the names of uploaded files
 _ELSEWHERE = re.compile(r"/|[A-Za-z]:/|[a-z][a-z0-9+.-]*://")
 
 
@@ -73,8 +72,6 @@ class Finder:
         ends = [plain] if (plain := _from_address(name)) != name else []
         if _ELSEWHERE.match(name) or name.startswith("{"):
             ends.append(plain.rpartition("/")[2])
-        if _UPLOADED.match(file := plain.rpartition("/")[2]):
-            ends.append(_UPLOADED.sub("", file))
         for end in ends:
             try:
                 found = self.tree.find(end, self.under)

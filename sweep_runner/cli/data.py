@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -42,7 +41,7 @@ data.add_command(cache)
 @common_options
 def check(
     file: Path, overrides: tuple[str, ...], page: Path | None, as_json: bool, results: ResultsPaths, out: Out
-) -> None:
+) -> int:
     """Read every picture of FILE's data: counts, unreadable files, class balance, copies of one picture.
 
     Prints a row a class with its examples in each split. With --json everything that was found, also what is told to
@@ -81,9 +80,7 @@ def check(
     if as_json:
         found = {"fingerprint": preparation.fingerprint, "summary": preparation.summary, **preparation.details}
         out.json({**found, "warnings": preparation.warnings})
-        if lost:
-            sys.exit(1)
-        return
+        return 1 if lost else 0
     for label, text in preparation.summary.items():
         out.say(f"{label}: {text}")
     if preparation.fingerprint:
@@ -94,8 +91,7 @@ def check(
     _print_classes(preparation.details, out)
     if not preparation.summary:
         out.say(f"{plan.spec.trainable} reads no data")
-    if lost:
-        sys.exit(1)
+    return 1 if lost else 0
 
 
 class Teller:

@@ -97,15 +97,15 @@ def _listed(root: Path, reading: Recognised) -> Found:
     from trainables.image.datasets import dataset_class
 
     views = reading.views or dataset_class(reading.dataset).views
-    for view in views:
+    first: DataError | None = None
+    for view in [view for view in views if view in ("images", "crops")]:
         section = {**reading.settings, "dataset": reading.dataset, "root": str(root), "view": view}
         data = DataConfig.model_validate(section)
         try:
             listing = list_examples(data)
-        except DataError:
+        except DataError as error:
             # Pictures that all show the same one class may still hold objects to tell apart.
-            if view == views[-1] or view == "crops":
-                raise
+            first = first or error
             continue
         division = divide(listing.table, listing.classes, data.split)
         numbers = np.bincount(flat_labels(listing.table)[1], minlength=len(listing.classes))
@@ -113,7 +113,8 @@ def _listed(root: Path, reading: Recognised) -> Found:
         defects = (f"{len(listing.defects)} cannot be used, such as {listing.defects[0]}",) if listing.defects else ()
         warnings = (*listing.warnings, *division.warnings, *defects)
         return Found(root, reading, view, views, listing, counts, warnings)
-    raise AssertionError("a dataset has at least one view")
+    assert first is not None, "a dataset has at least one view"
+    raise first
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,16 @@ def test_a_row_a_class_and_unreadable_files_by_name(sweep_file: Path, capsys: py
     assert "12×10" in err
 
 
+def test_class_of_which_no_file_is_read_ends_with_1(sweep_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lost = sweep_file.parent / "pictures/horse"
+    lost.mkdir()
+    (lost / "1.xcf").write_bytes(b"x")
+    assert main(["data", "check", str(sweep_file)]) == 1
+    assert "the class 'horse' is lost" in capsys.readouterr().err
+    assert main(["data", "check", str(sweep_file), "--json", "--quiet"]) == 1
+    assert json.loads(capsys.readouterr().out)["lost_classes"] == ["horse"]
+
+
 def test_json_has_everything(sweep_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", str(sweep_file), "--json", "--quiet", "--set", "data.limit=4"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -121,6 +121,12 @@ def test_folders_are_searched_in_name_order_and_files_come_once(tmp_path: Path) 
     save(tmp_path / ".hidden" / "x.png", (1, 2, 3))
     odd = save(tmp_path / "picture.dat", (1, 2, 3), format="png")
     assert find_images([tmp_path]) == [tmp_path / name for name in ("b.JPG", "c.tiff", "a/10.webp", "a/2.png")]
+    (tmp_path / "linked").symlink_to(tmp_path / "a")
+    (tmp_path / "a/circle").symlink_to(tmp_path)
+    assert len(find_images([tmp_path])) == 4
+    assert find_images([tmp_path / "linked"]) == [tmp_path / "linked" / name for name in ("10.webp", "2.png")]
+    for link in ("linked", "a/circle"):
+        (tmp_path / link).unlink()
     assert find_images([odd, tmp_path, wanted[0]]) == [odd, *find_images([tmp_path])]
     assert find_images([f"{tmp_path}/**/*.png"]) == [tmp_path / "a/2.png"]
     assert find_images([f"{tmp_path}/*"]) == [tmp_path / "b.JPG", tmp_path / "c.tiff"]

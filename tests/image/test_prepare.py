@@ -137,11 +137,11 @@ def test_malformed_annotations_count_as_unreadable(
 ) -> None:
     root = make_voc({f"p{k}": [("a", (1, 1, 9, 9)), ("b", (2, 2, 9, 9))] for k in range(12)})
     (root / "Annotations/p3.xml").write_text("<annotation>")
-    annotate(root / "Annotations/p4.xml", [("a", (100, 100, 120, 120))], size=(200, 200))  # the photo is smaller
+    annotate(root / "Annotations/p4.xml", [("a", (100, 100, 120, 120))], size=(40, 30))  # outside of the photo
     data = DataConfig(dataset="voc", root=root, view="crops")
     preparation = prepare_images(data, tmp_path, [10])
-    assert list(preparation.details["defects"]) == ["Annotations/p3.xml", "JPEGImages/p4.jpg#0"]
-    assert "lies outside the picture of 40×30" in preparation.details["defects"]["JPEGImages/p4.jpg#0"]
+    assert list(preparation.details["defects"]) == ["Annotations/p3.xml", "Annotations/p4.xml, object 1"]
+    assert "lies outside the picture of 40×30" in preparation.details["defects"]["Annotations/p4.xml, object 1"]
     assert preparation.details["examples"] == {"train": 12, "val": 4, "test": 4}
     assert prepare_images(data, tmp_path, [10]).fingerprint == preparation.fingerprint
     with pytest.raises(DataError, match=r"p3\.xml: malformed XML"):

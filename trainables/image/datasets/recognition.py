@@ -93,14 +93,14 @@ def refuse_other_kind(tree: Tree) -> None:
     Raises:
         DataError: which, and what to write.
     """
-    if problems := refusals(tree):
-        raise DataError("\n  ".join([f"data.root: {tree.root} is no folder of classes", *problems]))
     if claims := annotated(tree):
         choices = "".join(f"\n  {claim.found}\n    data: {claim.written}" for claim in claims)
         raise DataError(
             f"data.dataset: {CLASS_FOLDERS} reads one folder per class, and {tree.root} holds something else: "
             f"leave dataset out, or say{choices}"
         )
+    if problems := refusals(tree):
+        raise DataError("\n  ".join([f"data.root: {tree.root} is no folder of classes", *problems]))
 
 
 def _fits(name: str, given: Mapping[str, Any]) -> bool:

@@ -155,8 +155,16 @@ def _decode(path: Path, facts: PackageFacts) -> Pixels | str:
 
 
 def _images_below(folder: Path) -> Iterator[Path]:
-    """Image files in a folder and its subfolders, in name order; hidden ones are left out."""
-    for place, folders, files in os.walk(folder):
+    """Image files in a folder and its subfolders, in name order; hidden ones are left out, links are followed.
+
+    Not a `Tree`, which leaves out files whose names are no text: here each file is an answer.
+    """
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:  # a link that leads in a circle
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:

@@ -133,10 +133,12 @@ def drive(keeper: Keeper, course: Course) -> None:
         if epoch < config.epochs:
             accuracy = curve(config, epoch + 1, assignment.seed)
             metrics = {"val_accuracy": accuracy, "val_loss": 1 - accuracy, "lr": config.lr, "epoch_s": 0.01}
-            message = Message(attempt=assignment.attempt, report=EpochReport(epoch + 1, metrics), host="here")
+            message = Message(
+                trial=assignment.trial, attempt=assignment.attempt, report=EpochReport(epoch + 1, metrics), host="here"
+            )
             course.num_reports += 1
         else:
-            message = Message(attempt=assignment.attempt, outcome="completed")
+            message = Message(trial=assignment.trial, attempt=assignment.attempt, outcome="completed")
         if keeper.on_message(assignment.trial, Message.from_json(message.to_json())):
             live.append((assignment, config, epoch + 1))
             continue

@@ -93,14 +93,19 @@ def epochs_spent(curves: Curves, sampler: str, pruner: Mapping[str, Any], seed: 
                 return spent
             assignment, epoch = live.popleft()
             if epoch == EPOCHS:
-                keeper.on_message(assignment.trial, Message(attempt=assignment.attempt, outcome="completed"))
+                keeper.on_message(
+                    assignment.trial, Message(trial=assignment.trial, attempt=assignment.attempt, outcome="completed")
+                )
                 continue
             value = curves[tuple(assignment.config[key] for key in SPACE)][epoch]
             spent += 1
             if value >= goal:
                 return spent
             report = EpochReport(epoch + 1, {"val_accuracy": value})
-            if keeper.on_message(assignment.trial, Message(attempt=assignment.attempt, report=report, host="here")):
+            if keeper.on_message(
+                assignment.trial,
+                Message(trial=assignment.trial, attempt=assignment.attempt, report=report, host="here"),
+            ):
                 live.append((assignment, epoch + 1))
 
 

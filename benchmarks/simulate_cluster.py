@@ -80,14 +80,18 @@ class _Simulation:
     def _report(self, assignment: Assignment, config: SyntheticConfig, epoch: int) -> tuple[float, bool]:
         accuracy = curve(config, epoch, assignment.seed)
         metrics = {"val_accuracy": accuracy, "val_loss": 1 - accuracy, "lr": config.lr, "epoch_s": self._epoch_s}
-        text = Message(attempt=assignment.attempt, report=EpochReport(epoch, metrics), host="node").to_json()
+        text = Message(
+            trial=assignment.trial, attempt=assignment.attempt, report=EpochReport(epoch, metrics), host="node"
+        ).to_json()
         began = time.perf_counter()
         go_on = self._keeper.on_message(assignment.trial, Message.from_json(text))
         spent = time.perf_counter() - began
         self.seen.report_s.append(spent)
         if go_on and epoch == config.epochs:
             began = time.perf_counter()
-            self._keeper.on_message(assignment.trial, Message(attempt=assignment.attempt, outcome="completed"))
+            self._keeper.on_message(
+                assignment.trial, Message(trial=assignment.trial, attempt=assignment.attempt, outcome="completed")
+            )
             return spent + time.perf_counter() - began, False
         return spent, go_on
 

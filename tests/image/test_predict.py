@@ -45,7 +45,7 @@ def test_rows_are_in_the_order_asked_for_whatever_the_batch_size(color_model: Pa
     assert tables[0].column_names == ["path", "predicted", "probability", "p_red", "p_green", "p_blue", "error"]
     row = tables[0].to_pylist()[0]
     assert row["probability"] == row["p_red"] > 0.99
-    assert row["p_red"] + row["p_green"] + row["p_blue"] == pytest.approx(1, abs=1e-6)
+    assert row["p_red"] + row["p_green"] + row["p_blue"] == pytest.approx(1, abs=1e-5)
     assert row["error"] is None
 
 
@@ -92,7 +92,7 @@ def test_images_are_turned_upright_and_all_color_modes_are_read(color_model: Pat
     Image.open(paths[1]).convert("P").save(paths[1])
     rows = table_of(color_model, paths).to_pylist()
     assert [row["predicted"] for row in rows[:3]] == ["red", "green", "blue"]
-    assert rows[3]["p_red"] == pytest.approx(1 / 3)
+    assert rows[3]["p_red"] == pytest.approx(1 / 3, rel=1e-4)
 
 
 def test_multilabel_predictions_are_all_labels_from_the_threshold(color_labels_model: Path, tmp_path: Path) -> None:

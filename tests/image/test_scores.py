@@ -43,16 +43,16 @@ def test_single_label_metrics_are_scikit_learns(num_classes: int, present: int) 
     }
     if num_classes > 5:
         expected["test_top5_accuracy"] = sk.top_k_accuracy_score(targets, logits, k=5, labels=range(num_classes))
-    assert dict(evaluation.metrics) == pytest.approx(expected, abs=1e-6)
+    assert dict(evaluation.metrics) == pytest.approx(expected, abs=1e-5)
 
     figures = sk.precision_recall_fscore_support(targets, predicted, labels=range(num_classes), zero_division=0)
     for position, row in enumerate(evaluation.classes.to_pylist()):
         assert (row["split"], row["class"], row["support"]) == ("test", classes[position], figures[3][position])
         for name, column in zip(("precision", "recall", "f1"), figures, strict=False):
-            assert row[name] == pytest.approx(column[position], abs=1e-6)
+            assert row[name] == pytest.approx(column[position], abs=1e-5)
         if position < present:
             average_precision = sk.average_precision_score(targets == position, probabilities[:, position])
-            assert row["average_precision"] == pytest.approx(average_precision, abs=1e-6)
+            assert row["average_precision"] == pytest.approx(average_precision, abs=1e-5)
         else:
             assert row["average_precision"] is None
         assert row["accuracy"] is row["threshold"] is None
@@ -99,9 +99,9 @@ def test_multilabel_metrics_are_scikit_learns() -> None:
         "val_loss": -(np.where(targets > 0, np.log(probabilities), np.log1p(-probabilities))).mean(),
         "val_log_loss": np.mean([sk.log_loss(targets[:, i], probabilities[:, i], labels=[0, 1]) for i in range(4)]),
     }
-    assert dict(evaluation.metrics) == pytest.approx(expected, abs=1e-6)
+    assert dict(evaluation.metrics) == pytest.approx(expected, abs=1e-5)
     rows = evaluation.classes.to_pylist()
-    assert [row["average_precision"] for row in rows] == [*(pytest.approx(value, abs=1e-6) for value in average), None]
+    assert [row["average_precision"] for row in rows] == [*(pytest.approx(value, abs=1e-5) for value in average), None]
     assert [row["support"] for row in rows] == targets.sum(axis=0).tolist()
     right = [sk.accuracy_score(targets[:, label], predicted[:, label]) for label in range(4)]
     assert [row["accuracy"] for row in rows] == pytest.approx(right)
@@ -126,7 +126,7 @@ def test_a_threshold_decides_on_labels_and_nothing_else() -> None:
     each = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
     other = score("test", names, targets, logits, classes, multilabel=True, threshold=each)
     predicted = expit(logits.astype(np.float64)) >= each.numpy()
-    assert other.metrics["test_macro_f1"] == pytest.approx(sk.f1_score(targets, predicted, average="macro"), abs=1e-6)
+    assert other.metrics["test_macro_f1"] == pytest.approx(sk.f1_score(targets, predicted, average="macro"), abs=1e-5)
     assert other.metrics["test_exact_match"] == pytest.approx(sk.accuracy_score(targets, predicted))
     assert other.metrics["test_map"] == usual.metrics["test_map"]
     assert other.metrics["test_loss"] == usual.metrics["test_loss"]
@@ -143,7 +143,7 @@ def test_the_predictions_table_has_labels_as_names_and_a_column_a_class() -> Non
         ("a.png", ["x"], ["x"]),
         ("b.png", ["y"], ["z"]),
     ]
-    assert sum(rows[0][f"p_{name}"] for name in "xyz") == pytest.approx(1)
+    assert sum(rows[0][f"p_{name}"] for name in "xyz") == pytest.approx(1, abs=1e-5)
     targets = np.array([[1, 1, 0], [0, 0, 0]], dtype=np.float32)
     several = score("test", ["a.png", "b.png"], targets, logits - 1, ["x", "y", "z"], multilabel=True)
     rows = several.predictions.to_pylist()

@@ -104,7 +104,7 @@ def test_cross_entropy_is_refused_where_there_are_many_labels(any_labels: Case, 
 def test_validation_is_measured_alike_whatever_is_minimised(one_label: Case, tmp_path: Path) -> None:
     for loss in ("cross_entropy", "mse"):
         metrics = one_label.train(configured(loss=loss, epochs=1), tmp_path / loss).reports[0].metrics
-        assert metrics["val_loss"] == pytest.approx(metrics["val_log_loss"])
+        assert metrics["val_loss"] == pytest.approx(metrics["val_log_loss"], rel=1e-4)
 
 
 # Optimizers and schedules

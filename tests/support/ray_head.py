@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +73,8 @@ def ray_head(folder: Path, *, cpus: int = 2) -> Iterator[RayHead]:
         finally:
             everything = [process, *psutil.Process(process.pid).children(recursive=True)]
             for each in everything:
-                each.kill()
+                with suppress(psutil.NoSuchProcess):  # the end of one may be that of another
+                    each.kill()
             process.wait()
 
 

@@ -425,6 +425,20 @@ def test_windows_encoding_is_said(root: Path) -> None:
         listed(root, table={"path": "labels.csv", "encoding": "utf-8"})
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_large_table_is_recognised_by_its_beginning(root: Path, suffix: str) -> None:
+    remark = "x" * 9000  # twelve of these are more than is looked at
+    if suffix == "csv":
+        write(root, "labels.csv", csv("file,label,remark", [(*row, remark) for row in ROWS]))
+    elif suffix == "jsonl":
+        records = [{"file": name, "label": label, "remark": remark} for name, label in ROWS]
+        write(root, "labels.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+    else:
+        files, values = zip(*ROWS, strict=True)
+        pq.write_table(pa.table({"file": files, "label": values, "remark": [remark] * 12}), root / "labels.parquet")
+    assert labels(listed(root)) == ONE_EACH
+
+
 def test_several_tables_are_a_question(root: Path) -> None:
     write(root, "one.csv", csv("file,label", ROWS))
     write(root, "copy/one.csv", csv("file,label", ROWS))

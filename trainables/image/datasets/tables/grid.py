@@ -18,6 +18,8 @@ from trainables.image.datasets.tables.text import decoded
 from trainables.image.pixels.decode import SUFFIXES
 
 if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
     from trainables.image.table_form import Table
 
 DELIMITERS = ("\t", ";", ",", "|")
@@ -56,7 +58,8 @@ def read_grid(path: Path, name: str, settings: Table, is_picture: IsPicture, con
         name: how to speak of it.
         settings: how it is written, where that is said.
         is_picture: tells a first line of data from one of column names.
-        content: the file's beginning, up to any byte, if that is enough; by default all of it is read.
+        content: the file's beginning, up to any byte, if that is enough (of JSON: all of it; of Parquet: some rows are
+            read); by default all of it is read.
 
     Raises:
         DataError: it cannot be read, or has no row.
@@ -68,7 +71,7 @@ def read_grid(path: Path, name: str, settings: Table, is_picture: IsPicture, con
         if suffix == ".parquet":
             import pyarrow.parquet as pq
 
-            table = pq.read_table(path)
+            table = pq.read_table(path) if content is None else _first_rows(pq.ParquetFile(path))
         elif suffix in BINARY_SUFFIXES:
             from trainables.image.pixels.containers import map_arrow
 
@@ -76,7 +79,9 @@ def read_grid(path: Path, name: str, settings: Table, is_picture: IsPicture, con
         elif suffix in RECORD_SUFFIXES:
             from trainables.image.datasets.tables.records import read_records
 
-            text, note = decoded(path.read_bytes(), name, settings.encoding)
+            text, note = decoded(path.read_bytes() if content is None else content, name, settings.encoding)
+            if content is not None and suffix != ".json":
+                text = text[: text.rfind("\n") + 1] or text
             table, notes = read_records(text, name), (note,) if note else ()
         elif suffix in _WORKBOOKS:
             raise DataError(f"data.table: {path} is a spreadsheet: save it as CSV (in Excel: CSV UTF-8)")
@@ -114,6 +119,11 @@ def _read_text(text: str, name: str, suffix: str, settings: Table, is_picture: I
     header = _has_header(first, name, settings, is_picture)
     names = list(first) if header else numbered(len(first))
     return _parsed(text, names, delimiter, skip=int(header)), header
+
+
+def _first_rows(file: pq.ParquetFile) -> pa.Table:
+    batches = file.iter_batches(batch_size=1000)
+    return pa.Table.from_batches([next(batches)]) if file.metadata.num_rows else file.read()
 
 
 def _parsed(text: str, names: Sequence[str], delimiter: str, skip: int) -> pa.Table:

@@ -20,7 +20,6 @@ from trainables.image.datasets.tables.finding import Finder
 from trainables.image.datasets.tables.flags import are_flags
 from trainables.image.datasets.tables.grid import (
     BINARY_SUFFIXES,
-    RECORD_SUFFIXES,
     TABLE_SUFFIXES,
     Grid,
     listed,
@@ -47,7 +46,7 @@ _SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 _MOST_FILES = 60
 _MOST_IN_FOLDER = 100
 """A folder with more files of text has one for each picture."""
-_MOST_BYTES = 16 << 20
+_MOST_BYTES = 64 << 20  # of JSON, which is read whole
 _FEWEST_FOUND = 0.5
 _CUB = ("CUB",)
 _NO_TABLE = re.compile(r"submission|readme|licen[cs]e|requirements|changelog", re.IGNORECASE)
@@ -120,10 +119,11 @@ def readings(tree: Tree, under: str = "", finder: Finder | None = None, settings
         finder: of the pictures; by default all below root.
         settings: how tables are written, where that is said.
     """
+    candidates = list(_candidates(tree, under))
     finder = finder or Finder(tree)
-    if not finder.names:
+    if not candidates or not finder.names:
         return []
-    seen = [found for path in _candidates(tree, under) if (found := _look(tree, path, finder, settings)) is not None]
+    seen = [found for path in candidates if (found := _look(tree, path, finder, settings)) is not None]
     cub = {_folder(each) for each in seen if each.columns == _CUB}
     seen = [each for each in seen if each.columns == _CUB or _folder(each) not in cub]
     signed = Counter(_folder(each) for each in seen if _is_signed_list(each))
@@ -201,18 +201,17 @@ def beginning(tree: Tree, path: str, finder: Finder, settings: Table | None = No
     """The first rows of a table; None when it is none, or too large to be looked at."""
     kind = suffix(path.rpartition("/")[2])
     file = tree.path(path)
-    content = None
+    content = tree.head(path)
     try:
         if kind in BINARY_SUFFIXES:
-            if _holds_pictures(file, kind) or file.stat().st_size > _MOST_BYTES:
+            if _holds_pictures(file, kind):
                 return None
-        elif kind in RECORD_SUFFIXES:
-            if file.stat().st_size > _MOST_BYTES:
+        elif kind == ".json":
+            if file.stat().st_size > _MOST_BYTES or b'"annotations"' in content[:4096]:
                 return None
-        else:
-            content = tree.head(path)
-            if b"\0" in content[:4096] and content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-                return None
+            content = file.read_bytes()
+        elif b"\0" in content[:4096] and content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+            return None
         return read_grid(file, path, settings or Table(path=path), finder.is_picture, content)
     except (DataError, OSError):
         return None

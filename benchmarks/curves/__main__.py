@@ -1,7 +1,8 @@
 """Holds searches against one another on all curves: `python -m benchmarks.curves [--sets NAME ...] [--seeds FROM TO]`.
 
 Prints, for each set and engine, the mean regret in points of what is published after 5, 10, 20 and 30 full trainings,
-and paired sign tests of `guided` against the others after 20. Seeds from 0 were tuned on; report on those from 100.
+by the luckiest epoch and (in brackets) by the best mean of five, and paired sign tests of `guided` against the others
+after 20, by the luckiest. Seeds from 0 were tuned on; report on those from 100.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import partial
 from multiprocessing import Pool
 
 from benchmarks.curves.engines import GuidedPromotion, OptunaSearch, RandomSearch, StudyEngine, random_halving
-from benchmarks.curves.replay import Engine, luckiest, regrets, run
+from benchmarks.curves.replay import Engine, luckiest, regrets, run, steadiest
 from benchmarks.curves.sources import Curves, all_curves
 
 AFTER = (5, 10, 20, 30)
@@ -35,10 +36,10 @@ ENGINES: Mapping[str, Callable[[Curves, int], Engine]] = {
 OURS = next(iter(ENGINES))
 
 
-def regrets_of(engine: str, curves: Curves, seed: int) -> list[float]:
-    """What one run publishes, in points below the best there is."""
+def regrets_of(engine: str, curves: Curves, seed: int) -> tuple[list[float], list[float]]:
+    """What one run publishes, in points below the best there is: by the luckiest epoch, and by the steadiest."""
     course = run(ENGINES[engine](curves, seed), curves, seed, max(AFTER))
-    return regrets(course, curves, luckiest, AFTER)
+    return regrets(course, curves, luckiest, AFTER), regrets(course, curves, steadiest, AFTER)
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -65,8 +66,13 @@ def main() -> None:
             for engine in given.engines:
                 if "misleading" in engine and not curves.misleading:
                     continue
-                found = pool.map(partial(regrets_of, engine, curves), range(*given.seeds), chunksize=1)
-                means = " | ".join(f"{statistics.mean(one[at] for one in found):.2f}" for at in range(len(AFTER)))
+                both = pool.map(partial(regrets_of, engine, curves), range(*given.seeds), chunksize=1)
+                found = [lucky for lucky, _ in both]
+                means = " | ".join(
+                    f"{statistics.mean(lucky[at] for lucky, _ in both):.2f} "
+                    f"({statistics.mean(steady[at] for _, steady in both):.2f})"
+                    for at in range(len(AFTER))
+                )
                 verdict = "–"
                 if engine == OURS:
                     ours = found

@@ -118,8 +118,11 @@ def _params(board: Leaderboard, paths: SweepPaths) -> None:
         st.write("No trial has a value yet.")
         return
     study = study_of(board, page.read_spec(paths))
+    matters = figures.importances(study)
+    if isinstance(matters, str):
+        st.write(f"Hyperparameter importance. {matters}")
     for shown in (
-        figures.importances(study),
+        None if isinstance(matters, str) else matters,
         figures.parallel_coordinates(study, board.objective),
         figures.slices(study, board.objective),
         figures.contour(study, board.objective),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sweep_runner.report import importance
 from sweep_runner.report.plot_data import Confusion, Curve, title_of
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 
@@ -123,18 +124,46 @@ def learning_curves(board: Leaderboard, curves: Sequence[Curve], important: Sequ
     return Shown("learning-curves", "Learning curves", about, figure)
 
 
-def importances(study: optuna.Study) -> Shown | None:
-    """Which hyperparameters matter (Optuna's default evaluator), None with too little to tell from."""
-    from optuna.visualization import plot_param_importances
+def importances(study: optuna.Study) -> Shown | str:
+    """Which hyperparameters matter, with intervals; or why it cannot be known."""
+    import plotly.graph_objects as go
 
-    if len(_common(study)) < 2 or len(study.get_trials(deepcopy=False)) < 4:
-        return None
-    try:
-        figure = plot_param_importances(study)
-    except (ValueError, RuntimeError):
-        return None  # too few different values
-    about = "By PED-ANOVA, Optuna's measure of what tells good trials from others."
+    found = known_importances(study)
+    if isinstance(found, str):
+        return found
+    shown = [one for one in found if one.known][::-1]
+    figure = go.Figure(
+        go.Bar(
+            x=[one.share for one in shown],
+            y=[one.name for one in shown],
+            orientation="h",
+            marker_color=BLUE,
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [max(0.0, one.high - one.share) for one in shown],
+                "arrayminus": [max(0.0, one.share - one.low) for one in shown],
+            },
+        )
+    )
+    figure.update_layout(xaxis_title="share", height=140 + 40 * len(shown))
+    about = (
+        f"PED-ANOVA over {len(study.get_trials(deepcopy=False))} trials: what tells the best quarter from all. "
+        "Lines: the middle 90 % when trials are drawn anew."
+    )
+    unknown = [one.name for one in found if not one.known]
+    if unknown:
+        about += f" Not known, because chance alone could show as much: {', '.join(unknown)}."
     return Shown("importances", "Hyperparameter importance", about, figure)
+
+
+def known_importances(study: optuna.Study) -> list[importance.Importance] | str:
+    """The importances, of which one at least is known; or why none is."""
+    found = importance.measure(study, _common(study))
+    if isinstance(found, str) or any(one.known for one in found):
+        return found
+    number = len(study.get_trials(deepcopy=False))
+    return f"Not known: in {number} trials no hyperparameter shows more than chance alone could."
 
 
 def _common(study: optuna.Study) -> list[str]:
@@ -201,7 +230,7 @@ def slices(study: optuna.Study, objective: str) -> Shown | None:
     figure = plot_slice(_thinned(study), params=names, target_name=objective)
     figure.update_layout(width=None, height=380)
     figure.update_traces(marker_colorscale=[[0, "#56B4E9"], [1, ORANGE_RGB]])  # seen on light and dark pages alike
-    return Shown("slices", "Slices", "The objective over one parameter at a time, the most important first.", figure)
+    return Shown("slices", "Slices", "The objective over one parameter at a time.", figure)
 
 
 def contour(study: optuna.Study, objective: str) -> Shown | None:
@@ -212,7 +241,7 @@ def contour(study: optuna.Study, objective: str) -> Shown | None:
     if len(names) < 2 or len(study.get_trials(deepcopy=False)) < 4:
         return None
     figure = plot_contour(_thinned(study), params=names, target_name=objective)
-    about = f"The objective over {names[0]} and {names[1]}, which matter most: darker is better; points are trials."
+    about = f"The objective over {names[0]} and {names[1]}: darker is better; points are trials."
     return Shown("contour", "Contour", about, figure)
 
 

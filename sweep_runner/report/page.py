@@ -24,6 +24,7 @@ from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.tables import Warn, load_table
 
 if TYPE_CHECKING:
+    import optuna
     from jinja2 import Environment
 
     from sweep_runner.spec.model import SweepSpec
@@ -91,7 +92,9 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
     evaluated = facts.best_with_evaluation(paths, board.ranked)
     confusion = read_confusion(paths, *evaluated, warn) if evaluated else None
     table = facts.predictions(paths, evaluated[0].trial, evaluated[1], warn) if evaluated else None
-    shown = all_figures(board, paths, spec, epochs, confusion, table, warn)
+    study = study_of(board, spec)
+    matters = figures.importances(study)
+    shown = all_figures(board, paths, spec, epochs, confusion, table, study, matters, warn)
     samples = facts.samples(table) if table is not None else []
     right = [sample for sample in samples if sample.right][: facts.NUM_SAMPLES]
     wrong = [sample for sample in samples if not sample.right][: facts.NUM_SAMPLES]
@@ -109,6 +112,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "metrics": _metrics(board),
         "params": [param for param in board.params if any(param in row.params for row in rows)],
         "figures": shown,
+        "why_no_importance": matters if isinstance(matters, str) else "",
         "saved": facts.saved_by_pruning(board, spec),
         "evaluated": (title_of(evaluated[0]), evaluated[1]) if evaluated else None,
         "confusion": confusion,
@@ -131,16 +135,17 @@ def all_figures(
     epochs: pa.Table,
     confusion: Confusion | None,
     table: pa.Table | None,
+    study: optuna.Study,
+    matters: Shown | str,
     warn: Warn,
 ) -> dict[str, Shown | None]:
     """Every figure that the sweep has something to show in, by its place in the page."""
     curves = read_curves(paths, board.ranked, warn)
     important = best_and_baselines(board)
-    study = study_of(board, spec)
     return {
         "best": figures.best_so_far(board),
         "curves": figures.learning_curves(board, curves, important),
-        "importances": figures.importances(study),
+        "importances": None if isinstance(matters, str) else matters,
         "parallel": figures.parallel_coordinates(study, board.objective),
         "slices": figures.slices(study, board.objective),
         "contour": figures.contour(study, board.objective),

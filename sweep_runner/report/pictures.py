@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep_runner.report import facts, figures, plots
+from sweep_runner.report.importance import Importance
 from sweep_runner.report.page import read_spec
 from sweep_runner.report.plot_data import best_and_baselines, read_confusion, read_curves
 from sweep_runner.report.trial_study import study_of
@@ -55,10 +56,12 @@ def _optuna_figures(study: Any, objective: str) -> Iterator[tuple[str, Figure]]:
 
     names = figures.by_importance(study)
     enough = len(study.trials) >= 4
+    found = figures.known_importances(study)
+    matters = [] if isinstance(found, str) else [one for one in found if one.known]
     named: dict[str, Any] = {"target_name": objective}
     wanted: list[tuple[str, Callable[[], Any], bool]] = [
         ("best-so-far", lambda: of_optuna.plot_optimization_history(study, **named), True),
-        ("importances", lambda: of_optuna.plot_param_importances(study), enough and len(names) > 1),
+        ("importances", lambda: _bars(matters), bool(matters)),
         ("parallel-coordinates", lambda: of_optuna.plot_parallel_coordinate(study, names[:8], **named), bool(names)),
         ("slices", lambda: of_optuna.plot_slice(study, names[: figures.MAX_SLICES], **named), bool(names)),
         ("contour", lambda: of_optuna.plot_contour(study, names[:2], **named), enough and len(names) > 1),
@@ -74,3 +77,15 @@ def _optuna_figures(study: Any, objective: str) -> Iterator[tuple[str, Figure]]:
             figure.draw_without_rendering()  # makes the ticks in Optuna's style: ours takes no formulas
         yield stem, figure
         plt.close(figure)
+
+
+def _bars(matters: Sequence[Importance]) -> None:
+    """Importances with their intervals, the highest on top."""
+    import matplotlib.pyplot as plt
+
+    shown = matters[::-1]
+    _, axes = plt.subplots()
+    ends = [[max(0.0, one.share - one.low) for one in shown], [max(0.0, one.high - one.share) for one in shown]]
+    axes.barh([one.name for one in shown], [one.share for one in shown], xerr=ends)
+    axes.set_xlabel("share")
+    axes.set_title("Hyperparameter importance")

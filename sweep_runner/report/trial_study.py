@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from sweep_runner.spec.model import SweepSpec
 
+RAN_TO_ITS_END = "ran_to_its_end"
+"""Trial attribute: not stopped, paused or still running."""
+
 _LOG_RATIO = 100  # a positive range this wide is drawn by its logarithm where the sweep file does not say
 
 
@@ -43,7 +46,7 @@ def study_of(board: Leaderboard, spec: SweepSpec | None) -> optuna.Study:
                 datetime_complete=_naive(row.row.get("ended")) or now,
                 params=params,
                 distributions={param: distributions[param] for param in params},
-                user_attrs={"trial": row.trial},
+                user_attrs={"trial": row.trial, RAN_TO_ITS_END: row.state == "COMPLETED"},
                 system_attrs={},
                 intermediate_values={},
             )

@@ -156,6 +156,12 @@ def test_coco_pictures_of_one_name_are_those_of_their_split(tmp_path: Path) -> N
     ]
 
 
+def test_coco_pictures_that_no_file_lists_are_counted(tmp_path: Path) -> None:
+    root = coco_file(tmp_path, {"bbox": [0, 0, 20, 20]}, {"category_id": 4, "bbox": [3, 3, 9, 9]})
+    picture(root / "test/b.png")
+    assert "1 pictures that no annotation names were passed over" in listed("coco", root).notes
+
+
 # YOLO
 
 

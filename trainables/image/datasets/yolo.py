@@ -62,6 +62,9 @@ class Yolo(AnnotatedPictures):
         # Nothing but empty files: a set without an object, if something says that it is one of YOLO's.
         return names if has_names(tree) and not any(beginning(tree, name).strip() for name in names) else []
 
+    def _count_unlisted(self, tree: Tree, found: Annotations) -> None:
+        """None: each picture is looked at, and what is passed over is counted there."""
+
     def _name_strays(self, tree: Tree, names: list[str], found: Annotations) -> None:
         """None: any file of the suffix is read, but for lists."""
 

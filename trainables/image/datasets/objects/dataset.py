@@ -86,6 +86,7 @@ class AnnotatedPictures(Dataset):
         self._name_strays(tree, names, found)
         self.read(tree, names, found)
         self.without_repeats(found)
+        self._count_unlisted(tree, found)
         if self.data.split.given is False:
             pooled(found)
         if not found.pictures and found.defects and all(each.reason.startswith(MISSING) for each in found.defects):
@@ -146,6 +147,12 @@ class AnnotatedPictures(Dataset):
         except ValueError as error:
             found.defects.append(Defect(name, f"{MISSING} {near} names it, but {error}"))
             return None
+
+    def _count_unlisted(self, tree: Tree, found: Annotations) -> None:
+        """Counts the pictures that no annotation names, of formats that list their pictures."""
+        known = {picture.picture for picture in found.pictures}
+        others = sum(name not in known for name in tree.pictures(self.place(tree, self.data.images, "images")))
+        found.counts["pictures that no annotation names were passed over"] += others if known else 0
 
     def add_unannotated(self, tree: Tree, found: Annotations) -> None:
         """Adds the pictures that have no annotation of their own, where each annotation is a file.

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.execution.jobs.state import Job, find_job, wait_for
@@ -46,41 +46,60 @@ def follow(client: JobSubmissionClient, job_id: str, write: Callable[[str], None
         KeyboardInterrupt: Ctrl-C. The job goes on.
     """
     pieces: queue.Queue[str | Job | BaseException] = queue.Queue(_PIECES_AHEAD)
-    with _watching_for_interrupt() as interrupted:
+    with _Interrupt() as interrupt:
         threading.Thread(target=_fetch, args=(client, job_id, pieces.put), name="job log", daemon=True).start()
         while True:
-            if interrupted.is_set():
+            if interrupt.came:
                 raise KeyboardInterrupt
             try:
                 piece = pieces.get(timeout=_LOOK_S)
             except queue.Empty:
                 continue
             if isinstance(piece, str):
-                write(piece)
+                with interrupt.raised():
+                    write(piece)
             elif isinstance(piece, BaseException):
                 raise piece
             else:
                 return piece
 
 
-@contextlib.contextmanager
-def _watching_for_interrupt() -> Iterator[threading.Event]:
-    """While this is open, SIGINT sets the event as well as raising KeyboardInterrupt.
+class _Interrupt:
+    """Notes SIGINT while it is open; raises KeyboardInterrupt at once only in a block that says so.
 
-    What is raised gets out of a write that blocks; what is set stays, should the exception have met code that drops it
-    (a finalizer, a callback). A process that a shell has started in the background ignores SIGINT at first: not here.
+    An exception out of a signal handler can break whatever it falls into (a lock that is being waited for is then
+    released twice), or meet code that drops it (a finalizer). A write that blocks needs it all the same. A process that
+    a shell has started in the background ignores SIGINT at first: not here.
+
+    Attributes:
+        came: whether there was one.
     """
-    interrupted = threading.Event()
 
-    def note(number: int, frame: FrameType | None) -> None:
-        interrupted.set()
-        raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self.came = False
+        self._raises = False
+        self._previous: Any = None
 
-    previous = signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if previous is None else previous)
+    @contextlib.contextmanager
+    def raised(self) -> Iterator[None]:
+        """Inside, it gets out of what blocks."""
+        self._raises = True
+        try:
+            yield
+        finally:
+            self._raises = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        if self._raises:
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> Self:
+        self._previous = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if self._previous is None else self._previous)
 
 
 def _fetch(client: JobSubmissionClient, job_id: str, give: Callable[[str | Job | BaseException], None]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from sweep_runner.cli.main import main
 from tests.support.cli import Refused
 from trainables.image.models.catalogue import find_models, limits, survey
+from trainables.image.models.start import onnx_warnings
 from trainables.image.models.table import MODELS
 
 
@@ -56,6 +57,14 @@ def test_the_table_on_a_terminal_says_what_works(capsys: pytest.CaptureFixture[s
 )
 def test_limits(text: str, expected: dict[str, float]) -> None:
     assert limits(text) == pytest.approx(expected)
+
+
+def test_models_without_onnx_are_told_before_training(capsys: pytest.CaptureFixture[str]) -> None:
+    (warning,) = onnx_warnings(["resnet18", "tf_efficientnet_cc_b0_4e"])
+    assert warning.startswith("tf_efficientnet_cc_b0_4e has no ONNX translation")
+    assert onnx_warnings(["resnet18", "hiera_tiny_224", "mobilenet_v2"]) == []
+    (entry,) = listed(capsys, "tf_efficientnet_cc_b0_4e")[0]
+    assert entry["onnx"] is False
 
 
 def test_what_is_no_limit_or_no_model_is_refused(refused: Refused) -> None:

@@ -23,6 +23,9 @@ SURVEY = Path(__file__).with_name("survey.csv")
 _LIMIT = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<time>ms)|(?P<scale>[kmgb]?)\s*param(eter)?s)", flags=re.IGNORECASE)
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
 
+_WITHOUT_ONNX = ("efficientnet_cc_", "tf_efficientnet_cc_")
+"""Their convolutions mix their weights anew for each picture: as many groups as pictures in the batch."""
+
 Weights = Literal["at hand", "published", "none"]
 
 
@@ -65,6 +68,13 @@ class Entry:
     step_mib: int | None
     verdict: str | None
     reason: str
+
+
+def has_onnx(name: str) -> bool:
+    """Whether a model has an ONNX translation, as far as is known: one that nobody tried counts as having one."""
+    if name.startswith(_WITHOUT_ONNX):
+        return False
+    return name in MODELS or survey().get(name, {}).get("onnx") != "0"
 
 
 def find_models(pattern: str = "*") -> list[Entry]:
@@ -118,7 +128,7 @@ def _entry(name: str) -> Entry:
         resizable=_yes(row.get("resizable")),
         num_blocks=facts.num_blocks if facts else _whole(row.get("num_blocks")),
         stored_features=None if not row.get("stored_features") else row["stored_features"] == "yes",
-        onnx=_yes(row.get("onnx")),
+        onnx=_yes(row.get("onnx")) if has_onnx(name) else False,
         image_ms=_number(row.get("image_ms")),
         step_s=_number(row.get("step_s")),
         step_mib=_whole(row.get("step_mib")),

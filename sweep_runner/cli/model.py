@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -114,7 +113,7 @@ def export(name: str, number: int | None, output: Path | None, results: ResultsP
     """
     from sweep_runner.cli.remote import bring_checkpoint
     from sweep_runner.execution.finalize import publish
-    from sweep_runner.execution.finish import export_trial, published_trial
+    from sweep_runner.execution.finish import export_trial, partial_of, published_trial
     from sweep_runner.results.log import read_events
     from sweep_runner.results.lookup import find_sweep, spec_file
     from sweep_runner.results.state import fold
@@ -134,7 +133,7 @@ def export(name: str, number: int | None, output: Path | None, results: ResultsP
     if output is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RequestError(f"--output {output}: there is something already", hint="Name a new or an empty folder.")
     out.say(f"exporting trial {trial} of {name}")
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    partial = partial_of(target)
     verified = export_trial(plan, paths, state, trial, partial).verified or {}
     publish(partial, target)
     if "max_difference" in verified:

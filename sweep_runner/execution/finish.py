@@ -230,6 +230,15 @@ def remove_staging(paths: SweepPaths) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def partial_of(target: Path) -> Path:
+    """Where a package is made that then takes the place of `target`; what killed processes have left there goes."""
+    for left in target.parent.glob(f".{target.name}.*"):
+        number = left.name.rpartition(".")[2]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    return target.with_name(f".{target.name}.{os.getpid()}")
+
+
 def _staging(paths: SweepPaths) -> Path:
     remove_staging(paths)
     staging = paths.root / f".final-{os.getpid()}"

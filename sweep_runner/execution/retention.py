@@ -30,8 +30,12 @@ class Retention:
         self._keep = keep
         self._baselines: set[int] = set()
         self._kept: list[tuple[float, int]] = []
-        for summary in ended:
+        before = [summary for summary in ended if summary.state in _RANKED and summary.copy_of is None]
+        for summary in before:
             self._rank(summary)
+        # A driver that was killed between an end and what follows from it has left what nobody keeps.
+        for summary in before:
+            self._drop(summary.trial, summary.best_epoch if self._stays(summary) else None)
 
     def ended(self, summary: TrialSummary) -> None:
         """Takes note of an ended trial and removes what is no longer among the best."""

@@ -121,8 +121,7 @@ class Run:
                     open_recorder(plan, self._paths, observer) as recorder,
                     Study.open(self._paths.study, plan.spec, plan.max_epochs) as study,
                 ):
-                    if self._retry_failed:
-                        _reopen_failed(study, recorder)
+                    _reopen(study, recorder, failed=self._retry_failed)
                     recorder.record(
                         SweepChanged(
                             time=time.time(),
@@ -302,11 +301,23 @@ def _finished(plan: Plan, paths: SweepPaths, study: Study, state: SweepState) ->
     return finished(plan, paths, state)
 
 
-def _reopen_failed(study: Study, recorder: Recorder) -> None:
-    for number, summary in recorder.state.trials.items():
-        if summary.state in ("FAILED", "INFEASIBLE"):
-            recorder.record(TrialReopened(time=time.time(), trial=number))
-            study.reopen(number)
+def _reopen(study: Study, recorder: Recorder, *, failed: bool) -> None:
+    """Has trials run again that failed; and those of which the log says so already, and the study does not yet.
+
+    Args:
+        study: open.
+        recorder: open.
+        failed: whether those that failed are to run again, or only what a killed driver had begun.
+    """
+    for trial in study.trials():
+        summary = recorder.state.trials.get(trial.number)
+        if trial.state not in ("FAILED", "INFEASIBLE") or summary is None:
+            continue
+        if summary.ended is not None:
+            if not failed:
+                continue
+            recorder.record(TrialReopened(time=time.time(), trial=trial.number))
+        study.reopen(trial.number)
 
 
 def _assigner(

@@ -96,10 +96,14 @@ def _fetching(paths: SweepPaths) -> Iterator[None]:
 
 def _only_here(paths: SweepPaths, results: ResultsPaths, warn: Warn) -> None:
     if paths.log.is_file():
-        upload = paths.command("sync")
-        warn(f"{paths.name} is not on the storage, only in {paths.root}: upload it ({upload}), or remove the folder")
+        warn(_not_there(paths))
     else:
         shutil.rmtree(paths.root, ignore_errors=True)  # what a reader had brought, of a sweep that is gone
+
+
+def _not_there(paths: SweepPaths) -> str:
+    upload = paths.command("sync")
+    return f"{paths.name} is not on the storage, only in {paths.root}: upload it ({upload}), or remove the folder"
 
 
 def bring_for_writer(store: Store, paths: SweepPaths) -> None:
@@ -128,6 +132,10 @@ def bring(store: Store, paths: SweepPaths, parts: frozenset[Part], *, writer: bo
     listed = {name: entry for name, entry in store.entries(deep=False).items() if name in (*_TOP, STATE)}
     for folder in folders:
         listed.update({name: entry for name, entry in store.entries(folder).items() if _wanted(name)})
+    if STATE not in listed and paths.log.is_file():
+        # The storage was emptied, or lost the sweep: what is here is all that is left of it, and stays.
+        _write_index(paths, {})
+        return "" if writer else _not_there(paths)
     with_state = "history" in parts or (paths.root / UNSYNCED).exists()
     if with_state and STATE in listed:
         ahead = _bring_state(store, paths, listed[STATE], index, writer)

@@ -84,14 +84,16 @@ def epochs_spent(curves: Curves, sampler: str, pruner: Mapping[str, Any], seed: 
         }
     )
     spent = 0
-    live: deque[tuple[Assignment, int]] = deque()
+    live: deque[Assignment] = deque()
+    reached: dict[int, int] = {}  # a trial that was paused goes on where it was
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, open_keeper(spec, Path(folder) / "sweep") as keeper:
         while True:
             while (assignment := keeper.next()) is not None:
-                live.append((assignment, 0))
+                live.append(assignment)
             if not live:
                 return spent
-            assignment, epoch = live.popleft()
+            assignment = live.popleft()
+            epoch = reached.get(assignment.trial, 0)
             if epoch == EPOCHS:
                 keeper.on_message(
                     assignment.trial, Message(trial=assignment.trial, attempt=assignment.attempt, outcome="completed")
@@ -99,6 +101,7 @@ def epochs_spent(curves: Curves, sampler: str, pruner: Mapping[str, Any], seed: 
                 continue
             value = curves[tuple(assignment.config[key] for key in SPACE)][epoch]
             spent += 1
+            reached[assignment.trial] = epoch + 1
             if value >= goal:
                 return spent
             report = EpochReport(epoch + 1, {"val_accuracy": value})
@@ -106,13 +109,12 @@ def epochs_spent(curves: Curves, sampler: str, pruner: Mapping[str, Any], seed: 
                 assignment.trial,
                 Message(trial=assignment.trial, attempt=assignment.attempt, report=report, host="here"),
             ):
-                live.append((assignment, epoch + 1))
+                live.append(assignment)
 
 
 def measure() -> list[Figure]:
     curves = read_curves()
-    halving = {"kind": "successive_halving", "min_epochs": 1, "reduction_factor": 3}
-    ours = [epochs_spent(curves, "tpe", halving, seed) for seed in range(max(SEEDS))]
+    ours = [epochs_spent(curves, "guided", {"kind": "promotion"}, seed) for seed in range(max(SEEDS))]
     random = [epochs_spent(curves, "random", {"kind": "none"}, seed) for seed in range(max(SEEDS))]
     print(f"  epochs: ours {ours}, random {random}", file=sys.stderr)
     figures = [_figure(ours[: SEEDS[0]], [len(curves) * EPOCHS] * SEEDS[0], "the full grid", "≤ 1/5")]

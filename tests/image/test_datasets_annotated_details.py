@@ -415,3 +415,48 @@ def test_known_formats_are_refused_by_their_name(tmp_path: Path, name: str, file
         recognise(tmp_path)
     with pytest.raises(DataError, match=rf"{name}(?s:.*)is not read"):
         listed("image_folder", tmp_path)
+
+
+# Values of another kind than they should be
+
+
+@pytest.mark.parametrize("value", [7, True, "x", {"a": 1}, [7], [[]]])
+@pytest.mark.parametrize(
+    ("form", "path"),
+    [
+        ("coco", ["annotations"]),
+        ("coco", ["annotations", 0]),
+        ("coco", ["annotations", 0, "segmentation"]),
+        ("coco", ["annotations", 0, "bbox"]),
+        ("coco", ["images", 0, "file_name"]),
+        ("labelme", ["shapes", 0]),
+        ("labelme", ["shapes", 0, "points"]),
+        ("labelme", ["imagePath"]),
+        ("fiftyone", ["samples", 0]),
+        ("fiftyone", ["samples", 0, "tags"]),
+        ("fiftyone", ["samples", 0, "found", "detections"]),
+        ("label_studio", [0, "annotations"]),
+        ("label_studio", [0, "annotations", 0, "result"]),
+        ("label_studio", [0, "annotations", 0, "result", 0, "value", "rectanglelabels"]),
+        ("datumaro", ["items", 0, "annotations"]),
+        ("datumaro", ["items", 0, "annotations", 0, "attributes"]),
+        ("datumaro", ["items", 0, "image"]),
+        ("datumaro", ["items", 0, "image", "path"]),
+        ("createml", [0, "annotations"]),
+        ("createml", [0, "annotations", 0, "coordinates"]),
+    ],
+)
+def test_values_of_another_kind_never_end_in_a_traceback(
+    tmp_path: Path, form: str, path: list[int | str], value: object
+) -> None:
+    dataset, write, file = sets.FORMATS[form]
+    write(tmp_path)
+    content = json.loads((tmp_path / file).read_text())
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    (tmp_path / file).write_text(json.dumps(content))
+    listing = listed(dataset, tmp_path, view="crops")
+    assert len(listing.table) > 0  # the others are read
+    assert len(listing.table) == 4 or listing.defects or listing.notes  # nothing is lost without a word

@@ -14,6 +14,7 @@ from trainables.image.datasets.objects.reading import (
     json_of,
     label_of,
     number_of,
+    records_of,
     split_of,
 )
 
@@ -57,18 +58,18 @@ class CreateMl(AnnotatedPictures):
                     found.defects.append(Defect(name, f"{str(row)[:60]} names no image"))
                     continue
                 if picture := self.picture(tree, file, name, found, *hints):
-                    marked = row.get("annotations", row.get("annotation")) or []
-                    objects, tags = _objects(f"{name}, {file}", marked, found)
                     place = f"{name}, {file}"
+                    marked = records_of(row.get("annotations", row.get("annotation")), place, found)
+                    objects, tags = _objects(place, marked, found)
                     found.pictures.append(AnnotatedPicture(picture, place, None, objects, tags, split_of(name)))
 
 
-def _objects(place: str, marked: list[Any], found: Annotations) -> tuple[tuple[AnnotatedObject, ...], tuple[str, ...]]:
+def _objects(
+    place: str, marked: list[dict[str, Any]], found: Annotations
+) -> tuple[tuple[AnnotatedObject, ...], tuple[str, ...]]:
     objects, tags = [], []
     for number, each in enumerate(marked):
         try:
-            if not isinstance(each, dict):
-                raise ValueError("it is no annotation with a label")
             label = label_of(each.get("label"))
         except ValueError as error:
             found.defects.append(Defect(f"{place}, object {number + 1}", str(error)))

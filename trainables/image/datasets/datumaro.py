@@ -18,6 +18,7 @@ from trainables.image.datasets.objects.reading import (
     json_of,
     label_of,
     numbers_of,
+    records_of,
     size_of,
     split_of,
 )
@@ -55,16 +56,17 @@ class Datumaro(AnnotatedPictures):
                 continue
             named |= dict.fromkeys(labels)
             hints = folders_of_split(tree, name)
-            for item in items:
-                image = item.get("image") if isinstance(item, dict) else None
-                if not isinstance(image, dict) or not (file := image.get("path") or item.get("id")):
+            for item in records_of(items, name, found):
+                image = item.get("image")
+                file = (image.get("path") or item.get("id")) if isinstance(image, dict) else None
+                if not isinstance(image, dict) or not isinstance(file, str):
                     found.defects.append(Defect(name, f"{str(item)[:60]} has no image"))
                     continue
                 if picture := self.picture(tree, file, name, found, *hints):
                     place = f"{name}, {file}"
-                    height, width = image.get("size") or (None, None)
-                    objects, tags = _objects(place, item.get("annotations") or [], labels, found)
-                    size = size_of(width, height)
+                    sides = image.get("size")
+                    size = size_of(*reversed(sides)) if isinstance(sides, list) and len(sides) == 2 else None
+                    objects, tags = _objects(place, records_of(item.get("annotations"), place, found), labels, found)
                     found.pictures.append(AnnotatedPicture(picture, place, size, objects, tags, split_of(name)))
         found.named = tuple(named)
 
@@ -83,8 +85,9 @@ def _objects(
         if each.get("type") == "label":
             tags.append(labels[label_id])
             continue
-        attributes = each.get("attributes") or {}
-        facts: dict[str, Any] = {"key": str(number), "difficult": is_yes(attributes.get("difficult"))}
+        attributes = each.get("attributes")
+        difficult = isinstance(attributes, dict) and is_yes(attributes.get("difficult"))
+        facts: dict[str, Any] = {"key": str(number), "difficult": difficult}
         try:
             objects.append(_object(each, labels[label_id], facts))
         except (ValueError, TypeError, AttributeError) as error:

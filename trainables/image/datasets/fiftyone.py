@@ -18,6 +18,7 @@ from trainables.image.datasets.objects.reading import (
     json_of,
     label_of,
     numbers_of,
+    records_of,
     samples,
     split_of_folders,
 )
@@ -92,6 +93,7 @@ class FiftyOne(AnnotatedPictures):
             found.pictures.append(AnnotatedPicture(picture, place, None, tuple(objects), tuple(tags), split))
 
     def _samples(self, tree: Tree, name: str, samples: list[dict[str, Any]], found: Annotations) -> None:
+        samples = records_of(samples, name, found)
         objects_field, tags_field = self._fields(samples)
         for sample in samples:
             file = sample.get("filepath")
@@ -103,17 +105,17 @@ class FiftyOne(AnnotatedPictures):
                 continue
             place = f"{name}, {file}"
             objects, tags = [], []
-            for number, each in enumerate(_members(sample.get(objects_field or ""))):
+            for number, each in enumerate(_members(sample.get(objects_field or ""), place, found)):
                 try:
                     objects.append(_object(each, number, None))
                 except ValueError as error:
                     found.defects.append(Defect(f"{place}, object {number + 1}", str(error)))
-            for each in _members(sample.get(tags_field or "")):
+            for each in _members(sample.get(tags_field or ""), place, found):
                 try:
                     tags.append(label_of(each.get("label")))
                 except ValueError as error:
                     found.defects.append(Defect(place, f"{tags_field}: {error}"))
-            splits = {SPLIT_WORDS[tag] for tag in map(str, sample.get("tags") or ()) if tag in SPLIT_WORDS}
+            splits = {SPLIT_WORDS[tag] for tag in _texts(sample.get("tags")) if tag in SPLIT_WORDS}
             split = splits.pop() if len(splits) == 1 else None
             found.pictures.append(AnnotatedPicture(picture, place, None, tuple(objects), tuple(tags), split))
 
@@ -151,13 +153,17 @@ _KINDS = {
 }
 
 
-def _members(value: object) -> list[dict[str, Any]]:
+def _texts(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
+def _members(value: object, place: str, found: Annotations) -> list[dict[str, Any]]:
     """The labels of a field that holds one or several."""
     if not isinstance(value, dict):
         return []
     for key in ("detections", "polylines", "classifications"):
-        if isinstance(value.get(key), list):
-            return [each for each in value[key] if isinstance(each, dict)]
+        if key in value:
+            return records_of(value[key], place, found)
     return [value]
 
 

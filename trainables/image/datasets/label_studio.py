@@ -21,6 +21,7 @@ from trainables.image.datasets.objects.reading import (
     label_of,
     number_of,
     numbers_of,
+    records_of,
     samples,
     size_of,
 )
@@ -84,7 +85,7 @@ class LabelStudio(AnnotatedPictures):
             seen: set[str] = set()
             for number, row in enumerate(rows, start=1):
                 try:
-                    address, results, split = _task(row, found)
+                    address, results, split = _task(row, f"{name}, task {number}", found)
                 except ValueError as error:
                     found.defects.append(Defect(f"{name}, task {number}", str(error)))
                     continue
@@ -126,7 +127,7 @@ def _cell(value: object) -> object:
     return value
 
 
-def _task(row: object, found: Annotations) -> tuple[str, list[dict[str, Any]], str | None]:
+def _task(row: object, place: str, found: Annotations) -> tuple[str, list[dict[str, Any]], str | None]:
     """The picture's address, what was marked, and the split.
 
     Raises:
@@ -140,12 +141,12 @@ def _task(row: object, found: Annotations) -> tuple[str, list[dict[str, Any]], s
     split = SPLIT_WORDS.get(str(data.get("split") or "").lower())
     if data is row:
         return address, list(_short_results(row)), split
-    done = [each for each in row.get("annotations") or [] if isinstance(each, dict) and not each.get("was_cancelled")]
+    done = [each for each in records_of(row.get("annotations"), place, found) if not each.get("was_cancelled")]
     done.sort(key=lambda each: not each.get("ground_truth"))
     if len(done) > 1:
         found.counts["annotations of a picture that another annotator has done were left out"] += len(done) - 1
-    results = done[0].get("result") or [] if done else []
-    return address, [each for each in results if isinstance(each, dict)], split
+    results = records_of(done[0].get("result"), place, found) if done else []
+    return address, results, split
 
 
 def _address(data: dict[str, Any], row: dict[str, Any]) -> str:
@@ -184,18 +185,29 @@ def _read_results(
         if not isinstance(value, dict):
             continue
         if kind in ("choices", "taxonomy"):
-            tags += [str(choice[-1] if isinstance(choice, list) else choice) for choice in value.get(kind) or []]
+            tags += [str(choice[-1] if isinstance(choice, list) else choice) for choice in _list(value.get(kind))]
             continue
         if not _SHAPES.fullmatch(kind):
             found.counts[f"results of type {kind or '(none)'} were passed over"] += 1
             continue
-        for position, label in enumerate(value.get(kind) or []):
+        if not (labels := _list(value.get(kind))):
+            found.defects.append(Defect(f"{place}, object {number + 1}", "it has no label"))
+        for position, written in enumerate(labels):
             key = str(number) if position == 0 else f"{number}-{position}"
             try:
-                objects.append(_object(kind, {**_sides(result), **value}, label_of(label), key))
+                label = label_of(written)
             except ValueError as error:
-                objects.append(AnnotatedObject(str(label), key=key, fault=str(error)))
+                found.defects.append(Defect(f"{place}, object {key}", str(error)))
+                continue
+            try:
+                objects.append(_object(kind, {**_sides(result), **value}, label, key))
+            except ValueError as error:
+                objects.append(AnnotatedObject(label, key=key, fault=str(error)))
     return tuple(objects), tuple(tags)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _sides(result: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from trainables.image.datasets.objects.annotated import FloatBox
+from trainables.image.datasets.base import Defect
+from trainables.image.datasets.objects.annotated import Annotations, FloatBox
 from trainables.image.datasets.split_words import SPLIT_FOLDERS
 
 if TYPE_CHECKING:
@@ -147,6 +148,18 @@ def size_of(width: object, height: object) -> tuple[int, int] | None:
     if not all(math.isfinite(side) and 1 <= side < _FARTHEST for side in sides):
         return None
     return int(sides[0]), int(sides[1])
+
+
+def records_of(value: object, place: str, found: Annotations) -> list[dict[str, Any]]:
+    """The objects of a JSON list; what is no list, or no object in it, is a defect."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        found.defects.append(Defect(place, f"{str(value)[:40]!r} where a list of annotations should be"))
+        return []
+    if others := [each for each in value if not isinstance(each, dict)]:
+        found.defects.append(Defect(place, f"{str(others[0])[:40]!r} where an annotation should be"))
+    return [each for each in value if isinstance(each, dict)]
 
 
 def is_yes(value: object) -> bool:

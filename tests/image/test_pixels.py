@@ -198,7 +198,7 @@ pixels.open_pixels(ImageIndex.load(Path(sys.argv[1])), DataConfig.model_validate
     assert not files(data, "*.partial")
 
 
-SIZE = 128 + 24 * 10 * 10 * 3  # a cache file of these tests: numpy's header, then the pixels
+SIZE = 128 + 24 * 10 * 10 * 3 + 16  # a cache file of these tests: numpy's header, the pixels, their checksum
 
 
 def test_limit_evicts_what_was_not_used_for_longest(make_index: Make) -> None:

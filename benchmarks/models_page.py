@@ -85,6 +85,9 @@ resolution use `finetune: scratch`, or a weight file of that resolution.
 
 {_reasons(row for row in tried if row["outcome"] != "right")}
 
+A process of the survey may take 10 GiB, and each name ten minutes. One that ended with -11 or -6 was ended by the system
+for a fault in memory: gernet_s does that in PyTorch 2.15 on a CPU with weights in channels_last, in a backward pass.
+
 ## Run it again
 
     python -m benchmarks.models prove --until 23:00   # goes on where it ended; a process per dozen of names

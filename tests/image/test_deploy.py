@@ -30,7 +30,7 @@ from trainables.errors import NotExportable, TrainableError
 from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
-from trainables.image.deployment import deploy
+from trainables.image.deployment import deploy, onnx_graph
 from trainables.image.deployment.deploy import export_package
 from trainables.image.deployment.model_card import README_FILE
 from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
@@ -375,3 +375,13 @@ def test_without_a_translation_the_weights_are_published_with_code_that_loads_th
     answer = ast.literal_eval(printed.getvalue())
     assert list(answer) == list(CLASSES)
     assert sum(answer.values()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_an_invalid_translation_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise onnx.checker.ValidationError("Nodes in a graph must be topologically sorted")
+
+    monkeypatch.setattr(onnx_graph, "put_before", refuse)
+    graph = DeployedClassifier(_Rows().eval(), (0.5,) * 3, (0.5,) * 3, False).eval()
+    with pytest.raises(NotExportable, match="topologically sorted"):
+        write_onnx(graph, PackageFacts(("a", "b"), False, 8, 3), tmp_path / ONNX_FILE)

@@ -87,6 +87,8 @@ def write_onnx(classifier: DeployedClassifier, facts: PackageFacts, path: Path) 
 
 
 def _write(classifier: DeployedClassifier, facts: PackageFacts, path: Path) -> None:
+    import onnx
+
     # A batch of 1 the exporter would take for a rule.
     size = facts.input_resolution
     example = torch.zeros(2, size, size, facts.channels, dtype=torch.uint8)
@@ -109,7 +111,10 @@ def _write(classifier: DeployedClassifier, facts: PackageFacts, path: Path) -> N
     assert program is not None
     proto = program.model_proto
     _strip(proto)
-    proto = put_before(proto, size, facts.channels, facts.fit)
+    try:
+        proto = put_before(proto, size, facts.channels, facts.fit)
+    except onnx.checker.ValidationError as error:  # of gemma4_vit the exporter writes nodes out of order
+        raise NotExportable(f"the model's ONNX translation is not valid: {_first_line(error)}") from error
     for key, value in facts.to_metadata().items():
         proto.metadata_props.add(key=key, value=value)
     path.write_bytes(proto.SerializeToString())

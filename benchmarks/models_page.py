@@ -85,8 +85,8 @@ resolution use `finetune: scratch`, or a weight file of that resolution.
 
 {_reasons(row for row in tried if row["outcome"] != "right")}
 
-A process of the survey may take 10 GiB, and each name ten minutes. One that ended with -11 or -6 was ended by the system
-for a fault in memory: gernet_s does that in PyTorch 2.15 on a CPU with weights in channels_last, in a backward pass.
+A process of the survey may take 10 GiB, and each name ten minutes. One that ended with -11 or -6 was ended by the
+system for a fault in memory: gernet_s does that in PyTorch 2.15 on a CPU with channels_last, in a backward pass.
 
 ## Run it again
 
@@ -121,9 +121,9 @@ def _but(alike: list[Row]) -> str:
 
 
 def _no_onnx(rows: list[Row]) -> str:
-    if not rows:
-        return "Every model that was tried has an ONNX translation."
-    names = _sentence((row["name"] for row in rows), "")
+    from trainables.image.models.catalogue import WITHOUT_ONNX
+
+    names = _sentence([*(f"{start}*" for start in WITHOUT_ONNX), *(row["name"] for row in rows)], "")
     return (
         f"{names} Their package is published as `model.safetensors`, with the code that loads it in its `README.md`; "
         "the sweep says so, and ends well. `sweep predict`, `evaluate` and `serve` need ONNX."

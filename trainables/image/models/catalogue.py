@@ -23,7 +23,7 @@ SURVEY = Path(__file__).with_name("survey.csv")
 _LIMIT = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<time>ms)|(?P<scale>[kmgb]?)\s*param(eter)?s)", flags=re.IGNORECASE)
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
 
-_WITHOUT_ONNX = ("efficientnet_cc_", "tf_efficientnet_cc_")
+WITHOUT_ONNX = ("efficientnet_cc_", "tf_efficientnet_cc_")
 """Their convolutions mix their weights anew for each picture: as many groups as pictures in the batch."""
 
 Weights = Literal["at hand", "published", "none"]
@@ -72,7 +72,7 @@ class Entry:
 
 def has_onnx(name: str) -> bool:
     """Whether a model has an ONNX translation, as far as is known: one that nobody tried counts as having one."""
-    if name.startswith(_WITHOUT_ONNX):
+    if name.startswith(WITHOUT_ONNX):
         return False
     return name in MODELS or survey().get(name, {}).get("onnx") != "0"
 

@@ -159,9 +159,11 @@ def _images_below(folder: Path) -> Iterator[Path]:
 
     Not a `Tree`, which leaves out files whose names are no text: here each file is an answer.
     """
+    start = os.path.realpath(folder)
     seen: set[str] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(place)) in seen:  # a link that leads in a circle
+        real = os.path.realpath(place)
+        if real in seen or start.startswith(real.rstrip("/") + "/"):  # a link that leads in a circle, or above
             folders.clear()
             continue
         seen.add(real)

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import random
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from unittest import mock
 
 import pytest
-
-from sweep_runner.execution.jobs.server import connect
-from tests.support.ray_head import ray_head
-from tests.support.sweeps import sweep_command
 
 FOLLOWER = """
 import asyncio, sys
@@ -82,55 +72,3 @@ def test_ctrl_c_is_taken_while_nobody_reads_what_is_written() -> None:
             assert following.wait(30) == 130
         finally:
             following.kill()
-
-
-@pytest.mark.ray
-@pytest.mark.long
-def test_fifty_times_of_a_real_job_on_a_loaded_machine() -> None:
-    times, at_once = 50, 5
-    moments = random.Random(1)
-    with (
-        tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as folder,
-        ray_head(Path(folder)) as head,
-        mock.patch.dict(os.environ, head.environment),
-    ):
-        client = connect(head.url)
-        chatty = "sh -c 'echo begun; while :; do echo line; sleep 0.03; done'"
-        job = when_ready(lambda: client.submit_job(entrypoint=chatty, metadata={"sweep": "chatty"}))
-        command = sweep_command("jobs", "logs", job, "--follow", "--address", head.url)
-        took = []
-        # For a while at most: they end by themselves, whatever becomes of this test.
-        busy = [subprocess.Popen(["timeout", "300", sys.executable, "-c", "while True: pass"]) for _ in range(2)]
-        for _ in range(times // at_once):
-            following = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(at_once)]
-            try:
-                for each in following:
-                    assert each.stdout is not None
-                    while "begun" not in (line := each.stdout.readline()):
-                        assert line, "it ended"
-                for each in following:
-                    time.sleep(moments.random() / 2)
-                    sent = time.monotonic()
-                    each.send_signal(signal.SIGINT)
-                    each.communicate(timeout=60)
-                    took.append(time.monotonic() - sent)
-                    assert each.returncode == 130
-            finally:
-                for each in following:
-                    each.kill()
-        for each in busy:
-            each.terminate()  # which `timeout` hands on
-    print(f"{len(took)} taken, after {sorted(took)[len(took) // 2]:.1f} s (median), {max(took):.1f} s (longest)")
-
-
-def when_ready(submit: Callable[[], str]) -> str:
-    """A head that has just started has no agent yet that would take a job."""
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            return submit()
-        except (RuntimeError, OSError) as error:
-            is_starting = isinstance(error, OSError) or "No available agent" in str(error)
-            if not is_starting or time.monotonic() > deadline:
-                raise
-            time.sleep(1)

@@ -6,7 +6,7 @@
 # is valid, small, and loads without a word; the images are missing as soon as it is read from another folder or machine,
 # at the first access of a row. save_to_disk of the very same dataset holds the pixels.
 #
-# Seen with datasets 5.2.0, pyarrow and Pillow as pip chooses them:
+# Seen with datasets 5.2.0, pyarrow 26.0.1, pillow 13.0.0:
 #   to_parquet:   {'bytes': None, 'path': 'pictures/red.png'}
 #   read from another folder: FileNotFoundError
 #   save_to_disk: 75 bytes of pixels
@@ -16,7 +16,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet datasets==5.2.0 pillow
+"$folder/venv/bin/pip" install --quiet datasets==5.2.0 pyarrow==26.0.1 pillow==13.0.0
 mkdir "$folder/here" "$folder/elsewhere"
 cd "$folder/here"
 export HF_HOME="$folder/cache" HF_HUB_OFFLINE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1

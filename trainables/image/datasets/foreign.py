@@ -51,8 +51,8 @@ FOREIGN = (
     Foreign(
         "TFRecord",
         _tfrecord,
-        "Write its pictures into class folders, or as Parquet with a column of images and one of labels "
-        '(Hugging Face: datasets.load_dataset(...).to_parquet("train.parquet")).',
+        "Write its pictures into class folders, or as Parquet with a column of encoded images and one of labels "
+        "(Hugging Face datasets: push_to_hub, whose files hold the pixels; those of to_parquet do not).",
     ),
     Foreign(
         "An archive without class folders in it, or a compressed one,",

@@ -249,7 +249,7 @@ def resources_text(session: RaySession) -> str:
     """The cluster's CPUs and GPUs in words."""
     gpus = f" and {session.gpus:g} GPU{'s' if session.gpus > 1 else ''}" if session.gpus else ""
     nodes = f" of {len(session.nodes)} nodes" if len(session.nodes) > 1 else ""
-    return f"{session.cpus:g} CPUs{gpus}{nodes}"
+    return f"{session.cpus:g} CPU{'' if session.cpus == 1 else 's'}{gpus}{nodes}"
 
 
 def short_path(path: Path) -> str:

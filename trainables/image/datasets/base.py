@@ -91,7 +91,7 @@ class Example:
     Attributes:
         name: unique in the dataset, and the same wherever the dataset lies: the path relative to its root.
         labels: class numbers; exactly one unless the dataset is multi-label.
-        path: the image file, absolute; with `member`, the file that holds it and others. Or else:
+        path: the image file, absolute, as a `Path` or text; with `member`, the file that holds it and others. Or else:
         image: the encoded image.
         box: the part of the picture that is the example; None: all of it.
         mask: what of that part belongs to the example; None: everything.
@@ -102,7 +102,7 @@ class Example:
 
     name: str
     labels: Sequence[int]
-    path: Path | None = None
+    path: Path | str | None = None
     image: bytes | None = None
     box: Box | None = None
     group: str | None = None
@@ -288,18 +288,19 @@ def table_of(examples: Iterable[Example]) -> pa.Table:
 
 
 def _batch_of(examples: Sequence[Example]) -> pa.RecordBatch:
-    columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
-    for example in examples:
-        assert (example.path is None) != (example.image is None), f"{example.name}: either a path or an image"
-        columns["example"].append(example.name)
-        columns["path"].append(None if example.path is None else str(example.path))
-        columns["member"].append(None if example.member is None else vars(example.member))
-        columns["image"].append(example.image)
-        columns["box"].append(example.box)
-        columns["mask"].append(None if example.mask is None else _mask_row(example.mask))
-        columns["labels"].append(list(example.labels))
-        columns["group"].append(example.name if example.group is None else example.group)
-        columns["split"].append(example.split)
+    for each in examples:
+        assert (each.path is None) != (each.image is None), f"{each.name}: either a path or an image"
+    columns: dict[str, list[Any]] = {
+        "example": [each.name for each in examples],
+        "path": [None if each.path is None else str(each.path) for each in examples],
+        "member": [None if each.member is None else vars(each.member) for each in examples],
+        "image": [each.image for each in examples],
+        "box": [each.box for each in examples],
+        "mask": [None if each.mask is None else _mask_row(each.mask) for each in examples],
+        "labels": [list(each.labels) for each in examples],
+        "group": [each.name if each.group is None else each.group for each in examples],
+        "split": [each.split for each in examples],
+    }
     return pa.record_batch(columns, schema=SCHEMA)
 
 

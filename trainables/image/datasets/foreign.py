@@ -34,7 +34,8 @@ def _datumaro_arrow(tree: Tree) -> str | None:
 
 def _tfrecord(tree: Tree) -> str | None:
     """Nothing marks the beginning of a record, which is its length: the name of the file says it."""
-    return next((name for name in tree.files() if ".tfrec" in name.rpartition("/")[2].lower()), None)
+    folders = tree.folders.values()
+    return next((folder.at(name) for folder in folders for name in folder.files if ".tfrec" in name.lower()), None)
 
 
 def _archive(tree: Tree) -> str | None:

@@ -212,7 +212,7 @@ class ImageFolder(Dataset):
 
     def example(self, path: str, label: int, split: str | None) -> Example:
         """The example that a picture is."""
-        return Example(path, [label], path=self._tree.path(path), split=split)
+        return Example(path, [label], path=self._tree.absolute(path), split=split)
 
     def _classes(self, rows: Sequence[tuple[str | None, str, str]], called: Mapping[str, str]) -> tuple[str, ...]:
         if not rows:

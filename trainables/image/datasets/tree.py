@@ -6,7 +6,7 @@ import copy
 import os
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ _SETTLED_NS = 2_000_000_000
 """A folder that changed less than this before it was read may change again within the same tick of its clock."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Folder:
     """One folder.
 
@@ -43,6 +43,18 @@ class Folder:
     def at(self, name: str) -> str:
         """The path of something in it, relative to the root."""
         return f"{self.path}/{name}" if self.path else name
+
+    @cached_property
+    def kinds(self) -> Counter[str]:
+        """How many of its files have each suffix: every adapter asks, of every folder."""
+        return Counter(map(suffix, self.files))
+
+    def of_kind(self, suffixes: Collection[str]) -> tuple[str, ...]:
+        """The names of its files that have one of some suffixes."""
+        present = self.kinds.keys() & suffixes
+        if len(present) in (0, len(self.kinds)):
+            return self.files if present else ()
+        return tuple(name for name in self.files if suffix(name) in present)
 
 
 class Tree:
@@ -69,6 +81,7 @@ class Tree:
 
     def _start(self, root: Path) -> None:
         self.root = root
+        self._prefix = str(root).rstrip(os.sep) + os.sep
         self._is_file = root.is_file()
         self.folders: dict[str, Folder] = {}
         self.passed_over: Counter[str] = Counter()
@@ -93,6 +106,10 @@ class Tree:
         """The absolute path of a file or folder."""
         return self.root if self._is_file else self.root / name
 
+    def absolute(self, name: str) -> str:
+        """The same as text, without the cost of a `Path`."""
+        return str(self.root) if self._is_file else self._prefix + name
+
     def __contains__(self, name: str) -> bool:
         """Whether there is a file of this path."""
         place, _, file = name.rpartition("/")
@@ -106,9 +123,8 @@ class Tree:
             suffixes: of the files that are asked for, in small letters (`.jpg`); by default all.
         """
         for folder in self.below(under):
-            for name in folder.files:
-                if suffixes is None or suffix(name) in suffixes:
-                    yield folder.at(name)
+            for name in folder.files if suffixes is None else folder.of_kind(suffixes):
+                yield folder.at(name)
 
     def pictures(self, under: str = "") -> Iterator[str]:
         """Every picture below a folder, in order."""
@@ -140,26 +156,26 @@ class Tree:
     def _num_pictures(self) -> dict[str, tuple[int, int]]:
         counts: dict[str, tuple[int, int]] = {}
         for folder in reversed(self.folders.values()):  # what is in a folder before the folder
-            own = sum(1 for _ in self._own_pictures(folder))
+            own = len(self._own_pictures(folder))
             counts[folder.path] = own, own + sum(counts[folder.at(name)][1] for name in folder.folders)
         return counts
 
-    def _own_pictures(self, folder: Folder) -> Iterator[str]:
+    def _own_pictures(self, folder: Folder) -> tuple[str, ...]:
         """The names of the pictures right in a folder.
 
         Files without suffix are pictures if none has one, and the first begins as pictures do.
         """
-        if any(suffix(name) in SUFFIXES for name in folder.files):
-            yield from (name for name in folder.files if suffix(name) in SUFFIXES)
-        elif (
-            folder.files and not any(map(suffix, folder.files)) and is_image(self.head(folder.at(folder.files[0]), 16))
-        ):
-            yield from folder.files
+        if folder.kinds.keys() == {""} and is_image(self.head(folder.at(folder.files[0]), 16)):
+            return folder.files
+        return folder.of_kind(SUFFIXES)
 
     @cached_property
     def suffixes(self) -> Counter[str]:
         """How many files there are of each suffix."""
-        return Counter(suffix(name) for folder in self.folders.values() for name in folder.files)
+        counts = Counter[str]()
+        for folder in self.folders.values():
+            counts.update(folder.kinds)
+        return counts
 
     def find(self, name: str, under: str = "") -> str:
         """The picture that a table or an annotation means: see `PictureNames.find`.

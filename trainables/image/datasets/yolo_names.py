@@ -25,6 +25,7 @@ _NAME_FILES = (
     "labels.txt",
     "_darknet.labels",
 )
+_SUFFIXES_OF_NAMES = frozenset(PurePosixPath(name).suffix for name in _NAME_FILES)
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Names:
 
 def has_names(tree: Tree) -> bool:
     """Whether a file names YOLO's classes."""
-    if any(PurePosixPath(name).name.lower() in _NAME_FILES for name in tree.files()):
+    if any(PurePosixPath(name).name.lower() in _NAME_FILES for name in tree.files("", _SUFFIXES_OF_NAMES)):
         return True
     return any("names" in beginning(tree, name) for name in tree.files("", frozenset({".yaml", ".yml"})))
 
@@ -154,7 +155,7 @@ def _put(picture: str, split: str, read: Names, found: Annotations) -> None:
 
 def _of_lines(tree: Tree) -> dict[int, str] | None:
     for wanted in _NAME_FILES:
-        for name in tree.files():
+        for name in tree.files("", _SUFFIXES_OF_NAMES):
             if PurePosixPath(name).name.lower() == wanted:
                 try:
                     lines = tree.path(name).read_text(encoding="utf-8-sig").splitlines()

@@ -286,8 +286,7 @@ def samples(tree: Tree, suffixes: frozenset[str]) -> list[str]:
     """A few files of a kind, the first of each folder, to recognise them by."""
     found: list[str] = []
     for folder in tree.folders.values():
-        mine = [folder.at(name) for name in folder.files if f".{name.rpartition('.')[2].lower()}" in suffixes]
-        found += mine[:_FEW]
+        found += [folder.at(name) for name in folder.of_kind(suffixes)[:_FEW]]
         if len(found) >= _ENOUGH:
             break
     return found[:_ENOUGH]

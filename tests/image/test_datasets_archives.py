@@ -226,6 +226,22 @@ def test_csv_of_pixels(tmp_path: Path) -> None:
     assert np.array_equal(pixels(listing, 1), pictures[1])
 
 
+def test_csv_of_pixels_that_cannot_be_read_says_where(tmp_path: Path) -> None:
+    def refusal(*lines: list[object]) -> str:
+        (tmp_path / "train.csv").write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
+        with pytest.raises(DataError) as caught:
+            list_examples(DataConfig(root=tmp_path))
+        return str(caught.value)
+
+    row: list[object] = [0, *[7] * 64]
+    assert "line 3 has 101 columns, line 1 has 65: a CSV of pixels holds pictures of one size" in refusal(
+        row, row, [1, *[7] * 100]
+    )
+    assert "line 2, column 4: 'seven' is no whole number" in refusal(row, [1, 7, 7, "seven", *[7] * 61])
+    assert "line 2, column 65: '' is no whole number" in refusal(row, [1, *[7] * 63, ""], row)
+    assert "line 2, column 1: 'cat' is no whole number" in refusal(row, ["cat", *[7] * 64])
+
+
 def test_arrays_that_cannot_be_used(tmp_path: Path) -> None:
     def refusal(**arrays: Any) -> str:
         np.savez(tmp_path / "some.npz", **arrays)

@@ -59,6 +59,25 @@ def test_nothing_known_is_refused_with_what_was_seen(tmp_path: Path, make_pictur
         DataConfig(root=tmp_path / "nowhere")
 
 
+def test_lists_of_splits_alone_say_that_labels_are_missing(tmp_path: Path, make_picture: Any) -> None:
+    (tmp_path / "splits").mkdir()
+    for split, count in (("train", 4), ("val", 2)):
+        names = [f"{split}{number}.jpg" for number in range(count)]
+        for name in names:
+            make_picture(tmp_path / "images" / name)
+        (tmp_path / f"splits/{split}.txt").write_text("\n".join(names) + "\n")
+    with pytest.raises(DataError, match=r"splits/train\.txt, splits/val\.txt say .* no label") as caught:
+        DataConfig(root=tmp_path)
+    assert "labels.csv: file,label,split" in str(caught.value)
+    lines = [
+        f"{split}{k}.jpg,{'ab'[k % 2]},{split}" for split, count in (("train", 4), ("val", 2)) for k in range(count)
+    ]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label,split", *lines]))
+    listing = list_examples(DataConfig(root=tmp_path))
+    assert listing.classes == ("a", "b")
+    assert listing.table["split"].to_pylist().count("val") == 2
+
+
 def test_known_layout_that_nothing_reads_is_refused_by_its_name(tmp_path: Path) -> None:
     record = (20).to_bytes(8, "little") + b"\0\0\0\0" + b"\x0a" + bytes(23)
     (tmp_path / "train.tfrecord-00000-of-00001").write_bytes(record)

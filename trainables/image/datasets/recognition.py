@@ -21,6 +21,7 @@ CLASS_FOLDERS = "image_folder"
 
 _SAID_BY = {"table": (TABLE, "a table of labels"), "class_from": (CLASS_FOLDERS, "class folders")}
 """Keys of the data section that say what the dataset is."""
+_FEW = 3  # files
 
 
 def recognise(root: Path, given: Mapping[str, Any] | None = None) -> Recognised:
@@ -55,7 +56,7 @@ def recognise(root: Path, given: Mapping[str, Any] | None = None) -> Recognised:
         raise DataError("\n  ".join([f"data.root: {root} holds what no adapter reads", *problems]))
     if folders is None:
         raise DataError(
-            f"data.root: no dataset is recognised in {root} ({_seen(tree)})\n"
+            f"data.root: no dataset is recognised in {root} ({_seen(tree)}){_without_labels(tree)}\n"
             "  Looked for annotations, tables and files that hold many pictures, then for one folder per class:\n"
             f"    {root}/<class>/*.jpg, or {root}/train/<class>/*.jpg\n"
             f"  If you know what it is, name it: data.dataset is one of {', '.join(BUILT_IN)}{named_classes(tree)}"
@@ -107,6 +108,21 @@ def _fits(name: str, given: Mapping[str, Any]) -> bool:
     """Whether an adapter knows the keys that are given."""
     adapter = dataset_class(name)
     return given.get("view", "images") in adapter.views and not set(given) & set(adapter.unused_settings)
+
+
+def _without_labels(tree: Tree) -> str:
+    """What to write where lists say the splits of pictures, and nothing says their labels; empty if there are none."""
+    from trainables.image.datasets.tables.sources import lists_of_splits
+
+    lists = lists_of_splits(tree)
+    if not lists:
+        return ""
+    more = f" and {len(lists) - _FEW} more" if len(lists) > _FEW else ""
+    return (
+        f"\n  {', '.join(lists[:_FEW])}{more} say which pictures are in which split, and no label: what is missing is"
+        f"\n    a table with one row per picture, such as {tree.root}/labels.csv: file,label,split"
+        "\n    or one folder per class with the pictures in it, which the lists may go on dividing"
+    )
 
 
 def _seen(tree: Tree) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import gzip
 import io
 import math
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 Shape = tuple[int, ...]
+_INTEGER = re.compile(r"[+-]?\d+")
 
 CSV_PIXELS = "pixels"
 IDX = "idx"
@@ -148,7 +151,7 @@ def pixel_columns(line: str) -> tuple[int, int] | None:
 
 def _csv(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
     import pyarrow as pa
-    from pyarrow import csv
+    from pyarrow import csv as arrow_csv
 
     with path.open(encoding="utf-8", errors="replace") as file:
         line = file.readline()
@@ -158,16 +161,38 @@ def _csv(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
     label, side = found
     names = not line.split(",")[0].strip().strip('"').lstrip("-").isdigit()
     try:
-        table = csv.read_csv(
-            path, read_options=csv.ReadOptions(autogenerate_column_names=not names, block_size=1 << 24)
+        table = arrow_csv.read_csv(
+            path, read_options=arrow_csv.ReadOptions(autogenerate_column_names=not names, block_size=1 << 24)
         )
         columns = [column.cast(pa.int64()).to_numpy() for column in table.columns]
     except (pa.ArrowException, ValueError) as error:
-        raise ValueError(" ".join(str(error).split())[:300]) from error
+        raise ValueError(_csv_problem(path) or " ".join(str(error).split())[:300]) from error
+    if any(column.null_count for column in table.columns):
+        raise ValueError(_csv_problem(path) or "some of its cells are empty")
     values = np.stack(columns[:label] + columns[label + 1 :], axis=1)
     if values.size and not 0 <= values.min() <= values.max() <= 255:
         raise ValueError(f"its pixels go from {values.min()} to {values.max()}: they are 0 to 255")
     return columns[label], values.astype(np.uint8).reshape(-1, side, side)
+
+
+def _csv_problem(path: Path) -> str:
+    """The first line of a CSV of pixels that is not as the first; empty if there is none."""
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        rows = enumerate(csv.reader(file), 1)
+        width = len(next(rows)[1])
+        for line, cells in rows:
+            if cells and len(cells) != width:
+                return (
+                    f"line {line} has {len(cells)} columns, line 1 has {width}: a CSV of pixels holds pictures of one "
+                    "size, square and grey. Write others as files, in one folder per class (Datumaro: imagenet)"
+                )
+            if strange := [place for place, cell in enumerate(cells) if not _INTEGER.fullmatch(cell.strip())]:
+                place = strange[0]
+                return (
+                    f"line {line}, column {place + 1}: {cells[place][:40]!r} is no whole number: "
+                    "labels are numbers, and pixels go from 0 to 255"
+                )
+    return ""
 
 
 def _idx(path: Path) -> npt.NDArray[Any]:

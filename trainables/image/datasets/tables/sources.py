@@ -160,6 +160,13 @@ def _only_splits(tree: Tree, folder: str, finder: Finder, settings: Table) -> bo
     return bool(stems) and all(split_word(stem) is not None or stem == "trainval" for stem in stems)
 
 
+def lists_of_splits(tree: Tree) -> list[str]:
+    """Files that say which pictures are train, val and test, and no label, as `splits/train.txt`."""
+    finder = Finder(tree)
+    paths = [path for path in _candidates(tree, "") if _template(path)[1] is not None] if finder.names else []
+    return [path for path in paths if (seen := _look(tree, path, finder, None)) is not None and seen.alone]
+
+
 def _candidates(tree: Tree, under: str) -> Iterator[str]:
     """Files that may be tables, those near the root first."""
     folders = sorted(tree.below(under), key=lambda folder: (folder.path.count("/") + bool(folder.path), folder.path))

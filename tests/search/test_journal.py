@@ -62,7 +62,8 @@ def test_cut_at_every_byte_of_the_last_line(make_spec, open_study, tmp_path) -> 
         path.write_bytes(whole[:cut])
         torn = open_study(spec, path)
         assert [trial.state for trial in torn.trials()[:2]] == ["COMPLETED"] * 2
-        assert torn.trials()[2].state == "RUNNING"
+        # Without its newline alone the line is whole by its checksum, and stays.
+        assert torn.trials()[2].state == ("COMPLETED" if cut == len(whole) - 1 else "RUNNING")
         torn.tell(2, "COMPLETED", 0.5)
         # Optuna's own file backend breaks at the second trial after the cut, for ever.
         for number in (3, 4, 5):

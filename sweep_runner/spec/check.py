@@ -414,7 +414,13 @@ class _Check:
             if size is not None and size > MAX_GRID:
                 message = f"the grid has {size:,} settings: more than {MAX_GRID:,}, the most that can be laid out"
                 self._problem(("search", "sampler"), message, "Make it smaller, or let another sampler choose.")
-        if size is not None and size < search.trials:
+        if not self.spec.space and search.trials > 1:
+            self.warnings.append(
+                f"there is no space, so nothing is searched: one trial runs, not {search.trials}. Say what to search, "
+                "such as space: {lr: {low: 1.0e-4, high: 1.0e-1, log: true}}; "
+                "`sweep init FOLDER` writes a space that suits the pictures in a folder"
+            )
+        elif size is not None and size < search.trials:
             self.warnings.append(
                 f"the space holds {size} different settings, fewer than {search.trials} trials: "
                 "the same settings are not trained twice"

@@ -122,6 +122,12 @@ def test_few_settings_and_late_rungs_are_warned_of(plan_of: PlanOf) -> None:
     assert "the pruner's first rung is epoch 9 of 3: it stops no trial early" in warnings
 
 
+def test_a_file_without_a_space_is_told_what_is_missing(plan_of: PlanOf) -> None:
+    text = "name: x\ntrainable: own_trainable:Own\n"
+    assert "there is no space, so nothing is searched: one trial runs, not 20" in "\n".join(plan_of(text).warnings)
+    assert not plan_of(text, "search.trials=1").warnings
+
+
 def test_promotion_gets_its_first_rung_and_groups_and_refuses_unknown_ones(plan_of: PlanOf) -> None:
     text = """
         name: x

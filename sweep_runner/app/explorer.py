@@ -110,7 +110,7 @@ def _curves(board: Leaderboard, paths: SweepPaths, rows: list[TrialRow]) -> None
     named = [row for row in rows if row.name is not None]
     important = [*rows[:1], *(row for row in named if row is not rows[0])]
     _draw(figures.best_so_far(board))
-    _draw(figures.learning_curves(board, read_curves(paths, rows, _warn), important))
+    _draw(figures.learning_curves(board, read_curves(paths, rows, _warn, board.objective), important))
 
 
 def _params(board: Leaderboard, paths: SweepPaths) -> None:
@@ -170,7 +170,7 @@ def _compare(board: Leaderboard, paths: SweepPaths) -> None:
         with column:
             st.metric(board.objective, "–" if row.value is None else f"{row.value:.4f}")
             st.caption(_plain(f"{row.state.lower()}{': ' + row.reason if row.reason else ''}"))
-            _draw(figures.learning_curves(board, read_curves(paths, [row], _warn), [row]), key=side)
+            _draw(figures.learning_curves(board, read_curves(paths, [row], _warn, board.objective), [row]), key=side)
     if chosen[0].trial == chosen[1].trial:
         st.write("Choose two different trials.")
         return

@@ -89,7 +89,7 @@ def _of_trials(
         important = chosen
     else:
         chosen = rows if every else important
-    curves = read_curves(paths, rows, out.warn)
+    curves = read_curves(paths, rows, out.warn, board.objective)
     if not curves:
         raise RequestError("there is nothing to draw yet: no epoch was reported", hint=f"sweep top {board.sweep.sweep}")
     figures = [("curves", draw.overview(curves, [row.trial for row in important], board.objective))]
@@ -115,7 +115,7 @@ def _comparison(board: Leaderboard, paths: SweepPaths, names: tuple[str, str], o
     rows = find_trials(board, names)
     if len(rows) < 2:
         raise RequestError(f"{names[0]} and {names[1]} are the same trial ({rows[0].trial}): name two")
-    curves = read_curves(paths, rows, out.warn)
+    curves = read_curves(paths, rows, out.warn, board.objective)
     if len(curves) < 2:
         raise RequestError(f"{names[0]} and {names[1]} have not both reported an epoch: nothing to compare yet")
     stem = "compare-" + "-".join(re.sub(r"[^\w.-]+", "_", name) for name in names)

@@ -140,7 +140,7 @@ def all_figures(
     warn: Warn,
 ) -> dict[str, Shown | None]:
     """Every figure that the sweep has something to show in, by its place in the page."""
-    curves = read_curves(paths, board.ranked, warn)
+    curves = read_curves(paths, board.ranked, warn, board.objective)
     important = best_and_baselines(board)
     return {
         "best": figures.best_so_far(board),

@@ -39,7 +39,7 @@ def _figures(results: ResultsPaths, name: str, warn: Warn) -> Iterator[tuple[str
     if not board.ranked:
         return
     important = best_and_baselines(board)
-    curves = read_curves(paths, board.ranked, warn)
+    curves = read_curves(paths, board.ranked, warn, board.objective)
     if curves:
         yield "learning-curves", plots.overview(curves, [row.trial for row in important], board.objective)
     yield from _optuna_figures(study_of(board, read_spec(paths)), board.objective)

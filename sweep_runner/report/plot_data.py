@@ -104,8 +104,15 @@ def title_of(row: TrialRow) -> str:
     return f"trial {row.trial}" + (f" · {row.name}" if row.name else "")
 
 
-def read_curves(paths: SweepPaths, rows: Sequence[TrialRow], warn: Warn) -> list[Curve]:
-    """The learning curves of trials, in the order given; without those that have not reported yet."""
+def read_curves(paths: SweepPaths, rows: Sequence[TrialRow], warn: Warn, objective: str = "") -> list[Curve]:
+    """The learning curves of trials, in the order given; without those that have not reported yet.
+
+    Args:
+        paths: of the sweep.
+        rows: its trials.
+        warn: told what cannot be read.
+        objective: the sweep's metric, which a trainable of the user's own may call as it likes.
+    """
     tables = []
     for path in sorted(paths.table("epochs").glob("part-*.parquet")):
         try:
@@ -115,7 +122,7 @@ def read_curves(paths: SweepPaths, rows: Sequence[TrialRow], warn: Warn) -> list
     if not tables:
         return []
     table = pa.concat_tables(tables, promote_options="default")
-    names = [name for name in table.column_names if name.startswith(("train_", "val_"))]
+    names = [name for name in table.column_names if name.startswith(("train_", "val_")) or name == objective]
     table = table.select(["trial", "epoch", *names]).sort_by([("trial", "ascending"), ("epoch", "ascending")])
     # Sorted once and cut: a filter for each of a thousand trials would read everything a thousand times.
     table, numbers = table.combine_chunks(), table["trial"].to_numpy()

@@ -105,8 +105,9 @@ def learning_curves(curves: Sequence[Curve], objective: str) -> Figure:
     """
     with rc_context(STYLE):
         kinds = [kind for kind in ("loss", "accuracy") if _present(curves, [f"train_{kind}", f"val_{kind}"])]
-        if objective.partition("_")[2] not in kinds:
-            kinds.append(objective.partition("_")[2])
+        own = objective.partition("_")[2] if objective.startswith(("train_", "val_")) else objective
+        if own not in kinds:
+            kinds.append(own)
         across = len(curves) == 1
         rows, columns = (1, len(kinds)) if across else (len(kinds), len(curves))
         figure = Figure(figsize=(4.4 * columns, 3.1 * rows + 0.3), layout="constrained")
@@ -115,7 +116,7 @@ def learning_curves(curves: Sequence[Curve], objective: str) -> Figure:
             for row, kind in enumerate(kinds):
                 axis = axes[0, row] if across else axes[row, column]
                 _draw_curve(axis, curve, kind)
-                shown = [other.metrics.get(f"{split}_{kind}", ()) for other in curves for split in ("train", "val")]
+                shown = [other.metrics.get(metric, ()) for other in curves for metric, *_ in _lines_of(kind)]
                 _finish_curve_axis(axis, kind, shown)
                 if not across and row == 0:
                     axis.set_title(curve.title)
@@ -125,13 +126,18 @@ def learning_curves(curves: Sequence[Curve], objective: str) -> Figure:
 
 
 def _draw_curve(axis: Axes, curve: Curve, kind: str) -> None:
-    for split, color in (("train", BLUE), ("val", ORANGE)):
-        values = curve.metrics.get(f"{split}_{kind}")
+    for metric, label, color in _lines_of(kind):
+        values = curve.metrics.get(metric)
         if values is not None:
-            axis.plot(curve.epochs, values, color=color, label=split, linewidth=1.8, **_marks(curve))
+            axis.plot(curve.epochs, values, color=color, label=label, linewidth=1.8, **_marks(curve))
     if curve.best_epoch is not None and len(curve.epochs) > 1:
         axis.axvline(curve.best_epoch, color=GREY, linewidth=1, linestyle=":", label=f"best epoch ({curve.best_epoch})")
     axis.legend(frameon=False)
+
+
+def _lines_of(kind: str) -> tuple[tuple[str, str, str], ...]:
+    """The metrics of a kind, each with its label and colour; one that belongs to no split has its own name."""
+    return (f"train_{kind}", "train", BLUE), (f"val_{kind}", "val", ORANGE), (kind, kind, ORANGE)
 
 
 def _marks(curve: Curve) -> dict[str, Any]:

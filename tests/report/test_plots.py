@@ -10,9 +10,9 @@ from PIL import Image
 
 from sweep_runner.cli.main import main
 from sweep_runner.report.plot_data import read_confusion
-from sweep_runner.results.events import TrialEnded
+from sweep_runner.results.events import EpochReported, TrialEnded, TrialStarted
 from sweep_runner.results.leaderboard import leaderboard
-from sweep_runner.results.paths import ResultsPaths
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.spec.model import Objective
 from tests.support.evaluated import write_evaluated_sweep
@@ -104,6 +104,21 @@ def test_trials_without_a_final_evaluation_have_curves_only(tmp_path: Path, caps
     assert "no final evaluation of trial 2" in capsys.readouterr().err
     plots(tmp_path, "balls", "--all", "-o", tmp_path / "all")
     assert {f"trial-{number}-curves.png" for number in range(5)} <= {path.name for path in (tmp_path / "all").iterdir()}
+
+
+def test_a_metric_with_a_name_of_its_own_is_drawn(tmp_path: Path) -> None:
+    paths = SweepPaths(tmp_path / "own")
+    paths.root.mkdir()
+    with Recorder.open(paths, Objective(metric="recall@5"), ["x"], {}) as recorder:
+        recorder.record(TrialStarted(time=1.0, trial=0, attempt=1, seed=0, params={"x": 0.5}))
+        for epoch in (1, 2):
+            metrics = {"recall@5": 0.4 + epoch / 10}
+            recorder.record(EpochReported(time=2.0, trial=0, attempt=1, epoch=epoch, metrics=metrics))
+        recorder.record(TrialEnded(time=3.0, trial=0, attempt=1, state="COMPLETED"))
+    plots(tmp_path, "own", "--format", "svg")
+    texts = drawn(paths.plots)
+    assert "recall@5" in texts["curves"]
+    assert "recall@5" in texts["trial-0-curves"]
 
 
 @pytest.mark.parametrize(

@@ -63,17 +63,26 @@ def nothing_is_left(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     yield
-    # The processes of a killed driver notice that it is gone, and take some seconds to.
-    deadline = time.monotonic() + 40
+    # The processes of a killed driver notice that it is gone, and take some seconds to; Ray's agents, where it was killed
+    # while they started, look for its control store for a minute before that.
+    deadline = time.monotonic() + 100
     while (processes := left_behind(mark)) and time.monotonic() < deadline:
         time.sleep(0.2)
+    told = [_command(process) for process in processes]
     for process in processes:
         process.kill()
     # What a SIGKILL has left is removed by the next start.
     leftovers = [path.name for path in temporary.iterdir() if not _is_of_the_dead(path)]
     subprocess.run(["rm", "-rf", str(temporary)], check=True)
-    assert not processes, [process.cmdline() for process in processes]
+    assert not processes, told
     assert not leftovers
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error as error:  # gone meanwhile
+        return [str(error)]
 
 
 def _is_of_the_dead(path: Path) -> bool:

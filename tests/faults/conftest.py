@@ -63,8 +63,8 @@ def nothing_is_left(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     yield
-    # The processes of a killed driver notice that it is gone, and take some seconds to; Ray's agents, where it was killed
-    # while they started, look for its control store for a minute before that.
+    # The processes of a killed driver notice that it is gone, and take some seconds to. Where it was killed while Ray's
+    # agents started, these look for its control store for a minute before.
     deadline = time.monotonic() + 100
     while (processes := left_behind(mark)) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -110,7 +110,8 @@ class WandbTracker:
 
     def sweep_ended(self, state: str) -> None:
         for run in self._runs.values():
-            run.finish(exit_code=1)
+            # Those that a completed sweep leaves open are of paused trials, which did not fail.
+            run.finish(exit_code=0 if state == "COMPLETED" else 1)
         self._wandb.teardown()
 
     def _run(self, trial: int, params: Mapping[str, Any], name: str | None) -> Any:

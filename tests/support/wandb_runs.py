@@ -20,12 +20,12 @@ class Run:
     Attributes:
         config: what it was started with.
         rows: what it has logged, a mapping per step.
-        ended: whether it was.
+        exit_code: with which it ended; None: it did not.
     """
 
     config: dict[str, Any]
     rows: list[dict[str, Any]]
-    ended: bool
+    exit_code: int | None
 
 
 def read_run(file: Path) -> Run:
@@ -33,7 +33,8 @@ def read_run(file: Path) -> Run:
     from wandb.proto.wandb_internal_pb2 import Record
 
     config: dict[str, Any] = {}
-    rows, ended = [], False
+    rows: list[dict[str, Any]] = []
+    exit_code: int | None = None
     for content in _records(file.read_bytes()):
         record = Record.FromString(content)
         kind = record.WhichOneof("record_type")
@@ -41,8 +42,9 @@ def read_run(file: Path) -> Run:
             rows.append(_values(record.history.item))
         elif kind == "run":
             config |= _values(record.run.config.update)
-        ended = ended or kind == "exit"
-    return Run(config, rows, ended)
+        elif kind == "exit":
+            exit_code = record.exit.exit_code
+    return Run(config, rows, exit_code)
 
 
 def _values(items: Iterable[Any]) -> dict[str, Any]:

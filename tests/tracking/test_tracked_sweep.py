@@ -83,6 +83,6 @@ def of_wandb(root: Path) -> Values:
     assert len(files) == 6
     for file in files:
         run = read_run(file)
-        assert run.ended, f"{file} was cut off"
+        assert run.exit_code is not None, f"{file} was cut off"
         values |= {(int(run.config["trial"]), int(row["_step"])): row["val_accuracy"] for row in run.rows}
     return values

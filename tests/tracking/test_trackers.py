@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from sweep_runner.results.events import EpochReported, SweepChanged, TrialPaused, TrialStarted
 from sweep_runner.results.paths import SweepPaths
-from sweep_runner.spec.model import SweepSpec
+from sweep_runner.results.recorder import Recorder
+from sweep_runner.spec.model import Objective, SweepSpec
 from sweep_runner.tracking.follow import trackers
 from tests.support.evaluated import write_evaluated_sweep
 
@@ -78,6 +80,26 @@ def test_wandb_leaves_offline_runs(sweep: SweepPaths, monkeypatch: pytest.Monkey
     files = list((sweep.root / "trackers/wandb").glob("wandb/offline-run-*/run-*.wandb"))
     assert len(files) == NUM_TRIALS
     assert any(b"val_accuracy" in file.read_bytes() for file in files)
+
+
+def test_wandb_takes_a_paused_trial_of_a_completed_sweep_for_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb")
+    from tests.support.wandb_runs import read_run
+
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    paths = SweepPaths(tmp_path / "small")
+    paths.root.mkdir()
+    with Recorder.open(paths, Objective(), ["lr"], {}) as recorder:
+        recorder.record(SweepChanged(time=1.0, state="RUNNING"))
+        recorder.record(TrialStarted(time=1.0, trial=0, attempt=1, seed=0, params={"lr": 0.1}))
+        recorder.record(EpochReported(time=2.0, trial=0, attempt=1, epoch=1, metrics={"val_accuracy": 0.5}))
+        recorder.record(TrialPaused(time=2.0, trial=0, attempt=1, epoch=1, reason="rung at epoch 1"))
+        recorder.record(SweepChanged(time=3.0, state="COMPLETED"))
+    assert follow(paths, "wandb") == []
+    (file,) = (paths.root / "trackers/wandb").glob("wandb/offline-run-*/run-*.wandb")
+    assert read_run(file).exit_code == 0
 
 
 def test_mlflow_takes_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

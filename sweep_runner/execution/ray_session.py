@@ -24,8 +24,6 @@ from trainables import allocator
 from trainables.cpus import num_cpus
 
 if TYPE_CHECKING:
-    import psutil
-
     from sweep_runner.execution.cluster.preflight import Preflight
 
 _OBJECT_STORE_BYTES = 128 * 1024**2

@@ -61,7 +61,12 @@ def best_so_far(board: Leaderboard) -> Shown | None:
             row.value if not best else max(best[-1], row.value) if board.mode == "max" else min(best[-1], row.value)
         )
     figure = go.Figure()
-    for state, symbol in (("COMPLETED", "circle"), ("RUNNING", "circle-open"), ("PRUNED", "x")):
+    for state, symbol in (
+        ("COMPLETED", "circle"),
+        ("RUNNING", "circle-open"),
+        ("PAUSED", "circle-open-dot"),
+        ("PRUNED", "x"),
+    ):
         own = [k for k, row in enumerate(rows) if (row.state if row.state != "WAITING" else "RUNNING") == state]
         if not own:
             continue
@@ -82,7 +87,7 @@ def best_so_far(board: Leaderboard) -> Shown | None:
 
 
 def learning_curves(board: Leaderboard, curves: Sequence[Curve], important: Sequence[TrialRow]) -> Shown | None:
-    """The objective by epoch: pruned trials faint, the best and the baselines in colour."""
+    """The objective by epoch: trials that stopped early faint, the best and the baselines in colour."""
     import plotly.graph_objects as go
 
     named = {row.trial: _label(row) for row in important[: len(COLORS)]}
@@ -96,18 +101,18 @@ def learning_curves(board: Leaderboard, curves: Sequence[Curve], important: Sequ
     figure = go.Figure()
     # One trace a state: a thousand traces would make a page slow.
     faint = "rgba(128,128,128,0.18)" if len(others) > 100 else "rgba(128,128,128,0.45)"  # many lie on each other
-    for pruned, color in ((True, faint), (False, "rgba(86,180,233,0.5)")):
+    for early, color in ((True, faint), (False, "rgba(86,180,233,0.5)")):
         xs: list[float | None] = []
         ys: list[float | None] = []
         texts: list[str | None] = []
         for curve in others[::step]:
-            if (states.get(curve.trial) == "PRUNED") == pruned:
+            if (states.get(curve.trial) in ("PRUNED", "PAUSED")) == early:
                 values = curve.metrics[board.objective]
                 xs += [*curve.epochs, None]
                 ys += [*(_short(value) for value in values), None]
                 texts += [*[_escaped(curve.title)] * len(values), None]
         if xs:
-            name = "pruned" if pruned else "ran to their end"
+            name = "pruned or paused" if early else "ran to their end"
             figure.add_scatter(x=xs, y=ys, text=texts, mode="lines", line={"color": color, "width": 1}, name=name)
     for curve in with_values:
         if curve.trial in named:
@@ -118,7 +123,7 @@ def learning_curves(board: Leaderboard, curves: Sequence[Curve], important: Sequ
                 name=named[curve.trial],
             )  # fmt: skip
     figure.update_layout(xaxis_title="epoch", yaxis_title=board.objective)
-    about = "Pruned trials are faint; the best trial and the baselines are named."
+    about = "Pruned and paused trials are faint; the best trial and the baselines are named."
     if step > 1:
         about += f" Of the other {len(others)} trials every {step}th is drawn."
     return Shown("learning-curves", "Learning curves", about, figure)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 
 from sweep_runner.report import figures
+from sweep_runner.report.plot_data import read_curves
+from sweep_runner.results.events import EpochReported, TrialEnded, TrialPaused, TrialStarted
+from sweep_runner.results.leaderboard import leaderboard
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
+from sweep_runner.results.recorder import Recorder
+from sweep_runner.spec.model import Objective
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
@@ -26,3 +34,26 @@ def test_the_best_trial_has_the_strongest_color(direction: str) -> None:
     assert lines[best].replace(".0", "").replace(" ", "") == figures.ORANGE_RGB
     assert lines[worst].replace(".0", "").replace(" ", "") == "rgb(150,150,150)"
     assert bool(contour.figure.data[0].reversescale) == (direction == "minimize"), "dark is the end of the scale"
+
+
+def test_a_paused_trial_is_drawn_as_what_it_is(tmp_path: Path) -> None:
+    paths = SweepPaths(tmp_path / "small")
+    paths.root.mkdir()
+    with Recorder.open(paths, Objective(), ["lr"], {}) as recorder:
+        for trial, epochs in ((0, 3), (1, 3), (2, 1)):
+            recorder.record(TrialStarted(time=1.0, trial=trial, attempt=1, seed=0, params={"lr": 0.1}))
+            for epoch in range(1, epochs + 1):
+                metrics = {"val_accuracy": 0.9 - trial / 10}
+                recorder.record(EpochReported(time=2.0, trial=trial, attempt=1, epoch=epoch, metrics=metrics))
+        for trial in (0, 1):
+            recorder.record(TrialEnded(time=3.0, trial=trial, attempt=1, state="COMPLETED"))
+        recorder.record(TrialPaused(time=3.0, trial=2, attempt=1, epoch=1, reason="rung at epoch 1"))
+    board = leaderboard(ResultsPaths(tmp_path), "small")
+    best = figures.best_so_far(board)
+    curves = figures.learning_curves(board, read_curves(paths, board.ranked, lambda text: None), board.ranked[:1])
+    assert best is not None
+    assert curves is not None
+    points = {trace.name: list(trace.y) for trace in best.figure.data}
+    assert (points["completed"], points["paused"]) == ([0.9, 0.8], [0.7])
+    lines = {trace.name: [value for value in trace.y if value is not None] for trace in curves.figure.data}
+    assert (lines["pruned or paused"], lines["ran to their end"]) == ([0.7], [0.8] * 3)

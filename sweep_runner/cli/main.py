@@ -45,6 +45,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plots": ("sweep_runner.cli.plots:plots", "Draw learning curves, confusions, two trials side by side."),
     "predict": ("sweep_runner.cli.model:predict", "Predict images with an exported model."),
     "evaluate": ("sweep_runner.cli.evaluate:evaluate", "Hold an exported model against labelled data."),
+    "bench": ("sweep_runner.cli.bench:bench", "Measure how long an exported model takes here."),
     "export": ("sweep_runner.cli.model:export", "Export a trial's model."),
     "serve": ("sweep_runner.cli.serve:serve", "Serve an exported model over HTTP."),
     "metrics": ("sweep_runner.cli.metrics:metrics", "Point Prometheus and Grafana at running sweeps."),

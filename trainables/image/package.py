@@ -22,6 +22,9 @@ ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "model.json"
 
+CPU_PROVIDER = "CPUExecutionProvider"
+"""The device on which ONNX Runtime runs everywhere."""
+
 INPUT = "images"
 OUTPUT = "probabilities"
 FORMAT = "image-classifier/1"
@@ -140,8 +143,13 @@ class Package:
         facts: classes, resolution and the rest.
     """
 
-    def __init__(self, path: Path, num_threads: int = 1) -> None:
+    def __init__(self, path: Path, num_threads: int = 1, provider: str = CPU_PROVIDER) -> None:
         """Loads the ONNX file.
+
+        Args:
+            path: of the file.
+            num_threads: CPU threads for the model.
+            provider: of ONNX Runtime; what it cannot do runs on the CPU.
 
         Raises:
             DataError: no such file, damaged, or not a model package's ONNX file.
@@ -164,7 +172,9 @@ class Package:
         # Read here, so that a missing or forbidden file is the usual OSError.
         content = _read(path)
         try:
-            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(
+                content, options, providers=list(dict.fromkeys((provider, CPU_PROVIDER)))
+            )
         except refusals as error:
             reason = str(error).rpartition("failed:")[2].strip()
             raise DataError(
@@ -206,12 +216,13 @@ class Package:
         return result
 
 
-def load_package(path: Path, num_threads: int = 1) -> Package:
+def load_package(path: Path, num_threads: int = 1, provider: str = CPU_PROVIDER) -> Package:
     """Opens a model package.
 
     Args:
         path: the package's folder, or its ONNX file.
         num_threads: CPU threads for the model.
+        provider: of ONNX Runtime.
 
     Raises:
         DataError: there is none, it is damaged, or it is something else.
@@ -221,7 +232,7 @@ def load_package(path: Path, num_threads: int = 1) -> Package:
         if not (path / ONNX_FILE).is_file():
             raise DataError(f"{path}: no model package, it holds no {ONNX_FILE}")
         path = path / ONNX_FILE
-    return Package(path, num_threads)
+    return Package(path, num_threads, provider)
 
 
 def _fit(values: Mapping[str, Any]) -> Fit:

@@ -1,0 +1,94 @@
+"""`sweep bench`: how long an exported model takes on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sweep_runner.cli.common import Out, common_options
+from sweep_runner.cli.model import find_model
+from sweep_runner.errors import RequestError
+from sweep_runner.results.paths import ResultsPaths
+
+if TYPE_CHECKING:
+    from trainables.facts import Threads
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--batch", "batches", type=click.IntRange(1, 4096), multiple=True, help="Pictures at a time; again for more.",
+    default=(1, 32), show_default=True,
+)  # fmt: skip
+@click.option(
+    "--threads", "threads", multiple=True, metavar="N|all", help="CPU threads; again for more.", default=("1", "all"),
+    show_default=True,
+)  # fmt: skip
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+    help="table: for people on a terminal, tab-separated otherwise.",
+)
+@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file, not stdout.")
+@common_options
+def bench(
+    model: str,
+    batches: tuple[int, ...],
+    threads: tuple[str, ...],
+    file_format: str,
+    output: Path | None,
+    results: ResultsPaths,
+    out: Out,
+) -> None:
+    """Measure how long an exported model takes on this machine, in ONNX Runtime.
+
+    MODEL is the name of a sweep (its best model), the folder of a model package, or an ONNX file of one.
+
+    Prints one row per batch size and number of threads: the median and the 95th percentile of single runs after a
+    warm-up, in milliseconds for the whole batch, and pictures per second. A GPU is measured, too, if ONNX Runtime has
+    one. Reading and resizing picture files is not part of it.
+
+    \b
+    Examples:
+      sweep bench quickstart
+      sweep bench results/voc-crops/best --batch 1 --batch 8 --threads 4 --format json
+    """
+    import pyarrow as pa
+
+    from sweep_runner.cli.query_output import check_output, write_result
+    from trainables.facts import LatencySetting
+    from trainables.image.deployment import latency
+    from trainables.machine import busy, machine_name
+
+    check_output(file_format, output)
+    settings = [LatencySetting(batch, _threads(text)) for text in threads for batch in batches]
+    package = find_model(model, results)
+    rows = latency.bench(package, settings, out.detail)
+    out.say(f"{package}: on {machine_name()}, {latency.runtime_name()}; times are of the whole batch")
+    if warning := busy():
+        out.warn(warning)
+    table = pa.table(
+        {
+            "device": [row.device for row in rows],
+            "batch": [row.batch for row in rows],
+            "threads": pa.array([row.threads or None for row in rows], pa.int64()),
+            "median_ms": [row.median_ms for row in rows],
+            "p95_ms": [row.p95_ms for row in rows],
+            "images_per_s": [round(row.images_per_s, 1) for row in rows],
+            "runs": [row.num_runs for row in rows],
+        }
+    )
+    write_result(table, file_format, output, out)
+
+
+def _threads(text: str) -> Threads:
+    if text == "all":
+        return "all"
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise RequestError(f"--threads {text}: must be a number from 1 to 1024, or all")
+    return int(text)

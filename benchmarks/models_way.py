@@ -20,7 +20,8 @@ from trainables.errors import NotExportable
 from trainables.image.config import ImageConfig, Pooling
 from trainables.image.deployment.agreement import compare
 from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
-from trainables.image.models.factory import build_model, channels_last, normalization
+from trainables.image.models.factory import build_model, normalization
+from trainables.image.models.layout import channels_last
 from trainables.image.models.tryout import (
     has_effect,
     impossible,

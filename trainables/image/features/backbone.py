@@ -13,8 +13,9 @@ from torch import nn
 from trainables.image.config import ImageConfig
 from trainables.image.features.folding import folded
 from trainables.image.features.head import linear_of
-from trainables.image.models.factory import build_model, channels_last, normalization, starting_model
+from trainables.image.models.factory import build_model, normalization, starting_model
 from trainables.image.models.freezing import frozen_norms
+from trainables.image.models.layout import channels_last
 from trainables.image.models.tryout import FAILURES
 from trainables.image.training.precision import chosen_precision
 

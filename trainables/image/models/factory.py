@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from pathlib import Path
 from typing import Any
@@ -107,17 +106,6 @@ def normalization(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...
     if getattr(model, "in_chans", 3) == 1:
         return (sum(mean) / len(mean),), (sum(std) / len(std),)
     return mean, std
-
-
-def channels_last(model: nn.Module) -> nn.Module:
-    """Lays the weights of a model's 2d convolutions out as its images are, in place; gives the model back.
-
-    `model.to(memory_format=torch.channels_last)` refuses models with weights of five dimensions (3d convolutions).
-    """
-    for tensor in itertools.chain(model.parameters(), model.buffers()):
-        if tensor.ndim == 4:
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
-    return model
 
 
 def _create(name: str, options: dict[str, Any], config: ImageConfig) -> nn.Module:

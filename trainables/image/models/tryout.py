@@ -15,8 +15,9 @@ from torch.overrides import TorchFunctionMode
 from trainables.errors import TrainableError
 from trainables.image.config import ImageConfig
 from trainables.image.models.factory import FAILURES as BUILD_FAILURES
-from trainables.image.models.factory import build_model, channels_last, with_weights
+from trainables.image.models.factory import build_model, with_weights
 from trainables.image.models.freezing import block_numbers
+from trainables.image.models.layout import channels_last
 
 NUM_CLASSES = 5
 """Of a tried model: any number that is no other dimension's by chance."""

@@ -23,8 +23,9 @@ from trainables.image.index import ImageIndex
 from trainables.image.measures.label_kinds import monitor_problem
 from trainables.image.measures.losses import make_loss, training_loss
 from trainables.image.measures.metrics import classification_metrics, decide
-from trainables.image.models.factory import channels_last, normalization, starting_model
+from trainables.image.models.factory import normalization, starting_model
 from trainables.image.models.freezing import frozen_norms
+from trainables.image.models.layout import channels_last
 from trainables.image.package import THRESHOLD
 from trainables.image.parallel.workers import Workers, accelerator_of
 from trainables.image.training.augment import make_augmentation, with_generator

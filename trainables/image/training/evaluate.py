@@ -18,7 +18,8 @@ from trainables.image.data_config import DataConfig
 from trainables.image.index import ImageIndex
 from trainables.image.measures.scores import score
 from trainables.image.measures.thresholds import tune_thresholds
-from trainables.image.models.factory import channels_last, normalization
+from trainables.image.models.factory import normalization
+from trainables.image.models.layout import channels_last
 from trainables.image.package import THRESHOLD
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.training.checkpoint import load_trained

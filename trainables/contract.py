@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 from pydantic import BaseModel, ConfigDict
 
 from trainables.look import Section
+from trainables.suggestion import Suggestion
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -258,6 +259,23 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
             search begins with its baselines, or anywhere.
         """
         return {}
+
+    @classmethod
+    def suggest(cls, data: DataT, fixed: Mapping[str, Any], trials: int | None) -> Suggestion | None:
+        """The sweep for a file that has no space: `sweep run` and `sweep check` say that they took it.
+
+        Args:
+            data: the data section, which may be looked at.
+            fixed: hyperparameters that the file sets.
+            trials: how many it asks for; None: it says nothing.
+
+        Returns:
+            None: nothing is known, and a file without a space runs one trial.
+
+        Raises:
+            DataError: the data cannot be used.
+        """
+        return None
 
     def disk_use(self, candidates: Mapping[str, Sequence[Any]]) -> DiskUse | None:
         """What a sweep over these candidates (as for `prepare`) writes; None: not known. Reads no data."""

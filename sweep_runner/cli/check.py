@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sweep_runner.cli.common import Out, common_options, json_option, set_option
+from sweep_runner.cli.taken_view import say_taken
 from sweep_runner.results.paths import ResultsPaths
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
     from sweep_runner.spec.check import load_plan
 
     plan = load_plan(file, overrides)
+    say_taken(plan, file, out)
     for warning in plan.warnings:
         out.warn(warning)
     if results.sweep(plan.spec.name).spec.is_file():
@@ -133,7 +135,8 @@ def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "a trial", f"workers: {number}, retries if it fails: {spec.resources.max_failures}"
     yield "at a time", "as many trials as fit the machine" if concurrent == "auto" else f"{concurrent} trials"
     yield "export", ", ".join(spec.export.formats) or "nothing"
-    for key, value in _flat(plan.data.model_dump(mode="json")):
+    without_effect: frozenset[str] = getattr(plan.data, "without_effect", frozenset())
+    for key, value in _flat(plan.data.model_dump(mode="json", exclude=set(without_effect))):
         yield f"data.{key}", str(value)
 
 

@@ -23,13 +23,21 @@ if TYPE_CHECKING:
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: sweep.yaml."
 )
-@click.option("--name", help="Of the sweep. By default the folder's.")
-@click.option("--trials", type=click.IntRange(min=1), help="How many. By default 20.")
+@click.option("--name", help="Name of the sweep (default: the folder's).")
+@click.option("--trials", type=click.IntRange(min=1), help="Number of trials (default: 20).")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=1),
+    default=5.0,
+    show_default=True,
+    help="Time that the sweep may take here: decides resolution, epochs, and whether whole networks are trained.",
+)
 @click.option(
     "--pretrained/--scratch",
     default=None,
-    help="Begin with published weights, or without. By default with those that are on this machine or can be fetched.",
+    help="Start from published weights, or from none (default: weights that are on this machine or can be fetched).",
 )
+@click.option("--weights", metavar="PATH", help="Start from this weight file, or this folder with a file per model.")
 @click.option("--yes", "-y", is_flag=True, help="Ask nothing: take what is not given by default.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @common_options
@@ -38,7 +46,9 @@ def init(
     output: Path | None,
     name: str | None,
     trials: int | None,
+    minutes: float,
     pretrained: bool | None,
+    weights: str | None,
     yes: bool,
     force: bool,
     results: ResultsPaths,
@@ -46,16 +56,24 @@ def init(
 ) -> None:
     """Write a sweep file with comments for FOLDER: class folders, annotations, a table of labels, an archive.
 
-    What lies there is recognised by its files, and said. Asks what is not given; without a terminal it takes the
-    defaults, and ends with what could be meant where that is a question.
+    Looks at the data, at the weights at hand, at CPUs and GPUs, and at how long a network takes for a batch; writes
+    the richest search that fits into --minutes, with the reasons as comments. Asks what is not given; without a
+    terminal it takes the defaults, and ends with what could be meant where that is a question.
 
     \b
     Examples:
       sweep init ~/photos
-      sweep init ~/photos --scratch --trials 30 --output photos.yaml --yes
+      sweep init ~/photos --minutes 60 --trials 40 --output photos.yaml --yes
+      sweep init ~/photos --weights ~/weights/resnet18.pth
     """
+    from pydantic import ValidationError
+
     from sweep_runner.cli.init_file import sweep_file
-    from sweep_runner.cli.init_look import look, starting_point
+    from sweep_runner.cli.init_look import look
+    from sweep_runner.spec.model import SweepSpec
+    from sweep_runner.spec.suggested import taken_from
+    from trainables.image.suggest.sweep import suggest_sweep
+    from trainables.image.trainable import ImageClassifier
 
     yes = yes or not sys.stdin.isatty()  # nobody to ask
     folder = folder or (None if yes else Path(click.prompt("Folder of images", err=True)))
@@ -73,9 +91,18 @@ def init(
     default = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.expanduser().absolute().name).strip("-._") or "sweep"
     name = name or (default if yes else click.prompt("Name of the sweep", default=default, err=True))
     trials = trials or (20 if yes else click.prompt("Trials", default=20, type=click.IntRange(min=1), err=True))
-    start = starting_point(pretrained)
-    out.say(start.said)
-    _write(output, sweep_file(found, start, output, name, trials))
+    if weights is not None and pretrained is not None:
+        raise RequestError("--weights says what trials start from: leave --pretrained and --scratch out")
+    start = pretrained if weights is None else str(Path(weights).expanduser().absolute())
+    out.say("Measuring how long a batch takes ...")
+    suggestion = suggest_sweep(found.data, listing=found.listing, pretrained=start, trials=trials, minutes=minutes)
+    for line in suggestion.said:
+        out.say(line)
+    try:
+        spec = SweepSpec(name=name, data=found.section)
+    except ValidationError as error:
+        raise RequestError(f"--name {name}: a name has letters, digits, and . _ - after the first") from error
+    _write(output, sweep_file(found, taken_from(suggestion, spec, ImageClassifier), output, name))
     out.say(f"wrote {output}. Look at it, then: sweep data check {output}; sweep run {output}")
     out.result(str(output))
 
@@ -91,15 +118,12 @@ def _choose(readings: tuple[Recognised, ...]) -> Recognised:
 
 def _write(output: Path, text: str) -> None:
     """Writes the file once it is right."""
-    from sweep_runner.cli.usual_baselines import with_usual_baselines
     from sweep_runner.durable import write_atomically
     from sweep_runner.spec.check import check_spec
     from sweep_runner.spec.loader import load_spec
 
     partial = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
-        text = with_usual_baselines(text, load_spec(partial).spec)
         partial.write_text(text, encoding="utf-8")
         check_spec(load_spec(partial))
     finally:

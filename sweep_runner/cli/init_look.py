@@ -1,9 +1,9 @@
-"""What `sweep init` finds: a folder's dataset, and the weights that trials can start from."""
+"""What `sweep init` finds in a folder: its dataset, as a sweep would read it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,8 @@ from trainables.image.datasets.base import Ambiguous, Listing, Recognised
 from trainables.image.datasets.recognition import recognise
 from trainables.image.index import flat_labels
 
-PRETRAINED = ("mobilenetv3_large_100", "resnet18", "efficientnet_b0")
-"""Tried first where weights can be fetched: small, and good for their size."""
-
-FROM_SCRATCH = ("simple_cnn3", "cnn4", "resnet18")
-_MOST_MODELS = 4
 _SHOWN = 10
+_UNEQUAL = 3  # times
 
 Choose = Callable[[tuple[Recognised, ...]], Recognised]
 
@@ -36,6 +32,7 @@ class Found:
         root: the folder.
         reading: how it is read.
         view: of the data section.
+        data: the data section, checked.
         views: that the dataset has.
         listing: its examples.
         counts: class → number of examples.
@@ -45,6 +42,7 @@ class Found:
     root: Path
     reading: Recognised
     view: str
+    data: DataConfig
     views: tuple[str, ...]
     listing: Listing
     counts: Mapping[str, int]
@@ -55,6 +53,11 @@ class Found:
         """The data section of a sweep file."""
         view = {} if self.view == "images" else {"view": self.view}
         return {"dataset": self.reading.dataset, "root": str(self.root), **self.reading.settings, **view}
+
+    @property
+    def unequal(self) -> bool:
+        """Whether some class has many times the examples of another."""
+        return min(self.counts.values()) * _UNEQUAL < max(self.counts.values())
 
     @property
     def said(self) -> str:
@@ -112,52 +115,6 @@ def _listed(root: Path, reading: Recognised) -> Found:
         counts = dict(zip(listing.classes, numbers.tolist(), strict=True))
         defects = (f"{len(listing.defects)} cannot be used, such as {listing.defects[0]}",) if listing.defects else ()
         warnings = (*listing.warnings, *division.warnings, *defects)
-        return Found(root, reading, view, views, listing, counts, warnings)
+        return Found(root, reading, view, data, views, listing, counts, warnings)
     assert first is not None, "a dataset has at least one view"
     raise first
-
-
-@dataclass(frozen=True)
-class Start:
-    """What trials start from.
-
-    Attributes:
-        pretrained: whether from published weights.
-        models: to choose from.
-        why: for the sweep file.
-        said: for people, one line.
-    """
-
-    pretrained: bool
-    models: tuple[str, ...]
-    why: str
-    said: str = field(default="")
-
-
-def starting_point(pretrained: bool | None) -> Start:
-    """Models whose weights are on this machine or can be fetched now; else nets that train from scratch.
-
-    Args:
-        pretrained: what was asked for; None: whatever can be had.
-    """
-    from trainables.image.models.table import MODELS
-    from trainables.image.models.weights import at_hand, hub_answers
-
-    if pretrained is False:
-        return Start(False, FROM_SCRATCH, "from scratch, as asked", "trials start from scratch")
-    if hub_answers():
-        return Start(True, PRETRAINED, "published weights, fetched once", "trials start from published weights")
-    names = [*PRETRAINED, *(name for name in MODELS if name not in PRETRAINED)]
-    there = [name for name in names if at_hand(True, name) is not None]
-    if there:
-        few = tuple(there[:_MOST_MODELS])
-        why = "published weights that are on this machine"
-        return Start(
-            True, few, why, f"the hub does not answer: trials start from weights on this machine ({', '.join(few)})"
-        )
-    if pretrained:
-        why = "published weights: the hub did not answer when this file was written"
-        said = "the hub does not answer and no weights are on this machine: this sweep can run once they can be fetched"
-        return Start(True, PRETRAINED, why, said)
-    why = "the hub did not answer, and no weights are on this machine"
-    return Start(False, FROM_SCRATCH, f"from scratch: {why}", f"{why}: trials start from scratch")

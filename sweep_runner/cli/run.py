@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sweep_runner.cli.common import Out, address_option, common_options, json_option, set_option, with_address
+from sweep_runner.cli.taken_view import say_taken
 from sweep_runner.errors import Problem, RequestError
 from sweep_runner.results.paths import ResultsPaths, SweepPaths, results_option
 
@@ -45,6 +46,7 @@ def run(
     from sweep_runner.spec.check import load_plan
 
     plan = load_plan(file, with_address(overrides, address))
+    say_taken(plan, file, out)
     paths = results.sweep(plan.spec.name)
     from sweep_runner.execution.sweep import start_sweep
 
@@ -170,7 +172,7 @@ def _resume(
         )
         damaged = Problem(f"{paths.spec} was written by the sweep, and is damaged", hint=hint)
         raise RequestError([*error.problems, damaged]) from error
-    plan = load_plan(file, overrides) if file else load_plan(paths.spec, overrides, resolved=True)
+    plan = load_plan(file, overrides, before=before) if file else load_plan(paths.spec, overrides, resolved=True)
     if plan.spec.name != before.name:
         raise RequestError(
             f"{plan.loaded.where('name')}: name: {before.name} → {plan.spec.name}: this is another sweep",

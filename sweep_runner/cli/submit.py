@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sweep_runner.cli.common import Out, set_option
+from sweep_runner.cli.taken_view import say_taken
 from sweep_runner.errors import Interrupted, RequestError
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ def _checked(file: Path, overrides: tuple[str, ...], out: Out) -> str:
     from sweep_runner.spec.check import load_plan
 
     plan = load_plan(file, overrides)
+    say_taken(plan, file, out)
     for warning in plan.warnings:
         out.warn(warning)
     return plan.spec.name

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from sweep_runner.cli.common import Out, common_options, set_option
+from sweep_runner.cli.taken_view import say_taken
 from sweep_runner.results.paths import ResultsPaths
 
 _FEW = 8  # metrics that fit into a line
@@ -42,6 +43,7 @@ def trial(
     if removed := environment.withhold(os.environ):
         out.say(environment.words(removed))
     plan = load_plan(file, overrides)
+    say_taken(plan, file, out)
     spec = plan.spec
     if baseline is not None and baseline not in spec.baselines:
         names = ", ".join(spec.baselines) or "none"

@@ -108,8 +108,8 @@ class Run:
             if plan.spec.cluster.address != LOCAL:
                 self._reached = look_for(plan, self._paths)
             room = forecast(plan, self._paths.root)
-            observer.noted(f"disk: {'; '.join(room.lines)}")
             if room.warning:
+                observer.noted(f"disk: {'; '.join(room.lines)}")
                 observer.warned(room.warning)
             with self._assistant, self._ray:
                 preparation = self._prepare()

@@ -19,9 +19,9 @@ from optuna.trial import FrozenTrial
 from sweep_runner.search.cma_es import SafeCmaEsSampler
 from sweep_runner.search.failures import AvoidsFailures, CountsStopped, WrappedSampler
 from sweep_runner.search.guided import Guided
-from sweep_runner.search.prior import own_settings, settings_first
 from sweep_runner.search.repeatable import GridPoints, IndexOf, QmcPoints, RandomPoints, grid_points, varying
 from sweep_runner.spec.model import SweepSpec
+from sweep_runner.spec.recipes import own_settings, settings_first
 from sweep_runner.spec.strategies import Sampler, sampler_options
 from trainables.loading import load_trainable
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sweep_runner.spec.document import KeyPath
 from sweep_runner.spec.explain import did_you_mean, explain, shown
 from sweep_runner.spec.fields import ConfigFields, Mismatch
 from sweep_runner.spec.loader import LoadedSpec, PartlyWrong, in_file_order, load_resolved, load_spec
-from sweep_runner.spec.model import SPACE_RESOURCES, Objective
+from sweep_runner.spec.model import SPACE_RESOURCES, Objective, SweepSpec
 from sweep_runner.spec.plan import Plan, count_settings, find_candidates, most_epochs, possible_workers
 from sweep_runner.spec.space import Choice, Parameter, Scalar, in_order, same_value
 from sweep_runner.spec.strategies import (
@@ -28,6 +29,7 @@ from sweep_runner.spec.strategies import (
     sampler_options,
 )
 from sweep_runner.spec.sugar import value_place
+from sweep_runner.spec.suggested import take_suggestion
 from trainables.contract import Preparation, Trainable
 from trainables.errors import TrainableError
 from trainables.loading import NoSuchTrainable, load_trainable
@@ -49,13 +51,16 @@ def check_spec(loaded: LoadedSpec) -> Plan:
     return _Check(loaded, trainable).plan()
 
 
-def load_plan(path: Path, overrides: Sequence[str] = (), *, resolved: bool = False) -> Plan:
-    """Reads a sweep file and holds it against its trainable.
+def load_plan(
+    path: Path, overrides: Sequence[str] = (), *, resolved: bool = False, before: SweepSpec | None = None
+) -> Plan:
+    """Reads a sweep file and holds it against its trainable. A file without a space gets the one that is suggested.
 
     Args:
         path: the file.
         overrides: `a.b=c`, each as given to `--set`.
         resolved: whether it is one that `dump_spec` wrote, in which nothing is expanded again.
+        before: the sweep that the file is to go on with: its space stays, where the file has none.
 
     Raises:
         RequestError: with every problem of both, also of what is right in itself beside a wrong section.
@@ -64,7 +69,13 @@ def load_plan(path: Path, overrides: Sequence[str] = (), *, resolved: bool = Fal
         loaded = load_resolved(path, overrides) if resolved else load_spec(path, overrides)
     except PartlyWrong as error:
         raise RequestError(in_file_order([*error.problems, *_problems_of_rest(error)])) from error
-    return check_spec(loaded)
+    try:
+        loaded, taken = take_suggestion(loaded, load_trainable(loaded.spec.trainable), before)
+    except NoSuchTrainable:
+        taken = None  # the check tells it
+    except TrainableError as error:
+        raise RequestError([Problem(str(error), where=loaded.where("data"))]) from error
+    return replace(check_spec(loaded), taken=taken)
 
 
 def _problems_of_rest(error: PartlyWrong) -> list[Problem]:

@@ -13,6 +13,7 @@ from sweep_runner.spec.fields import ConfigFields
 from sweep_runner.spec.loader import LoadedSpec
 from sweep_runner.spec.model import SPACE_RESOURCES, SweepSpec
 from sweep_runner.spec.space import Choice, FloatRange, IntRange, Parameter, Space, combinations, grid_values, is_active
+from sweep_runner.spec.suggested import Taken
 from trainables.contract import Trainable
 
 MAX_LISTED = 1000
@@ -35,6 +36,7 @@ class Plan:
         grid_size: how many different settings the space holds; None: any number.
         max_epochs: the most `epochs` that a trial can have; None when the config has no such field.
         warnings: what the user should know but that stops nothing.
+        taken: sections that the file does not have, and that were suggested; None: it has all.
     """
 
     spec: SweepSpec
@@ -45,6 +47,7 @@ class Plan:
     grid_size: int | None
     max_epochs: int | None
     warnings: tuple[str, ...] = field(default=())
+    taken: Taken | None = None
 
     @property
     def num_trials(self) -> int:

@@ -81,7 +81,7 @@ def test_init_starts_from_scratch_where_no_weights_can_be_had(
     make_pictures({"cat": 3, "dog": 30})
     assert main(["init", "pictures"]) == 0
     assert "pretrained: false" in (here / "sweep.yaml").read_text()
-    assert "no weights are on this machine" in capsys.readouterr().err
+    assert "no published weights are on this machine" in capsys.readouterr().err
 
 
 def test_doctor_says_what_there_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sweep_runner.search.distributions import same_configuration_key
 from sweep_runner.search.guide import Guide, Seen
-from sweep_runner.search.prior import nearest, usual_recipes
+from sweep_runner.spec.recipes import nearest, usual_recipes
 from sweep_runner.spec.space import Choice, FloatRange, IntRange
 from sweep_runner.spec.strategies import GuidedOptions
 from trainables.image.trainable import ImageClassifier

@@ -13,6 +13,7 @@ import importlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -223,7 +224,8 @@ def look(folder: Path) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     if (folder / "new.yaml").exists():
-        found["init"] = (folder / "new.yaml").read_text().replace(str(folder), ".")
+        text = (folder / "new.yaml").read_text().replace(str(folder), ".")
+        found["init"] = re.sub("#.*", "", text)  # the comments tell how long a batch took
     if not (folder / "results" / NAME).exists():
         return found
     paths = SweepPaths(folder / "results" / NAME)

@@ -355,6 +355,14 @@ class DataConfig(BaseModel):
         return self
 
     @property
+    def without_effect(self) -> frozenset[str]:
+        """The settings that mean nothing for this dataset in this view."""
+        from trainables.image.datasets import dataset_class
+
+        of_other_views = (key for key, views in _OF_VIEWS.items() if self.view not in views)
+        return frozenset({*dataset_class(self.dataset).unused_settings, *of_other_views})
+
+    @property
     def pixel_rule(self) -> PixelRule:
         """How pictures are read, as far as the sweep file says it."""
         return PixelRule(self.max_pixels, self.bands, self.value_range)

@@ -26,6 +26,7 @@ from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.measures.label_kinds import loss_problem, monitor_problem, reported
 from trainables.look import Section
+from trainables.suggestion import Suggestion
 
 
 class ImageClassifier(Trainable[ImageConfig, DataConfig]):
@@ -68,6 +69,13 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         from trainables.image.usual import usual_values
 
         return usual_values(config)
+
+    @classmethod
+    def suggest(cls, data: DataConfig, fixed: Mapping[str, Any], trials: int | None) -> Suggestion:
+        """See `trainables.image.suggest`."""
+        from trainables.image.suggest.sweep import suggest_sweep
+
+        return suggest_sweep(data, fixed, trials=trials)
 
     def disk_use(self, candidates: Mapping[str, Sequence[Any]]) -> DiskUse | None:
         """See `trainables.image.disk_use`. None when a model is chosen that is not in the table of sizes."""

@@ -16,7 +16,7 @@ _LEARNING_RATES: Mapping[str, Mapping[str, float]] = {
 }
 _LIKE_SGD = frozenset({"sgd", "momentum", "nesterov", "sgdp", "sgdw", "lars", "larc", "adadelta"})
 _LIKE_SIGN = frozenset({"lion", "clion"})
-_TRANSFORMERS = ("vit", "swin", "deit", "beit", "convnext", "eva", "hiera", "pvt", "maxvit", "coat", "xcit")
+TRANSFORMERS = ("vit", "swin", "deit", "beit", "convnext", "eva", "hiera", "pvt", "maxvit", "coat", "xcit")
 """Of these names fine-tuning all of a network wants a fifth of the learning rate."""
 _OWN = frozenset({"simple_cnn3", "cnn4", "cnn5_avg", "mlp6"})
 
@@ -40,7 +40,7 @@ def usual_values(config: Mapping[str, Any]) -> Mapping[str, Any]:
         trained = "head"
     kind = "sgd" if optimizer in _LIKE_SGD else "sign" if optimizer in _LIKE_SIGN else "adam"
     lr = _LEARNING_RATES[kind][trained]
-    if trained == "full" and model.startswith(_TRANSFORMERS):
+    if trained == "full" and model.startswith(TRANSFORMERS):
         lr /= 5
     return {
         "lr": lr,

@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from sweep_runner.search.distributions import Params
 from sweep_runner.spec.model import SPACE_RESOURCES, SweepSpec
 from sweep_runner.spec.space import Choice, FloatRange, IntRange, Parameter, Scalar, in_order, is_active, same_value
 from trainables.contract import Trainable
+
+Params = dict[str, Scalar]
 
 NETWORK = "model"
 """The parameter whose every value gets a recipe."""

@@ -19,6 +19,7 @@ from trainables.cpus import num_cpus
 if TYPE_CHECKING:
     from trainables.image.data_config import DataConfig
     from trainables.image.deployment.evaluate_package import PackageScores
+    from trainables.image.package import Package
 
 SPLITS = ("train", "val", "test", "all")
 _NUM_PAIRS = 5
@@ -90,6 +91,8 @@ def evaluate(
         progress=Teller(out),
     )
     _tell(scores, out)
+    if scores.split == "test" and scores.fingerprint:
+        _count_look(scores, package, data, results, out)
     if output is not None:
         _write(scores, output, file_format, out)
     if as_json:
@@ -141,6 +144,24 @@ def _data_section(data: str, overrides: Sequence[str], results: ResultsPaths) ->
         raise RequestError(explain(error, raw=section, where=places.where, model=DataConfig, at=("data",))) from error
     except DataError as error:
         raise RequestError(str(error)) from error
+
+
+def _count_look(scores: PackageScores, package: Package, data: str, results: ResultsPaths, out: Out) -> None:
+    """Notes that test was looked at with the sweeps whose very examples it was: the model's own, and the one that DATA
+    names."""
+    from sweep_runner.results.leaderboard import leaderboard, sweep_row
+    from sweep_runner.results.uses_of_test import note_look, uses_of_test
+
+    origin = package.facts.origin
+    there = {paths.name: paths for paths in results.sweeps()}
+    for name in dict.fromkeys((str(origin.get("sweep")), Path(data).name)):
+        if name not in there or sweep_row(there[name]).values.get("data_fingerprint") != scores.fingerprint:
+            continue
+        try:
+            note_look(there[name], origin, str(package.path))
+        except OSError as error:
+            out.warn(f"that test was looked at is not counted: {error.strerror}: {there[name].looks_at_test}")
+        out.say(f"test split of sweep {name}: {uses_of_test(results, leaderboard(results, name))}")
 
 
 def _tell(scores: PackageScores, out: Out) -> None:

@@ -18,6 +18,8 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out) -> None
     Host and device are there where they differ.
     """
     metrics = _metrics_to_show(board, rows)
+    if len({row.row["test_use"] for row in rows if row.row.get("test_use") is not None}) > 1:
+        metrics.append("test_use")
     places = [place for place in ("host", "device") if len({row.row[place] for row in rows if row.row[place]}) > 1]
     params = [param for param in board.params if any(param in row.params for row in rows)]
     if not sys.stdout.isatty():
@@ -35,6 +37,8 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out) -> None
         out.say(f"all of them: {_words(alike)}")
     if any(row.name for row in rows):
         out.say("★ baseline")
+    if "test_use" in metrics:
+        out.say("test_use: which use of the test split the figure is; those before the last are of earlier winners")
 
 
 def _table(
@@ -55,7 +59,7 @@ def _table(
             *([_starred(row)] if with_names else []),
             row.state,
             row.value,
-            *(row.metrics.get(metric) for metric in metrics),
+            *(row.row["test_use"] if metric == "test_use" else row.metrics.get(metric) for metric in metrics),
             row.row["best_epoch"],
             *(row.row[place] for place in places),
             *(row.params.get(param) for param in params),

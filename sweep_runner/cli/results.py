@@ -120,6 +120,7 @@ def show(name: str, trial: int, as_json: bool, results: ResultsPaths, out: Out) 
     from sweep_runner.report.accuracy import accuracy_of
     from sweep_runner.results.history import attempts_of, files_of, learning_curve
     from sweep_runner.results.leaderboard import leaderboard
+    from sweep_runner.results.uses_of_test import uses_of_test
 
     board = leaderboard(results, name)
     row = board.trial(trial)
@@ -132,6 +133,8 @@ def show(name: str, trial: int, as_json: bool, results: ResultsPaths, out: Out) 
         out.json(trial_json(board, row, curve, attempts, files, shares))
     else:
         print_trial(board, row, curve, attempts, files, shares, out)
+        if "test" in shares:
+            out.say(f"test split: {uses_of_test(results, board)}")
 
 
 @click.command()

@@ -232,6 +232,7 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
             figures = ", ".join(_figures(paths, original.trial, split, final, metric, out))
             if figures:
                 out.say(f"best trial {best.trial} on {split}: {figures}")
+        _say_uses_of_test(results, paths, out)
     for trial in state.trials.values():
         if trial.state in ("FAILED", "INFEASIBLE"):
             out.warn(f"trial {trial.trial} {trial.state}: {trial.reason}")
@@ -245,6 +246,15 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
         out.say(f"model        {outcome.package / 'model.onnx'}   sweep predict {paths.name} IMAGES{where}")
     elif outcome.package is not None:
         out.say(f"model        {outcome.package}   its README.md has the code that loads it")
+
+
+def _say_uses_of_test(results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
+    from sweep_runner.results.leaderboard import leaderboard
+    from sweep_runner.results.uses_of_test import uses_of_test
+
+    uses = uses_of_test(results, leaderboard(results, paths.name))
+    if uses.count:
+        out.say(f"test split: {uses}{': its figure flatters more with each further use' if uses.count > 1 else ''}")
 
 
 def _figures(

@@ -22,13 +22,13 @@ _MAX_WIDTH = 60
 _MAX_EPOCHS = 12
 _FACTS = (
     "best_epoch", "epochs", "duration_s", "num_parameters", "peak_memory_bytes", "host", "device", "attempt",
-    "failures", "seed", "copy_of",
+    "failures", "seed", "copy_of", "test_use",
 )  # fmt: skip
 
 
 def row_json(row: TrialRow) -> dict[str, Any]:
     """A trial for scripts."""
-    facts = {name: row.row[name] for name in _FACTS}
+    facts = {name: row.row.get(name) for name in _FACTS}
     return {
         "rank": row.rank,
         "trial": row.trial,
@@ -94,7 +94,7 @@ def print_trial(
         out.result(f"  final accuracy on {split}: {found}")
     _print_pairs("params", row.params, out)
     _print_pairs("metrics at the best epoch", row.metrics, out)
-    _print_pairs("facts", {name: row.row[name] for name in _FACTS if name != "best_epoch"}, out)
+    _print_pairs("facts", {name: row.row.get(name) for name in _FACTS if name != "best_epoch"}, out)
     if curve:
         _print_curve(board.objective, row, curve, out)
     if attempts:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,15 +88,15 @@ def finished(plan: Plan, paths: SweepPaths, state: SweepState) -> Finish | None:
     splits, export = _due(plan, paths, original)
     if splits or export or _baselines_due(plan, paths, state):
         return None
-    return Finish(paths.best if published_trial(paths) == original.trial else None)
+    return Finish(paths.best if _is_published(paths, original) else None)
 
 
 def _due(plan: Plan, paths: SweepPaths, best: TrialSummary) -> tuple[list[str], bool]:
     """On which splits the best trial is still to be evaluated, and whether its model is to be published."""
     evaluates = plan.trainable.evaluate is not Trainable.evaluate
-    splits = [split for split in SPLITS if evaluates and f"{split}_num_examples" not in best.final_metrics]
+    splits = [split for split in SPLITS if evaluates and not best.has_final(split)]
     has_package = plan.trainable.export is not Trainable.export
-    return splits, bool(plan.spec.export.formats) and has_package and published_trial(paths) != best.trial
+    return splits, bool(plan.spec.export.formats) and has_package and not _is_published(paths, best)
 
 
 def _baselines_due(plan: Plan, paths: SweepPaths, state: SweepState) -> dict[int, Path]:
@@ -105,7 +105,7 @@ def _baselines_due(plan: Plan, paths: SweepPaths, state: SweepState) -> dict[int
         return {}  # it evaluates nothing
     named = [summary for summary in state.trials.values() if summary.name is not None]
     numbers = {summary.trial if summary.copy_of is None else summary.copy_of for summary in named}
-    due = {number for number in numbers if "val_num_examples" not in state.trials[number].final_metrics}
+    due = {number for number in numbers if not state.trials[number].has_final("val")}
     found = {number: _checkpoint(paths, state.trials[number]) for number in sorted(due)}
     return {number: checkpoint for number, checkpoint in found.items() if checkpoint is not None}
 
@@ -122,7 +122,7 @@ def _finish_best(
     state = recorder.state
     original = state.trials[best.copy_of] if best.copy_of is not None else best
     splits, export = _due(plan, paths, original)
-    published = published_trial(paths) == original.trial
+    published = _is_published(paths, original)
     if not splits and not export:
         return Finish(paths.best if published else None)
     checkpoint = _checkpoint(paths, original)
@@ -134,7 +134,7 @@ def _finish_best(
     try:
         task = _task(plan, paths, state, original, checkpoint, staging, splits, export)
         (result,) = run([task], stopped)
-        _record(recorder, original.trial, result, staging)
+        _record(recorder, original, result, staging)
         notes = (result.error,) if result.error else ()
         if result.verified is not None:
             publish(staging / "package", paths.best)
@@ -169,7 +169,7 @@ def _evaluate_baselines(
         say(f"evaluating {len(tasks)} baseline{'s' if len(tasks) > 1 else ''} on val")
         notes = []
         for number, result in zip(tasks, run(list(tasks.values()), stopped), strict=True):
-            _record(recorder, number, result, staging / str(number))
+            _record(recorder, trials[number], result, staging / str(number))
             if result.error:
                 notes.append(f"trial {number} ({trials[number].name or 'a baseline'}): {result.error}")
         return notes
@@ -208,11 +208,25 @@ def export_trial(plan: Plan, paths: SweepPaths, state: SweepState, trial: int, t
 
 def published_trial(paths: SweepPaths) -> int | None:
     """Which trial the package under `best/` is of."""
+    origin = published_origin(paths)
+    return None if origin is None else int(origin["trial"])
+
+
+def published_origin(paths: SweepPaths) -> Mapping[str, Any] | None:
+    """Where the package under `best/` comes from: its trial, epoch and more. None without one of ours."""
     try:
-        return int(json.loads((paths.best / "model.json").read_bytes())["origin"]["trial"])
+        origin = json.loads((paths.best / "model.json").read_bytes())["origin"]
+        int(origin["trial"])
     except (OSError, ValueError, KeyError, TypeError):
         # No package, or not one of ours: either way there is none that counts as published.
         return None
+    return dict(origin)
+
+
+def _is_published(paths: SweepPaths, best: TrialSummary) -> bool:
+    """Whether the package is of this trial, at its best epoch: a paused trial may have gone on to a better one."""
+    origin = published_origin(paths)
+    return origin is not None and int(origin["trial"]) == best.trial and origin.get("epoch") == best.best_epoch
 
 
 def _checkpoint(paths: SweepPaths, summary: TrialSummary) -> Path | None:
@@ -267,6 +281,7 @@ def _task(
         "data_fingerprint": state.data_fingerprint,
         "versions": environment.get("versions", {}),
         "git_commit": environment.get("git_commit"),
+        "test_uses": state.test_uses + ("test" in splits),
     }
     return FinalTask(
         trainable=plan.spec.trainable,
@@ -283,9 +298,10 @@ def _task(
     )
 
 
-def _record(recorder: Recorder, trial: int, result: FinalResult, staging: Path) -> None:
+def _record(recorder: Recorder, summary: TrialSummary, result: FinalResult, staging: Path) -> None:
     import pyarrow.parquet as pq
 
+    trial = summary.trial
     for split, metrics in result.metrics.items():
         predictions = pq.read_table(staging / f"predictions-{split}.parquet")
         classes = pq.read_table(staging / f"classes-{split}.parquet")
@@ -295,6 +311,11 @@ def _record(recorder: Recorder, trial: int, result: FinalResult, staging: Path) 
         )
         recorder.record(
             FinalEvaluated(
-                time=time.time(), trial=trial, split=split, num_examples=result.num_examples[split], metrics=metrics
+                time=time.time(),
+                trial=trial,
+                split=split,
+                num_examples=result.num_examples[split],
+                metrics=metrics,
+                epoch=summary.best_epoch,
             )
         )

@@ -22,6 +22,7 @@ from sweep_runner.report.trial_study import study_of
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.tables import Warn, load_table
+from sweep_runner.results.uses_of_test import uses_of_test
 
 if TYPE_CHECKING:
     import optuna
@@ -107,6 +108,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "paths": paths,
         "question": facts.question(paths),
         "answer": facts.answer(board, best_on_test(board, paths, warn)),
+        "uses": uses_of_test(results, board),
         "rows": rows,
         "left_out": len(board.ranked) - len(rows),
         "metrics": _metrics(board),

@@ -120,13 +120,17 @@ class TrialReopened(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class FinalEvaluated(Event):
-    """The finalist's evaluation on a split. The test split has at most one such event for each best trial."""
+    """The finalist's evaluation on a split. The test split has at most one such event for each best model.
+
+    `epoch`: of which checkpoint; None in logs of earlier versions, which evaluated a trial once.
+    """
 
     kind: ClassVar[str] = "final"
     trial: int
     split: str
     num_examples: int
     metrics: Mapping[str, float]
+    epoch: int | None = None
 
 
 KINDS: dict[str, type[Event]] = {

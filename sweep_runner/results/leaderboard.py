@@ -20,7 +20,7 @@ from sweep_runner.results.tables import live_state, read_part, rows_of
 STATES = ("COMPLETED", "PRUNED", "PAUSED", "RUNNING", "WAITING", "FAILED", "INFEASIBLE")
 SWEEP_COLUMNS = (
     "sweep", "state", "reason", "started", "finished", "duration_s", "objective", "mode", "best_trial", "best_value",
-    "num_trials", *(f"num_{state.lower()}" for state in STATES),
+    "num_trials", *(f"num_{state.lower()}" for state in STATES), "data_fingerprint", "test_uses",
 )  # fmt: skip
 
 

@@ -108,6 +108,11 @@ class SweepPaths:
         return self.root / "report.html"
 
     @property
+    def looks_at_test(self) -> Path:
+        """Notes of models that `sweep evaluate` judged on the sweep's test split, a file each."""
+        return self.root / "looks-at-test"
+
+    @property
     def plots(self) -> Path:
         """The figures that `sweep plots` draws."""
         return self.root / "plots"

@@ -85,6 +85,7 @@ TRIAL_TAIL = {
     "failures": pa.int64(),
     "seed": pa.int64(),
     "copy_of": pa.int64(),
+    "test_use": pa.int64(),
     "started": TIMESTAMP,
     "ended": TIMESTAMP,
 }
@@ -145,6 +146,7 @@ def trial_row(summary: TrialSummary, objective: str) -> dict[str, Any]:
             "failures": summary.failures,
             "seed": summary.seed,
             "copy_of": summary.copy_of,
+            "test_use": summary.test_use,
             "started": microseconds(summary.started),
             "ended": microseconds(summary.ended),
         },
@@ -257,6 +259,7 @@ def sweeps_table(sweep: str, state: SweepState, info: Mapping[str, Any]) -> pa.T
         "best_trial": (best and best.trial, pa.int64()),
         "best_value": (best and best.best_value, pa.float64()),
         "num_trials": (len(state.trials), pa.int64()),
+        "test_uses": (state.test_uses, pa.int64()),
     }
     for trial_state in STATES:
         columns[f"num_{trial_state.lower()}"] = (counts[trial_state], pa.int64())

@@ -78,6 +78,8 @@ class TrialSummary:
         best_metrics: every metric at that epoch.
         last_metrics: every metric at the highest epoch.
         final_metrics: of the final evaluation on `val` or `test`, with `<split>_num_examples`.
+        final_epochs: of which epoch's checkpoint that evaluation is, by split; None: not known.
+        test_use: which use of the test split by the sweep it was, from 1; None: the trial was not judged on test.
         duration_s: summed over all attempts, up to the last report of a running one.
         copy_of: the trial with the same configuration whose result this one shares.
     """
@@ -100,6 +102,8 @@ class TrialSummary:
     last_epoch: int | None = None
     last_metrics: Mapping[str, float] = field(default_factory=dict)
     final_metrics: dict[str, float] = field(default_factory=dict)
+    final_epochs: dict[str, int | None] = field(default_factory=dict)
+    test_use: int | None = None
     host: str = ""
     device: str = ""
     num_parameters: int | None = None
@@ -176,6 +180,20 @@ class TrialSummary:
             self.last_epoch, self.last_metrics = original.last_epoch, original.last_metrics
             self.num_parameters, self.peak_memory_bytes = original.num_parameters, original.peak_memory_bytes
 
+    def has_final(self, split: str) -> bool:
+        """Whether the model of its best epoch was evaluated on this split."""
+        if f"{split}_num_examples" not in self.final_metrics:
+            return False
+        return self.final_epochs.get(split) in (None, self.best_epoch)
+
+    def _evaluate(self, event: FinalEvaluated) -> bool:
+        """Takes in an evaluation; whether it is of a model that was not evaluated on this split before."""
+        known = f"{event.split}_num_examples" in self.final_metrics
+        is_new = not known or self.final_epochs.get(event.split) != event.epoch
+        self.final_metrics.update({**event.metrics, f"{event.split}_num_examples": event.num_examples})
+        self.final_epochs[event.split] = event.epoch
+        return is_new
+
     def _reopen(self) -> None:
         self.state, self.ended = "WAITING", None
         self.failures = self.node_losses = 0  # asked for by the user: it may fail as often again
@@ -191,6 +209,7 @@ class SweepState:
         state: of the sweep as a whole; None before its first start.
         data_fingerprint: of the data that its trials are trained on.
         digests: of what else their results depend on, by what it is in words.
+        test_uses: how many models the sweep itself has judged on the test split.
         started: seconds since the epoch (UTC) of its first start.
         finished: when it stopped or ended; None while it runs.
         updated: the time of the last event.
@@ -203,6 +222,7 @@ class SweepState:
     reason: str = ""
     data_fingerprint: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
+    test_uses: int = 0
     started: float | None = None
     finished: float | None = None
     updated: float | None = None
@@ -261,8 +281,10 @@ class SweepState:
         elif isinstance(event, TrialReopened):
             self._trial(event.trial)._reopen()
         elif isinstance(event, FinalEvaluated):
-            count = {f"{event.split}_num_examples": event.num_examples}
-            self._trial(event.trial).final_metrics.update({**event.metrics, **count})
+            summary = self._trial(event.trial)
+            if summary._evaluate(event) and event.split == "test":
+                self.test_uses += 1
+                summary.test_use = self.test_uses
         elif isinstance(event, SweepChanged):
             self._change(event)
         self.updated = event.time

@@ -14,7 +14,15 @@ import pytest
 from PIL import Image
 
 from sweep_runner.cli.main import main
+from sweep_runner.results.events import SweepChanged
+from sweep_runner.results.leaderboard import leaderboard
+from sweep_runner.results.paths import ResultsPaths
+from sweep_runner.results.recorder import Recorder
+from sweep_runner.results.uses_of_test import uses_of_test
+from sweep_runner.spec.model import Objective
 from tests.conftest import write_color_model
+from trainables.image.data.prepare import prepare_images
+from trainables.image.data_config import DataConfig
 
 COLORS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250), "pink": (250, 0, 120)}
 MakeFolder = Callable[[Mapping[str, list[str]]], Path]
@@ -231,3 +239,28 @@ def test_wrong_requests(
     assert out == ""
     assert words in err
     assert "Traceback" not in err
+
+
+def test_a_look_at_the_test_split_of_a_sweeps_own_data_is_counted(
+    color_model: Path, make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shades = {name: [name] * 10 for name in ("red", "green", "blue")}
+    data = make_folder(shades)
+    results = ResultsPaths(tmp_path / "results")
+    paths = results.sweep("colors")
+    paths.root.mkdir(parents=True)
+    paths.spec.write_text(
+        f"name: colors\ndata: {{dataset: image_folder, root: {data}}}\nspace: {{lr: [0.1, 0.2]}}\n"
+        "objective: {metric: val_accuracy, mode: max}\nsearch: {sampler: grid, trials: 2}\n"
+    )
+    check = DataConfig.model_validate({"dataset": "image_folder", "root": str(data)})
+    prepared = prepare_images(check, paths.root, [])
+    with Recorder(paths, Objective(), ["lr"], {}) as recorder:
+        recorder.record(SweepChanged(time=1.0, state="COMPLETED", data_fingerprint=prepared.fingerprint))
+
+    for split in ("test", "test", "val"):
+        evaluate(color_model, "colors", "--split", split, "--results", results.root)
+    assert "test split of sweep colors: used once" in capsys.readouterr().err
+    # A model of another sweep on the same examples; and other data, which is no use of this sweep's test.
+    evaluate(write_color_model(tmp_path / "second"), "colors", "--set", "data.split.seed=5", "--results", results.root)
+    assert uses_of_test(results, leaderboard(results, "colors")).evaluated == ("trial 7",)

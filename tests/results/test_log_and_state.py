@@ -98,7 +98,10 @@ def test_a_log_cut_at_any_byte_loses_at_most_the_last_event_and_folds(
     assert [to_json(event) for event in seen] == json_equal(recorded[:whole])
     fold(seen, MAX)
     EventLog.open(path).close()
-    assert path.stat().st_size == sum(len(encode(event)) for event in recorded[:whole])
+    # A line that lacks its newline alone is whole by its checksum, and gets it back.
+    lengths = [len(encode(event)) for event in recorded]
+    kept = whole + (whole < len(recorded) and length == sum(lengths[: whole + 1]) - 1)
+    assert path.stat().st_size == sum(lengths[:kept])
 
 
 def json_equal(recorded: list[Event]) -> list[Any]:

@@ -49,6 +49,7 @@ class PackageScores:
         taken_for: what single-label examples of unknown classes were taken for: (class, predicted) → how many.
         defects: what could not be read.
         warnings: about the data.
+        fingerprint: of the data as a sweep divides it; empty where it was not divided.
     """
 
     split: str
@@ -58,6 +59,7 @@ class PackageScores:
     taken_for: Mapping[tuple[str, str], int]
     defects: tuple[Defect, ...]
     warnings: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 def evaluate_package(
@@ -85,7 +87,7 @@ def evaluate_package(
     """
     facts = package.facts
     data = as_trained(data, facts)
-    index, defects, warnings, split = _examples(data, split, num_threads, progress)
+    index, defects, warnings, split, fingerprint = _examples(data, split, num_threads, progress)
     if index.multilabel != facts.multilabel:
         kinds = ("exactly one class", "any number of labels")
         raise DataError(
@@ -127,6 +129,7 @@ def evaluate_package(
         taken_for=Counter((labels[row][0], facts.classes[int(probabilities[row].argmax())]) for row in apart),
         defects=defects,
         warnings=warnings,
+        fingerprint=fingerprint,
     )
 
 
@@ -144,15 +147,15 @@ def as_trained(data: DataConfig, facts: PackageFacts) -> DataConfig:
 
 def _examples(
     data: DataConfig, split: str | None, num_threads: int, progress: Progress
-) -> tuple[ImageIndex, tuple[Defect, ...], tuple[str, ...], str]:
-    """The readable examples of a split, what could not be read, warnings, and the split's name."""
+) -> tuple[ImageIndex, tuple[Defect, ...], tuple[str, ...], str, str]:
+    """The readable examples of a split, what could not be read, warnings, the split's name, the data's fingerprint."""
     if split in (None, ALL):
         listing = read_listing(data, progress)
         table = listing.table
         given = np.array(table["split"].to_pylist()) == "test"
         if split is None and given.any():
-            return *_readable(table.filter(pa.array(given)), listing, data, num_threads, progress), "test"
-        return *_readable(table, listing, data, num_threads, progress), ALL
+            return *_readable(table.filter(pa.array(given)), listing, data, num_threads, progress), "test", ""
+        return *_readable(table, listing, data, num_threads, progress), ALL, ""
     assert split is not None
     with tempfile.TemporaryDirectory(prefix="sweep-evaluate-") as folder:
         # The very way of a sweep, so that it is the very same split.
@@ -163,7 +166,13 @@ def _examples(
             raise DataError(f"the data has no {split} split: choose another one, or {ALL} for every example")
         table = index.table.take(pa.array(rows))  # a copy in memory: the file goes with its folder
     # What is unreadable is in the warnings.
-    return ImageIndex(table, index.classes, index.multilabel, ""), (), preparation.warnings, split
+    return (
+        ImageIndex(table, index.classes, index.multilabel, ""),
+        (),
+        preparation.warnings,
+        split,
+        preparation.fingerprint,
+    )
 
 
 def _readable(

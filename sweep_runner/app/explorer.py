@@ -17,6 +17,7 @@ from sweep_runner.report.comparison import differing, significance
 from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import read_confusion, read_curves, title_of
 from sweep_runner.report.trial_study import study_of
+from sweep_runner.results.display import few_digits
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard, sweep_rows
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
@@ -99,7 +100,7 @@ def _cells(row: TrialRow, board: Leaderboard) -> dict[str, Any]:
         "state": row.state,
         board.objective: row.value,
         # One column holds one type: choices may mix them.
-        **{param: _text(row.params.get(param)) for param in board.params},
+        **{param: few_digits(row.params.get(param)) for param in board.params},
         "epochs": row.row["epochs"],
         "seconds": row.row["duration_s"],
         "reason": row.reason or "",
@@ -176,7 +177,8 @@ def _compare(board: Leaderboard, paths: SweepPaths) -> None:
         return
     first, second = chosen
     st.subheader("What differs")
-    same = [{"param": n, "first": _text(a), "second": _text(b)} for n, a, b in differing(first.params, second.params)]
+    pairs = differing(first.params, second.params)
+    same = [{"param": name, "first": few_digits(a), "second": few_digits(b)} for name, a, b in pairs]
     st.dataframe(same, hide_index=True, width="stretch")
     tested = significance((paths, first), (paths, second), _warn)
     if isinstance(tested, str):
@@ -200,12 +202,6 @@ def _draw(shown: Shown | None, key: str = "") -> None:
 
 def _warn(text: str) -> None:
     st.warning(_plain(text))
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _plain(text: str) -> str:

@@ -100,11 +100,13 @@ class Teller:
     def __init__(self, out: Out) -> None:
         self._out = out
         self._said = time.monotonic()
+        self._told = ""
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self._said >= _SAY_EVERY_S:
-            self._said = now
+        ends = done >= total and self._told == what  # what was begun is told to its end
+        if ends or now - self._said >= _SAY_EVERY_S:
+            self._said, self._told = now, "" if ends else what
             self._out.say(f"{what}: {done:,} of {total:,}")
 
 

@@ -110,6 +110,6 @@ def _started(job: Job) -> str:
 
 
 def _took(job: Job) -> str:
-    from sweep_runner.cli.live import clock
+    from sweep_runner.results.display import clock
 
     return "" if job.started_s is None else clock((job.ended_s or time.time()) - job.started_s)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sweep_runner.cli.common import Out
 from sweep_runner.cli.tables import fits_terminal
+from sweep_runner.results.display import in_words, shared
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 
 
@@ -25,16 +26,16 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out) -> None
     if not sys.stdout.isatty():
         out.table(*_table(board, rows, metrics, params, ("host", "device"), with_names=True))
         return
-    alike = _alike(params, rows)
+    alike = shared(params, [row.params for row in rows])
     params = [param for param in params if param not in alike]
     columns, cells = _table(board, rows, metrics, params, places, with_names=any(row.name for row in rows))
     if not fits_terminal(columns, cells):
         columns, cells = _table(board, rows, metrics, (), places, with_names=False)
         columns = (*columns, "params")
-        cells = [(*line, _in_words(row, params)) for line, row in zip(cells, rows, strict=True)]
+        cells = [(*line, _inin_words(row, params)) for line, row in zip(cells, rows, strict=True)]
     out.table(columns, cells)
     if alike:
-        out.say(f"all of them: {_words(alike)}")
+        out.say(f"all of them: {in_words(alike)}")
     if any(row.name for row in rows):
         out.say("★ baseline")
     if "test_use" in metrics:
@@ -73,28 +74,10 @@ def _starred(row: TrialRow) -> str | None:
     return f"★ {row.name}" if row.name else None
 
 
-def _in_words(row: TrialRow, params: Sequence[str]) -> str:
+def _inin_words(row: TrialRow, params: Sequence[str]) -> str:
     """One cell: `★ adam-max: optimizer adam, lr 0.001`."""
-    words = _words({param: row.params[param] for param in params if param in row.params})
+    words = in_words({param: row.params[param] for param in params if param in row.params})
     return f"{_starred(row)}: {words}" if row.name else words
-
-
-def _words(params: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{param} {value:.4g}" if isinstance(value, float) else f"{param} {value}" for param, value in params.items()
-    )
-
-
-def _alike(params: Sequence[str], rows: Sequence[TrialRow]) -> dict[str, Any]:
-    """The params that are the same in all rows: they need no column."""
-    if len(rows) < 2:
-        return {}
-    first = rows[0].params
-    return {
-        param: first[param]
-        for param in params
-        if all(param in row.params and row.params[param] == first.get(param) for row in rows)
-    }
 
 
 def _metrics_to_show(board: Leaderboard, rows: Sequence[TrialRow]) -> list[str]:

@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweep_runner.cli.common import Out, console
 from sweep_runner.cli.nodes_view import node_lines
 from sweep_runner.cli.tables import printable
-from sweep_runner.results.events import State
-from sweep_runner.results.state import RANKED
+from sweep_runner.execution.progress import Progress, fitting, num_ended, progress_of
+from sweep_runner.results.display import shortened
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 _REFRESH_S = 0.5
 _LINE_EVERY_S = 10.0
-_NAME_WIDTH = 20
-_SHOWN_STATES: tuple[State, ...] = ("COMPLETED", "PRUNED", "PAUSED", "FAILED", "INFEASIBLE", "RUNNING")
+_LEAST_NAME = 8  # characters of the sweep's name, however narrow the terminal
 
 
 class View:
@@ -109,7 +108,7 @@ class View:
         while keeper.news:
             self._warn(keeper.news.popleft())
         if self._ended_before is None:
-            self._ended_before = _num_ended(state)
+            self._ended_before = num_ended(state)
             self._reported = {number for number, trial in state.trials.items() if trial.ended is not None}
         if self._out.verbose:
             self._report_ended(state)
@@ -118,7 +117,7 @@ class View:
                 self._update(self._table(keeper, state), at_once=True)
         elif time.monotonic() - max(self._shown, self._began) >= _LINE_EVERY_S:
             self._shown = time.monotonic()
-            self._say(self._summary(keeper, state))
+            self._say(self._progress(keeper, state).line)
 
     def stopping(self) -> None:
         self._say("stopping: ending the running trials (again to quit at once)", style="yellow")
@@ -185,64 +184,36 @@ class View:
             value = "" if trial.best_value is None else f" {state.objective.metric} {trial.best_value:.4f}"
             self._say(f"trial {number}: {trial.state}{value} {trial.reason}".rstrip())
 
-    def _summary(self, keeper: Keeper, state: SweepState) -> str:
-        """One line: how far, what states, the best, the pace, how long still."""
-        counts = state.counts()
-        words = [f"{counts[name]} {name.lower()}" for name in _SHOWN_STATES if counts[name]]
-        parts = [f"{_num_ended(state)}/{self._num_trials} trials", ", ".join(words) or "starting"]
-        best = state.best((*RANKED, "RUNNING"))
-        if best is not None and best.best_value is not None:
-            parts.append(f"best {state.objective.metric} {best.best_value:.4f} (trial {best.trial})")
-        if images := _images_per_s(keeper):
-            parts.append(f"{images:,.0f} images/s")
-        parts += [text for text in (keeper.paused, keeper.waiting) if text]
-        return f"{'; '.join(parts)}; {self._times(state)}"
-
-    def _times(self, state: SweepState) -> str:
-        elapsed = time.monotonic() - self._began
-        ended = _num_ended(state) - (self._ended_before or 0)
-        left = self._num_trials - _num_ended(state)
-        text = f"{clock(elapsed)} elapsed"
-        return f"{text}, about {clock(elapsed / ended * left)} to go" if ended and left > 0 else text
+    def _progress(self, keeper: Keeper, state: SweepState) -> Progress:
+        self._hosts |= {state.trials[number].host for number in keeper.live if number in state.trials} - {""}
+        elapsed_s = time.monotonic() - self._began
+        return progress_of(
+            keeper, state, self._num_trials, self._num_epochs, elapsed_s, self._ended_before or 0, len(self._hosts) > 1
+        )
 
     def _table(self, keeper: Keeper, state: SweepState) -> RenderableType:
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        objective = state.objective.metric
-        head = Text(f"{self._name}  ", style="bold")
-        head.append(self._summary(keeper, state), style="not bold")
+        progress, width = self._progress(keeper, state), self._console.width
+        head = Text()
+        head.append(
+            shortened(progress.name, max(_LEAST_NAME, width - len(progress.done) - len(progress.times) - 4)), "bold"
+        )
+        head.append(f"  {progress.done}  {progress.times}")
+        lines = [head, *(Text(shortened(text, width)) for text in (progress.best, progress.states) if text)]
+        if progress.alike:
+            lines.append(Text(shortened(f"all trials: {progress.alike}", width), style="dim"))
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        self._hosts |= {state.trials[number].host for number in keeper.live if number in state.trials} - {""}
-        places = ("host",) if len(self._hosts) > 1 else ()
-        for column in ("trial", "epoch", objective, "best", "images/s", "for", *places, "params"):
-            # Only names and params give way on a narrow screen.
-            width = {"trial": _NAME_WIDTH, "epoch": 7, "params": 10}.get(column, max(len(column), 6))
-            flexible = column in ("trial", "params")
-            table.add_column(
-                column,
-                no_wrap=True,
-                overflow="ellipsis",
-                header_style="dim",
-                min_width=None if flexible else width,
-                max_width=width if column == "trial" else None,
-            )
-        for number, live in sorted(keeper.live.items()):
-            summary = state.trials.get(number)
-            metrics = live.metrics or {}
-            table.add_row(
-                f"{number}" + (f" {live.proposal.name}" if live.proposal.name else ""),
-                f"{live.epoch}" + (f"/{self._num_epochs}" if self._num_epochs else ""),
-                _number(metrics.get(objective)),
-                _number(summary.best_value if summary else None),
-                _number(metrics.get("images_per_s"), digits=0),
-                clock(time.time() - live.started),
-                *(summary.host if summary else "" for _ in places),
-                ", ".join(f"{name}={value_text(value)}" for name, value in live.proposal.params.items()),
-            )
-        hint = Text(f"dashboard {self._dashboard}   Ctrl-C stops; resumable", style="dim")
-        return Group(head, table, hint)
+        columns, rows = fitting(progress.columns, progress.rows, width)
+        for column in columns:
+            left = column in ("name", "host", "params")
+            table.add_column(column, no_wrap=True, header_style="dim", justify="left" if left else "right")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        hint = f"dashboard {self._dashboard}   " if self._dashboard else ""
+        return Group(*lines, table, Text(shortened(f"{hint}Ctrl-C stops; resumable", width), style="dim"))
 
 
 def resources_text(session: RaySession) -> str:
@@ -256,27 +227,3 @@ def short_path(path: Path) -> str:
     """A path with `~` for the home directory."""
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - `Path.home` raises where there is none
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def value_text(value: Any) -> str:
-    """A param as short text: floats to three digits."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
-
-
-def _num_ended(state: SweepState) -> int:
-    return sum(trial.ended is not None for trial in state.trials.values())
-
-
-def _images_per_s(keeper: Keeper) -> float:
-    return sum((live.metrics or {}).get("images_per_s", 0.0) for live in keeper.live.values())

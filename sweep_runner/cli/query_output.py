@@ -50,7 +50,7 @@ def write_result(table: pa.Table, file_format: str, output: Path | None, out: Ou
         write_atomically(output, lambda file: _write(table, file_format, file))
         out.say(f"{len(table)} rows in {output}")
     elif file_format == "table" and sys.stdout.isatty():
-        print_table(table.column_names, (_cells(row) for row in _rows(table.slice(0, _SCREEN_ROWS))))
+        print_table(table.column_names, (_cells(row) for row in _rows(table.slice(0, _SCREEN_ROWS))), exact=True)
         if len(table) > _SCREEN_ROWS:
             out.say(f"the first {_SCREEN_ROWS} of {len(table)} rows; all of them: --format csv")
     else:
@@ -71,7 +71,7 @@ def _write(table: pa.Table, file_format: str, file: BinaryIO) -> None:
         elif file_format == "tsv":
             _write_delimited(table, stream, "\t")
         else:
-            print_table(table.column_names, (_cells(row) for row in _rows(table)), stream=stream)
+            print_table(table.column_names, (_cells(row) for row in _rows(table)), stream=stream, exact=True)
 
 
 @contextmanager

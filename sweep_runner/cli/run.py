@@ -215,8 +215,8 @@ def _drive(
 
 def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
     """The end of a sweep: leaderboard to stdout; where everything is, to stderr."""
-    from sweep_runner.cli.live import clock
     from sweep_runner.cli.results import show_leaderboard
+    from sweep_runner.results.display import clock
 
     show_leaderboard(results, paths.name, limit=10, out=out)
     state = outcome.state

@@ -10,6 +10,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from sweep_runner.results.display import column_texts
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -23,7 +25,12 @@ _LEAST = 3  # of a header that is broken inside its words
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "", stream: IO[str] | None = None
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    title: str = "",
+    stream: IO[str] | None = None,
+    exact: bool = False,
 ) -> None:
     """Prints rows as a rich table on a terminal, as tab-separated values with a header otherwise.
 
@@ -32,16 +39,18 @@ def print_table(
 
     Args:
         columns: the header.
-        rows: one sequence of values a row; None is shown as an empty cell. Floats are shortened on a
-            terminal only. Columns that hold only numbers are aligned right.
+        rows: a sequence of values per row; None is shown as an empty cell. Columns that hold only numbers are
+            aligned right.
         title: shown above on a terminal.
         stream: stdout unless given.
+        exact: every digit of a float where no terminal reads; otherwise six that count.
     """
     stream = stream or sys.stdout
     rows = [list(row) for row in rows]
     if not stream.isatty():
         for row in [columns, *rows]:
-            click.echo("\t".join(_one_line(_plain(cell)) for cell in row), file=stream)
+            texts = (_plain(cell) if exact or not isinstance(cell, float) else f"{cell:.6g}" for cell in row)
+            click.echo("\t".join(map(_one_line, texts)), file=stream)
         return
     from rich.console import Console
     from rich.table import Table
@@ -142,11 +151,7 @@ def _as_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list
 
 
 def _column_as_text(cells: Sequence[Any]) -> list[str]:
-    """Floats of one size get as many decimals, so that they can be compared at a glance."""
-    sizes = [abs(cell) for cell in cells if isinstance(cell, float) and cell]
-    alike = bool(sizes) and min(sizes) >= 1e-3 and max(sizes) < 1e3
-    shown = (f"{cell:{'.4f' if alike else '.4g'}}" if isinstance(cell, float) else _plain(cell) for cell in cells)
-    return [printable(cell) for cell in shown]
+    return [printable(cell) for cell in column_texts(cells)]
 
 
 def _plain(value: Any) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep_runner.cli.common import Out
+from sweep_runner.results.display import few_digits
 
 if TYPE_CHECKING:
     from sweep_runner.results.history import Attempt
@@ -114,7 +115,7 @@ def _print_pairs(title: str, pairs: Mapping[str, Any], out: Out) -> None:
     out.result(f"\n{title}")
     width = max(len(name) for name in shown)
     for name, value in shown.items():
-        out.result(f"  {name:<{width}}  {_text(value)}")
+        out.result(f"  {name:<{width}}  {few_digits(value)}")
 
 
 def _print_curve(objective: str, row: TrialRow, curve: Sequence[Mapping[str, Any]], out: Out) -> None:
@@ -128,7 +129,7 @@ def _print_curve(objective: str, row: TrialRow, curve: Sequence[Mapping[str, Any
     lines = [["epoch", *columns]]
     for epoch in _chosen(curve, row.row["best_epoch"]):
         mark = "*" if epoch["epoch"] == row.row["best_epoch"] else ""
-        lines.append([f"{epoch['epoch']}{mark}", *(_text(epoch.get(name)) for name in columns)])
+        lines.append([f"{epoch['epoch']}{mark}", *(few_digits(epoch.get(name)) for name in columns)])
     widths = [max(len(line[position]) for line in lines) for position in range(len(columns) + 1)]
     for line in lines:
         out.result("  " + "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
@@ -170,9 +171,3 @@ def _attempt_line(attempt: Attempt) -> str:
 
 def _utc(time_s: float) -> datetime:
     return datetime.fromtimestamp(time_s, UTC)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from sweep_runner.report.plot_data import title_of
+from sweep_runner.results.display import few_digits
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from sweep_runner.results.parts import evaluation_path
 from sweep_runner.results.paths import SweepPaths
@@ -67,7 +68,7 @@ def answer(board: Leaderboard, on_test: Share | None = None) -> str:
     assert best.value is not None
     metric = board.objective.partition("_")[2]
     test = best.metrics.get(f"test_{metric}")
-    params = ", ".join(f"{name} {_figure(value)}" for name, value in best.params.items())
+    params = ", ".join(f"{name} {few_digits(value)}" for name, value in best.params.items())
     first = f"{title_of(best).capitalize()} is the best of {len(board.ranked)}: {board.objective} {best.value:.4f}"
     if on_test is not None:
         named = "" if metric == "accuracy" or test is None else f"{test:.4f}, "
@@ -85,10 +86,6 @@ def answer(board: Leaderboard, on_test: Share | None = None) -> str:
     gap = abs(best.value - rival.value)
     which = f"the best {'other ' if best.name else ''}baseline, {rival.name} ({rival.value:.4f})"
     return f"{first} That is {gap:.4f} better than {which}."
-
-
-def _figure(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def saved_by_pruning(board: Leaderboard, spec: SweepSpec | None) -> Mapping[str, float] | None:

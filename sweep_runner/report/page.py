@@ -19,6 +19,7 @@ from sweep_runner.report.accuracy import best_on_test
 from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import Confusion, best_and_baselines, read_confusion, read_curves, title_of
 from sweep_runner.report.trial_study import study_of
+from sweep_runner.results.display import few_digits
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.tables import Warn, load_table
@@ -70,7 +71,7 @@ def render(results: ResultsPaths, name: str, warn: Warn) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = page_environment()
-    environment.filters.update(number=_number, percent=_percent, duration=_duration)
+    environment.filters.update(number=few_digits, percent=_percent, duration=_duration)
     values = collect(results, name, warn)
     shown = [group for group in values["figures"].values() if group]
     drawn = {figure.name: figures.as_json(figure.figure) for figure in shown}
@@ -249,12 +250,6 @@ def page_environment() -> Environment:
     )
     environment.filters["data_uri"] = _data_uri
     return environment
-
-
-def _number(value: Any) -> str:
-    if value is None or value == "":
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _percent(part: float, whole: float) -> str:

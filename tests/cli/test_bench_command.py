@@ -14,9 +14,7 @@ from trainables.facts import STANDARD, LatencySetting
 from trainables.image.deployment import latency
 
 
-def test_a_row_for_each_batch_size_and_number_of_threads(
-    color_model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_row_for_each_batch_size_and_number_of_threads(color_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["bench", str(color_model), "--batch", "1", "--batch", "4", "--threads", "1", "--threads", "2"]
     assert main([*command, "--format", "json"]) == 0
     out, err = capsys.readouterr()

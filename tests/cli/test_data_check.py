@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sweep_runner.cli import data
+from sweep_runner.cli.common import Out
 from sweep_runner.cli.main import main
 
 SWEEP = """
@@ -105,3 +107,17 @@ def test_the_page_shows_the_data(sweep_file: Path, tmp_path: Path, capsys: pytes
     assert "Labels in doubt" in text
     assert main(["data", "check", str(sweep_file), "--html", str(tmp_path / "none" / "page.html")]) == 2
     assert "there is no folder" in capsys.readouterr().err
+
+
+def test_progress_that_is_told_is_told_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(data, "_SAY_EVERY_S", 0.0)
+    slow = data.Teller(Out())
+    slow("pictures", 16, 350)
+    monkeypatch.setattr(data, "_SAY_EVERY_S", 1e9)
+    slow("pictures", 340, 350)
+    slow("pictures", 350, 350)
+    quick = data.Teller(Out())
+    quick("tables", 2, 2)
+    assert capsys.readouterr().err.splitlines() == ["pictures: 16 of 350", "pictures: 350 of 350"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -80,3 +81,26 @@ def test_a_place_is_shown_where_trials_ran_on_several(
     assert "device" not in header
     assert any("node1" in line for line in lines)
     assert any("node2" in line for line in lines)
+
+
+@pytest.mark.parametrize("command", [("top", "wide"), ("compare", "wide/0", "wide/1"), ("ls",)])
+def test_what_is_piped_has_few_digits(
+    command: tuple[str, ...],
+    results: ResultsPaths,
+    make_sweep: Callable[..., SweepPaths],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_sweep("wide", [{"lr": 1 / 3}, {"lr": 2 / 3}])
+    assert main([*command, "--results", str(results.root)]) == 0
+    out = capsys.readouterr().out
+    assert not re.search(r"\d\.\d{7,}", out)
+    if command[0] != "ls":
+        assert "0.333333" in out
+
+
+def test_a_query_keeps_every_digit(
+    results: ResultsPaths, make_sweep: Callable[..., SweepPaths], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_sweep("wide", [{"lr": 1 / 3}])
+    assert main(["query", "select lr from trials", "--results", str(results.root)]) == 0
+    assert "0.3333333333333333" in capsys.readouterr().out

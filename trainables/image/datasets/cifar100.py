@@ -55,6 +55,7 @@ class Cifar100(Dataset):
                 Example(f"{file}#{row}", [label], path=path, member=Member("data", row), split=split)
                 for row, label in enumerate(batch.labels.tolist())
             ]
+        progress("reading batches", 2, 2)
         return Listing(table_of(examples), classes)
 
 

@@ -86,6 +86,7 @@ class ImageArrays(Dataset):
                 yield from self._in_file(file, path)
             except (OSError, ValueError, KeyError, EOFError) as error:
                 raise DataError(f"data.root: {path} cannot be used: {error}") from error
+        progress("reading arrays", len(files), len(files))
 
     def _in_file(self, file: str, path: Path) -> Iterator[_Part]:
         own = _split_in(file)

@@ -50,6 +50,7 @@ class WebDataset(Dataset):
         for number, shard in enumerate(shards):
             progress("reading shards", number, len(shards))
             found += self._samples(shard)
+        progress("reading shards", len(shards), len(shards))
         labels = sorted({label for _, names, *_ in found for label in names}, key=_in_order)
         if not labels:
             raise DataError(

@@ -77,7 +77,8 @@ def pace_of(model: str, resolution: int, num_classes: int, machine: Machine) -> 
     import torch
     from torch.nn.functional import cross_entropy
 
-    from trainables.image.models.factory import build_model, channels_last
+    from trainables.image.models.factory import build_model
+    from trainables.image.models.layout import channels_last
 
     device = "cuda" if machine.gpus else "cpu"
     clock = time.perf_counter if machine.gpus else time.process_time  # of this process, whatever else the CPU does

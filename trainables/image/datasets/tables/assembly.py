@@ -68,6 +68,7 @@ def resolve(rows: Rows, finder: Finder, progress: Progress) -> Pictures:
                     found[key] = None
                     defects.append(Defect(f"{written} ({rows.place(row)})", str(error)))
             paths.append(found[key])
+    progress("looking for pictures", len(rows.names), len(rows.names))
     names = sorted({path for path in paths if path is not None})
     number = {name: place for place, name in enumerate(names)}
     of_row = np.array([-1 if path is None else number[path] for path in paths], dtype=np.int64)

@@ -1,0 +1,53 @@
+"""How figures and params are shown to people: few digits, what all share said once, only as much as fits.
+
+The one place for it: the live table, `top`, `show`, `compare`, the report and the app use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def few_digits(value: Any) -> str:
+    """A value as text: a float with four significant digits, None as nothing."""
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def column_texts(cells: Sequence[Any]) -> list[str]:
+    """The cells of one column: floats of one size get as many decimals, so that they can be compared at a glance."""
+    sizes = [abs(cell) for cell in cells if isinstance(cell, float) and cell]
+    alike = bool(sizes) and min(sizes) >= 1e-3 and max(sizes) < 1e3
+    return [f"{cell:.4f}" if alike and isinstance(cell, float) else few_digits(cell) for cell in cells]
+
+
+def in_words(params: Mapping[str, Any]) -> str:
+    """Params in one line: `optimizer adam, lr 0.00123`."""
+    return ", ".join(f"{name} {few_digits(value)}" for name, value in params.items())
+
+
+def shared(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The params that are the same in all rows, which need no column; none of a single row.
+
+    Args:
+        names: to look at.
+        rows: the params of each trial.
+    """
+    if len(rows) < 2:
+        return {}
+    first = rows[0]
+    return {name: first[name] for name in names if all(name in row and row[name] == first.get(name) for row in rows)}
+
+
+def shortened(text: str, width: int) -> str:
+    """A text of at most this many characters, with an ellipsis where it was cut."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…" if width > 0 else ""
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -345,6 +345,27 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
         """Evaluates a checkpoint's model on `val` or `test`. None: there is no such split, or nothing to say."""
         return None
 
+    @classmethod
+    def needs_refit(cls, data: DataT) -> bool:
+        """Whether what `train` leaves is no single model, as with folds: then `refit` makes the one to publish."""
+        return False
+
+    def refit(self, config: ConfigT, best: Checkpoint, handle: TrialHandle) -> None:
+        """Trains the model to publish anew, as the trial was trained, on all that the search looked at: train and val.
+
+        After the search, where `export.refit` says so. Goes on from `handle.resumed` when that is set. `evaluate` on
+        test and `export` then get the checkpoint that was saved with the last report.
+
+        Args:
+            config: of the trial.
+            best: the trial's checkpoint at its best epoch: train for as many epochs, `best.epoch`.
+            handle: where to report, with a checkpoint each time; no metric is asked for.
+
+        Raises:
+            Diverged, Infeasible: as `train`.
+        """
+        raise NotImplementedError
+
     def pictures(self, examples: Sequence[str], size: int) -> Mapping[str, bytes]:
         """Small pictures (encoded, JPEG or PNG) of examples, for reports: by the names that `predictions` has.
 

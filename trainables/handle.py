@@ -25,7 +25,7 @@ class TrialFacts:
         seed: the trial's seed.
         folder: the trial's folder (of all its attempts).
         num_threads: its share of CPU threads.
-        metric: the objective.
+        metric: the objective; empty where no figure decides on anything.
         mode: which way the objective is better.
         trainable: its name, for messages.
         recorded_epochs: how many epochs of the trial are on record already.
@@ -141,7 +141,7 @@ class BaseHandle(ABC):
         expected = self._history[-1].epoch + 1 if self._history else 1
         if report.epoch != expected:
             raise ContractBroken(f"{who} reported epoch {report.epoch!r} where epoch {expected} was next")
-        if self.rank:
+        if self.rank or not self._facts.metric:
             return report  # the figures that count are rank 0's
         if self._facts.metric not in report.metrics:
             names = ", ".join(sorted(report.metrics)) or "nothing"

@@ -134,7 +134,8 @@ def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     number = f"{workers[0]}" if len(workers) == 1 else f"{workers[0]} to {workers[-1]} (space.workers)"
     yield "a trial", f"workers: {number}, retries if it fails: {spec.resources.max_failures}"
     yield "at a time", "as many trials as fit the machine" if concurrent == "auto" else f"{concurrent} trials"
-    yield "export", ", ".join(spec.export.formats) or "nothing"
+    anew = ", of the best trial's model trained anew on train and val" if spec.export.refit else ""
+    yield "export", (", ".join(spec.export.formats) or "nothing") + anew
     without_effect: frozenset[str] = getattr(plan.data, "without_effect", frozenset())
     for key, value in _flat(plan.data.model_dump(mode="json", exclude=set(without_effect))):
         yield f"data.{key}", str(value)

@@ -211,7 +211,10 @@ def _format(file_format: str | None, output: Path | None) -> str | None:
 
 def _say_model(package: Package, out: Out) -> None:
     facts = package.facts
-    origin = ", ".join(f"{key} {value}" for key, value in facts.origin.items() if value is not None)
+    plain = {key: value for key, value in facts.origin.items() if isinstance(value, str | int)}
+    origin = ", ".join(f"{key} {value}" for key, value in plain.items())
+    if refit := facts.origin.get("refit"):
+        origin += f", trained anew on {' and '.join(refit['splits'])}"
     kind = "labels" if facts.multilabel else "classes"
     out.say(
         f"{package.path}: {len(facts.classes)} {kind}, {facts.input_resolution} px" + (f" ({origin})" if origin else "")

@@ -216,6 +216,7 @@ def _drive(
 def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
     """The end of a sweep: leaderboard to stdout; where everything is, to stderr."""
     from sweep_runner.cli.results import show_leaderboard
+    from sweep_runner.execution.finish import published_origin
     from sweep_runner.results.display import clock
 
     show_leaderboard(results, paths.name, limit=10, out=out)
@@ -242,6 +243,8 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     out.say(f"leaderboard  {paths.command('top')}")
     where = " ".join(["", *results_option(results.root)])
     out.say(f'tables       {paths.tables}   sweep query "select * from trials"{where}')
+    if outcome.package is not None and (refit := (published_origin(paths) or {}).get("refit")):
+        out.say(f"The model was trained anew on {' and '.join(refit['splits'])}, for {refit['epochs']} epochs.")
     if outcome.package is not None and (outcome.package / "model.onnx").exists():
         out.say(f"model        {outcome.package / 'model.onnx'}   sweep predict {paths.name} IMAGES{where}")
     elif outcome.package is not None:

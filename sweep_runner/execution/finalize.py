@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep_runner.execution.build import build
+from sweep_runner.execution.refit import refit
 from trainables.errors import TrainableError
 from trainables.own_modules import find_own_modules
 
@@ -23,6 +24,8 @@ class FinalTask:
         data_folder: where `Trainable.prepare` left its files.
         config: of the trial, before the trainable's defaults.
         checkpoint: the folder of the best epoch.
+        refit_folder: where the model is trained anew on train and val, which then is what is tested and exported;
+            None: the checkpoint is.
         staging: empty folder for the results.
         splits: to evaluate; `test` only if it was not touched before for this trial.
         export: whether to write the model package.
@@ -42,6 +45,7 @@ class FinalTask:
     info: Mapping[str, Any]
     num_threads: int
     import_paths: Sequence[str] = ()
+    refit_folder: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +80,13 @@ def finalize(task: FinalTask) -> FinalResult:
     counts: dict[str, int] = {}
     verified: Mapping[str, Any] | None = None
     error = ""
+    model = checkpoint
     try:
+        if task.refit_folder is not None and (task.export or "test" in task.splits):
+            model = refit(trainable, config, checkpoint, Path(task.refit_folder), task.info, task.num_threads)
         for split in task.splits:
-            evaluation = trainable.evaluate(config, checkpoint, split, task.num_threads)
+            judged = model if split == "test" else checkpoint  # val was trained on
+            evaluation = trainable.evaluate(config, judged, split, task.num_threads)
             if evaluation is None:
                 continue
             pq.write_table(evaluation.predictions, staging / f"predictions-{split}.parquet")
@@ -90,9 +98,7 @@ def finalize(task: FinalTask) -> FinalResult:
             package = staging / "package"
             package.mkdir()
             final = {name: value for split in metrics.values() for name, value in split.items()}
-            verified = trainable.export(
-                config, checkpoint, package, {**task.info, "final_metrics": final}, task.num_threads
-            )
+            verified = trainable.export(config, model, package, {**task.info, "final_metrics": final}, task.num_threads)
     except TrainableError as problem:
         error = str(problem)
     except OSError as problem:

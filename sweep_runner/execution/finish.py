@@ -18,6 +18,7 @@ import psutil
 
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.execution.finalize import FinalResult, FinalTask, finalize, publish
+from sweep_runner.execution.refit import drop_other_refits
 from sweep_runner.results.events import FinalEvaluated
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
@@ -96,7 +97,11 @@ def _due(plan: Plan, paths: SweepPaths, best: TrialSummary) -> tuple[list[str], 
     evaluates = plan.trainable.evaluate is not Trainable.evaluate
     splits = [split for split in SPLITS if evaluates and not best.has_final(split)]
     has_package = plan.trainable.export is not Trainable.export
-    return splits, bool(plan.spec.export.formats) and has_package and not _is_published(paths, best)
+    is_published = _is_published(paths, best)
+    if is_published and bool((published_origin(paths) or {}).get("refit")) != bool(plan.spec.export.refit):
+        # `export.refit` was changed since: the figures on test are of the model that was published then.
+        is_published, splits = False, [split for split in SPLITS if evaluates and split in (*splits, "test")]
+    return splits, bool(plan.spec.export.formats) and has_package and not is_published
 
 
 def _baselines_due(plan: Plan, paths: SweepPaths, state: SweepState) -> dict[int, Path]:
@@ -122,14 +127,17 @@ def _finish_best(
     state = recorder.state
     original = state.trials[best.copy_of] if best.copy_of is not None else best
     splits, export = _due(plan, paths, original)
-    published = _is_published(paths, original)
+    published = _is_published(paths, original) and not export
     if not splits and not export:
         return Finish(paths.best if published else None)
     checkpoint = _checkpoint(paths, original)
     if checkpoint is None:
         note = f"trial {original.trial} left no checkpoint of epoch {original.best_epoch}: no model to publish"
         return Finish(None, (note,), failed=True)
-    say(f"evaluating trial {original.trial}" + (" and exporting its model" if export else ""))
+    if plan.spec.export.refit and (export or "test" in splits):
+        say(f"training trial {original.trial} anew on train and val, {original.best_epoch} epochs (export.refit)")
+    else:
+        say(f"evaluating trial {original.trial}" + (" and exporting its model" if export else ""))
     staging = _staging(paths)
     try:
         task = _task(plan, paths, state, original, checkpoint, staging, splits, export)
@@ -138,6 +146,7 @@ def _finish_best(
         notes = (result.error,) if result.error else ()
         if result.verified is not None:
             publish(staging / "package", paths.best)
+            drop_other_refits(paths, keep=original.trial)
             published = True
             notes += (result.verified["note"],) if "note" in result.verified else ()
         elif export and not result.error:
@@ -283,6 +292,9 @@ def _task(
         "git_commit": environment.get("git_commit"),
         "test_uses": state.test_uses + ("test" in splits),
     }
+    refits = bool(plan.spec.export.refit) and (export or "test" in splits)
+    if refits:
+        origin["refit"] = {"splits": ["train", "val"], "epochs": summary.best_epoch}
     return FinalTask(
         trainable=plan.spec.trainable,
         data=plan.spec.data,
@@ -295,6 +307,7 @@ def _task(
         info=origin,
         num_threads=num_cpus(),
         import_paths=folders_of_own_modules(plan.spec.trainable, plan.spec.data),
+        refit_folder=str(paths.refit(summary.trial, summary.best_epoch or 0)) if refits else None,
     )
 
 

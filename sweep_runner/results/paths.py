@@ -94,6 +94,10 @@ class SweepPaths:
         """Where one attempt of a trial writes, and no other."""
         return self.trial(number) / f"attempt-{attempt}"
 
+    def refit(self, number: int, epochs: int) -> Path:
+        """Where a trial's model is trained anew on train and val, for so many epochs."""
+        return self.trial(number) / "refit" / f"epochs-{epochs}"
+
     @property
     def best(self) -> Path:
         """The published model package."""

@@ -17,7 +17,7 @@ from sweep_runner.spec.document import KeyPath
 from sweep_runner.spec.explain import did_you_mean, explain, shown
 from sweep_runner.spec.fields import ConfigFields, Mismatch
 from sweep_runner.spec.loader import LoadedSpec, PartlyWrong, in_file_order, load_resolved, load_spec
-from sweep_runner.spec.model import SPACE_RESOURCES, Objective, SweepSpec
+from sweep_runner.spec.model import SPACE_RESOURCES, Export, Objective, SweepSpec
 from sweep_runner.spec.plan import Plan, count_settings, find_candidates, most_epochs, possible_workers
 from sweep_runner.spec.space import Choice, Parameter, Scalar, in_order, same_value
 from sweep_runner.spec.strategies import (
@@ -128,9 +128,9 @@ class _Check:
         grid_size = self._search(space, fixed)
         self._cluster()
         self._workers(space)
-        spec = self.spec.model_copy(
-            update={"fixed": fixed, "space": space, "baselines": baselines, "objective": objective, "pruner": pruner}
-        )
+        export = self._export(data)
+        sections = {"fixed": fixed, "space": space, "baselines": baselines, "objective": objective, "pruner": pruner}
+        spec = self.spec.model_copy(update={**sections, "export": export})
         check_configs(spec, self.trainable, self.places, self.value_places, self.problems, self.warnings)
         if self.problems:
             raise RequestError(in_file_order(self.problems))
@@ -362,6 +362,17 @@ class _Check:
             message = f"objective.mode is {objective.mode}, but {objective.metric} is better the other way: {mode}"
             self._problem(("objective", "mode"), message, "Leave mode out: it is known for this metric.")
         return objective.model_copy(update={"mode": mode})
+
+    def _export(self, data: BaseModel | None) -> Export:
+        """The section with `refit` filled in."""
+        export, needed = self.spec.export, data is not None and self.trainable.needs_refit(data)
+        if export.refit and self.trainable.refit is Trainable.refit:
+            message = f"export.refit is true: {self.spec.trainable} has no method `refit`"
+            self._problem(("export", "refit"), message, "Leave it out: the checkpoint of the best epoch is published.")
+        if export.refit is False and needed:
+            message = "export.refit is false: a trial with these data leaves no single model that could be published"
+            self._problem(("export", "refit"), message, "Leave it out, or train without data.split.folds.")
+        return export.model_copy(update={"refit": needed if export.refit is None else export.refit})
 
     def _cluster(self) -> None:
         for path, message, hint in wrong_paths(self.spec.cluster):

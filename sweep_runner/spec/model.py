@@ -126,6 +126,12 @@ class Export(_Section):
     """What the best model becomes."""
 
     formats: tuple[Literal["onnx"], ...] = Field(("onnx",), description="Formats of the model package.")
+    refit: bool | None = Field(
+        None,
+        description="true: the best model is trained anew on train and val together, for as many epochs as its best "
+        "epoch says, and that is what is tested and published; false: the checkpoint of the best epoch is. By default "
+        "only where a trial leaves no single model, as with data.split.folds.",
+    )
 
 
 class Notify(_Section):

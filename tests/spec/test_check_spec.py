@@ -382,3 +382,12 @@ def test_what_follows_from_a_wrong_section_is_not_told(tmp_path: Path) -> None:
     with pytest.raises(RequestError) as found:
         load_plan(path)
     assert len(found.value.problems) == 1
+
+
+def test_training_anew_needs_a_trainable_that_can(problems_of: Problems) -> None:
+    assert "export.refit is true" in (told := problems_of(None, "export.refit=true"))
+    assert "has no method `refit`" in told
+
+
+def test_training_anew_is_filled_in(plan_of: PlanOf) -> None:
+    assert plan_of().spec.export.refit is False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, ClassVar
 
 from trainables.allocator import kept_memory
 from trainables.contract import (
+    Checkpoint,
     ConfigProblem,
     DiskUse,
     Evaluation,
@@ -176,27 +176,35 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
     def train(self, config: ImageConfig, handle: TrialHandle) -> None:
         """See `trainables.image.training.classifier.train_classifier`."""
         from trainables.image.data.prepare import INDEX_FILE
-        from trainables.image.features.store import open_features
         from trainables.image.index import ImageIndex
         from trainables.image.models.prepared import weights_of
-        from trainables.image.pixels.examples import open_pixels
-        from trainables.image.training.checkpoint import is_head_only
         from trainables.image.training.classifier import train_classifier
+        from trainables.image.training.inputs import open_inputs
 
         weights = weights_of(self.folder, config)
         index = ImageIndex.load(self.folder / INDEX_FILE)
-        if handle.resumed is None or is_head_only(handle.resumed.folder):
-            features = open_features(config, index, self.data, weights, handle.num_threads)
-            if features is not None:
-                with contextlib.closing(features):
-                    return train_classifier(config, index, features, weights, handle, self.data.balance)
-        pixels = open_pixels(
-            index, self.data, config.input_resolution, config.num_channels, handle.num_threads, fit=config.fit
-        )
-        try:
-            train_classifier(config, index, pixels, weights, handle, self.data.balance)
-        finally:
-            pixels.close()
+        with open_inputs(config, index, self.data, weights, handle) as inputs:
+            train_classifier(config, index, inputs, weights, handle, self.data.balance)
+
+    @kept_memory()
+    def refit(self, config: ImageConfig, best: Checkpoint, handle: TrialHandle) -> None:
+        """See `trainables.image.training.refit.refit_classifier`."""
+        from trainables.image.data.prepare import INDEX_FILE
+        from trainables.image.data.resplit import all_to_train_on
+        from trainables.image.features.store import num_views
+        from trainables.image.index import ImageIndex
+        from trainables.image.models.prepared import weights_of
+        from trainables.image.training.evaluate import threshold_on_val
+        from trainables.image.training.inputs import open_inputs
+        from trainables.image.training.refit import refit_classifier
+
+        weights = weights_of(self.folder, config)
+        index = ImageIndex.load(self.folder / INDEX_FILE)
+        threshold = threshold_on_val(config, index, self.data, best.folder, handle.num_threads)
+        whole = all_to_train_on(index, self.data)
+        # Features as they are those of the search are; only changed images there are of train alone.
+        with open_inputs(config, whole if num_views(config) else index, self.data, weights, handle) as inputs:
+            refit_classifier(config, whole, inputs, weights, handle, best, self.data.balance, threshold)
 
     def evaluate(self, config: ImageConfig, checkpoint: Path, split: str, num_threads: int = 1) -> Evaluation | None:
         """See `trainables.image.training.evaluate.evaluate_checkpoint`."""

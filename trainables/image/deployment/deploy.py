@@ -41,7 +41,7 @@ NUM_VERIFIED = 256
 """Images that the exported model is compared on, at most; spread evenly over the split."""
 NUM_OWN_SIZE = 16
 """Of these, as many go through once more at their own size, to see what resizing in the graph changes."""
-ORIGIN_KEYS = ("sweep", "trial", "name", "epoch")
+ORIGIN_KEYS = ("sweep", "trial", "name", "epoch", "refit")
 """What of `info` the ONNX file itself carries."""
 METRIC_KEYS = ("metrics", "final_metrics")
 """What of `info` are the model's figures: at its best epoch, and in the final evaluation."""
@@ -97,7 +97,7 @@ def export_package(
         multilabel=index.multilabel,
         input_resolution=config.input_resolution,
         channels=config.num_channels,
-        threshold=_thresholds(config, data, index, model, num_threads),
+        threshold=_thresholds(config, data, index, model, checkpoint, num_threads),
         preprocessing=describe_preprocessing(config, mean, std, index.multilabel),
         origin=without_folders({key: info[key] for key in ORIGIN_KEYS if key in info}),
         fit=config.fit,
@@ -150,14 +150,19 @@ def describe_preprocessing(
 
 
 def _thresholds(
-    config: ImageConfig, data: DataConfig, index: ImageIndex, model: torch.nn.Module, num_threads: int
+    config: ImageConfig,
+    data: DataConfig,
+    index: ImageIndex,
+    model: torch.nn.Module,
+    checkpoint: Path,
+    num_threads: int,
 ) -> float | tuple[float, ...]:
     """From which probability a label counts, as the evaluation has it."""
     if not index.multilabel:
         return THRESHOLD
     pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads, fit=config.fit)
     with contextlib.closing(pixels), threads(num_threads):
-        threshold = chosen_threshold(config, index, model, pixels)
+        threshold = chosen_threshold(config, index, model, pixels, checkpoint)
     return threshold if isinstance(threshold, float) else tuple(threshold.tolist())
 
 

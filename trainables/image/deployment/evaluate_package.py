@@ -119,6 +119,11 @@ def evaluate_package(
         torch.from_numpy(facts.thresholds.copy()),
         index.table["group"].filter(pa.array(judged)).to_pylist(),
     )
+    if split == "val" and "val" in facts.origin.get("refit", {}).get("splits", ()):
+        warnings = (
+            *warnings,
+            "the model was trained on train and val of its own data: on those its figures flatter it",
+        )
     present = {name for row in labels for name in row}
     apart = np.flatnonzero(~judged)
     return PackageScores(

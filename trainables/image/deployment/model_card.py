@@ -46,6 +46,19 @@ def _use_weights(card: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _refit(card: Mapping[str, Any]) -> str:
+    """What the model was trained on, where that is not the trial's train split."""
+    refit = card["origin"].get("refit")
+    if not refit:
+        return ""
+    num_examples = sum(card["data"]["num_examples"][split] for split in refit["splits"])
+    return (
+        f"After the choice this model was trained anew on all {num_examples} examples of "
+        f"{' and '.join(refit['splits'])}, for {refit['epochs']} epochs: the best epoch of its trial. Figures on train "
+        "and val below are the trial's, whose models had not seen val; those on test are this model's.\n"
+    )
+
+
 def model_card(card: Mapping[str, Any]) -> str:
     """The page, in Markdown.
 
@@ -89,7 +102,7 @@ Gives a picture {kind} out of {len(card["classes"])}: {shown}.
 ## Data
 
 {counts["train"]} examples for training, {counts["val"]} to choose by, {counts["test"]} for the final test.
-Fingerprint: `{data["fingerprint"]}`.
+{_refit(card)}Fingerprint: `{data["fingerprint"]}`.
 
 ## Metrics
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from trainables.contract import EpochReport, TrialHandle
+from trainables.contract import Checkpoint, EpochReport, Save, TrialHandle
 from trainables.errors import Diverged, TrainableError
-from trainables.image.config import ImageConfig
+from trainables.image.config import ImageConfig, Precision
 from trainables.image.data.balancing import class_weights, sampled_rows
 from trainables.image.data_forms import Balance
 from trainables.image.features.head import FeatureFeed, Features, Head
@@ -43,6 +46,19 @@ _STEPS_BETWEEN_CHECKS = 50
 
 _FEATURES_AT_ONCE = 1024
 """That a head judges: more at a time gain nothing."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch that has been trained.
+
+    Attributes:
+        report: what it brought.
+        save: writes the state after it.
+    """
+
+    report: EpochReport
+    save: Save
 
 
 def train_classifier(
@@ -82,160 +98,223 @@ def train_classifier(
     """
     seed = handle.seed if config.seed is None else config.seed
     torch.set_num_threads(handle.num_threads)
+    net, precision = starting_net(config, len(index.classes), pixels, weights, seed)
+    watched = seen_so_far(config, index, handle.resumed)
+    workers = Workers(handle.rank, handle.num_workers)
+    resumed = None if handle.resumed is None else handle.resumed.folder
+    last_epoch = handle.resumed.epoch if handle.resumed else 0
+    with accelerator_of(handle, precision) as accelerator:
+        run = epochs(config, index, pixels, net, accelerator, workers, seed, watched, balance, last_epoch, resumed)
+        while not ends_early(config, watched) and (epoch := next(run, None)) is not None:
+            watch(config, watched, epoch.report.metrics)
+            handle.report(epoch.report, save=epoch.save)
+
+
+def starting_net(
+    config: ImageConfig, num_classes: int, pixels: Source | Features, weights: Path | None, seed: int
+) -> tuple[nn.Module, Precision]:
+    """What is trained, before its first step, and the precision that it trains in; seeds everything."""
     seed_everything(seed)
     if isinstance(pixels, Features):
-        net: nn.Module = Head(pixels.width, len(index.classes), config.dropout)
+        net: nn.Module = Head(pixels.width, num_classes, config.dropout)
         precision = pixels.backbone.precision
     else:
-        net = starting_model(config, len(index.classes), weights)
+        net = starting_model(config, num_classes, weights)
         precision = chosen_precision(config.mixed_precision, net, config.input_resolution)
     if config.finetune == "head":
         start_head(net, seed)
-    workers = Workers(handle.rank, handle.num_workers)
-    with accelerator_of(handle, precision) as accelerator:
-        device = accelerator.device
+    return net, precision
+
+
+def epochs(
+    config: ImageConfig,
+    index: ImageIndex,
+    pixels: Source | Features,
+    net: nn.Module,
+    accelerator: Accelerator,
+    workers: Workers,
+    seed: int,
+    watched: Sequence[float],
+    balance: Balance | None = None,
+    last_epoch: int = 0,
+    resumed: Path | None = None,
+) -> Iterator[Epoch]:
+    """Trains a net, an epoch each time that the next one is asked for.
+
+    Args:
+        config, index, pixels, balance: as for `train_classifier`. Without a val split nothing is judged.
+        net: from `starting_net`.
+        accelerator: in whose precision and on whose device.
+        workers: that train together.
+        seed: of the order of the examples and of what is random in them.
+        watched: the metric to monitor of each epoch before the one that is asked for, where it decides on the learning
+            rate; whoever asks adds to it.
+        last_epoch: that was trained before.
+        resumed: the folder that was saved after it.
+    """
+    device = accelerator.device
+    reset_peak_memory(device)
+
+    channels_last(net)
+    norms_to_hold = frozen_norms(net)
+    num_parameters = sum(parameter.numel() for parameter in net.parameters())
+    if isinstance(pixels, Features):
+        num_parameters += pixels.backbone.num_parameters
+    # Before Accelerate wraps `forward`: a copy of the wrapped one would compute with the original's weights.
+    ema = ModelEmaV3(net, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
+    with infeasible_when_out_of_memory(f"{config.model} itself"):
+        # On the device; its forward runs in mixed precision, its outputs are float32. Gradients are added up
+        # in `MicroBatches`: `evaluation_mode` says that Accelerate need not.
+        model = accelerator.prepare_model(net, evaluation_mode=True)
+        judged = model if ema is None else accelerator.prepare_model(ema.module, evaluation_mode=True)
+    optimizer = make_optimizer(config, net)
+    # Accelerate's optimizer scales losses. It also looks for a package on disk twice a step, which would be a
+    # tenth of a small net's step: so only where losses are scaled.
+    stepper = accelerator.prepare(optimizer) if accelerator.scaler is not None else optimizer
+    backward = accelerator.backward if accelerator.scaler is not None else torch.Tensor.backward
+    strategy, power = (balance.strategy, balance.power) if balance else ("cap", 1.0)
+    weights_of_classes = None
+    if strategy == "class_weights":
+        weights_of_classes = torch.from_numpy(class_weights(index, power)).to(device)
+    train_loss = training_loss(config, index.multilabel, weights_of_classes)
+    val_loss = make_loss(index.multilabel)
+    train_threshold = THRESHOLD if isinstance(config.threshold, str) else config.threshold  # tuned is of val
+    # Stored features are of images that were changed already.
+    augmentation = None if isinstance(pixels, Features) else make_augmentation(config)
+    feed: Feed | FeatureFeed
+    feed = FeatureFeed(pixels, device) if isinstance(pixels, Features) else Feed(pixels, device, *normalization(net))
+
+    train_rows, val_rows = index.rows("train"), index.rows("val")
+    targets = torch.from_numpy(index.targets)
+    val_targets = targets[val_rows]
+    targets = targets.to(device)
+    steps_per_epoch = math.ceil(epoch_size(len(train_rows), config.batch_size) / config.batch_size)
+    if resumed is not None:
+        load_state(resumed, net, optimizer, accelerator.scaler, ema and ema.module)
+    workers.start_alike(net)
+
+    def train_mode() -> None:
+        model.train()
+        for norm in norms_to_hold:
+            norm.eval()
+
+    add_gradients = MicroBatches(model, train_loss, backward, config.batch_size, workers)
+    if device.type == "cuda" and not isinstance(pixels, Features):
+        train_mode()
+        some = torch.from_numpy(train_rows[: add_gradients.batch_size]).to(device)
+        add_gradients.probe((config.num_channels, config.input_resolution, config.input_resolution), targets[some])
         reset_peak_memory(device)
 
-        channels_last(net)
-        norms_to_hold = frozen_norms(net)
-        num_parameters = sum(parameter.numel() for parameter in net.parameters())
-        if isinstance(pixels, Features):
-            num_parameters += pixels.backbone.num_parameters
-        # Before Accelerate wraps `forward`: a copy of the wrapped one would compute with the original's weights.
-        ema = ModelEmaV3(net, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
-        with infeasible_when_out_of_memory(f"{config.model} itself"):
-            # On the device; its forward runs in mixed precision, its outputs are float32. Gradients are added up
-            # in `MicroBatches`: `evaluation_mode` says that Accelerate need not.
-            model = accelerator.prepare_model(net, evaluation_mode=True)
-            judged = model if ema is None else accelerator.prepare_model(ema.module, evaluation_mode=True)
-        optimizer = make_optimizer(config, net)
-        # Accelerate's optimizer scales losses. It also looks for a package on disk twice a step, which would be a
-        # tenth of a small net's step: so only where losses are scaled.
-        stepper = accelerator.prepare(optimizer) if accelerator.scaler is not None else optimizer
-        backward = accelerator.backward if accelerator.scaler is not None else torch.Tensor.backward
-        strategy, power = (balance.strategy, balance.power) if balance else ("cap", 1.0)
-        weights_of_classes = None
-        if strategy == "class_weights":
-            weights_of_classes = torch.from_numpy(class_weights(index, power)).to(device)
-        train_loss = training_loss(config, index.multilabel, weights_of_classes)
-        val_loss = make_loss(index.multilabel)
-        train_threshold = THRESHOLD if isinstance(config.threshold, str) else config.threshold  # tuned is of val
-        # Stored features are of images that were changed already.
-        augmentation = None if isinstance(pixels, Features) else make_augmentation(config)
-        feed: Feed | FeatureFeed
-        if isinstance(pixels, Features):
-            feed = FeatureFeed(pixels, device)
-        else:
-            feed = Feed(pixels, device, *normalization(net))
+    for epoch in range(last_epoch + 1, config.epochs + 1):
+        started = perf_counter()
+        feed.wait_s = 0.0
+        order = epoch_order(train_rows, config.batch_size, seed, epoch)
+        if strategy == "sampler":
+            order = sampled_rows(index, power, seed, epoch)[: len(order)]
+        change = with_generator(augmentation, epoch_generator(seed, epoch))
+        mix = make_mixing(config, len(index.classes), seed, epoch)
+        lr_at = epoch_schedule(config, steps_per_epoch, watched)
 
-        train_rows, val_rows = index.rows("train"), index.rows("val")
-        targets = torch.from_numpy(index.targets)
-        val_targets = targets[val_rows]
-        targets = targets.to(device)
-        steps_per_epoch = math.ceil(epoch_size(len(train_rows), config.batch_size) / config.batch_size)
-        watched: list[float] = []  # the metric to monitor, an epoch each
-        watches = config.schedule == "plateau" or config.early_stopping_patience is not None
-        if watches and (problem := monitor_problem(config.monitor, index.multilabel)):
-            raise TrainableError(problem)
+        train_mode()
+        workers.draw_apart(seed, epoch)
+        losses: list[torch.Tensor] = []
+        decisions: list[torch.Tensor] = []
+        wanted_here: list[torch.Tensor] = []
+        epoch_targets = torch.split(targets[torch.from_numpy(order).to(device)], config.batch_size)
+        # To mix images one needs all of a batch.
+        share = None if workers.number == 1 or mix else workers.share
+        stored = pixels.rows_of_epoch(order, epoch) if isinstance(pixels, Features) else order
+        batches = feed.batches(stored, config.batch_size, change, share)
+        for number, (images, wanted) in enumerate(zip(batches, epoch_targets, strict=True)):
+            step = (epoch - 1) * steps_per_epoch + number
+            lr = lr_at(step)
+            set_learning_rate(optimizer, lr)
+            mine = workers.share(len(wanted))
+            if mix:
+                images, goals = mix(images, wanted)
+                images, goals = images[mine], goals[mine]
+            else:
+                goals = wanted[mine]
+            loss, logits = add_gradients(images, goals, len(wanted))
+            stepper.step()
+            stepper.zero_grad()
+            if ema is not None:
+                ema.update(net, step + 1)
+            # Kept where they are until the epoch ends: asking for a number would wait for the device.
+            losses.append(loss)
+            decisions.append(decide(logits, index.multilabel, train_threshold))
+            wanted_here.append(wanted[mine])
+            if number % _STEPS_BETWEEN_CHECKS == 0:
+                check_finite(losses, epoch, steps_per_epoch, lr_at)
+        check_finite(losses, epoch, steps_per_epoch, lr_at)
+        train_s = perf_counter() - started
+        train_wait_s = feed.wait_s
 
-        if handle.resumed is not None:
-            load_state(handle.resumed.folder, net, optimizer, accelerator.scaler, ema and ema.module)
-            watched += [report.metrics[config.monitor] for report in handle.resumed.history if watches]
-        workers.start_alike(net)
-        last_epoch = handle.resumed.epoch if handle.resumed else 0
-
-        def train_mode() -> None:
-            model.train()
-            for norm in norms_to_hold:
-                norm.eval()
-
-        add_gradients = MicroBatches(model, train_loss, backward, config.batch_size, workers)
-        if device.type == "cuda" and not isinstance(pixels, Features):
-            train_mode()
-            some = torch.from_numpy(train_rows[: add_gradients.batch_size]).to(device)
-            add_gradients.probe((config.num_channels, config.input_resolution, config.input_resolution), targets[some])
-            reset_peak_memory(device)
-
-        for epoch in range(last_epoch + 1, config.epochs + 1):
-            if stops_early(watched, config.monitor, config.early_stopping_patience):
-                print(f"{config.monitor} has not gained for {config.early_stopping_patience} epochs: ended early")
-                break
-            started = perf_counter()
-            feed.wait_s = 0.0
-            order = epoch_order(train_rows, config.batch_size, seed, epoch)
-            if strategy == "sampler":
-                order = sampled_rows(index, power, seed, epoch)[: len(order)]
-            change = with_generator(augmentation, epoch_generator(seed, epoch))
-            mix = make_mixing(config, len(index.classes), seed, epoch)
-            lr_at = epoch_schedule(config, steps_per_epoch, watched)
-
-            train_mode()
-            workers.draw_apart(seed, epoch)
-            losses: list[torch.Tensor] = []
-            decisions: list[torch.Tensor] = []
-            wanted_here: list[torch.Tensor] = []
-            epoch_targets = torch.split(targets[torch.from_numpy(order).to(device)], config.batch_size)
-            # To mix images one needs all of a batch.
-            share = None if workers.number == 1 or mix else workers.share
-            stored = pixels.rows_of_epoch(order, epoch) if isinstance(pixels, Features) else order
-            batches = feed.batches(stored, config.batch_size, change, share)
-            for number, (images, wanted) in enumerate(zip(batches, epoch_targets, strict=True)):
-                step = (epoch - 1) * steps_per_epoch + number
-                lr = lr_at(step)
-                set_learning_rate(optimizer, lr)
-                mine = workers.share(len(wanted))
-                if mix:
-                    images, goals = mix(images, wanted)
-                    images, goals = images[mine], goals[mine]
-                else:
-                    goals = wanted[mine]
-                loss, logits = add_gradients(images, goals, len(wanted))
-                stepper.step()
-                stepper.zero_grad()
-                if ema is not None:
-                    ema.update(net, step + 1)
-                # Kept where they are until the epoch ends: asking for a number would wait for the device.
-                losses.append(loss)
-                decisions.append(decide(logits, index.multilabel, train_threshold))
-                wanted_here.append(wanted[mine])
-                if number % _STEPS_BETWEEN_CHECKS == 0:
-                    check_finite(losses, epoch, steps_per_epoch, lr_at)
-            check_finite(losses, epoch, steps_per_epoch, lr_at)
-            train_s = perf_counter() - started
-            train_wait_s = feed.wait_s
-
-            at_once = add_gradients.size if isinstance(feed, Feed) else max(_FEATURES_AT_ONCE, add_gradients.size)
+        at_once = add_gradients.size if isinstance(feed, Feed) else max(_FEATURES_AT_ONCE, add_gradients.size)
+        on_val: dict[str, float] = {}
+        if len(val_rows):
             logits = predict_together(workers, judged, feed, val_rows, at_once)
-            loss_on_val = val_loss(logits, val_targets).item()
-            if not math.isfinite(loss_on_val):
-                raise Diverged(f"the validation loss is {loss_on_val} after epoch {epoch} (lr {lr:g})")
-            metrics = {
-                "train_loss": mean_loss(losses, epoch_targets),
-                "train_accuracy": workers.accuracy(torch.cat(decisions), torch.cat(wanted_here)),
-                "val_loss": loss_on_val,
-                **classification_metrics("val", logits, val_targets, index.multilabel, config.threshold),
-                "lr": lr,
-                "epoch_s": perf_counter() - started,
-                "images_per_s": len(order) / train_s,
-                "data_wait_fraction": train_wait_s / train_s,
-                "peak_memory_bytes": int(workers.largest(peak_memory_bytes(device), device)),
-                "num_parameters": num_parameters,
-                **add_gradients.metrics,
-            }
-            metrics = workers.agreed(metrics, device)
-            watched += [metrics[config.monitor]] if watches else []
-            save = partial(
-                save_state,
-                model=net,
-                optimizer=optimizer,
-                scaler=accelerator.scaler,
-                average=ema and ema.module,
-                backbone=pixels.backbone if isinstance(pixels, Features) else None,
-            )
-            handle.report(EpochReport(epoch, metrics), save=save)
+            on_val["val_loss"] = val_loss(logits, val_targets).item()
+            if not math.isfinite(on_val["val_loss"]):
+                raise Diverged(f"the validation loss is {on_val['val_loss']} after epoch {epoch} (lr {lr:g})")
+            on_val |= classification_metrics("val", logits, val_targets, index.multilabel, config.threshold)
+        metrics = {
+            "train_loss": mean_loss(losses, epoch_targets),
+            "train_accuracy": workers.accuracy(torch.cat(decisions), torch.cat(wanted_here)),
+            **on_val,
+            "lr": lr,
+            "epoch_s": perf_counter() - started,
+            "images_per_s": len(order) / train_s,
+            "data_wait_fraction": train_wait_s / train_s,
+            "peak_memory_bytes": int(workers.largest(peak_memory_bytes(device), device)),
+            "num_parameters": num_parameters,
+            **add_gradients.metrics,
+        }
+        metrics = workers.agreed(metrics, device)
+        save = partial(
+            save_state,
+            model=net,
+            optimizer=optimizer,
+            scaler=accelerator.scaler,
+            average=ema and ema.module,
+            backbone=pixels.backbone if isinstance(pixels, Features) else None,
+        )
+        yield Epoch(EpochReport(epoch, metrics), save)
 
 
-def epoch_schedule(config: ImageConfig, steps_per_epoch: int, watched: list[float]) -> partial[float]:
+def watches(config: ImageConfig) -> bool:
+    """Whether anything looks at `config.monitor` while training."""
+    return config.schedule == "plateau" or config.early_stopping_patience is not None
+
+
+def seen_so_far(config: ImageConfig, index: ImageIndex, resumed: Checkpoint | None) -> list[float]:
+    """The metric to monitor of each epoch up to a checkpoint; empty where nothing looks at it.
+
+    Raises:
+        TrainableError: it is not for this kind of data.
+    """
+    if not watches(config):
+        return []
+    if problem := monitor_problem(config.monitor, index.multilabel):
+        raise TrainableError(problem)
+    return [] if resumed is None else [report.metrics[config.monitor] for report in resumed.history]
+
+
+def watch(config: ImageConfig, watched: list[float], metrics: Mapping[str, float]) -> None:
+    """Takes note of an epoch's metric to monitor, where anything looks at it."""
+    if watches(config):
+        watched.append(metrics[config.monitor])
+
+
+def ends_early(config: ImageConfig, watched: Sequence[float]) -> bool:
+    """Whether a trial ends before its last epoch, because what it monitors has not gained; says so."""
+    if len(watched) == config.epochs or not stops_early(watched, config.monitor, config.early_stopping_patience):
+        return False
+    print(f"{config.monitor} has not gained for {config.early_stopping_patience} epochs: ended early")
+    return True
+
+
+def epoch_schedule(config: ImageConfig, steps_per_epoch: int, watched: Sequence[float]) -> partial[float]:
     """The learning rate as a function of the step, for one epoch.
 
     Args:

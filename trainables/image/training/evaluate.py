@@ -17,13 +17,14 @@ from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
 from trainables.image.index import ImageIndex
 from trainables.image.measures.scores import score
-from trainables.image.measures.thresholds import tune_thresholds
+from trainables.image.measures.thresholds import Threshold, tune_thresholds
 from trainables.image.models.factory import normalization
 from trainables.image.models.layout import channels_last
 from trainables.image.package import THRESHOLD
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.training.checkpoint import load_trained
 from trainables.image.training.feed import Feed, Source
+from trainables.image.training.refit import threshold_in
 
 BATCH_SIZE = 64
 TUNED_ON = "val"
@@ -55,12 +56,31 @@ def evaluate_checkpoint(
     with contextlib.closing(pixels), threads(num_threads):
         logits = compute_logits(model, pixels, rows)
         # On val itself `tuned` stays: there each example is decided with what the others say.
-        threshold = config.threshold if split == TUNED_ON else chosen_threshold(config, index, model, pixels)
+        threshold: Threshold | torch.Tensor = config.threshold
+        if split != TUNED_ON:
+            threshold = chosen_threshold(config, index, model, pixels, checkpoint)
     examples, groups = (index.table[name].take(rows).to_pylist() for name in ("example", "group"))
     return score(split, examples, index.targets[rows], logits, index.classes, index.multilabel, threshold, groups)
 
 
-def chosen_threshold(config: ImageConfig, index: ImageIndex, model: nn.Module, pixels: Source) -> float | torch.Tensor:
+def threshold_on_val(
+    config: ImageConfig, index: ImageIndex, data: DataConfig, checkpoint: Path, num_threads: int
+) -> float | tuple[float, ...]:
+    """From which probability a label counts, as `chosen_threshold` says for a trial's checkpoint; in plain numbers."""
+    if not index.multilabel:
+        return THRESHOLD
+    if not isinstance(config.threshold, str):
+        return config.threshold
+    model = load_trained(config, len(index.classes), checkpoint)
+    pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads, fit=config.fit)
+    with contextlib.closing(pixels), threads(num_threads):
+        threshold = chosen_threshold(config, index, model, pixels, checkpoint)
+    return threshold if isinstance(threshold, float) else tuple(threshold.tolist())
+
+
+def chosen_threshold(
+    config: ImageConfig, index: ImageIndex, model: nn.Module, pixels: Source, checkpoint: Path
+) -> float | torch.Tensor:
     """From which probability a label counts: as the config says, or tuned on val for each label, (classes,).
 
     Args:
@@ -68,7 +88,10 @@ def chosen_threshold(config: ImageConfig, index: ImageIndex, model: nn.Module, p
         index: of the data that it was trained on.
         model: in evaluation mode.
         pixels: of the index.
+        checkpoint: of the model. One that was trained anew on val, too, names the thresholds that were tuned before.
     """
+    if (known := threshold_in(checkpoint)) is not None:
+        return known if isinstance(known, float) else torch.tensor(known, dtype=torch.float64)
     if not isinstance(config.threshold, str):
         return config.threshold
     rows = index.rows(TUNED_ON)

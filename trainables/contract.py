@@ -221,6 +221,8 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
             combinations within each group are tried.
         supports_workers: whether `train` shares its work when `handle.num_workers` is more than 1. Without, a sweep
             with several workers is refused: each of them would train the same.
+        facts: what can be told of a model before it is trained, by name, in words (`trainables.facts`): limits and
+            further objectives of a sweep file may name it, next to `metrics`. Of every fact less is better.
         imports: modules that `train` needs and that take long to import, by name. Workers import them when they start,
             while the data is still being prepared. They must be found without the folder of the sweep file.
     """
@@ -230,6 +232,7 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
     metrics: ClassVar[Mapping[str, Mode]] = {}
     check_keys: ClassVar[tuple[str, ...] | tuple[tuple[str, ...], ...]] = ()
     supports_workers: ClassVar[bool] = False
+    facts: ClassVar[Mapping[str, str]] = {}
     imports: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, data: DataT, folder: Path) -> None:
@@ -340,6 +343,32 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
             Diverged: the loss is no finite number.
             Infeasible: does not fit in memory.
         """
+
+    @classmethod
+    def architecture(cls, config: ConfigT) -> str:
+        """Names what `facts` depend on: configs with the same text have the same facts, and one of them is measured."""
+        return ""
+
+    def measure(self, config: ConfigT, facts: Sequence[str], num_threads: int = 1) -> Mapping[str, float]:
+        """Tells facts of the model that a config makes, without training it. Called after `prepare`.
+
+        Args:
+            config: of a trial.
+            facts: the names that are wanted.
+            num_threads: CPU threads to use.
+
+        Returns:
+            Those that can be had, perhaps with more. A fact that is missing cannot be had of this model.
+        """
+        return {}
+
+    def measure_package(self, package: Path, facts: Sequence[str]) -> Mapping[str, float]:
+        """Tells the same facts of an exported model package."""
+        return {}
+
+    def note_facts(self, package: Path, facts: Mapping[str, float], machine: str) -> None:
+        """Writes what was measured of a package, and on which machine, into what the package says of itself."""
+        return
 
     def evaluate(self, config: ConfigT, checkpoint: Path, split: str, num_threads: int = 1) -> Evaluation | None:
         """Evaluates a checkpoint's model on `val` or `test`. None: there is no such split, or nothing to say."""

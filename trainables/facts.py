@@ -7,7 +7,8 @@ percentile of 32 pictures at a time on all CPUs that the process may use.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,6 +26,9 @@ MEANINGS: Mapping[str, str] = {
     ONNX_LATENCY: "milliseconds in ONNX Runtime, median",
 }
 """The built-in facts, in words."""
+
+
+_LATENCY = re.compile(r"onnx_latency(?:_batch(?P<batch>\d+))?(?:_(?P<threads>\d+|all)_threads)?(?:_p95)?_ms")
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,28 @@ STANDARD: tuple[LatencySetting, ...] = (
     LatencySetting(batch=32, threads="all"),
 )
 """What is measured of every model, so that models of different sweeps compare."""
+
+
+def setting_of(fact: str) -> LatencySetting | None:
+    """How a latency of this name is measured; None: it is no latency, or one of another device than the CPU."""
+    match = _LATENCY.fullmatch(fact)
+    if match is None:
+        return None
+    threads = match["threads"] or "1"
+    return LatencySetting(int(match["batch"] or 1), "all" if threads == "all" else int(threads))
+
+
+def settings_of(facts: Iterable[str]) -> tuple[LatencySetting, ...]:
+    """The settings that facts of these names are measured in, each once."""
+    return tuple(dict.fromkeys(setting for fact in facts if (setting := setting_of(fact)) is not None))
+
+
+def standard_facts(known: Iterable[str]) -> tuple[str, ...]:
+    """What is measured of every model of a trainable, of the facts that it knows."""
+    names: list[str] = []
+    for fact in known:
+        names += [each.fact for each in STANDARD] if fact == ONNX_LATENCY else [fact]
+    return tuple(names)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 
+import psutil
+
 from trainables.cpus import num_cpus
 
-_BUSY = 0.5
-"""Of the CPUs: with more than this at work already, what is measured is too slow."""
+_BUSY = 0.25
+"""Of the CPUs: with more than this at work for others, what is measured is too slow."""
+_LOOK_S = 0.3
 
 
 def cpu_name(file: Path = Path("/proc/cpuinfo")) -> str:
@@ -32,12 +34,9 @@ def machine_name() -> str:
 
 
 def busy() -> str:
-    """That other work slows down what is measured, in words; empty when the machine is idle, or does not tell."""
-    try:
-        load = os.getloadavg()[0]
-    except OSError:
+    """That other work slows down what is measured, in words; empty when the machine is idle. Looks for a moment."""
+    # Not the load average, in which the training that has just ended still counts.
+    share = psutil.cpu_percent(interval=_LOOK_S) / 100
+    if share <= _BUSY:
         return ""
-    count = os.cpu_count() or 1
-    if load <= _BUSY * count:
-        return ""
-    return f"the machine is busy (load {load:.1f} on {count} CPUs): times may be too long"
+    return f"other work has {share:.0%} of this machine's CPUs: times may be too long"

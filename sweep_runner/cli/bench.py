@@ -68,9 +68,10 @@ def bench(
     check_output(file_format, output)
     settings = [LatencySetting(batch, _threads(text)) for text in threads for batch in batches]
     package = find_model(model, results)
+    warning = busy()
     rows = latency.bench(package, settings, out.detail)
     out.say(f"{package}: on {machine_name()}, {latency.runtime_name()}; times are of the whole batch")
-    if warning := busy():
+    if warning:
         out.warn(warning)
     table = pa.table(
         {

@@ -10,27 +10,36 @@ from sweep_runner.cli.common import Out
 from sweep_runner.cli.tables import fits_terminal
 from sweep_runner.results.display import in_words, shared
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
+from trainables.facts import ONNX_LATENCY
 
 
-def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out) -> None:
-    """Prints these trials of a leaderboard: of the metrics only the objective, and what it is on test.
+def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out, by: str | None = None) -> None:
+    """Prints these trials of a leaderboard: of the metrics only the objective, and what it is on test; and the latency.
 
     On a terminal params that are the same in all rows go below the table; and on a narrow one the params in one column.
     Host and device are there where they differ.
+
+    Args:
+        board: the leaderboard.
+        rows: those of its ranked trials that are shown.
+        out: where to.
+        by: the column of costs that the rows are ordered by; None: by the objective.
     """
+    costs = _cost_columns(rows, by)
     metrics = _metrics_to_show(board, rows)
     if len({row.row["test_use"] for row in rows if row.row.get("test_use") is not None}) > 1:
         metrics.append("test_use")
     places = [place for place in ("host", "device") if len({row.row[place] for row in rows if row.row[place]}) > 1]
     params = [param for param in board.params if any(param in row.params for row in rows)]
     if not sys.stdout.isatty():
-        out.table(*_table(board, rows, metrics, params, ("host", "device"), with_names=True))
+        out.table(*_table(board, rows, metrics, costs, params, ("host", "device"), with_names=True))
+        _tell_machines(rows, costs, out)
         return
     alike = shared(params, [row.params for row in rows])
     params = [param for param in params if param not in alike]
-    columns, cells = _table(board, rows, metrics, params, places, with_names=any(row.name for row in rows))
+    columns, cells = _table(board, rows, metrics, costs, params, places, with_names=any(row.name for row in rows))
     if not fits_terminal(columns, cells):
-        columns, cells = _table(board, rows, metrics, (), places, with_names=False)
+        columns, cells = _table(board, rows, metrics, costs, (), places, with_names=False)
         columns = (*columns, "params")
         cells = [(*line, _inin_words(row, params)) for line, row in zip(cells, rows, strict=True)]
     out.table(columns, cells)
@@ -40,19 +49,21 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out) -> None
         out.say("★ baseline")
     if "test_use" in metrics:
         out.say("test_use: which use of the test split the figure is; those before the last are of earlier winners")
+    _tell_machines(rows, costs, out)
 
 
 def _table(
     board: Leaderboard,
     rows: Sequence[TrialRow],
     metrics: Sequence[str],
+    costs: Sequence[str],
     params: Sequence[str],
     places: Sequence[str],
     *,
     with_names: bool,
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     names = ("name",) if with_names else ()
-    columns = ("rank", "trial", *names, "state", board.objective, *metrics, "epoch", *places, *params)
+    columns = ("rank", "trial", *names, "state", board.objective, *metrics, *costs, "epoch", *places, *params)
     cells = [
         (
             row.rank,
@@ -61,6 +72,7 @@ def _table(
             row.state,
             row.value,
             *(row.row["test_use"] if metric == "test_use" else row.metrics.get(metric) for metric in metrics),
+            *(row.row.get(column) for column in costs),
             row.row["best_epoch"],
             *(row.row[place] for place in places),
             *(row.params.get(param) for param in params),
@@ -85,3 +97,15 @@ def _metrics_to_show(board: Leaderboard, rows: Sequence[TrialRow]) -> list[str]:
     names = dict.fromkeys(name for row in rows for name, value in row.metrics.items() if value is not None)
     metric = board.objective.partition("_")[2]
     return [name for name in names if name == f"test_{metric}" != board.objective]
+
+
+def _tell_machines(rows: Sequence[TrialRow], costs: Sequence[str], out: Out) -> None:
+    """Where the latencies of a table were measured: those of two machines do not compare."""
+    machines = sorted({row.row["measured_on"] for row in rows if row.row.get("measured_on")})
+    if ONNX_LATENCY in costs:
+        out.say(f"{ONNX_LATENCY}: one picture, one thread, median; on {'; '.join(machines)}")
+
+
+def _cost_columns(rows: Sequence[TrialRow], by: str | None) -> list[str]:
+    """The latency where it was measured, and what the rows are ordered by."""
+    return list(dict.fromkeys(name for name in (ONNX_LATENCY, by) if name and any(row.row.get(name) for row in rows)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
+from sweep_runner.results.costs import COSTS, cheapest_first, cost
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
 if TYPE_CHECKING:
@@ -58,25 +60,44 @@ def ls(as_json: bool, results: ResultsPaths, out: Out) -> None:
 @click.command()
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="How many trials to show.")
+@click.option(
+    "--by",
+    type=click.Choice(["objective", *COSTS]),
+    default="objective",
+    show_default=True,
+    help="Order of the rows: the objective, or what a model takes, the least first.",
+)
 @json_option
 @common_options
-def top(name: str, limit: int, as_json: bool, results: ResultsPaths, out: Out) -> None:
+def top(name: str, limit: int, by: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
     """Show the leaderboard of the sweep NAME.
 
-    Failed trials, and copies of a configuration that was trained already, have no rank.
+    Failed trials, and copies of a configuration that was trained already, have no rank. The rank is by the objective,
+    also with --by.
 
     \b
     Examples:
       sweep top quickstart
+      sweep top quickstart --by latency
       sweep top quickstart --limit 50 --json
     """
     from sweep_runner.results.leaderboard import leaderboard
 
-    board = leaderboard(results, name)
+    board = _ordered(leaderboard(results, name), COSTS.get(by), out)
     if as_json:
         out.json(_board_json(board, limit))
         return
-    _print_board(board, results.sweep(name), limit, out)
+    _print_board(board, results.sweep(name), limit, out, COSTS.get(by))
+
+
+def _ordered(board: Leaderboard, column: str | None, out: Out) -> Leaderboard:
+    """With its ranked rows by what they cost; None: as they are."""
+    if column is None:
+        return board
+    lacking = sum(cost(row, column) is None for row in board.ranked)
+    if lacking:
+        out.say(f"{lacking} of {len(board.ranked)} trials have no {column}: it is measured when the sweep has ended")
+    return replace(board, ranked=tuple(cheapest_first(board.ranked, column)))
 
 
 def show_leaderboard(results: ResultsPaths, name: str, limit: int, out: Out) -> None:
@@ -86,7 +107,7 @@ def show_leaderboard(results: ResultsPaths, name: str, limit: int, out: Out) -> 
     _print_board(leaderboard(results, name), results.sweep(name), limit, out)
 
 
-def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out) -> None:
+def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out, by: str | None = None) -> None:
     from sweep_runner.cli.leaderboard_view import print_ranked
 
     sweep = board.sweep
@@ -99,7 +120,7 @@ def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out) ->
     if not shown:
         out.say("No trial has a value yet.")
         return
-    print_ranked(board, shown, out)
+    print_ranked(board, shown, out, by)
     if len(board.ranked) > limit:
         out.say(f"{len(board.ranked) - limit} more: {paths.command('top', f'--limit {len(board.ranked)}')}")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sweep_runner.execution.build import build
 from sweep_runner.execution.refit import refit
 from trainables.errors import TrainableError
+from trainables.machine import machine_name
 from trainables.own_modules import find_own_modules
 
 
@@ -32,6 +33,7 @@ class FinalTask:
         info: what the package says of its origin.
         num_threads: CPU threads.
         import_paths: put behind `sys.path`.
+        facts: what is to be measured of the package.
     """
 
     trainable: str
@@ -46,6 +48,7 @@ class FinalTask:
     num_threads: int
     import_paths: Sequence[str] = ()
     refit_folder: str | None = None
+    facts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +60,16 @@ class FinalResult:
         num_examples: of each evaluated split.
         verified: what `Trainable.export` verified; None when there is no package.
         error: why evaluation or export did not succeed, in words; empty when all went well.
+        facts: what was measured of the package.
+        machine: on which it was.
     """
 
     metrics: Mapping[str, Mapping[str, float]]
     num_examples: Mapping[str, int]
     verified: Mapping[str, Any] | None
     error: str = ""
+    facts: Mapping[str, float] = field(default_factory=dict)
+    machine: str = ""
 
 
 def finalize(task: FinalTask) -> FinalResult:
@@ -79,6 +86,7 @@ def finalize(task: FinalTask) -> FinalResult:
     metrics: dict[str, Mapping[str, float]] = {}
     counts: dict[str, int] = {}
     verified: Mapping[str, Any] | None = None
+    facts: Mapping[str, float] = {}
     error = ""
     model = checkpoint
     try:
@@ -99,11 +107,16 @@ def finalize(task: FinalTask) -> FinalResult:
             package.mkdir()
             final = {name: value for split in metrics.values() for name, value in split.items()}
             verified = trainable.export(config, model, package, {**task.info, "final_metrics": final}, task.num_threads)
+            if verified is not None and task.facts:
+                facts = trainable.measure_package(package, task.facts)
+                trainable.note_facts(package, facts, machine_name())
     except TrainableError as problem:
         error = str(problem)
     except OSError as problem:
         error = f"{problem.strerror or problem}: {problem.filename or staging}"
-    return FinalResult(metrics=metrics, num_examples=counts, verified=verified, error=error)
+    return FinalResult(
+        metrics=metrics, num_examples=counts, verified=verified, error=error, facts=facts, machine=machine_name()
+    )
 
 
 def publish(package: Path, target: Path) -> None:

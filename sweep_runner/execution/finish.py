@@ -18,6 +18,7 @@ import psutil
 
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.execution.finalize import FinalResult, FinalTask, finalize, publish
+from sweep_runner.execution.measuring import due_for_measuring, record_facts, wanted_facts
 from sweep_runner.execution.refit import drop_other_refits
 from sweep_runner.results.events import FinalEvaluated
 from sweep_runner.results.paths import SweepPaths
@@ -87,7 +88,12 @@ def finished(plan: Plan, paths: SweepPaths, state: SweepState) -> Finish | None:
         return Finish(None, ("no trial has a result: there is no best model",), failed=True)
     original = state.trials[best.copy_of] if best.copy_of is not None else best
     splits, export = _due(plan, paths, original)
-    if splits or export or _baselines_due(plan, paths, state):
+    if (
+        splits
+        or export
+        or _baselines_due(plan, paths, state)
+        or due_for_measuring(plan, state, kept_trials(paths, state))
+    ):
         return None
     return Finish(paths.best if _is_published(paths, original) else None)
 
@@ -148,6 +154,7 @@ def _finish_best(
             publish(staging / "package", paths.best)
             drop_other_refits(paths, keep=original.trial)
             published = True
+            record_facts(plan, recorder, original.trial, result)
             notes += (result.verified["note"],) if "note" in result.verified else ()
         elif export and not result.error:
             notes = (f"trainable {plan.spec.trainable!r} gave no model package to publish",)
@@ -245,6 +252,11 @@ def _checkpoint(paths: SweepPaths, summary: TrialSummary) -> Path | None:
     return checkpoint.folder if checkpoint else None
 
 
+def kept_trials(paths: SweepPaths, state: SweepState) -> list[int]:
+    """The trials with a checkpoint of their best epoch on disk, numbers ascending."""
+    return [number for number in sorted(state.trials) if _checkpoint(paths, state.trials[number]) is not None]
+
+
 def remove_staging(paths: SweepPaths) -> None:
     """Removes what a process left that was killed while it evaluated or exported, or just after."""
     for left in paths.root.glob(".final-*"):
@@ -308,6 +320,7 @@ def _task(
         num_threads=num_cpus(),
         import_paths=folders_of_own_modules(plan.spec.trainable, plan.spec.data),
         refit_folder=str(paths.refit(summary.trial, summary.best_epoch or 0)) if refits else None,
+        facts=wanted_facts(plan) if export else (),
     )
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from sweep_runner.errors import Interrupted
@@ -20,11 +21,13 @@ from sweep_runner.execution.finish import (
     Finish,
     finish_search,
     finished,
+    kept_trials,
     published_trial,
     remove_staging,
 )
 from sweep_runner.execution.forecast import forecast
 from sweep_runner.execution.keeper import Keeper
+from sweep_runner.execution.measuring import measure_kept
 from sweep_runner.execution.messages import Assignment
 from sweep_runner.execution.observer import Observer, SweepOutcome
 from sweep_runner.execution.preparing import Preparing
@@ -232,8 +235,18 @@ class Run:
                 stopped=lambda: bool(self._signals.received),
             )
             self._leave_if_stopped()
+            notes = measure_kept(
+                plan,
+                recorder,
+                paths,
+                kept_trials(paths, recorder.state),
+                self._assistant,
+                observer.finishing,
+                stopped=lambda: bool(self._signals.received),
+            )
+            self._leave_if_stopped()
         self._ray.close()
-        return finish
+        return replace(finish, notes=(*finish.notes, *notes))
 
     def _watch(
         self, session: RaySession, keeper: Keeper, slot: Slot, recorder: Recorder, stack: contextlib.ExitStack

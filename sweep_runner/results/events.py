@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
@@ -133,6 +133,21 @@ class FinalEvaluated(Event):
     epoch: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelMeasured(Event):
+    """Facts of an architecture (see `trainables.facts`), and the trials that have it and learn them by this.
+
+    `machine`: on which they were measured. `exported`: of a trained model's package, not of an untrained model.
+    """
+
+    kind: ClassVar[str] = "measured"
+    architecture: str
+    facts: Mapping[str, float]
+    machine: str = ""
+    trials: Sequence[int] = ()
+    exported: bool = False
+
+
 KINDS: dict[str, type[Event]] = {
     kind.kind: kind
     for kind in (
@@ -144,6 +159,7 @@ KINDS: dict[str, type[Event]] = {
         TrialEnded,
         TrialReopened,
         FinalEvaluated,
+        ModelMeasured,
     )
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sweep_runner.results.events import STATES
+from trainables.facts import setting_of
 
 _SHARED = {
     "sweep": "name of the sweep",
@@ -48,6 +49,9 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "device": "what it ran on",
         "failures": "attempts that failed",
         "seed": "of weights, order and augmentation",
+        "measured_on": "the machine on which the onnx_ columns were measured",
+        "num_flops": "floating-point operations for one picture",
+        "onnx_bytes": "size of the model's ONNX file",
         "copy_of": "the trial with the same params, which was not trained twice",
         "test_use": "which use of test its figures are, from 1; those before the last are of earlier winners",
         "started": "when it was first handed out",
@@ -101,6 +105,9 @@ def meaning(table: str, column: str) -> str:
     for prefix, words in (("best_", "at the best epoch"), ("last_", "at the last epoch")):
         if column.startswith(prefix):
             return f"{column.removeprefix(prefix)} {words}"
+    if table == "trials" and (setting := setting_of(column)) is not None:
+        which = "median" if column == setting.fact else "95th percentile"
+        return f"milliseconds in ONNX Runtime ({setting}), {which}"
     if table == "trials":
         evaluated = column.startswith(("val_", "test_"))
         return "metric of the final evaluation" if evaluated else "hyperparameter; empty where a trial has none"

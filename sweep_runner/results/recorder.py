@@ -14,11 +14,18 @@ import pyarrow as pa
 
 from sweep_runner.durable import remove_leftovers
 from sweep_runner.errors import SweepError
-from sweep_runner.results.events import EpochReported, Event, FinalEvaluated, SweepChanged
+from sweep_runner.results.events import EpochReported, Event, FinalEvaluated, ModelMeasured, SweepChanged
 from sweep_runner.results.log import EventLog, read_events
 from sweep_runner.results.parts import PART_ROWS, EpochParts, evaluation_path, part_path, set_aside_damaged, write_part
 from sweep_runner.results.paths import TABLES, SweepPaths
-from sweep_runner.results.schemas import evaluation_table, in_trials, sweeps_table, trial_row, trials_table
+from sweep_runner.results.schemas import (
+    NOT_AMONG_METRICS,
+    evaluation_table,
+    in_trials,
+    sweeps_table,
+    trial_row,
+    trials_table,
+)
 from sweep_runner.results.state import Objective, SweepState
 
 FLUSH_INTERVAL_S = 2.0
@@ -162,7 +169,10 @@ class Recorder:
             self._metrics.update(dict.fromkeys(in_trials(event.metrics)))
         elif isinstance(event, FinalEvaluated):
             self._metrics.update(dict.fromkeys(event.metrics))
-        if not isinstance(event, SweepChanged):
+        if isinstance(event, ModelMeasured):
+            self._metrics.update(dict.fromkeys(name for name in event.facts if name not in NOT_AMONG_METRICS))
+            self._changed.update(event.trials)
+        elif not isinstance(event, SweepChanged):
             self._changed.add(event.trial)  # type: ignore[attr-defined]  # every other event is of a trial
 
     def record_evaluation(

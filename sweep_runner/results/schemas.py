@@ -25,6 +25,9 @@ PARAMS_KEY = b"sweep_params"
 """Metadata of a `trials` part: param → its column, as a JSON object."""
 OWN_PLACE = ("epoch_s", "images_per_s", "data_wait_fraction", "lr", "peak_memory_bytes", "num_parameters")
 """What a trainable reports beside its metrics: columns of `epochs` or `trials`, without `best_` and `last_`."""
+WHOLE_FACTS = ("num_flops", "onnx_bytes")
+"""What is measured of a model and is a whole number: columns of `trials`. The others are there as metrics are."""
+NOT_AMONG_METRICS = (*OWN_PLACE, *WHOLE_FACTS)
 
 PREDICTIONS = pa.schema(
     [
@@ -78,6 +81,8 @@ TRIAL_TAIL = {
     "epochs": pa.int64(),
     "duration_s": pa.float64(),
     "num_parameters": pa.int64(),
+    "num_flops": pa.int64(),
+    "onnx_bytes": pa.int64(),
     "peak_memory_bytes": pa.int64(),
     "host": pa.string(),
     "device": pa.string(),
@@ -86,6 +91,7 @@ TRIAL_TAIL = {
     "seed": pa.int64(),
     "copy_of": pa.int64(),
     "test_use": pa.int64(),
+    "measured_on": pa.string(),
     "started": TIMESTAMP,
     "ended": TIMESTAMP,
 }
@@ -133,12 +139,14 @@ def trial_row(summary: TrialSummary, objective: str) -> dict[str, Any]:
             **_prefixed("best_", summary.best_metrics, objective),
             **_prefixed("last_", summary.last_metrics, objective),
             **summary.final_metrics,
+            **{name: value for name, value in summary.facts.items() if name not in NOT_AMONG_METRICS},
         },
         "tail": {
             "best_epoch": summary.best_epoch,
             "epochs": summary.epochs,
             "duration_s": summary.duration_s,
             "num_parameters": summary.num_parameters,
+            **{name: whole(summary.facts.get(name)) for name in WHOLE_FACTS},
             "peak_memory_bytes": summary.peak_memory_bytes,
             "host": summary.host or None,
             "device": summary.device or None,
@@ -147,6 +155,7 @@ def trial_row(summary: TrialSummary, objective: str) -> dict[str, Any]:
             "seed": summary.seed,
             "copy_of": summary.copy_of,
             "test_use": summary.test_use,
+            "measured_on": summary.measured_on or None,
             "started": microseconds(summary.started),
             "ended": microseconds(summary.ended),
         },

@@ -13,6 +13,7 @@ from sweep_runner.results.events import (
     EpochReported,
     Event,
     FinalEvaluated,
+    ModelMeasured,
     State,
     SweepChanged,
     TrialEnded,
@@ -82,6 +83,8 @@ class TrialSummary:
         test_use: which use of the test split by the sweep it was, from 1; None: the trial was not judged on test.
         duration_s: summed over all attempts, up to the last report of a running one.
         copy_of: the trial with the same configuration whose result this one shares.
+        facts: what its model takes (see `trainables.facts`), as far as that was measured.
+        measured_on: the machine on which it was.
     """
 
     trial: int
@@ -109,6 +112,8 @@ class TrialSummary:
     num_parameters: int | None = None
     peak_memory_bytes: int | None = None
     copy_of: int | None = None
+    facts: dict[str, float] = field(default_factory=dict)
+    measured_on: str = ""
     _earlier_attempts_s: float = 0.0
     _attempt_started: float | None = None
     _attempt_seen: float = 0.0
@@ -179,6 +184,7 @@ class TrialSummary:
             self.best_metrics = original.best_metrics
             self.last_epoch, self.last_metrics = original.last_epoch, original.last_metrics
             self.num_parameters, self.peak_memory_bytes = original.num_parameters, original.peak_memory_bytes
+            self.facts, self.measured_on = dict(original.facts), original.measured_on
 
     def has_final(self, split: str) -> bool:
         """Whether the model of its best epoch was evaluated on this split."""
@@ -210,6 +216,7 @@ class SweepState:
         data_fingerprint: of the data that its trials are trained on.
         digests: of what else their results depend on, by what it is in words.
         test_uses: how many models the sweep itself has judged on the test split.
+        measured: the facts of each architecture that was measured.
         started: seconds since the epoch (UTC) of its first start.
         finished: when it stopped or ended; None while it runs.
         updated: the time of the last event.
@@ -223,6 +230,7 @@ class SweepState:
     data_fingerprint: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
     test_uses: int = 0
+    measured: dict[str, ModelMeasured] = field(default_factory=dict)
     started: float | None = None
     finished: float | None = None
     updated: float | None = None
@@ -285,10 +293,20 @@ class SweepState:
             if summary._evaluate(event) and event.split == "test":
                 self.test_uses += 1
                 summary.test_use = self.test_uses
+        elif isinstance(event, ModelMeasured):
+            self._measure(event)
         elif isinstance(event, SweepChanged):
             self._change(event)
         self.updated = event.time
         return True
+
+    def _measure(self, event: ModelMeasured) -> None:
+        self.measured[event.architecture] = event
+        for number in event.trials:
+            trial = self._trial(number)
+            trial.facts.update(event.facts)
+            trial.measured_on = event.machine
+            trial.num_parameters = trial.num_parameters or whole(event.facts.get("num_parameters"))
 
     def _trial(self, trial: int) -> TrialSummary:
         return self.trials.setdefault(trial, TrialSummary(trial))

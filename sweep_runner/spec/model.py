@@ -132,6 +132,11 @@ class Export(_Section):
         "epoch says, and that is what is tested and published; false: the checkpoint of the best epoch is. By default "
         "only where a trial leaves no single model, as with data.split.folds.",
     )
+    latency: bool = Field(
+        True,
+        description="Measure how long the models of the best trials and of the baselines take on this machine, when "
+        "the sweep has ended: once per architecture.",
+    )
 
 
 class Notify(_Section):

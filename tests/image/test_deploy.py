@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from trainables.errors import NotExportable, TrainableError
+from trainables.facts import standard_facts
 from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
@@ -34,11 +36,13 @@ from trainables.image.deployment import deploy, onnx_graph
 from trainables.image.deployment.deploy import export_package
 from trainables.image.deployment.model_card import README_FILE
 from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
+from trainables.image.deployment.package_facts import measure_package, note_facts
 from trainables.image.deployment.predict import predict_paths
 from trainables.image.index import SCHEMA, ImageIndex
 from trainables.image.models.factory import build_model
 from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, WEIGHTS_FILE, Package, PackageFacts, load_package
 from trainables.image.pixels.decode import decode
+from trainables.image.trainable import ImageClassifier
 from trainables.image.training.checkpoint import load_trained
 from trainables.image.training.evaluate import GivenImages, compute_logits, evaluate_checkpoint
 
@@ -385,3 +389,21 @@ def test_an_invalid_translation_is_none(tmp_path: Path, monkeypatch: pytest.Monk
     graph = DeployedClassifier(_Rows().eval(), (0.5,) * 3, (0.5,) * 3, False).eval()
     with pytest.raises(NotExportable, match="topologically sorted"):
         write_onnx(graph, PackageFacts(("a", "b"), False, 8, 3), tmp_path / ONNX_FILE)
+
+
+def test_a_package_tells_what_was_measured_of_it(exported: Case, tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    shutil.copytree(exported.package, package)
+    card = json.loads((package / CARD_FILE).read_text())
+    facts = measure_package(package, standard_facts(ImageClassifier.facts))
+    assert facts["num_parameters"] == card["num_parameters"]
+    assert facts["num_flops"] == card["num_flops"] > card["num_parameters"]  # each weight is used at many places
+    assert facts["onnx_bytes"] == (package / ONNX_FILE).stat().st_size
+    note_facts(package, facts, "some processor, 3 CPUs")
+    assert json.loads((package / CARD_FILE).read_text())["measured"]["facts"] == facts
+    page = (package / README_FILE).read_text()
+    assert "some processor, 3 CPUs, ONNX Runtime" in page
+    assert "| 32 pictures at a time, all threads |" in page
+
+    (package / ONNX_FILE).unlink()  # as of a network without an ONNX translation
+    assert set(measure_package(package, ("onnx_latency_ms",))) == {"num_parameters", "num_flops"}

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from sweep_runner.cli.main import main
-from sweep_runner.results.events import EpochReported
+from sweep_runner.results.events import EpochReported, ModelMeasured
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
 Top = Callable[[int | None], str]
@@ -104,3 +104,31 @@ def test_a_query_keeps_every_digit(
     make_sweep("wide", [{"lr": 1 / 3}])
     assert main(["query", "select lr from trials", "--results", str(results.root)]) == 0
     assert "0.3333333333333333" in capsys.readouterr().out
+
+
+def test_ordered_by_latency_the_rank_stays_that_of_the_objective(
+    results: ResultsPaths, make_sweep: Callable[..., SweepPaths], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(trials: tuple[int, ...], latency_ms: float) -> ModelMeasured:
+        facts = {"onnx_latency_ms": latency_ms, "onnx_bytes": 1000 * latency_ms}
+        return ModelMeasured(
+            time=9.0, architecture=f"{latency_ms}", facts=facts, machine="some processor, 2 CPUs", trials=trials
+        )
+
+    make_sweep("fast", [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}], events=[measured((0,), 5.0), measured((1,), 2.5)])
+
+    def order(*options: str) -> list[dict[str, str]]:
+        assert main(["top", "fast", "--results", str(results.root), *options]) == 0
+        captured = capsys.readouterr()
+        assert "onnx_latency_ms: one picture, one thread, median; on some processor, 2 CPUs" in captured.err
+        if "--by" in options:
+            assert "1 of 3 trials have no onnx_" in captured.err
+        header, *lines = (line.split("\t") for line in captured.out.splitlines())
+        return [dict(zip(header, line, strict=True)) for line in lines]
+
+    usual = {row["trial"]: row["rank"] for row in order()}
+    by_latency = order("--by", "latency")
+    assert [row["trial"] for row in by_latency] == ["1", "0", "2"]
+    assert {row["trial"]: row["rank"] for row in by_latency} == usual
+    assert [row["onnx_latency_ms"].removesuffix(".0") for row in by_latency] == ["2.5", "5", ""]
+    assert [row["onnx_bytes"] for row in order("--by", "size")] == ["2500", "5000", ""]

@@ -21,6 +21,7 @@ from trainables.contract import (
     no_progress,
 )
 from trainables.errors import DataError
+from trainables.facts import MEANINGS
 from trainables.image.check import CHECK_KEYS, config_problems
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
@@ -36,6 +37,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
     data_class = DataConfig
     check_keys = CHECK_KEYS
     supports_workers = True
+    facts = MEANINGS
     imports = ("trainables.image.training.classifier", "trainables.image.features.store")
     metrics: ClassVar[Mapping[str, Mode]] = {
         "train_loss": "min",
@@ -205,6 +207,33 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         # Features as they are those of the search are; only changed images there are of train alone.
         with open_inputs(config, whole if num_views(config) else index, self.data, weights, handle) as inputs:
             refit_classifier(config, whole, inputs, weights, handle, best, self.data.balance, threshold)
+
+    @classmethod
+    def architecture(cls, config: ImageConfig) -> str:
+        """What the graph depends on: neither the weights nor how they are trained."""
+        from trainables.image.models.table import timm_name
+
+        parts = [timm_name(config.model), f"{config.input_resolution} px", f"{config.pooling} pooling", config.color]
+        own = {"width": config.width, "batch_norm": config.batch_norm}
+        return ", ".join([*parts, *(f"{key} {value}" for key, value in own.items() if value is not None)])
+
+    def measure(self, config: ImageConfig, facts: Sequence[str], num_threads: int = 1) -> Mapping[str, float]:
+        """See `trainables.image.deployment.untrained.measure_untrained`."""
+        from trainables.image.deployment.untrained import measure_untrained
+
+        return measure_untrained(config, self.folder, facts, num_threads)
+
+    def measure_package(self, package: Path, facts: Sequence[str]) -> Mapping[str, float]:
+        """See `trainables.image.deployment.package_facts.measure_package`."""
+        from trainables.image.deployment.package_facts import measure_package
+
+        return measure_package(package, facts)
+
+    def note_facts(self, package: Path, facts: Mapping[str, float], machine: str) -> None:
+        """See `trainables.image.deployment.package_facts.note_facts`."""
+        from trainables.image.deployment.package_facts import note_facts
+
+        note_facts(package, facts, machine)
 
     def evaluate(self, config: ImageConfig, checkpoint: Path, split: str, num_threads: int = 1) -> Evaluation | None:
         """See `trainables.image.training.evaluate.evaluate_checkpoint`."""

@@ -27,6 +27,7 @@ from trainables.image.deployment.agreement import TOLERANCE, check_file, compare
 from trainables.image.deployment.model_card import README_FILE, model_card
 from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
 from trainables.image.deployment.plain_weights import architecture, verify_weights
+from trainables.image.deployment.untrained import num_flops
 from trainables.image.index import ImageIndex
 from trainables.image.models.factory import normalization
 from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, OUTPUT, THRESHOLD, WEIGHTS_FILE, Package, PackageFacts
@@ -247,6 +248,7 @@ def _card(
         "preprocessing": facts.preprocessing,
         "config": without_folders(config.model_dump(mode="json")),
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "num_flops": num_flops(model, config),
         "data": {
             "fingerprint": index.fingerprint,
             "num_examples": {split: len(index.rows(split)) for split in ("train", "val", "test")},

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trainables.facts import MEANINGS, ONNX_LATENCY, setting_of
+
 README_FILE = "README.md"
 _SHOWN_CLASSES = 50
 
@@ -59,6 +61,35 @@ def _refit(card: Mapping[str, Any]) -> str:
     )
 
 
+def _speed(card: Mapping[str, Any]) -> str:
+    """What was measured of the package; empty when nothing was."""
+    measured = card.get("measured")
+    if not measured:
+        return ""
+    facts = measured["facts"]
+    lines = [
+        f"| {words} | {facts[name]:,.0f} |"
+        for name, words in MEANINGS.items()
+        if name != ONNX_LATENCY and name in facts
+    ]
+    for name, value in facts.items():
+        setting = setting_of(name)
+        if setting is not None and name == setting.fact:
+            p95 = facts.get(setting.p95_fact, value)
+            lines.append(f"| {setting} | {value:.4g} ms (95th percentile {p95:.4g}) |")
+    rows = "\n".join(lines)
+    return f"""## Size and speed
+
+| what | value |
+|---|---|
+{rows}
+
+Measured on {measured["on"]}: another machine is faster or slower (`sweep bench`). Times are of the whole batch, medians
+of single runs after a warm-up, without reading picture files.
+
+"""
+
+
 def model_card(card: Mapping[str, Any]) -> str:
     """The page, in Markdown.
 
@@ -109,7 +140,7 @@ Gives a picture {kind} out of {len(card["classes"])}: {shown}.
 | metric | value |
 |---|---|
 {metrics}
-## Limits
+{_speed(card)}## Limits
 
 - It knows these classes only, and gives one of them its probability also for a picture of something else.
 - The figures hold for pictures like those of the data above; others should be tried first (`sweep evaluate`).

@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "show": ("sweep_runner.cli.results:show", "One trial: params, metrics, why it ended."),
     "explain": ("sweep_runner.cli.explain:explain", "Why a trial stopped: rung, threshold, rivals."),
     "compare": ("sweep_runner.cli.compare:compare", "Two sweeps or trials: params, metrics, significance."),
+    "reproduce": ("sweep_runner.cli.reproduce:reproduce", "A trial again: are its figures the same?"),
     "report": ("sweep_runner.cli.report:report", "One sweep as one HTML file."),
     "app": ("sweep_runner.cli.app:app", "Explore all sweeps in the browser."),
     "query": ("sweep_runner.cli.results:query", "SQL over the tables of all sweeps, read-only."),

@@ -153,7 +153,7 @@ def show(name: str, trial: int, as_json: bool, results: ResultsPaths, out: Out) 
     if as_json:
         out.json(trial_json(board, row, curve, attempts, files, shares))
     else:
-        print_trial(board, row, curve, attempts, files, shares, out)
+        print_trial(board, row, curve, attempts, files, shares, paths.command("reproduce", str(trial)), out)
         if "test" in shares:
             out.say(f"test split: {uses_of_test(results, board)}")
 

@@ -73,7 +73,7 @@ def trial(
             root / "trial",
             seed=spec.search.seed,
             name=baseline,
-            num_threads=max(1, int(spec.resources.cpus)),
+            num_threads=spec.resources.num_threads,
             metric=spec.objective.metric,
             mode=spec.objective.mode,
             trainable=spec.trainable,

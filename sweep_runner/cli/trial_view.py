@@ -81,9 +81,10 @@ def print_trial(
     attempts: Sequence[Attempt],
     files: Sequence[Path],
     shares: Mapping[str, Share],
+    again: str,
     out: Out,
 ) -> None:
-    """Prints a trial for people."""
+    """Prints a trial for people; `again` is the command that trains it again."""
     place = f", rank {row.rank} of {len(board.ranked)}" if row.rank else ""
     baseline = f" (baseline {row.name})" if row.name else ""
     out.result(f"{board.sweep.sweep} trial {row.trial}{baseline}: {row.state}{place}")
@@ -106,6 +107,8 @@ def print_trial(
         out.result("\nfiles")
         for path in files:
             out.result(f"  {path}")
+    if curve:
+        out.result(f"\nagain: {again}")
 
 
 def _print_pairs(title: str, pairs: Mapping[str, Any], out: Out) -> None:

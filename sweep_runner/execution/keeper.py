@@ -229,6 +229,7 @@ class Keeper:
                 seed=seed,
                 params=proposal.params,
                 name=proposal.name,
+                num_threads=self.spec.resources.num_threads,
             )
         )
         began = time.monotonic()

@@ -16,6 +16,7 @@ from sweep_runner.results.events import SweepChanged
 from sweep_runner.results.events import SweepState as SweepStatus
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
+from sweep_runner.results.requirements import requirements
 from sweep_runner.spec.loader import dump_spec, opening_comment
 from sweep_runner.spec.plan import Plan
 from sweep_runner.tracking.follow import trackers
@@ -31,6 +32,7 @@ def open_recorder(plan: Plan, paths: SweepPaths, observer: Observer) -> Iterator
     recorder = Recorder(paths, plan.spec.objective, list(plan.spec.space), environment)
     try:
         write_atomically(paths.environment, json.dumps(environment, indent=2).encode())
+        write_atomically(paths.requirements, requirements().encode())
         # With what the file says of itself: a report shows its question.
         write_atomically(paths.spec, (opening_comment(plan.loaded.path) + dump_spec(plan.spec)).encode())
         with trackers(plan.spec, paths, observer.warned):

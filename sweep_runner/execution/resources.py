@@ -68,7 +68,7 @@ def resolve(resources: Resources, nodes: Sequence[Node], workers: Sequence[int] 
     # Workers are all of one size: as long as there are places, they can be had whatever the others are taken by.
     fits = places // min(numbers)
     limit = fits if resources.max_concurrent == "auto" else min(fits, resources.max_concurrent)
-    return Slot(resources.cpus, wanted_gpus, max(1, int(resources.cpus)), max(1, limit), places)
+    return Slot(resources.cpus, wanted_gpus, resources.num_threads, max(1, limit), places)
 
 
 def most_at_a_time(resources: Resources, cpus: float, workers: int) -> int:

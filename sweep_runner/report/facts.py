@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -189,22 +187,6 @@ def calibration_bins(table: pa.Table) -> list[dict[str, float]]:
         for number in range(_BINS)
         if (own := place == number).any()
     ]
-
-
-def reproduce(paths: SweepPaths, row: TrialRow, spec: SweepSpec | None) -> str:
-    """The command that trains a trial again in one process, with its params and its seed."""
-    settings = ["baselines={}"] if spec is None or spec.baselines else []
-    settings += [f"space.{name}=[{_yaml(value)}]" for name, value in row.params.items()]
-    if row.row.get("seed") is not None:
-        settings.append(f"search.seed={row.row['seed']}")
-    file = paths.spec if not paths.spec.is_relative_to(Path.cwd()) else paths.spec.relative_to(Path.cwd())
-    return " ".join(["sweep trial", shlex.quote(str(file)), *(f"--set {shlex.quote(setting)}" for setting in settings)])
-
-
-def _yaml(value: Any) -> str:
-    import json
-
-    return json.dumps(value) if isinstance(value, str | bool) else str(value)
 
 
 def best_with_evaluation(paths: SweepPaths, rows: Sequence[TrialRow]) -> tuple[TrialRow, str] | None:

@@ -127,7 +127,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "num_samples": len(samples),
         "pictures": pictures_of(paths, spec, list(dict.fromkeys(wanted)), warn),
         "failures": [row for row in board.unranked if row.state in ("FAILED", "INFEASIBLE")],
-        "commands": [(row, facts.reproduce(paths, row, spec)) for row in rows[:MAX_ROWS]],
+        "commands": [(row, paths.command("reproduce", str(row.trial))) for row in rows[:MAX_ROWS]],
     }
 
 

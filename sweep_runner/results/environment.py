@@ -35,6 +35,8 @@ PACKAGES = (
     "onnx",
     "onnxruntime",
     "numpy",
+    "pillow",
+    "safetensors",
 )
 MASK = "***"
 _SECRET = r"(?:token|secret|passw(?:or)?d|passphrase|credential|api[-_]?key|access[-_]?key|private[-_]?key|auth)"
@@ -60,7 +62,8 @@ def capture_environment(command: Sequence[str]) -> dict[str, Any]:
     Returns:
         command, captured (when), host, platform, python, versions (package → version of those installed), git_commit
         and git_dirty (None outside a repository), git_changes (a digest of what differs from the commit in tracked
-        files; None when nothing does), num_cpus (that the process may use), memory_bytes, gpus (names).
+        files; None when nothing does), num_cpus (that the process may use), memory_bytes, cpu (its model),
+        gpus (names), gpu_driver (its version).
     """
     commit, dirty = _git(Path.cwd())
     return {
@@ -75,7 +78,9 @@ def capture_environment(command: Sequence[str]) -> dict[str, Any]:
         "git_changes": _git_changes(Path.cwd()) if dirty else None,
         "num_cpus": num_cpus(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "gpus": _gpus(),
+        "cpu": _cpu(),
+        "gpus": _gpus("name"),
+        "gpu_driver": next(iter(_gpus("driver_version")), None),
     }
 
 
@@ -171,9 +176,20 @@ def _git_changes(folder: Path) -> str | None:
     return None if changes is None else hashlib.sha256(changes.encode()).hexdigest()[:16]
 
 
-def _gpus() -> list[str]:
-    names = _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
+def _gpus(what: str) -> list[str]:
+    """Of each GPU: `name`, `driver_version`."""
+    names = _output(["nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader"])
     return names.splitlines() if names else []
+
+
+def _cpu() -> str:
+    """The CPU's model, as Linux names it; else the architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.machine()
 
 
 def _output(command: Sequence[str]) -> str | None:

@@ -41,7 +41,10 @@ class SweepChanged(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TrialStarted(Event):
-    """A trial was handed to a worker. `attempt` counts from 1 and fences off workers of earlier attempts."""
+    """A trial was handed to a worker. `attempt` counts from 1 and fences off workers of earlier attempts.
+
+    `num_threads`: CPU threads of a worker, which decide the last digits; 0 in logs of earlier versions.
+    """
 
     kind: ClassVar[str] = "start"
     trial: int
@@ -49,6 +52,7 @@ class TrialStarted(Event):
     seed: int
     params: Mapping[str, Any]
     name: str | None = None
+    num_threads: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

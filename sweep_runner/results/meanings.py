@@ -37,6 +37,8 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "git_changes": "which files were",
         "num_cpus": "CPUs that the sweep could use there",
         "memory_bytes": "memory of that machine",
+        "cpu": "model of its CPU",
+        "gpu_driver": "version of its GPU driver",
         "host": "where it was started",
     },
     "trials": {

@@ -50,6 +50,11 @@ class SweepPaths:
         return self.root / "environment.json"
 
     @property
+    def requirements(self) -> Path:
+        """What was installed at the last run, for `pip install -r`."""
+        return self.root / "requirements.txt"
+
+    @property
     def study(self) -> Path:
         """Optuna's journal storage."""
         return self.root / "study.journal"

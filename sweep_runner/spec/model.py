@@ -106,6 +106,11 @@ class Resources(_Section):
         description='No trial is started while the results folder\'s disk has less room, such as "2GB".',
     )
 
+    @property
+    def num_threads(self) -> int:
+        """CPU threads of one worker."""
+        return max(1, int(self.cpus))
+
 
 class Keep(_Section):
     """Which checkpoints stay on disk, across the whole sweep."""

@@ -67,8 +67,7 @@ def test_the_answer_names_the_best_trial_and_the_best_baseline(results: ResultsP
     assert "better than the best baseline, <b>bold</b>" in values["answer"]
     assert values["num_samples"] == 400
     assert all(not sample.right for sample in values["wrong"])
-    assert "sweep trial" in values["commands"][0][1]
-    assert "space.lr=[" in values["commands"][0][1]
+    assert values["commands"][0][1].startswith("sweep reproduce balls 7")
 
 
 def test_a_report_without_pictures_says_so(page: str) -> None:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from sweep_runner.app import model_view
 from sweep_runner.errors import RequestError, SweepError
-from sweep_runner.report import facts, figures, page
+from sweep_runner.report import facts, figures
 from sweep_runner.report.accuracy import best_on_test
 from sweep_runner.report.comparison import differing, significance
 from sweep_runner.report.figures import Shown
@@ -118,7 +118,7 @@ def _params(board: Leaderboard, paths: SweepPaths) -> None:
     if not board.ranked:
         st.write("No trial has a value yet.")
         return
-    study = study_of(board, page.read_spec(paths))
+    study = study_of(board, facts.read_spec(paths))
     matters = figures.importances(study)
     if isinstance(matters, str):
         st.write(f"Hyperparameter importance. {matters}")

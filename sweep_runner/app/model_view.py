@@ -76,7 +76,7 @@ def _pick(paths: SweepPaths, board: Leaderboard) -> bytes | None:
 @st.cache_data(max_entries=4, show_spinner="Reading pictures of the data")
 def _pictures(folder: str, examples: tuple[str, ...]) -> dict[str, bytes]:
     paths = SweepPaths(Path(folder))
-    return dict(page.pictures_of(paths, page.read_spec(paths), examples, _ignore, SIZE))
+    return dict(page.pictures_of(paths, facts.read_spec(paths), examples, _ignore, SIZE))
 
 
 def _ignore(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
-from sweep_runner.results.paths import ResultsPaths
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
 if TYPE_CHECKING:
     from sweep_runner.report.decisions import Comparison
@@ -19,17 +19,22 @@ _MAX_RIVALS = 12
 
 @click.command()
 @click.argument("name")
-@click.argument("trial")
+@click.argument("trial", required=False)
 @json_option
 @common_options
-def explain(name: str, trial: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """Say why a trial of the sweep NAME stopped or waits: at which rung, what it needed, and which rivals had it.
+def explain(name: str, trial: str | None, as_json: bool, results: ResultsPaths, out: Out) -> None:
+    """Say what to do next after the sweep NAME; or why a trial of it stopped or waits.
 
-    TRIAL is a number or a baseline's name. The pruner's decisions are made again from what was recorded, in the order
-    in which it was recorded: a trial is held against those that had come as far by then.
+    Without TRIAL, rules look at what the sweep has recorded: ranges whose edge is best, epochs that were too few,
+    classes with most of the errors and more. Each shows what it saw; none speaks without evidence.
+
+    TRIAL is a number or a baseline's name: at which rung it stopped, what it needed, and which rivals had it. The
+    pruner's decisions are made again from what was recorded, in the order in which it was recorded: a trial is held
+    against those that had come as far by then.
 
     \b
     Examples:
+      sweep explain quickstart
       sweep explain quickstart 3
       sweep explain quickstart mlp-adam --json
     """
@@ -38,6 +43,9 @@ def explain(name: str, trial: str, as_json: bool, results: ResultsPaths, out: Ou
     from sweep_runner.results.leaderboard import leaderboard
 
     board = leaderboard(results, name)
+    if trial is None:
+        _advise(board, results.sweep(name), as_json, out)
+        return
     (row,) = find_trials(board, [trial])
     decisions = decisions_of(board, results.sweep(name), row)
     if as_json:
@@ -76,6 +84,24 @@ def explain(name: str, trial: str, as_json: bool, results: ResultsPaths, out: Ou
             _print_rivals(decisions[-1].rung, board, out)
     if row.state in ("FAILED", "INFEASIBLE"):
         out.say(f"attempts and files: {results.sweep(name).command('show', str(row.trial))}")
+
+
+def _advise(board: Leaderboard, paths: SweepPaths, as_json: bool, out: Out) -> None:
+    """Prints what to do next."""
+    from sweep_runner.report.advice.rules import advice_for
+    from sweep_runner.report.facts import read_spec
+
+    found = advice_for(board, paths, read_spec(paths), out.warn)
+    if as_json:
+        out.json({"sweep": paths.name, "advice": [asdict(each) for each in found]})
+        return
+    for each in found:
+        command = f"\n    {each.command}" if each.command else ""
+        out.result(f"{each.rule}: {each.evidence}\n  → {each.action}{command}")
+    if not board.ranked:
+        out.say("no trial has a value yet: there is nothing to go by")
+    elif not found:
+        out.say("no rule has anything to say of what is recorded")
 
 
 def _ending(row: TrialRow) -> str:

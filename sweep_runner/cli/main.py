@@ -36,7 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "ls": ("sweep_runner.cli.results:ls", "The sweeps in the results folder."),
     "top": ("sweep_runner.cli.results:top", "The leaderboard of a sweep."),
     "show": ("sweep_runner.cli.results:show", "One trial: params, metrics, why it ended."),
-    "explain": ("sweep_runner.cli.explain:explain", "Why a trial stopped: rung, threshold, rivals."),
+    "explain": ("sweep_runner.cli.explain:explain", "What to do next; why a trial stopped."),
     "compare": ("sweep_runner.cli.compare:compare", "Two sweeps or trials: params, metrics, significance."),
     "reproduce": ("sweep_runner.cli.reproduce:reproduce", "A trial again: are its figures the same?"),
     "report": ("sweep_runner.cli.report:report", "One sweep as one HTML file."),

@@ -68,7 +68,7 @@ def report(
 
 def _import_own(paths: SweepPaths) -> None:
     """Imports what the sweep names of the user's: trainable and dataset."""
-    from sweep_runner.report.page import read_spec
+    from sweep_runner.report.facts import read_spec
     from trainables.own_modules import find_own_modules, not_imported
 
     spec = read_spec(paths)

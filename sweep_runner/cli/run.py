@@ -239,6 +239,7 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
             out.warn(f"trial {trial.trial} {trial.state}: {trial.reason}")
     for note in outcome.notes:
         out.warn(note)
+    _say_what_next(results, paths, out)
     _write_report(results, paths, out)
     out.say(f"leaderboard  {paths.command('top')}")
     where = " ".join(["", *results_option(results.root)])
@@ -249,6 +250,23 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
         out.say(f"model        {outcome.package / 'model.onnx'}   sweep predict {paths.name} IMAGES{where}")
     elif outcome.package is not None:
         out.say(f"model        {outcome.package}   its README.md has the code that loads it")
+
+
+_ADVICE = 2
+
+
+def _say_what_next(results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
+    """What weighs most of what the rules say, in two lines, and where the rest is."""
+    from sweep_runner.report.advice.rules import advice_for
+    from sweep_runner.report.facts import read_spec
+    from sweep_runner.results.leaderboard import leaderboard
+
+    found = advice_for(leaderboard(results, paths.name), paths, read_spec(paths), lambda text: None)
+    for each in found[:_ADVICE]:
+        out.say(f"next: {each}")
+    if found:
+        more = f"{len(found) - _ADVICE} more, and the commands" if len(found) > _ADVICE else "the commands"
+        out.say(f"next: {more}: {paths.command('explain')}")
 
 
 def _say_uses_of_test(results: ResultsPaths, paths: SweepPaths, out: Out) -> None:

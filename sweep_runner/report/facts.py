@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from sweep_runner.errors import RequestError
 from sweep_runner.report.plot_data import title_of
 from sweep_runner.results.display import few_digits
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
@@ -39,6 +40,16 @@ class Sample:
     predicted: tuple[str, ...]
     right: bool
     sureness: float
+
+
+def read_spec(paths: SweepPaths) -> SweepSpec | None:
+    """The sweep file as run; None when it is lost or damaged, which a report can do without."""
+    from sweep_runner.spec.loader import load_resolved
+
+    try:
+        return load_resolved(paths.spec).spec
+    except RequestError:
+        return None
 
 
 def question(paths: SweepPaths) -> str:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sweep_runner.durable import write_atomically
-from sweep_runner.errors import RequestError
 from sweep_runner.report import facts, figures
 from sweep_runner.report.accuracy import best_on_test
+from sweep_runner.report.advice.rules import advice_for
+from sweep_runner.report.facts import read_spec
 from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import Confusion, best_and_baselines, read_confusion, read_curves, title_of
 from sweep_runner.report.trial_study import study_of
@@ -110,6 +111,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "question": facts.question(paths),
         "answer": facts.answer(board, best_on_test(board, paths, warn)),
         "uses": uses_of_test(results, board),
+        "advice": advice_for(board, paths, spec, warn),
         "rows": rows,
         "left_out": len(board.ranked) - len(rows),
         "metrics": _metrics(board),
@@ -159,16 +161,6 @@ def all_figures(
         else None,
         "time": figures.time_spent(facts.where_time_went(board, epochs)),
     }
-
-
-def read_spec(paths: SweepPaths) -> SweepSpec | None:
-    """The sweep file as run; None when it is lost or damaged, which a report can do without."""
-    from sweep_runner.spec.loader import load_resolved
-
-    try:
-        return load_resolved(paths.spec).spec
-    except RequestError:
-        return None
 
 
 def _rows(board: Leaderboard) -> list[TrialRow]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep_runner.report import facts, figures, plots
+from sweep_runner.report.facts import read_spec
 from sweep_runner.report.importance import Importance
-from sweep_runner.report.page import read_spec
 from sweep_runner.report.plot_data import best_and_baselines, read_confusion, read_curves
 from sweep_runner.report.trial_study import study_of
 from sweep_runner.results.leaderboard import leaderboard

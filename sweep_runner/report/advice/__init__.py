@@ -1,0 +1,1 @@
+"""What to do next, from what a sweep has recorded: rules, each with the evidence on which it speaks."""

@@ -1,0 +1,117 @@
+"""Rules about the data: how many examples val has, which of them are wrong, and whether some are there twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from sweep_runner.report.accuracy import accuracy
+from sweep_runner.report.advice.evidence import Advice, Evidence
+from sweep_runner.report.facts import probabilities
+
+_RIVALS = 2
+"""Other trials within the best one's interval, from which on their order is chance to a good part."""
+_FEWEST_ERRORS = 10
+_SHARE_OF_ERRORS = 0.4
+_TIMES_ITS_SHARE = 2.0
+_SURE, _UNLIKELY = 0.95, 0.01
+_RELIABLE = 0.9
+"""How often the model is right where it is sure, so that being sure says something."""
+_FEWEST_DOUBTS = 3
+_NO_FILES = ("digits", "cifar10", "cifar100")
+"""Data sets whose examples are known, and are no files of the user's."""
+
+
+def val_too_small(seen: Evidence) -> Iterator[Advice]:
+    """Other trials lie within the interval of the best one's accuracy on val."""
+    if seen.on_val is None or (found := accuracy(seen.on_val)) is None:
+        return
+    others = [{seen.board.objective: row.value, **row.metrics}.get("val_accuracy") for row in seen.ranked[1:]]
+    known = [value for value in others if value is not None]
+    rivals = sum(value >= found.low for value in known)
+    if rivals < _RIVALS:
+        return
+    evidence = f"val tells {rivals} of {len(known)} other trials not apart from the best one, which has {found}"
+    yield Advice("val too small", evidence, "more examples for val, or compare the best few by hand", "")
+
+
+def one_class_has_the_errors(seen: Evidence) -> Iterator[Advice]:
+    """One class has a share of the errors on val that is far beyond its share of the examples."""
+    table = seen.on_val
+    if table is None:
+        return
+    labels, predicted = table["labels"].to_pylist(), table["predicted"].to_pylist()
+    single = all(len(row) == 1 for row in (*labels, *predicted))
+    errors: Counter[str] = Counter()
+    examples: Counter[str] = Counter()
+    taken_for: Counter[tuple[str, str]] = Counter()
+    for actual, said in zip(labels, predicted, strict=True):
+        examples.update(actual)
+        if single and actual != said:
+            errors[actual[0]] += 1
+            taken_for[actual[0], said[0]] += 1
+        elif not single:
+            errors.update(set(actual) ^ set(said))
+    total = sum(errors.values())
+    if total < _FEWEST_ERRORS or len(examples) < 3:
+        return
+    name, count = errors.most_common(1)[0]
+    share = examples[name] / sum(examples.values())
+    if count / total < _SHARE_OF_ERRORS or count / total < _TIMES_ITS_SHARE * share:
+        return
+    evidence = (
+        f"{count} of {total} errors on val are of class {name}, which {examples[name]} of {len(labels)} examples have"
+    )
+    most = max(((times, said) for (actual, said), times in taken_for.items() if actual == name), default=None)
+    if most is not None:
+        evidence += f" (most often taken for {most[1]}: {most[0]})"
+    action = "look at them in the report, and give the class more examples or weight (data.balance)"
+    yield Advice("one class has the errors", evidence, action, f"sweep report {seen.name} --open{seen.where}")
+
+
+def suspicious_labels(seen: Evidence) -> Iterator[Advice]:
+    """On val the model is sure of another class than the label, and where it is sure it is mostly right."""
+    table = seen.on_val
+    if table is None:
+        return
+    labels, predicted = table["labels"].to_pylist(), table["predicted"].to_pylist()
+    scores = probabilities(table)
+    if not scores.size or any(len(row) != 1 for row in (*labels, *predicted)):
+        return
+    names = [name.removeprefix("p_") for name in table.column_names if name.startswith("p_")]
+    position = {name: number for number, name in enumerate(names)}
+    own = np.array([scores[k, position[row[0]]] if row[0] in position else 1.0 for k, row in enumerate(labels)])
+    sure = scores.max(axis=1) >= _SURE
+    right = np.array([actual == said for actual, said in zip(labels, predicted, strict=True)])
+    doubtful = np.flatnonzero(sure & ~right & (own <= _UNLIKELY))
+    if len(doubtful) < _FEWEST_DOUBTS or right[sure].mean() < _RELIABLE:
+        return
+    first = int(doubtful[np.argmax(scores[doubtful].max(axis=1))])
+    evidence = (
+        f"{len(doubtful)} of {len(labels)} val examples are labelled otherwise than the best trial is sure of (from "
+        f"{_SURE:.0%} on, where it is right on {right[sure].mean():.1%}), such as {table['example'][first].as_py()}: "
+        f"labelled {labels[first][0]}, said {predicted[first][0]}"
+    )
+    command = f"sweep data check {seen.file} --html data.html"
+    yield Advice("suspicious labels", evidence, "look at the labels with the data check", command)
+
+
+def near_duplicates(seen: Evidence) -> Iterator[Advice]:
+    """Pictures were divided without looking whether some are nearly alike, and val came out nearly perfect."""
+    spec = seen.spec
+    if spec is None or spec.trainable != "image_classifier" or spec.data.get("dataset") in (None, *_NO_FILES):
+        return
+    split = spec.data.get("split") or {}
+    if split.get("group_by") == "near_duplicates" or seen.on_val is None:
+        return
+    found = accuracy(seen.on_val)
+    if found is None or found.value < _RELIABLE or found.num_groups < found.num_examples:
+        return
+    evidence = (
+        f"accuracy on val is {found}, and nobody looked for near-duplicates: pictures of one scene in both train and "
+        "val would make it too high"
+    )
+    command = f"sweep data check {seen.file}"
+    yield Advice("near-duplicates", evidence, "look for them, or keep them together: data.split.group_by", command)

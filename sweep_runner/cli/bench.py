@@ -9,6 +9,7 @@ import click
 
 from sweep_runner.cli.common import Out, common_options
 from sweep_runner.cli.model import find_model
+from sweep_runner.cli.trial_name import model_trial_option
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", metavar="MODEL[/TRIAL]")
+@model_trial_option
 @click.option(
     "--batch", "batches", type=click.IntRange(1, 4096), multiple=True, help="Pictures at a time; again for more.",
     default=(1, 32), show_default=True,

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 def compare(first: str, second: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
     """Compare A with B: what differs in params and metrics, and whether it is more than chance.
 
-    Each is a sweep (its best trial stands for it) or a trial of one: NAME/3, NAME/baseline. Significance is tested on
-    the examples that both final evaluations have: a paired bootstrap of the difference in accuracy.
+    Each is a sweep (its best trial stands for it) or a trial of one: NAME/3, NAME/BASELINE, NAME/best.
+    Significance is tested on the examples that both final evaluations have: a paired bootstrap of the difference in
+    accuracy.
 
     \b
     Examples:
@@ -89,13 +90,9 @@ def _print_significance(tested: Significance | str, names: list[str], out: Out) 
 
 
 def _find(name: str, results: ResultsPaths) -> tuple[Leaderboard, TrialRow]:
-    from sweep_runner.report.plot_data import find_trials
     from sweep_runner.results.leaderboard import leaderboard
+    from sweep_runner.results.trial_names import find_trials, split_name
 
-    sweep, slash, trial = name.partition("/")
+    sweep, trial = split_name(name)
     board = leaderboard(results, sweep)
-    if slash:
-        return board, find_trials(board, [trial])[0]
-    if not board.ranked:
-        raise RequestError(f"{sweep}: no trial has a value yet", hint="Name a trial: NAME/3.")
-    return board, board.ranked[0]
+    return board, find_trials(board, [trial])[0]

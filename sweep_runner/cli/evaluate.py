@@ -12,6 +12,7 @@ import click
 from sweep_runner.cli.common import Out, common_options, json_option, set_option
 from sweep_runner.cli.data import Teller
 from sweep_runner.cli.model import FORMATS, find_model
+from sweep_runner.cli.trial_name import model_trial_option
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths
 from trainables.cpus import num_cpus
@@ -26,7 +27,8 @@ _NUM_PAIRS = 5
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", metavar="MODEL[/TRIAL]")
+@model_trial_option
 @click.argument("data")
 @set_option
 @click.option(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
+from sweep_runner.cli.trial_name import trial_arguments
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
+from sweep_runner.results.trial_names import find_trials
 
 if TYPE_CHECKING:
     from sweep_runner.report.decisions import Comparison
@@ -18,8 +20,7 @@ _MAX_RIVALS = 12
 
 
 @click.command()
-@click.argument("name")
-@click.argument("trial", required=False)
+@trial_arguments
 @json_option
 @common_options
 def explain(name: str, trial: str | None, as_json: bool, results: ResultsPaths, out: Out) -> None:
@@ -28,7 +29,7 @@ def explain(name: str, trial: str | None, as_json: bool, results: ResultsPaths, 
     Without TRIAL, rules look at what the sweep has recorded: ranges whose edge is best, epochs that were too few,
     classes with most of the errors and more. Each shows what it saw; none speaks without evidence.
 
-    TRIAL is a number or a baseline's name: at which rung it stopped, what it needed, and which rivals had it. The
+    TRIAL is a number, a baseline's name or best: at which rung it stopped, what it needed, and which rivals had it. The
     pruner's decisions are made again from what was recorded, in the order in which it was recorded: a trial is held
     against those that had come as far by then.
 
@@ -39,14 +40,14 @@ def explain(name: str, trial: str | None, as_json: bool, results: ResultsPaths, 
       sweep explain quickstart mlp-adam --json
     """
     from sweep_runner.report.decisions import decisions_of
-    from sweep_runner.report.plot_data import find_trials, title_of
+    from sweep_runner.report.plot_data import title_of
     from sweep_runner.results.leaderboard import leaderboard
 
     board = leaderboard(results, name)
     if trial is None:
         _advise(board, results.sweep(name), as_json, out)
         return
-    (row,) = find_trials(board, [trial])
+    row = find_trials(board, [trial])[0]
     decisions = decisions_of(board, results.sweep(name), row)
     if as_json:
         out.json(

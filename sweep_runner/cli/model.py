@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sweep_runner.cli.common import Out, common_options, console
+from sweep_runner.cli.trial_name import model_trial_option, trial_arguments
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from trainables.cpus import num_cpus
@@ -26,7 +27,8 @@ FORMATS = ("tsv", "csv", "json", "parquet")
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", metavar="MODEL[/TRIAL]")
+@model_trial_option
 @click.argument("images", nargs=-1, required=True, metavar="PATHS...")
 @click.option(
     "--format", "file_format", type=click.Choice(FORMATS), help="By default what --output's name says, or tsv."
@@ -49,7 +51,8 @@ def predict(
 ) -> int:
     """Predict images with an exported model.
 
-    MODEL is the name of a sweep (its best model), the folder of a model package, or an ONNX file of one. PATHS are
+    MODEL is the name of a sweep (its best model, or NAME/TRIAL: an exported one), the folder of a model package, or an
+    ONNX file of one. PATHS are
     image files, folders (with all their subfolders), quoted glob patterns such as 'photos/**/*.jpg', tables
     (CSV, TSV, text, JSONL, Parquet) with a column of paths, or - for a path per line on standard input.
 
@@ -95,21 +98,23 @@ def predict(
 
 
 @click.command()
-@click.argument("name")
-@click.option("--trial", "number", type=click.IntRange(min=0), metavar="N", help="By default the best trial.")
+@trial_arguments
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="By default in the sweep's folder."
 )
 @common_options
-def export(name: str, number: int | None, output: Path | None, results: ResultsPaths, out: Out) -> None:
+def export(name: str, trial: str | None, output: Path | None, results: ResultsPaths, out: Out) -> None:
     """Export the model of a trial of the sweep NAME: writes the package, verifies it, prints its folder.
+
+    TRIAL is a number, a baseline's name, or best (the default).
 
     The test split is not evaluated: only the best trial's model is held against it, once, when the sweep ends.
 
     \b
     Examples:
       sweep export voc-crops
-      sweep export voc-crops --trial 12 --output /tmp/trial-12
+      sweep export voc-crops/adam-max
+      sweep export voc-crops 12 --output /tmp/trial-12
     """
     from sweep_runner.cli.remote import bring_checkpoint
     from sweep_runner.execution.finalize import publish
@@ -123,18 +128,18 @@ def export(name: str, number: int | None, output: Path | None, results: ResultsP
     paths = find_sweep(results, name)
     plan = check_spec(load_resolved(spec_file(paths)))
     state = fold(read_events(paths.log), plan.spec.objective)
-    trial = _exportable(name, state, number)
-    bring_checkpoint(results, plan.spec, state.trials[trial])
-    if output is None and published_trial(paths) == trial:
-        out.say(f"trial {trial} is the published model already")
+    number = _exportable(name, state, trial)
+    bring_checkpoint(results, plan.spec, state.trials[number])
+    if output is None and published_trial(paths) == number:
+        out.say(f"trial {number} is the published model already")
         out.result(str(paths.best))
         return
-    target = output.expanduser().absolute() if output is not None else paths.export(trial)
+    target = output.expanduser().absolute() if output is not None else paths.export(number)
     if output is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RequestError(f"--output {output}: there is something already", hint="Name a new or an empty folder.")
-    out.say(f"exporting trial {trial} of {name}")
+    out.say(f"exporting trial {number} of {name}")
     partial = partial_of(target)
-    verified = export_trial(plan, paths, state, trial, partial).verified or {}
+    verified = export_trial(plan, paths, state, number, partial).verified or {}
     publish(partial, target)
     if "max_difference" in verified:
         out.say(
@@ -159,6 +164,8 @@ def find_model(model: str, results: ResultsPaths) -> Path:
         return path
     if (path / "sweep.yaml").is_file():
         sweep = SweepPaths(path.absolute())
+    elif (named := _trial_of(model, results)) is not None:
+        return named
     elif path.suffix == ".onnx" or len(path.parts) > 1 or path.is_absolute():
         what = f"holds no {ONNX_FILE}" if path.is_dir() else "does not exist"
         raise RequestError(f"{model}: this model {what}", hint=f"Give a package's folder, its {ONNX_FILE}, or a sweep.")
@@ -182,14 +189,37 @@ def find_model(model: str, results: ResultsPaths) -> Path:
     return sweep.best
 
 
-def _exportable(name: str, state: SweepState, number: int | None) -> int:
+def _trial_of(model: str, results: ResultsPaths) -> Path | None:
+    """The package of SWEEP/TRIAL; None where the text names no sweep.
+
+    Raises:
+        RequestError: there is no such trial, or it was not exported.
+    """
+    from sweep_runner.execution.finish import published_trial
+    from sweep_runner.results.leaderboard import leaderboard
+    from sweep_runner.results.trial_names import find_trials, split_name
+
+    name, slash, _ = model.partition("/")
+    if not slash or name not in {paths.name for paths in results.sweeps()}:
+        return None
+    paths = results.sweep(name)
+    row = find_trials(leaderboard(results, name), [split_name(model)[1]])[0]
+    package = paths.best if published_trial(paths) == row.trial else paths.export(row.trial)
+    if not (package / ONNX_FILE).is_file():
+        hint = f"Export it: {paths.command('export', str(row.trial))}"
+        raise RequestError(f"trial {row.trial} of sweep {name!r} has no exported model yet", hint=hint)
+    return package
+
+
+def _exportable(name: str, state: SweepState, trial: str | None) -> int:
     """The trial to export: of a copy, the trial that was trained."""
-    summary = state.best() if number is None else state.trials.get(number)
-    if summary is None and number is None:
+    from sweep_runner.results.trial_names import pick_trial
+
+    best = state.best()
+    if best is None and trial is None:
         raise RequestError(f"the sweep {name!r} has no trial with a result: there is no model to export")
-    if summary is None:
-        rule = f"it has trials 0 to {max(state.trials)}" if state.trials else "it has no trials yet"
-        raise RequestError(f"the sweep {name!r} has no trial {number}: {rule}", hint=f"See them: sweep top {name}")
+    names = {number: summary.name for number, summary in state.trials.items()}
+    summary = state.trials[pick_trial(name, names, None if best is None else best.trial, trial)]
     return summary.trial if summary.copy_of is None else summary.copy_of
 
 

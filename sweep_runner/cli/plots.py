@@ -12,6 +12,7 @@ import click
 from sweep_runner.cli.common import Out, common_options
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths
+from sweep_runner.results.trial_names import find_trials, split_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,8 +25,15 @@ SPLITS = ("test", "val")
 
 
 @click.command()
-@click.argument("name")
-@click.option("--trial", "trials", multiple=True, metavar="N", help="A trial's number, or a baseline. More: once each.")
+@click.argument("name", metavar="NAME[/TRIAL]")
+@click.argument("trial", required=False)
+@click.option(
+    "--trial",
+    "trial_option",
+    multiple=True,
+    metavar="TRIAL",
+    help="Trial: its number, a baseline's name, or best. Give it again for more.",
+)
 @click.option("--all", "every", is_flag=True, help="Every trial.")
 @click.option(
     "--compare", nargs=2, metavar="A B", help="Two trials or baselines side by side, on val, with the same scales."
@@ -37,7 +45,8 @@ SPLITS = ("test", "val")
 @common_options
 def plots(
     name: str,
-    trials: tuple[str, ...],
+    trial: str | None,
+    trial_option: tuple[str, ...],
     every: bool,
     compare: tuple[str, str] | None,
     output: Path | None,
@@ -53,12 +62,15 @@ def plots(
     \b
     Examples:
       sweep plots quickstart
+      sweep plots quickstart 3
       sweep plots quickstart --trial 3 --trial cnn-adam --format svg
       sweep plots sports-balls --compare adam-max sgd-avg
     """
     from sweep_runner.report.plots import save
     from sweep_runner.results.leaderboard import leaderboard
 
+    name, first = split_name(name, trial)
+    trials = (*(() if first is None else (first,)), *trial_option)
     if compare and (trials or every):
         raise RequestError("--compare draws two trials and no others", hint="leave --trial and --all out")
     if trials and every:
@@ -80,7 +92,7 @@ def _of_trials(
     board: Leaderboard, paths: SweepPaths, names: Sequence[str], every: bool, out: Out
 ) -> list[tuple[str, Figure]]:
     from sweep_runner.report import plots as draw
-    from sweep_runner.report.plot_data import best_and_baselines, find_trials, read_confusion, read_curves
+    from sweep_runner.report.plot_data import best_and_baselines, read_confusion, read_curves
 
     rows = [row for row in (*board.ranked, *board.unranked) if row.row["copy_of"] is None]
     important = best_and_baselines(board)
@@ -110,7 +122,7 @@ def _of_trials(
 
 def _comparison(board: Leaderboard, paths: SweepPaths, names: tuple[str, str], out: Out) -> list[tuple[str, Figure]]:
     from sweep_runner.report import plots as draw
-    from sweep_runner.report.plot_data import find_trials, read_confusion, read_curves
+    from sweep_runner.report.plot_data import read_confusion, read_curves
 
     rows = find_trials(board, names)
     if len(rows) < 2:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
+from sweep_runner.cli.trial_name import trial_arguments
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths
 
@@ -23,8 +24,7 @@ _SHOWN = 10
 
 
 @click.command()
-@click.argument("name")
-@click.argument("trial", required=False)
+@trial_arguments
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
@@ -50,7 +50,7 @@ def reproduce(
 ) -> None:
     """Train a trial of the sweep NAME again, and hold every epoch's figures against the recorded ones.
 
-    TRIAL is a number or a baseline's name; by default the best trial. Data and weights must be those of the record;
+    TRIAL is a number, a baseline's name, or best (the default). Data and weights must be those of the record;
     what else differs (versions, hardware) is said. The sweep itself is left as it is. Exit code 1: a figure is off by
     more than the tolerance.
 
@@ -99,13 +99,10 @@ def reproduce(
 
 
 def _find(results: ResultsPaths, name: str, trial: str | None) -> TrialRow:
-    from sweep_runner.report.plot_data import find_trials
     from sweep_runner.results.leaderboard import leaderboard
+    from sweep_runner.results.trial_names import find_trials
 
-    board = leaderboard(results, name)
-    if trial is None and not board.ranked:
-        raise RequestError(f"{name}: no trial has a value yet", hint="Name a trial: sweep reproduce NAME 3.")
-    return find_trials(board, [str(board.ranked[0].trial) if trial is None else trial])[0]
+    return find_trials(leaderboard(results, name), [trial])[0]
 
 
 def _tell(row: TrialRow, setting: Setting, found: Comparison, again: Again, holds: bool, out: Out) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
+from sweep_runner.cli.trial_name import trial_arguments
 from sweep_runner.results.costs import COSTS, cheapest_first, cost
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
@@ -126,29 +127,33 @@ def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out, by
 
 
 @click.command()
-@click.argument("name")
-@click.argument("trial", type=click.IntRange(min=0))
+@trial_arguments
 @json_option
 @common_options
-def show(name: str, trial: int, as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """Show the trial number TRIAL of the sweep NAME: params, metrics, learning curve, attempts, files.
+def show(name: str, trial: str | None, as_json: bool, results: ResultsPaths, out: Out) -> None:
+    """Show a trial of the sweep NAME: params, metrics, learning curve, attempts, files.
+
+    TRIAL is a number, a baseline's name, or best (the default).
 
     \b
-    Example:
+    Examples:
+      sweep show quickstart
       sweep show quickstart 0
+      sweep show quickstart/mlp-adam
     """
     from sweep_runner.cli.trial_view import print_trial, trial_json
     from sweep_runner.report.accuracy import accuracy_of
     from sweep_runner.results.history import attempts_of, files_of, learning_curve
     from sweep_runner.results.leaderboard import leaderboard
+    from sweep_runner.results.trial_names import find_trial
     from sweep_runner.results.uses_of_test import uses_of_test
 
     board = leaderboard(results, name)
-    row = board.trial(trial)
-    paths = results.sweep(name)
-    curve = learning_curve(paths, trial, out.warn)
-    attempts, files = attempts_of(paths, trial), files_of(paths, trial)
-    found = {split: accuracy_of(paths, trial, split, out.warn) for split in ("val", "test")}
+    row = find_trial(board, trial)
+    paths, number = results.sweep(name), row.trial
+    curve = learning_curve(paths, number, out.warn)
+    attempts, files = attempts_of(paths, number), files_of(paths, number)
+    found = {split: accuracy_of(paths, number, split, out.warn) for split in ("val", "test")}
     shares = {split: share for split, share in found.items() if share is not None}
     if as_json:
         out.json(trial_json(board, row, curve, attempts, files, shares))

@@ -13,6 +13,7 @@ import click
 
 from sweep_runner.cli.common import Out, common_options
 from sweep_runner.cli.model import find_model
+from sweep_runner.cli.trial_name import model_trial_option
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.results.paths import ResultsPaths
 from trainables.cpus import num_cpus
@@ -25,7 +26,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", metavar="MODEL[/TRIAL]")
+@model_trial_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Another than this machine needs a token.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option("--max-batch", type=click.IntRange(1, 1024), default=32, show_default=True, help="Images run together.")

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sweep_runner.errors import RequestError
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from sweep_runner.results.parts import evaluation_path
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.schemas import EVALUATIONS
 from sweep_runner.results.tables import Warn, damaged_message, read_part, rows_of
+from sweep_runner.results.trial_names import find_trials
 
 Counts = npt.NDArray[np.int64]
 
@@ -65,31 +65,6 @@ class Confusion:
     matrix: Counts | None
     labels: Counts | None
     pairs: tuple[tuple[str, str, int], ...]
-
-
-def find_trials(board: Leaderboard, names: Sequence[str]) -> list[TrialRow]:
-    """The trials that numbers and baselines' names stand for; of a copy, the trial that was trained.
-
-    Raises:
-        RequestError: there is none such.
-    """
-    rows = {row.trial: row for row in (*board.ranked, *board.unranked)}
-    named = {row.name: row for row in rows.values() if row.name is not None}
-    found: dict[int, TrialRow] = {}
-    for name in names:
-        if name in named:
-            row = named[name]
-        elif name.isdecimal():
-            row = board.trial(int(name))
-        else:
-            there = ", ".join(named) or "none"
-            raise RequestError(
-                f"sweep {board.sweep.sweep!r} has no baseline {name!r}",
-                hint=f"give a trial's number or a baseline: {there}",
-            )
-        original = row.row["copy_of"]
-        found.setdefault(row.trial if original is None else original, row if original is None else rows[original])
-    return list(found.values())
 
 
 def best_and_baselines(board: Leaderboard) -> list[TrialRow]:

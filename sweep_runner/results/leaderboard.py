@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sweep_runner.errors import RequestError, SweepError
+from sweep_runner.errors import SweepError
 from sweep_runner.results.lookup import find_sweep
 from sweep_runner.results.parts import part_path
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
@@ -92,16 +92,8 @@ class Leaderboard:
     unranked: tuple[TrialRow, ...]
 
     def trial(self, number: int) -> TrialRow:
-        """One trial.
-
-        Raises:
-            RequestError: there is none with this number; says which there are.
-        """
-        rows = {row.trial: row for row in (*self.ranked, *self.unranked)}
-        if number in rows:
-            return rows[number]
-        there = f"its trials are {_ranges(sorted(rows))}" if rows else "no trial of it has started yet"
-        raise RequestError(f"sweep {self.sweep.sweep!r} has no trial {number}", hint=there)
+        """One trial, which is there; `trial_names` finds it by what a user calls it."""
+        return next(row for row in (*self.ranked, *self.unranked) if row.trial == number)
 
 
 def sweep_rows(results: ResultsPaths) -> list[SweepRow]:
@@ -181,14 +173,3 @@ def _trial_row(row: Mapping[str, Any], columns: Mapping[str, str], objective: st
 
 def _is_metric(column: str, prefix: str | tuple[str, ...], params: Mapping[str, str]) -> bool:
     return column.startswith(prefix) and column != "best_epoch" and column not in params.values()
-
-
-def _ranges(numbers: list[int]) -> str:
-    """`0-3, 5` for [0, 1, 2, 3, 5]."""
-    spans: list[tuple[int, int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1] = (spans[-1][0], number)
-        else:
-            spans.append((number, number))
-    return ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in spans)

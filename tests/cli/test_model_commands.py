@@ -209,7 +209,7 @@ def test_export_of_an_unknown_sweep_or_trial(results: Path, capsys: pytest.Captu
     assert main(["export", "colour", "--results", str(results)]) == 2
     assert "did you mean 'colors'" in capsys.readouterr().err
     assert main(["export", "unfinished", "--trial", "4", "--results", str(results)]) == 2
-    assert "trial 4: it has no trials yet" in capsys.readouterr().err
+    assert "has no trial 4" in capsys.readouterr().err
     assert main(["export", "unfinished", "--results", str(results)]) == 2
     assert "no trial with a result" in capsys.readouterr().err
 

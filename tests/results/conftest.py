@@ -86,23 +86,25 @@ def _make_sweep(
     epochs: int = 2,
     state: Any = "COMPLETED",
     end: Sequence[str] = (),
+    names: Sequence[str] = (),
     events: Sequence[Event] = (),
 ) -> SweepPaths:
     paths = _new_sweep(results, name)
-    names = list(dict.fromkeys(key for values in params for key in values))
-    with Recorder(paths, Objective(), names, {"git_commit": "abc", "versions": {"torch": "2.15.0"}}) as recorder:
+    searched = list(dict.fromkeys(key for values in params for key in values))
+    with Recorder(paths, Objective(), searched, {"git_commit": "abc", "versions": {"torch": "2.15.0"}}) as recorder:
         recorder.record(SweepChanged(time=1000.0, state="RUNNING", data_fingerprint="f00d"))
         for number, values in enumerate(params):
-            recorder.record_many(_trial_events(number, values, epochs, end[number] if end else "COMPLETED"))
+            name = names[number] if number < len(names) else None
+            recorder.record_many(_trial_events(number, values, epochs, end[number] if end else "COMPLETED", name))
         recorder.record_many(events)
         if state != "RUNNING":
             recorder.record(SweepChanged(time=2000.0, state=state))
     return paths
 
 
-def _trial_events(number: int, params: dict[str, Any], epochs: int, end: Any) -> list[Event]:
+def _trial_events(number: int, params: dict[str, Any], epochs: int, end: Any, name: str | None = None) -> list[Event]:
     start = 1000.0 + 100 * number
-    events: list[Event] = [TrialStarted(time=start, trial=number, attempt=1, seed=number + 7, params=params)]
+    events: list[Event] = [TrialStarted(time=start, trial=number, attempt=1, seed=number + 7, params=params, name=name)]
     for epoch in range(1, epochs + 1):
         metrics = {
             "train_loss": 1 / epoch,

@@ -6,6 +6,7 @@ same class runs in a sweep, in `sweep trial`, in a test and in a debugger.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -249,6 +250,11 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
     def check(cls, config: ConfigT) -> list[ConfigProblem]:
         """Finds what no single field can know: combinations that cannot work. Reads no data."""
         return []
+
+    @classmethod
+    def bounds(cls, metric: str) -> tuple[float, float]:
+        """The least and the greatest value that a metric can have, as far as that is known."""
+        return -math.inf, math.inf
 
     @classmethod
     def usual(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:

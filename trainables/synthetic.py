@@ -33,6 +33,10 @@ class Synthetic(Trainable[SyntheticConfig, NoData]):
     config_class = SyntheticConfig
     metrics = {"val_accuracy": "max", "val_loss": "min"}
 
+    @classmethod
+    def bounds(cls, metric: str) -> tuple[float, float]:
+        return 0.0, math.inf if metric == "val_loss" else 1.0
+
     def train(self, config: SyntheticConfig, handle: TrialHandle) -> None:
         first = handle.resumed.epoch + 1 if handle.resumed else 1
         for epoch in range(first, config.epochs + 1):

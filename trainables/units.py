@@ -1,7 +1,9 @@
-"""Sizes as people write them."""
+"""Sizes and durations as people write them."""
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ByteSize, TypeAdapter, ValidationError, WithJsonSchema
@@ -23,3 +25,40 @@ Size = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}),
 ]
 """A number of bytes, also written as "20GB" or "500MiB"."""
+
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_PARTS = re.compile(r"(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?")
+
+
+def _duration(value: Any) -> float:
+    seconds = math.nan
+    if isinstance(value, str):
+        parts = _PARTS.fullmatch(value.replace(" ", "").replace("min", "m").lower())
+        if parts is not None and any(parts.groups()):
+            seconds = sum(float(number) * _UNITS[unit] for unit, number in parts.groupdict().items() if number)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    if not 0 < seconds < math.inf:
+        raise ValueError(
+            f'{value!r} is no duration: give hours, minutes and seconds such as "2h", "90m" or "1h30m", or seconds'
+        )
+    return seconds
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}),
+]
+"""Seconds, also written as "2h", "90m" or "1h30m"."""
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds as they would be written: `2h`, `1h 30m`, `45s`."""
+    if seconds < 10 and seconds != round(seconds):
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if number]
+    return " ".join(parts) or "0s"

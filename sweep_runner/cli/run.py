@@ -16,6 +16,7 @@ from sweep_runner.results.paths import ResultsPaths, SweepPaths, results_option
 
 if TYPE_CHECKING:
     from sweep_runner.execution.observer import Observer, SweepOutcome
+    from sweep_runner.results.ranking import Runs
     from sweep_runner.spec.plan import Plan
 
 
@@ -113,19 +114,25 @@ def extend(
 ) -> None:
     """Give the sweep NAME more trials, and run them.
 
+    A search that search.stop has ended goes on: its rules count from here.
+
     \b
     Examples:
       sweep extend voc-crops --trials 20
       sweep extend voc-crops --trials 20 --set 'space.optimizer=[adam, sgd, adamw]'
     """
+    from sweep_runner.results.leaderboard import leaderboard, sweep_row
     from sweep_runner.results.lookup import find_sweep, spec_file
     from sweep_runner.spec.check import check_spec
     from sweep_runner.spec.loader import load_resolved
 
-    # Not what was asked for: a grid may have ended before.
-    planned = check_spec(load_resolved(spec_file(find_sweep(results, name)))).num_trials
+    paths = find_sweep(results, name)
+    # Not what was asked for: a grid may have ended before, and so may a search that a rule has ended.
+    planned = check_spec(load_resolved(spec_file(paths))).num_trials
+    if sweep_row(paths).values.get("stopped_by"):
+        planned = sum(row.confirms is None for row in leaderboard(results, name).rows)
     more = (*with_address(overrides, address), f"search.trials={planned + trials}")
-    _resume(name, more, as_json, results, out)
+    _resume(name, more, as_json, results, out, extended=True)
 
 
 @click.command()
@@ -152,6 +159,7 @@ def _resume(
     *,
     file: Path | None = None,
     retry_failed: bool = False,
+    extended: bool = False,
     take_over: bool = False,
 ) -> None:
     from sweep_runner.execution.sweep import resume_sweep
@@ -185,7 +193,9 @@ def _resume(
         paths,
         out,
         as_json,
-        lambda view: resume_sweep(plan, paths, view, changed=changed, retry_failed=retry_failed, take_over=take_over),
+        lambda view: resume_sweep(
+            plan, paths, view, changed=changed, retry_failed=retry_failed, extended=extended, take_over=take_over
+        ),
     )
 
 
@@ -215,6 +225,7 @@ def _drive(
 
 def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
     """The end of a sweep: leaderboard to stdout; where everything is, to stderr."""
+    from sweep_runner.cli.end_view import end_lines
     from sweep_runner.cli.results import show_leaderboard
     from sweep_runner.execution.finish import published_origin
     from sweep_runner.results.display import clock
@@ -224,6 +235,8 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     counts = state.counts()
     words = ", ".join(f"{number} {name.lower()}" for name, number in sorted(counts.items()))
     out.say(f"\n{paths.name}: {len(state.trials)} trials ({words}) in {clock(state.duration_s)}")
+    for line in end_lines(state):
+        out.say(line)
     best = state.best()
     if best is not None:
         original = state.trials[best.copy_of] if best.copy_of is not None else best
@@ -318,6 +331,10 @@ def _model_file(package: Path | None) -> str | None:
     return str(package / "model.onnx" if (package / "model.onnx").exists() else package)
 
 
+def _runs_json(runs: Runs | None) -> dict[str, object] | None:
+    return None if runs is None else {"runs": list(runs.values), "mean": runs.mean, "std": runs.std}
+
+
 def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]:
     state = outcome.state
     best = state.best()
@@ -326,6 +343,8 @@ def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]
         "folder": str(paths.root),
         "trials": dict(state.counts()),
         "duration_s": state.duration_s,
+        "stopped_by": state.search.stopped and state.search.stopped.rule,
+        "stop_reason": state.search.stopped and state.search.stopped.reason,
         "best": None
         if best is None
         else {
@@ -333,6 +352,7 @@ def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]
             "name": best.name,
             "params": dict(best.params),
             state.objective.metric: best.best_value,
+            "confirmed": _runs_json(state.runs(best.trial)),
             "final": best.final_metrics,
         },
         "model": _model_file(outcome.package),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep_runner.execution.resources import most_at_a_time
+from sweep_runner.execution.retention import num_kept
 from sweep_runner.spec.plan import Plan
 from sweep_runner.spec.strategies import Promotion
 from trainables.contract import DiskUse
@@ -53,7 +54,7 @@ def forecast(plan: Plan, folder: Path) -> Forecast:
         line = f"{size_text(free)} free in {folder} (what a checkpoint takes is not known of this trainable or model)"
         return Forecast((line,), None, free, _too_little(free, wanted, 0, folder))
     running = min(most_at_a_time(spec.resources, num_cpus(), min(plan.workers)), plan.num_trials)
-    kept = min(spec.keep.best + (len(spec.baselines) if spec.keep.baselines else 0), plan.num_trials)
+    kept = min(num_kept(spec) + (len(spec.baselines) if spec.keep.baselines else 0), plan.num_trials)
     paused = min(spec.keep.paused, plan.num_trials) if isinstance(spec.pruner, Promotion) else 0
     packages = use.package_bytes * _PACKAGES if spec.export.formats else 0
     needed = use.checkpoint_bytes * (_WHILE_RUNNING * running + _WHILE_PAUSED * paused + kept) + packages

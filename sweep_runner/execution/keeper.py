@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sweep_runner.errors import SweepError
+from sweep_runner.execution.confirming import conclusion
+from sweep_runner.execution.ending import Ending, EndWork
 from sweep_runner.execution.messages import Assignment, Message, last_epoch_of
 from sweep_runner.execution.retention import Retention
 from sweep_runner.results.events import (
     AttemptFailed,
     EpochReported,
+    SearchStopped,
     State,
     SweepChanged,
     TrialEnded,
@@ -29,6 +32,7 @@ from sweep_runner.results.events import (
 from sweep_runner.results.log import read_events
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
+from sweep_runner.results.search_progress import SearchProgress
 from sweep_runner.results.state import TrialSummary
 from sweep_runner.search.study import Proposal, Study
 from sweep_runner.spec.model import SweepSpec
@@ -52,6 +56,7 @@ class LiveTrial:
         started: wall-clock time of the hand-out.
         began: when it was handed out, on the monotonic clock.
         last_sign: when a report came last (or the hand-out), on the monotonic clock.
+        epoch_s: how long the last report was in coming.
         epoch: the last reported epoch.
         metrics: of that epoch.
         overdue: why its worker was ended, when it took too long.
@@ -64,6 +69,7 @@ class LiveTrial:
     last_sign: float
     epoch: int = 0
     metrics: dict[str, float] | None = None
+    epoch_s: float = 0.0
     overdue: str = ""
 
 
@@ -82,6 +88,7 @@ class Keeper:
         max_live: trials at a time; may be changed while the sweep runs.
         assign: completes a hand-out (threads, data) for the worker.
         max_workers: of all trials together at a time; None: as many as they have. May be changed, too.
+        end_work: what follows the search, for which a wall-clock budget keeps time.
 
     Attributes:
         live: the trials that were handed out, by number.
@@ -89,6 +96,9 @@ class Keeper:
         stopping: nothing more is handed out.
         paused: why no trial starts though there is room; empty when it does not matter.
         waiting: for what all trials wait, when they do for long; set by who sees it.
+        ending: the rules by which the search ends before its trials are used up.
+        cut_off: the trials (number, attempt) whose workers are to be ended because the search has; for who does it to
+            take.
         news: of attempts that ended badly and are followed by another, in words; for who shows them to take.
     """
 
@@ -101,6 +111,7 @@ class Keeper:
         max_live: int,
         assign: Callable[[Proposal, int, int, int], Assignment],
         max_workers: int | None = None,
+        end_work: EndWork = EndWork(),  # noqa: B008 - frozen
     ) -> None:
         self.spec = spec
         self.live: dict[int, LiveTrial] = {}
@@ -108,6 +119,8 @@ class Keeper:
         self.paused = ""
         self.waiting = ""
         self.news: deque[str] = deque()
+        self.cut_off: set[tuple[int, int]] = set()
+        self.ending = Ending(spec, recorder.state, end_work, lambda: self.max_live)
         self.max_live = max_live
         self.pending: set[int] = set()
         self._paths = paths
@@ -118,7 +131,7 @@ class Keeper:
         self._queue: deque[Proposal] = deque()
         self._exhausted = False
         self._copies: dict[int, list[Proposal]] = {}
-        self._retention = Retention(paths, spec.objective, spec.keep, recorder.state.trials.values())
+        self._retention = Retention(paths, spec, recorder.state)
         self._catch_up()
 
     def on_drop(self, also: Callable[[int, int | None], None]) -> None:
@@ -192,9 +205,83 @@ class Keeper:
             )
         return bool(self.paused)
 
+    def end_search_if_due(self) -> None:
+        """Ends the search when a rule says so: its trials pause where they are, with their checkpoints."""
+        if self._search.stopped is None:
+            if (verdict := self.ending.due(time.time())) is not None:
+                self._stop_search(verdict)
+        elif self.live and not self.ending.leaves_time(time.time(), 0.0, repetition=True):
+            for live in list(self.live.values()):
+                self._cut(live, "no time is left to run it again to its end")
+
+    def _stop_search(self, verdict: SearchStopped) -> None:
+        self._recorder.record(verdict)
+        for live in list(self.live.values()):
+            self._cut(live, verdict.reason)
+        self._set_queue_aside(verdict.reason)
+
+    def _set_queue_aside(self, reason: str) -> None:
+        """Of trials that no worker has, those pause that have begun; they go on when the search does."""
+        for proposal in self._queue:
+            summary = self._summary(proposal.number)
+            if proposal.confirms is None and summary is not None and summary.ended is None:
+                started = time.time() - summary.attempt_s
+                self._cut(LiveTrial(proposal, summary.attempt, started, 0.0, 0.0, summary.epochs), reason)
+        self._queue = deque(proposal for proposal in self._queue if proposal.confirms is not None)
+
+    def _cut(self, live: LiveTrial, reason: str) -> None:
+        """A trial pauses at its last report because the search has ended, and goes on should the search do so."""
+        number = live.proposal.number
+        self._recorder.record(
+            TrialPaused(
+                time=time.time(),
+                trial=number,
+                attempt=live.attempt,
+                epoch=live.epoch,
+                reason=reason,
+                duration_s=time.time() - live.started,
+                stopped=True,
+            )
+        )
+        self.live.pop(number, None)
+        self.cut_off.add((number, live.attempt))
+
+    def _draw(self) -> Proposal | None:
+        """What is to be handed out next: of the search; when it has ended, of what is run again."""
+        self.end_search_if_due()
+        verdict: SearchStopped | None = None
+        if self._search.stopped is None:
+            verdict = self.ending.holds_back(time.time())
+            proposal = None if verdict else self._queue.popleft() if self._queue else self._study.ask()
+            if proposal is not None:
+                return proposal
+        if any(live.proposal.confirms is None for live in self.live.values()):
+            return None
+        if verdict is not None:
+            self._stop_search(verdict)
+        return self._draw_repetition()
+
+    def _draw_repetition(self) -> Proposal | None:
+        """A trial that runs one of the best again; when all have been, what that came to is put on record."""
+        if self._queue:
+            return self._queue.popleft()
+        original = self.ending.next_repetition(time.time())
+        if original is not None:
+            return self._study.repeat(original.trial)
+        confirm, state = self.spec.search.confirm, self._recorder.state
+        if confirm is not None and not self.live and state.best() is not None:
+            found, before = conclusion(state, confirm, time.time()), self._search.confirmation
+            if before is None or tuple(before.trials) != found.trials:
+                self._recorder.record(found)
+        return None
+
+    @property
+    def _search(self) -> SearchProgress:
+        return self._recorder.state.search
+
     def _next_proposal(self) -> Proposal | None:
         while True:
-            proposal = self._queue.popleft() if self._queue else self._study.ask()
+            proposal = self._draw()
             self._exhausted = proposal is None
             if proposal is None and not self.live:
                 self._end_copies_of_paused()
@@ -230,6 +317,7 @@ class Keeper:
                 params=proposal.params,
                 name=proposal.name,
                 num_threads=self.spec.resources.num_threads,
+                confirms=proposal.confirms,
             )
         )
         began = time.monotonic()
@@ -249,7 +337,7 @@ class Keeper:
         live = self.live.get(number)
         if live is None or live.attempt != message.attempt:
             return False
-        live.last_sign = time.monotonic()
+        live.last_sign, live.epoch_s = time.monotonic(), time.monotonic() - live.last_sign
         if message.report is not None:
             go_on = self._on_report(live, message.report, message)
             if message.outcome is None or not go_on:
@@ -316,7 +404,21 @@ class Keeper:
                 device=message.device,
             )
         )
-        return self._goes_on(live, report.epoch, report.metrics)
+        goes_on = self._goes_on(live, report.epoch, report.metrics)
+        if goes_on and message.outcome is None:
+            goes_on = not self._ends_here(live)
+        return goes_on
+
+    def _ends_here(self, live: LiveTrial) -> bool:
+        """Whether a trial pauses with the report that it has just made: the search has ended, or no time is left."""
+        self.end_search_if_due()
+        number, repeats = live.proposal.number, live.proposal.confirms is not None
+        if number in self.live and not self.ending.leaves_time(time.time(), live.epoch_s, repetition=repeats):
+            self._cut(live, f"no time is left for another epoch ({live.epoch_s:.3g} s)")
+        if number not in self.live:
+            self.cut_off.discard((number, live.attempt))  # the answer to its report ends it
+            return True
+        return False
 
     def _goes_on(self, live: LiveTrial, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Tells the study the value of a recorded epoch; whether the trial goes on. If not, it has ended or paused."""
@@ -327,11 +429,23 @@ class Keeper:
             return True  # it has run to its end: there is nothing left to save by stopping it
         if proposal.name is not None and not self.spec.search.prune_baselines:
             return True
+        if proposal.confirms is not None:
+            return self._repeats_further(live, epoch, proposal.confirms)
         if (reason := self._study.should_prune(number, epoch)) is not None:
             self._end(live, "PRUNED", reason)
         elif (reason := self._study.should_pause(number, epoch)) is not None:
             self._pause(live, epoch, reason)
         return reason is None
+
+    def _repeats_further(self, live: LiveTrial, epoch: int, original: int) -> bool:
+        """Whether a repetition goes on: no pruner ends it, and it has as many epochs as its original."""
+        summary = self._summary(original)
+        assert summary is not None
+        assert summary.last_epoch is not None, "it has a value"
+        if epoch < summary.last_epoch:
+            return True
+        self._end(live, "COMPLETED", f"trained for {summary.last_epoch} epochs, as trial {original} was")
+        return False
 
     def _failed_often(self, live: LiveTrial) -> bool:
         summary = self._summary(live.proposal.number)
@@ -421,6 +535,7 @@ class Keeper:
                 params=live.proposal.params,
                 seed=trial_seed(self.spec.search.seed, number),
                 name=live.proposal.name,
+                confirms=live.proposal.confirms,
             )
         )
         self.live.pop(number, None)
@@ -477,10 +592,10 @@ class Keeper:
         for number, proposal in list(open_trials.items()):
             summary = self._summary(number)
             state = "WAITING" if summary is None else summary.state
-            if state == "PAUSED":
+            if state == "PAUSED" and summary is not None and not summary.stopped:
                 self._study.pause(number)
                 del open_trials[number]
-            elif summary is not None and state not in ("WAITING", "RUNNING"):
+            elif summary is not None and state not in ("WAITING", "RUNNING", "PAUSED"):
                 self._tell(number, state, summary.best_value)
                 del open_trials[number]
             else:
@@ -491,6 +606,8 @@ class Keeper:
                         del open_trials[number]
         self._give_up_surplus()
         self._queue.extend(open_trials[number] for number in sorted(open_trials))
+        if self._search.stopped is not None:
+            self._set_queue_aside(self._search.stopped.reason)
 
     def _check_that_they_belong_together(self) -> None:
         """A trial is in the study before it is in the log, and has ended in the log before it has in the study."""

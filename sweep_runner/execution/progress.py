@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sweep_runner.execution.confirming import how_far
 from sweep_runner.results.display import clock, in_words, shared, shortened
 from sweep_runner.results.events import State
 from sweep_runner.results.state import RANKED, SweepState
 
 if TYPE_CHECKING:
     from sweep_runner.execution.keeper import Keeper
+    from sweep_runner.search.trial import Proposal
 
 SHOWN_STATES: tuple[State, ...] = ("COMPLETED", "PRUNED", "PAUSED", "FAILED", "INFEASIBLE", "RUNNING")
 _GAP = 2  # blanks between columns
@@ -52,8 +54,8 @@ class Progress:
 
 
 def num_ended(state: SweepState) -> int:
-    """Trials that have ended or wait for others."""
-    return sum(trial.ended is not None for trial in state.trials.values())
+    """Trials that have ended or wait for others. What is run again with other seeds is counted apart."""
+    return sum(trial.ended is not None and trial.confirms is None for trial in state.trials.values())
 
 
 def progress_of(
@@ -81,13 +83,19 @@ def progress_of(
     states = [", ".join(f"{counts[name]} {name.lower()}" for name in SHOWN_STATES if counts[name]) or "starting"]
     pace = sum((live.metrics or {}).get("images_per_s", 0.0) for live in keeper.live.values())
     states += [f"{pace:,.0f} images/s"] if pace else []
-    states += [text for text in (keeper.paused, keeper.waiting) if text]
+    now = time.time()
+    again = how_far(state, keeper.spec.search.confirm)
+    states += [text for text in (again, keeper.paused, keeper.waiting, keeper.ending.outlook(now)) if text]
     best = state.best((*RANKED, "RUNNING"))
     known = "" if best is None or best.best_value is None else f"{best.best_value:.4f} (trial {best.trial})"
     new, left = ended - ended_before, num_trials - ended
     times = f"{clock(elapsed_s)} elapsed"
-    if new and left > 0:
-        times += f", about {clock(elapsed_s / new * left)} to go"
+    if new and left > 0 and state.search.stopped is None:
+        to_go, allowed = elapsed_s / new * left, keeper.ending.left_s(now)
+        if allowed is None or to_go <= allowed:
+            times += f", about {clock(to_go)} to go"
+        else:
+            times += f", {clock(allowed)} to go: time for about {ended + int(allowed * new / elapsed_s)} trials"
     columns, rows, alike = _running(keeper, state, num_epochs, several_hosts)
     return Progress(
         name=keeper.spec.name,
@@ -108,7 +116,8 @@ def _running(
     lives = sorted(keeper.live.items())
     everything = [trial.params for trial in state.trials.values()] + [live.proposal.params for _, live in lives]
     alike = shared(list(keeper.spec.space), everything)
-    names = any(live.proposal.name for _, live in lives)
+    labels = {number: _label(live.proposal) for number, live in lives}
+    names = any(labels.values())
     columns = ("trial", *(["name"] if names else []), "epoch", objective, "best", "for", "images/s")
     columns += (("host",) if several_hosts else ()) + ("params",)
     rows = []
@@ -121,7 +130,7 @@ def _running(
         rows.append(
             (
                 str(number),
-                *([live.proposal.name or ""] if names else []),
+                *([labels[number]] if names else []),
                 f"{live.epoch}" + (f"/{num_epochs}" if num_epochs else ""),
                 "" if value is None else f"{value:.4f}",
                 "" if best is None else f"{best:.4f}",
@@ -132,6 +141,11 @@ def _running(
             )
         )
     return columns, tuple(rows), in_words(alike)
+
+
+def _label(proposal: Proposal) -> str:
+    """A baseline's name, or which trial is run again."""
+    return proposal.name or ("" if proposal.confirms is None else f"{proposal.confirms} again")
 
 
 def fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> tuple[list[str], list[list[str]]]:

@@ -16,6 +16,7 @@ from sweep_runner.execution.assistant import Assistant, finalize_with
 from sweep_runner.execution.cluster.address import Reached
 from sweep_runner.execution.cluster.attach import attached_session, look_for
 from sweep_runner.execution.cluster.watch import Watch
+from sweep_runner.execution.ending import Ending, EndWork, still_stands
 from sweep_runner.execution.finish import (
     Finalizer,
     Finish,
@@ -39,13 +40,14 @@ from sweep_runner.execution.resources import Slot, resolve
 from sweep_runner.execution.servers import ServerWatch
 from sweep_runner.execution.signals import StopSignals
 from sweep_runner.execution.start import RayStart, wait_for_workers
-from sweep_runner.results.events import SweepChanged, TrialReopened
+from sweep_runner.results.events import SearchWentOn, SweepChanged, TrialReopened
 from sweep_runner.results.events import SweepState as SweepStatus
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.results.state import SweepState
 from sweep_runner.search.study import Proposal, Study
 from sweep_runner.spec.cluster import LOCAL
+from sweep_runner.spec.model import Search
 from sweep_runner.spec.plan import Plan
 from sweep_runner.tracking.endpoint import metrics_endpoint
 from sweep_runner.tracking.metrics import SweepCollector
@@ -65,6 +67,7 @@ class Run:
         remote: the results elsewhere that the folder is a copy of, if they are.
         changed: what of the sweep file is not as it was, in words: told when it is known to be taken.
         retry_failed: FAILED and INFEASIBLE trials run again.
+        extended: more trials were asked for: what ended the search does so no more, and its rules count from here.
         made: the folder was made for this run: should it not come to a sweep, it goes again.
     """
 
@@ -77,6 +80,7 @@ class Run:
         *,
         changed: Sequence[str] = (),
         retry_failed: bool = False,
+        extended: bool = False,
         made: bool = False,
     ) -> None:
         self._plan = plan
@@ -85,6 +89,8 @@ class Run:
         self._remote = remote
         self._changed = changed
         self._retry_failed = retry_failed
+        self._extended = extended
+        self._began = time.monotonic()
         self._made = made
         # Preparing may take minutes and has nothing that is to be kept: it is left at once.
         self._signals = StopSignals(self._leave_if_stopped)
@@ -131,8 +137,10 @@ class Run:
                             state="RUNNING",
                             data_fingerprint=preparation.fingerprint,
                             digests=preparation.digests,
+                            preparing_s=time.monotonic() - self._began,
                         )
                     )
+                    _go_on(plan.spec.search, recorder, extended=self._extended)
                     if self._remote is not None:
                         self._remote.start()
                     return self._search_and_finish(study, recorder)
@@ -170,7 +178,7 @@ class Run:
             if finish is None:
                 finish = self._search(study, recorder)
             else:
-                self._observer.noted(f"nothing is left to run: all {len(recorder.state.trials)} trials have ended")
+                self._observer.noted(nothing_left(recorder.state, self._paths))
             ended = "COMPLETED"
             return SweepOutcome(recorder.state, finish.package, finish.notes, finish.failed)
         except Interrupted as error:
@@ -194,7 +202,7 @@ class Run:
         if self._reached is not None and isinstance(spec.resources.max_concurrent, int):
             at_a_time = spec.resources.max_concurrent  # nodes may still come
         assign = _assigner(plan, paths, slot.num_threads, remote)
-        keeper = Keeper(spec, paths, study, recorder, at_a_time, assign, slot.max_workers)
+        keeper = Keeper(spec, paths, study, recorder, at_a_time, assign, slot.max_workers, EndWork.of(plan))
         if remote is not None:
             keeper.on_drop(remote.drop)
         self._signals.on_stop = lambda: _stop(keeper, observer)
@@ -308,10 +316,27 @@ class Run:
 
 def _finished(plan: Plan, paths: SweepPaths, study: Study, state: SweepState) -> Finish | None:
     """How the sweep ended, when every trial has, and so has what follows: then Ray need not start."""
-    numbers = {trial.number for trial in study.trials()}
-    if not study.is_over or numbers != set(state.trials) or any(trial.ended is None for trial in state.trials.values()):
-        return None
-    return finished(plan, paths, state)
+    over = Ending(plan.spec, state, EndWork.of(plan)).is_over(study)
+    return finished(plan, paths, state) if over else None
+
+
+def _go_on(search: Search, recorder: Recorder, *, extended: bool) -> None:
+    """Puts on record that the search goes on, where a rule has ended it that is not in the file any more."""
+    stopped = recorder.state.search.stopped
+    if extended or (stopped is not None and not still_stands(stopped, search.stop)):
+        recorder.record(SearchWentOn(time=time.time(), anew=extended))
+
+
+def nothing_left(state: SweepState, paths: SweepPaths) -> str:
+    """Why a resume has nothing to do, and what would give it something."""
+    stopped = state.search.stopped
+    if stopped is None:
+        return f"nothing is left to run: all {len(state.trials)} trials have ended"
+    change = f"search.stop.{stopped.rule}=..."
+    return (
+        f"nothing is left to run: the search has ended by {stopped.reason}. To go on: "
+        f"{paths.command('extend', '--trials N')}, or {paths.command('resume', f'--set {change}')}"
+    )
 
 
 def _reopen(study: Study, recorder: Recorder, *, failed: bool) -> None:

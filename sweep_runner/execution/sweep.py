@@ -66,6 +66,7 @@ def resume_sweep(
     *,
     changed: Sequence[str] = (),
     retry_failed: bool = False,
+    extended: bool = False,
     take_over: bool = False,
 ) -> SweepOutcome:
     """Goes on with a sweep that was stopped, or was given more trials.
@@ -76,6 +77,7 @@ def resume_sweep(
         observer: shows progress.
         changed: what of the sweep file is not as it was, in words: told when it is known to be taken.
         retry_failed: FAILED and INFEASIBLE trials run again.
+        extended: more trials were asked for: what ended the search does so no more.
         take_over: takes a sweep in remote results from another machine's process.
 
     Raises:
@@ -83,7 +85,7 @@ def resume_sweep(
         Interrupted: stopped by a signal; resumable.
     """
     with SweepLock(paths.lock), remote_results(paths, observer.warned, take_over) as remote:
-        outcome = Run(plan, paths, observer, remote, changed=changed, retry_failed=retry_failed)()
+        outcome = Run(plan, paths, observer, remote, changed=changed, retry_failed=retry_failed, extended=extended)()
     return _uploaded(outcome, remote)
 
 

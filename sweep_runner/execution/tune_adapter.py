@@ -83,6 +83,15 @@ class Link:
             self.labels[trial_id] = assignment.label
         return assignment
 
+    def cut_off(self) -> set[tuple[int, int]]:
+        """The trials whose workers are to be ended because the search has: looks at the clock first."""
+        try:
+            self.keeper.end_search_if_due()
+        except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
+            self.fail(error)
+        found, self.keeper.cut_off = self.keeper.cut_off, set()
+        return found
+
     def fail(self, error: BaseException) -> None:
         """The keeper could not record: nothing may go on. The error surfaces when Tune has wound down."""
         self.error = self.error or error
@@ -169,7 +178,7 @@ class KeeperScheduler(FIFOScheduler):  # type: ignore[misc]  # ray has no types
         keeper = self._link.keeper
         live = list(tune_controller.get_live_trials())
         keeper.wait_for_place(self._link.trials[trial.trial_id] for trial in live if trial.status == Trial.PENDING)
-        overdue = set(keeper.overdue())
+        overdue = set(keeper.overdue()) | self._link.cut_off()
         if keeper.stopping or overdue:
             for trial in live:
                 if keeper.stopping or self._link.trials[trial.trial_id] in overdue:

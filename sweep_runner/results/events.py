@@ -16,6 +16,8 @@ State = Literal["WAITING", "RUNNING", "PAUSED", "COMPLETED", "PRUNED", "FAILED",
 STATES: tuple[State, ...] = get_args(State)
 SweepState = Literal["RUNNING", "INTERRUPTED", "COMPLETED", "FAILED"]
 FINISHED: tuple[State, ...] = ("COMPLETED", "PRUNED", "FAILED", "INFEASIBLE")
+StopRule = Literal["after", "at", "no_gain"]
+"""The rules of `search.stop`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +32,44 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepChanged(Event):
-    """The sweep as a whole started, stopped or ended. `digests`: as `Preparation` has them."""
+    """The sweep as a whole started, stopped or ended.
+
+    `digests`: as `Preparation` has them. `preparing_s`: how long this run of the driver took before it started.
+    """
 
     kind: ClassVar[str] = "sweep"
     state: SweepState
     reason: str = ""
     data_fingerprint: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
+    preparing_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchStopped(Event):
+    """A rule of `search.stop` has ended the search. `limit`: what the rule said then, by which it may have changed."""
+
+    kind: ClassVar[str] = "stop"
+    rule: StopRule
+    limit: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchWentOn(Event):
+    """The search goes on, although a rule may have ended it. `anew`: its rules count from here (`sweep extend`)."""
+
+    kind: ClassVar[str] = "go_on"
+    anew: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed(Event):
+    """The best trials were run again. `trials`: those that count by the mean of their runs; none when time ran out."""
+
+    kind: ClassVar[str] = "confirmed"
+    trials: Sequence[int]
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +77,7 @@ class TrialStarted(Event):
     """A trial was handed to a worker. `attempt` counts from 1 and fences off workers of earlier attempts.
 
     `num_threads`: CPU threads of a worker, which decide the last digits; 0 in logs of earlier versions.
+    `confirms`: the trial that it runs again with another seed.
     """
 
     kind: ClassVar[str] = "start"
@@ -53,6 +87,7 @@ class TrialStarted(Event):
     params: Mapping[str, Any]
     name: str | None = None
     num_threads: int = 0
+    confirms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +120,10 @@ class AttemptFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TrialPaused(Event):
-    """A trial waits at a rung with its checkpoint, and its place is free. A further start says that it goes on."""
+    """A trial waits with its checkpoint, and its place is free. A further start says that it goes on.
+
+    `stopped`: not at a rung, but because the search has ended; it goes on as soon as the search does.
+    """
 
     kind: ClassVar[str] = "pause"
     trial: int
@@ -93,6 +131,7 @@ class TrialPaused(Event):
     epoch: int
     reason: str
     duration_s: float = 0.0
+    stopped: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +151,7 @@ class TrialEnded(Event):
     params: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     name: str | None = None
+    confirms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +196,9 @@ KINDS: dict[str, type[Event]] = {
     kind.kind: kind
     for kind in (
         SweepChanged,
+        SearchStopped,
+        SearchWentOn,
+        Confirmed,
         TrialStarted,
         EpochReported,
         AttemptFailed,

@@ -14,13 +14,15 @@ from sweep_runner.errors import SweepError
 from sweep_runner.results.lookup import find_sweep
 from sweep_runner.results.parts import part_path
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
+from sweep_runner.results.ranking import place
 from sweep_runner.results.schemas import BEST_SO_FAR, PARAMS_KEY
 from sweep_runner.results.tables import live_state, read_part, rows_of
 
 STATES = ("COMPLETED", "PRUNED", "PAUSED", "RUNNING", "WAITING", "FAILED", "INFEASIBLE")
 SWEEP_COLUMNS = (
     "sweep", "state", "reason", "started", "finished", "duration_s", "objective", "mode", "best_trial", "best_value",
-    "num_trials", *(f"num_{state.lower()}" for state in STATES), "data_fingerprint", "test_uses",
+    "num_trials", "stopped_by", "stop_reason", *(f"num_{state.lower()}" for state in STATES), "data_fingerprint",
+    "test_uses",
 )  # fmt: skip
 
 
@@ -71,6 +73,18 @@ class TrialRow:
     params: Mapping[str, Any]
     row: Mapping[str, Any]
 
+    @property
+    def confirms(self) -> int | None:
+        """The trial that this one runs again with another seed."""
+        number: int | None = self.row.get("confirms")
+        return number
+
+    @property
+    def confirmed_mean(self) -> float | None:
+        """By which it counts, where it was run again."""
+        mean: float | None = self.row.get("confirmed_mean")
+        return mean
+
 
 @dataclass(frozen=True)
 class Leaderboard:
@@ -90,6 +104,11 @@ class Leaderboard:
     params: tuple[str, ...]
     ranked: tuple[TrialRow, ...]
     unranked: tuple[TrialRow, ...]
+
+    @property
+    def rows(self) -> tuple[TrialRow, ...]:
+        """All of them."""
+        return (*self.ranked, *self.unranked)
 
     def trial(self, number: int) -> TrialRow:
         """One trial, which is there; `trial_names` finds it by what a user calls it."""
@@ -117,7 +136,7 @@ def leaderboard(results: ResultsPaths, name: str) -> Leaderboard:
     """The trials of a sweep, best first.
 
     Ranked are trials with a value that stands or may still get better; FAILED and INFEASIBLE ones are not,
-    nor are copies, which would hold the same place twice. A tie goes to the lower number.
+    nor are copies and repetitions, which would hold the same place twice. What a trial counts by: see `ranking`.
 
     Raises:
         RequestError: there is no such sweep.
@@ -135,9 +154,8 @@ def leaderboard(results: ResultsPaths, name: str) -> Leaderboard:
     columns: dict[str, str] = json.loads((table.schema.metadata or {}).get(PARAMS_KEY, b"{}"))
     objective, mode = str(sweep.values.get("objective") or ""), str(sweep.values.get("mode") or "max")
     rows = [_trial_row(row, columns, objective, sweep.state) for row in rows_of(table)]
-    ranked = [row for row in rows if row.value is not None and row.state in BEST_SO_FAR and row.row["copy_of"] is None]
-    sign = -1.0 if mode == "max" else 1.0
-    ranked.sort(key=lambda row: (sign * (row.value or 0.0), row.trial))
+    ranked = [row for row in rows if row.value is not None and row.state in BEST_SO_FAR and not _stands_for(row)]
+    ranked.sort(key=lambda row: place(row.value or 0.0, row.trial, mode, row.confirmed_mean))
     places = {row.trial: place for place, row in enumerate(ranked, start=1)}
     return Leaderboard(
         sweep=sweep,
@@ -147,6 +165,11 @@ def leaderboard(results: ResultsPaths, name: str) -> Leaderboard:
         ranked=tuple(replace(row, rank=places[row.trial]) for row in ranked),
         unranked=tuple(row for row in rows if row.trial not in places),
     )
+
+
+def _stands_for(row: TrialRow) -> bool:
+    """Whether a trial only stands for another: a copy of it, or one of its repetitions."""
+    return row.row["copy_of"] is not None or row.confirms is not None
 
 
 def _trial_row(row: Mapping[str, Any], columns: Mapping[str, str], objective: str, sweep_state: str) -> TrialRow:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from sweep_runner.durable import remove_leftovers
 from sweep_runner.errors import SweepError
-from sweep_runner.results.events import EpochReported, Event, FinalEvaluated, ModelMeasured, SweepChanged
+from sweep_runner.results.events import Confirmed, EpochReported, Event, FinalEvaluated, ModelMeasured
 from sweep_runner.results.log import EventLog, read_events
 from sweep_runner.results.parts import PART_ROWS, EpochParts, evaluation_path, part_path, set_aside_damaged, write_part
 from sweep_runner.results.paths import TABLES, SweepPaths
@@ -171,9 +171,14 @@ class Recorder:
             self._metrics.update(dict.fromkeys(event.metrics))
         if isinstance(event, ModelMeasured):
             self._metrics.update(dict.fromkeys(name for name in event.facts if name not in NOT_AMONG_METRICS))
+        trial: int | None = getattr(event, "trial", None)
+        if trial is not None:
+            self._changed.add(trial)
+            original = self.state.trials[trial].confirms
+            if original is not None:
+                self._changed.add(original)  # its mean is another one now
+        if isinstance(event, ModelMeasured | Confirmed):
             self._changed.update(event.trials)
-        elif not isinstance(event, SweepChanged):
-            self._changed.add(event.trial)  # type: ignore[attr-defined]  # every other event is of a trial
 
     def record_evaluation(
         self, trial: int, split: str, predictions: pa.Table, classes: pa.Table, confusions: pa.Table | None = None
@@ -217,7 +222,9 @@ class Recorder:
                 self._dirty = False
                 pending, self._pending = self._pending, []
                 for number in self._changed:
-                    self._rows[number] = trial_row(self.state.trials[number], self.state.objective.metric)
+                    self._rows[number] = trial_row(
+                        self.state.trials[number], self.state.objective.metric, self.state.runs(number)
+                    )
                 self._changed.clear()
                 rows = [self._rows[number] for number in sorted(self._rows)]
                 metrics = list(self._metrics)

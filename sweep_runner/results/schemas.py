@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 
 from sweep_runner.results.events import STATES
+from sweep_runner.results.ranking import Runs
 from sweep_runner.results.state import RANKED, SweepState, TrialSummary, whole
 
 if TYPE_CHECKING:
@@ -92,6 +93,10 @@ TRIAL_TAIL = {
     "copy_of": pa.int64(),
     "test_use": pa.int64(),
     "measured_on": pa.string(),
+    "confirms": pa.int64(),
+    "confirmed_runs": pa.int64(),
+    "confirmed_mean": pa.float64(),
+    "confirmed_std": pa.float64(),
     "started": TIMESTAMP,
     "ended": TIMESTAMP,
 }
@@ -125,8 +130,14 @@ def _free(name: str, prefix: str, taken: set[str]) -> str:
     return name
 
 
-def trial_row(summary: TrialSummary, objective: str) -> dict[str, Any]:
-    """A trial as plain values: `head`, `params`, `metrics` (with their prefixes) and `tail`, each by name."""
+def trial_row(summary: TrialSummary, objective: str, runs: Runs | None = None) -> dict[str, Any]:
+    """A trial as plain values: `head`, `params`, `metrics` (with their prefixes) and `tail`, each by name.
+
+    Args:
+        summary: the trial.
+        objective: the metric.
+        runs: by whose mean it counts; None: by its own value.
+    """
     return {
         "head": {
             "trial": summary.trial,
@@ -156,6 +167,10 @@ def trial_row(summary: TrialSummary, objective: str) -> dict[str, Any]:
             "copy_of": summary.copy_of,
             "test_use": summary.test_use,
             "measured_on": summary.measured_on or None,
+            "confirms": summary.confirms,
+            "confirmed_runs": runs and len(runs.values),
+            "confirmed_mean": runs and runs.mean,
+            "confirmed_std": runs and runs.std,
             "started": microseconds(summary.started),
             "ended": microseconds(summary.ended),
         },
@@ -254,11 +269,13 @@ def sweeps_table(sweep: str, state: SweepState, info: Mapping[str, Any]) -> pa.T
         info: scalars become columns of that name; each entry of `versions` becomes `<package>_version`.
     """
     best = state.best(BEST_SO_FAR)
-    counts = state.counts()
+    counts, stopped = state.counts(), state.search.stopped
     columns: dict[str, tuple[Any, pa.DataType]] = {
         "sweep": (sweep, pa.string()),
         "state": (state.state, pa.string()),
         "reason": (state.reason or None, pa.string()),
+        "stopped_by": (stopped and stopped.rule, pa.string()),
+        "stop_reason": (stopped and stopped.reason, pa.string()),
         "started": (microseconds(state.started), TIMESTAMP),
         "finished": (microseconds(state.finished), TIMESTAMP),
         "updated": (microseconds(state.updated), TIMESTAMP),

@@ -10,10 +10,13 @@ from typing import Any, Literal, Protocol
 
 from sweep_runner.results.events import (
     AttemptFailed,
+    Confirmed,
     EpochReported,
     Event,
     FinalEvaluated,
     ModelMeasured,
+    SearchStopped,
+    SearchWentOn,
     State,
     SweepChanged,
     TrialEnded,
@@ -22,6 +25,8 @@ from sweep_runner.results.events import (
     TrialStarted,
 )
 from sweep_runner.results.events import SweepState as SweepStatus
+from sweep_runner.results.ranking import Runs, place, runs_of
+from sweep_runner.results.search_progress import SearchProgress
 
 RANKED: tuple[State, ...] = ("COMPLETED", "PRUNED", "PAUSED")
 """Trials in these states have a result that stands, so that one of them can be the sweep's best."""
@@ -85,6 +90,8 @@ class TrialSummary:
         copy_of: the trial with the same configuration whose result this one shares.
         facts: what its model takes (see `trainables.facts`), as far as that was measured.
         measured_on: the machine on which it was.
+        confirms: the trial that this one runs again with another seed.
+        stopped: it is PAUSED because the search has ended, and not at a rung.
     """
 
     trial: int
@@ -114,9 +121,13 @@ class TrialSummary:
     copy_of: int | None = None
     facts: dict[str, float] = field(default_factory=dict)
     measured_on: str = ""
+    confirms: int | None = None
+    stopped: bool = False
     _earlier_attempts_s: float = 0.0
     _attempt_started: float | None = None
     _attempt_seen: float = 0.0
+    _first_seen: float = 0.0  # the first report of the attempt
+    _num_seen: int = 0
 
     def has_epoch(self, epoch: int) -> bool:
         """Whether this epoch was recorded already."""
@@ -129,26 +140,39 @@ class TrialSummary:
 
     @property
     def duration_s(self) -> float:
-        return self._earlier_attempts_s + self._attempt_s()
+        return self._earlier_attempts_s + self.attempt_s
 
-    def _attempt_s(self) -> float:
+    @property
+    def attempt_s(self) -> float:
+        """Of the open attempt alone, up to its last report."""
         return 0.0 if self._attempt_started is None else max(0.0, self._attempt_seen - self._attempt_started)
+
+    @property
+    def epoch_s(self) -> float | None:
+        """How long an epoch takes, without the start: from report to report, as far as there are two in an attempt."""
+        if self._num_seen > 1:
+            return (self._attempt_seen - self._first_seen) / (self._num_seen - 1)
+        return self.duration_s / self.epochs if self.epochs else None
 
     def _close_attempt(self, duration_s: float | None = None) -> None:
         """Adds the open attempt's time: the measured one, or up to its last report when it was cut off."""
-        self._earlier_attempts_s += self._attempt_s() if duration_s is None else duration_s
+        self._earlier_attempts_s += self.attempt_s if duration_s is None else duration_s
         self._attempt_started = None
 
     def _start(self, event: TrialStarted) -> None:
         self._close_attempt()  # still open when the driver was killed
         self.state, self.reason, self.ended = "RUNNING", "", None
         self.attempt, self.seed, self.params, self.name = event.attempt, event.seed, event.params, event.name
+        self.confirms, self.stopped = event.confirms, False
         self.started = event.time if self.started is None else self.started
         self._attempt_started = self._attempt_seen = event.time
+        self._num_seen = 0
 
     def _report(self, event: EpochReported, objective: Objective) -> None:
         self.known_epochs.add(event.epoch)
         self._attempt_seen = event.time
+        self._first_seen = self._first_seen if self._num_seen else event.time
+        self._num_seen += 1
         self.host, self.device = event.host or self.host, event.device or self.device
         self.num_parameters = whole(event.metrics.get("num_parameters")) or self.num_parameters
         peak = whole(event.metrics.get("peak_memory_bytes"))
@@ -171,6 +195,7 @@ class TrialSummary:
     def _pause(self, event: TrialPaused) -> None:
         self._close_attempt(event.duration_s)
         self.state, self.reason, self.ended, self.attempt = "PAUSED", event.reason, event.time, event.attempt
+        self.stopped = event.stopped
 
     def _end(self, event: TrialEnded, original: TrialSummary | None) -> None:
         self._close_attempt(event.duration_s)
@@ -178,6 +203,7 @@ class TrialSummary:
         self.attempt = event.attempt or self.attempt
         if self.started is None:  # it never ran: only this event says what it was
             self.params, self.seed, self.name = event.params, event.seed, event.name
+        self.confirms = self.confirms if event.confirms is None else event.confirms
         self.copy_of = event.copy_of
         if original is not None:
             self.best_epoch, self.best_value = original.best_epoch, original.best_value
@@ -221,6 +247,8 @@ class SweepState:
         finished: when it stopped or ended; None while it runs.
         updated: the time of the last event.
         duration_s: of all runs of the driver together, up to the last event of each.
+        search: how the search goes.
+        repetitions: trial → the trials that run it again with other seeds, in the order in which they began.
     """
 
     objective: Objective
@@ -234,6 +262,11 @@ class SweepState:
     started: float | None = None
     finished: float | None = None
     updated: float | None = None
+    search: SearchProgress = field(default_factory=SearchProgress)
+    repetitions: dict[int, list[int]] = field(default_factory=dict)
+    _preparing_s: float = 0.0
+    _searched: float | None = None  # when something was last recorded that is no part of the sweep's end
+    _evaluated: bool = False
     _earlier_runs_s: float = 0.0
     _run_started: float | None = None
 
@@ -246,21 +279,43 @@ class SweepState:
             return 0.0
         return max(0.0, self.updated - self._run_started)
 
+    def spent_s(self, now: float | None = None) -> float:
+        """What counts for the wall-clock budget: preparing included, since the search was last extended.
+
+        Args:
+            now: seconds since the epoch (UTC), while the sweep runs. Default: as of the last event.
+        """
+        running = self._run_s()
+        if now is not None and self._run_started is not None:
+            running = max(running, now - self._run_started)
+        return self._preparing_s + self._earlier_runs_s + running - self.search.spent_before_s
+
+    def runs(self, trial: int) -> Runs | None:
+        """The runs by whose mean a trial counts; None where it counts by its own value."""
+        if trial not in self.search.confirmed:
+            return None
+        again = (self.trials[number] for number in self.repetitions.get(trial, ()))
+        values = [each.best_value for each in again if each.state == "COMPLETED" and each.best_value is not None]
+        return runs_of(self.trials[trial].best_value, values)
+
     def counts(self) -> Counter[State]:
         """How many trials are in each state."""
         return Counter(summary.state for summary in self.trials.values())
 
     def best(self, states: Iterable[State] = RANKED) -> TrialSummary | None:
-        """The best trial by the objective, of those in these states; the lower number wins a tie."""
+        """The best trial, of those in these states, by what a trial counts by (`ranking`)."""
+        return next(iter(self.ranked(states)), None)
+
+    def ranked(self, states: Iterable[State] = RANKED) -> list[TrialSummary]:
+        """The trials in these states that have a value, best first. Repetitions of others are not among them."""
         wanted = frozenset(states)
-        best: TrialSummary | None = None
-        for number in sorted(self.trials):
-            summary = self.trials[number]
-            if summary.state not in wanted or summary.best_value is None:
-                continue
-            if best is None or best.best_value is None or self.objective.better(summary.best_value, best.best_value):
-                best = summary
-        return best
+        found = [
+            (place(each.best_value, each.trial, self.objective.mode, None if runs is None else runs.mean), each)
+            for each in self.trials.values()
+            if each.state in wanted and each.best_value is not None and each.confirms is None
+            for runs in (self.runs(each.trial),)
+        ]
+        return [each for _, each in sorted(found, key=lambda pair: pair[0])]
 
     def has_epoch(self, trial: int, epoch: int) -> bool:
         """Whether this epoch of this trial was recorded already."""
@@ -277,19 +332,27 @@ class SweepState:
             if self.has_epoch(event.trial, event.epoch):
                 return False
             self._trial(event.trial)._report(event, self.objective)
+            value = finite(event.metrics.get(self.objective.metric))
+            if value is not None and self.trials[event.trial].confirms is None:
+                self.search.reported(event.trial, value, self.objective)
         elif isinstance(event, TrialStarted):
             self._trial(event.trial)._start(event)
+            self._repeats(event.trial, event.confirms)
         elif isinstance(event, AttemptFailed):
             self._trial(event.trial)._fail(event)
         elif isinstance(event, TrialPaused):
             self._trial(event.trial)._pause(event)
+            self._tried(event.trial, event.stopped)
         elif isinstance(event, TrialEnded):
             original = None if event.copy_of is None else self.trials.get(event.copy_of)
             self._trial(event.trial)._end(event, original)
+            self._repeats(event.trial, event.confirms)
+            self._tried(event.trial, event.copy_of is not None or event.state not in RANKED)
         elif isinstance(event, TrialReopened):
             self._trial(event.trial)._reopen()
         elif isinstance(event, FinalEvaluated):
             summary = self._trial(event.trial)
+            self._evaluated = True
             if summary._evaluate(event) and event.split == "test":
                 self.test_uses += 1
                 summary.test_use = self.test_uses
@@ -297,6 +360,11 @@ class SweepState:
             self._measure(event)
         elif isinstance(event, SweepChanged):
             self._change(event)
+        elif isinstance(event, SearchStopped | SearchWentOn | Confirmed):
+            self.updated = event.time
+            self.search.take(event, self.spent_s() + self.search.spent_before_s)
+        if not isinstance(event, FinalEvaluated | ModelMeasured | SweepChanged):
+            self._searched, self._evaluated = event.time, False
         self.updated = event.time
         return True
 
@@ -311,11 +379,24 @@ class SweepState:
     def _trial(self, trial: int) -> TrialSummary:
         return self.trials.setdefault(trial, TrialSummary(trial))
 
+    def _repeats(self, trial: int, original: int | None) -> None:
+        if original is not None and trial not in self.repetitions.setdefault(original, []):
+            self.repetitions[original].append(trial)
+
+    def _tried(self, trial: int, says_nothing: bool) -> None:
+        """A trial has come to its end, or to a rung: counts for `search.stop.no_gain`, unless it says nothing of it."""
+        if not says_nothing and self.trials[trial].confirms is None:
+            self.search.tried(trial)
+
     def _change(self, event: SweepChanged) -> None:
+        in_this_run = self._searched is not None and (self._run_started or math.inf) <= self._searched
+        if event.state == "COMPLETED" and self._evaluated and in_this_run and self._searched is not None:
+            self.search.end_s = event.time - self._searched
         self._earlier_runs_s += self._run_s()  # up to its last event, when the driver was killed
         self._run_started = None
         if event.state == "RUNNING":
             self._run_started = event.time
+            self._preparing_s += event.preparing_s
             self.started = event.time if self.started is None else self.started
             self.finished = None
         else:

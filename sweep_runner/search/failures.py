@@ -18,6 +18,8 @@ from sweep_runner.search.repeatable import unit_hash
 
 RETRY_OF = "retry_of"
 """Trial attribute: the number of the Optuna trial that this one tries again."""
+CONFIRMS = "confirms"
+"""Trial attribute: the trial (by its number in the sweep) that this one runs again: no sampler sees it."""
 PAUSED = "paused"
 """Trial attribute: true while a trial, which runs as far as Optuna knows, waits at a rung."""
 MOST_MODELLED = 300
@@ -120,7 +122,11 @@ class _AllCompleted:
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        trials = [_as_completed(trial) for trial in self._study._get_trials(deepcopy=False, use_cache=use_cache)]
+        trials = [
+            _as_completed(trial)
+            for trial in self._study._get_trials(deepcopy=False, use_cache=use_cache)
+            if CONFIRMS not in trial.user_attrs
+        ]
         chosen = [trial for trial in trials if states is None or trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
@@ -166,9 +172,9 @@ class Shown:
     """Which trials a sampler sees, and as what. Depends on nothing but the trials, also after a restart.
 
     Failed trials are infeasible, paused ones are pruned with the values that they have (as running ones they would
-    count as bad), and trials that were tried again are gone. Of very many, the best are shown and
-    an even selection of the others (those whose number has the lowest hashes): what a proposal costs grows with
-    the trials that it is modelled on. All that is kept here is to not look at a finished trial twice.
+    count as bad), and trials that were tried again are gone, as are repetitions of others. Of very many, the best are
+    shown and an even selection of the others (those whose number has the lowest hashes): what a proposal costs grows
+    with the trials that it is modelled on. All that is kept here is to not look at a finished trial twice.
     """
 
     def __init__(self, most: int) -> None:
@@ -190,6 +196,8 @@ class Shown:
         self._unfinished = []
         for number in news:
             trial = trials[number]
+            if CONFIRMS in trial.user_attrs:
+                continue
             if number >= self._num_seen and RETRY_OF in trial.user_attrs:
                 self._forget(trial.user_attrs[RETRY_OF])
             if trial.state.is_finished():

@@ -29,7 +29,7 @@ from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.search import pruners
 from sweep_runner.search.compatibility import as_stored, changes, check_changes, identity
 from sweep_runner.search.distributions import Params, decode_all, encode, same_configuration_key, suggest
-from sweep_runner.search.failures import PAUSED, RETRY_OF
+from sweep_runner.search.failures import CONFIRMS, PAUSED, RETRY_OF
 from sweep_runner.search.journal import Journal, SweepStorage, open_journal
 from sweep_runner.search.migration import migrated
 from sweep_runner.search.promotion import Competition, Group, group_of
@@ -83,7 +83,8 @@ class Study:
             else None
         )
         self._first_with: dict[str, int] = {}  # configuration → the first trial that has it
-        self._num_asked = 0
+        self._waiting: set[int] = set()  # baselines that were not asked for yet
+        self._num_repetitions = 0
         self._load()
 
     @classmethod
@@ -164,18 +165,45 @@ class Study:
         if resumed is not None:
             self.go_on(resumed)
             return self._trials[resumed].proposal()
-        if self._num_asked >= self.planned:
+        if len(self._trials) - self._num_repetitions - len(self._waiting) >= self.planned:
             return None
-        self._storage.trials_wait = self._num_asked < len(self._trials)
+        self._storage.trials_wait = bool(self._waiting)
         with self._journal.one_sync():
             optuna_trial = self._study.ask()
-            number = self._num_asked
+            number = min(self._waiting, default=len(self._trials))
             if number == len(self._trials):
                 self._add(TrackedTrial(number, optuna_trial.number, optuna_trial._trial_id, None, {}, "WAITING"))
             trial = self._trials[number]
             assert trial.optuna_number == optuna_trial.number, "Optuna hands out waiting trials in order"
             self._set_running(trial, suggest(optuna_trial, self._spec.space, self._spec.fixed))
         return trial.proposal()
+
+    def repeat(self, number: int) -> Proposal:
+        """A further trial with the params of an earlier one. No sampler proposed it, and none will see it.
+
+        It is no rival of others to a pruner, and not among those that are planned.
+        """
+        original = self._storage.get_trial(self._trials[number].optuna_id)
+        added = self._add_running(original, {CONFIRMS: number})
+        trial = TrackedTrial(len(self._trials), added.number, added._trial_id, None, {}, "RUNNING", confirms=number)
+        self._add(trial)
+        self._set_running(trial, dict(self._trials[number].params))
+        return trial.proposal()
+
+    def _add_running(self, like: FrozenTrial, attributes: dict[str, Any]) -> FrozenTrial:
+        """Adds a trial that runs with the params of another one and was not asked for."""
+        self._study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=like.params,
+                distributions=like.distributions,
+                intermediate_values=like.intermediate_values if RETRY_OF in attributes else {},
+                user_attrs=attributes,
+            )
+        )
+        added = self._study.get_trials(deepcopy=False)[-1]
+        self._not_proposed.append(added.number)
+        return added
 
     def next_promoted(self) -> int | None:
         """The paused trial that may go on next. Without promotion nothing holds back those that are paused."""
@@ -191,7 +219,7 @@ class Study:
 
     @property
     def planned(self) -> int:
-        """How many trials the sweep will have: `search.trials`, or fewer when the grid ends before."""
+        """How many trials are searched: `search.trials`, or fewer when the grid ends before. Not: repetitions."""
         if self._grid is None:
             return self._spec.search.trials
         return min(self._spec.search.trials, len(self._spec.baselines) + len(self._grid))
@@ -215,21 +243,12 @@ class Study:
             return trial.proposal()
         if trial.state not in ("FAILED", "INFEASIBLE"):
             raise RequestError(f"trial {number} is {trial.state}: only a failed trial can be tried again")
-        failed = self._storage.get_trial(trial.optuna_id)
-        attributes: dict[str, object] = {RETRY_OF: trial.optuna_number, _NUMBER: number}
+        attributes: dict[str, Any] = {RETRY_OF: trial.optuna_number, _NUMBER: number}
         if trial.name is not None:
             attributes[_NAME] = trial.name
-        self._study.add_trial(
-            create_trial(
-                state=TrialState.RUNNING,
-                params=failed.params,
-                distributions=failed.distributions,
-                intermediate_values=failed.intermediate_values,
-                user_attrs=attributes,
-            )
-        )
-        added = self._study.get_trials(deepcopy=False)[-1]
-        self._not_proposed.append(added.number)
+        if trial.confirms is not None:
+            attributes[CONFIRMS] = trial.confirms
+        added = self._add_running(self._storage.get_trial(trial.optuna_id), attributes)
         trial.optuna_number, trial.optuna_id = added.number, added._trial_id
         trial.state, trial.value = "RUNNING", None
         return trial.proposal()
@@ -326,8 +345,9 @@ class Study:
     @property
     def is_over(self) -> bool:
         """Whether every trial that is planned has ended, or is paused with no prospect of going on."""
-        stopped = self.num_finished + len(self._paused)
-        return stopped == len(self._trials) >= self.planned and self.next_promoted() is None
+        searched = [trial for trial in self._trials if trial.confirms is None]
+        stopped = all(trial.state not in ("WAITING", "RUNNING") for trial in searched)
+        return stopped and len(searched) >= self.planned and self.next_promoted() is None
 
     # Opening --------------------------------------------------------------------------------------------
 
@@ -359,7 +379,7 @@ class Study:
     def _load(self) -> None:
         """Reads every trial, queues missing baselines, and completes a trial whose suggestion was cut off."""
         known = self._study.get_trials(deepcopy=False)
-        self._not_proposed.extend(frozen.number for frozen in known if _is_baseline_or_retry(frozen))
+        self._not_proposed.extend(frozen.number for frozen in known if _was_not_proposed(frozen))
         if self._grid is not None:
             self._grid.go_on_after([frozen.params for frozen in known if self._is_whole_proposal(frozen)])
         for frozen in known:
@@ -368,8 +388,9 @@ class Study:
                 trial.optuna_number, trial.optuna_id = frozen.number, frozen._trial_id
                 trial.state, trial.value = "RUNNING", None
             else:
+                name, confirms = frozen.user_attrs.get(_NAME), frozen.user_attrs.get(CONFIRMS)
                 trial = TrackedTrial(
-                    len(self._trials), frozen.number, frozen._trial_id, frozen.user_attrs.get(_NAME), {}, "WAITING"
+                    len(self._trials), frozen.number, frozen._trial_id, name, {}, "WAITING", confirms=confirms
                 )
                 self._add(trial)
             self._take(trial, frozen)
@@ -379,8 +400,8 @@ class Study:
                 self._enqueue(name)
 
     def _is_whole_proposal(self, frozen: FrozenTrial) -> bool:
-        """Not a baseline, not a retry, and not one whose suggestion was cut off."""
-        if _is_baseline_or_retry(frozen):
+        """Not a baseline, not a retry or repetition, and not one whose suggestion was cut off."""
+        if _was_not_proposed(frozen):
             return False
         space, params = self._spec.space, decode_all(self._spec.space, frozen.params)
         return all(name in params or not is_active(space[name], {**self._spec.fixed, **params}) for name in space)
@@ -410,22 +431,30 @@ class Study:
     def _add(self, trial: TrackedTrial) -> None:
         assert trial.number == len(self._trials)
         self._trials.append(trial)
+        if trial.confirms is not None:
+            self._num_repetitions += 1
+            return  # no rival of others
         self._values[trial.number] = trial.intermediate
+        if trial.state == "WAITING":
+            self._waiting.add(trial.number)
 
     def _set_running(self, trial: TrackedTrial, params: Params) -> None:
-        first = self._first_with.setdefault(same_configuration_key(params), trial.number)
         trial.params = params
-        trial.duplicate_of = first if first < trial.number else None
         trial.state = "RUNNING"
+        self._waiting.discard(trial.number)
+        if trial.confirms is not None:
+            return
+        first = self._first_with.setdefault(same_configuration_key(params), trial.number)
+        trial.duplicate_of = first if first < trial.number else None
         if isinstance(self._pruner, Promotion):
             self._groups[trial.number] = group_of(self._pruner, {**self._spec.fixed, **params})
-        self._num_asked = max(self._num_asked, trial.number + 1)
 
     def _set_ended(self, trial: TrackedTrial, frozen: FrozenTrial) -> None:
         self._paused.discard(trial.number)
         if frozen.state == TrialState.COMPLETE:
             trial.state = "COMPLETED"
-            self._completed.add(trial.number)
+            if trial.confirms is None:
+                self._completed.add(trial.number)
         elif frozen.state == TrialState.FAIL:
             trial.state = "FAILED"
         elif frozen.constraints.get(_FITS_MEMORY, 0.0) > 0:
@@ -434,7 +463,9 @@ class Study:
             trial.state = "PRUNED"
         trial.value = frozen.value
         # Optuna has the same values once more: one copy is enough for thousands of trials.
-        trial.intermediate = self._values[trial.number] = frozen.intermediate_values
+        trial.intermediate = frozen.intermediate_values
+        if trial.confirms is None:
+            self._values[trial.number] = trial.intermediate
 
 
 class _Changed(Exception):
@@ -455,8 +486,8 @@ def _stored_identity(storage: JournalStorage) -> Mapping[str, Any] | None:
     return studies[0].user_attrs.get(_IDENTITY) if studies else None
 
 
-def _is_baseline_or_retry(frozen: FrozenTrial) -> bool:
-    return RETRY_OF in frozen.user_attrs or _NAME in frozen.user_attrs
+def _was_not_proposed(frozen: FrozenTrial) -> bool:
+    return any(key in frozen.user_attrs for key in (RETRY_OF, _NAME, CONFIRMS))
 
 
 def _index(optuna_number: int, not_proposed: list[int]) -> int:

@@ -22,12 +22,14 @@ class Proposal:
         name: the baseline's name, None for a proposed trial.
         params: what the search chose.
         duplicate_of: the lowest earlier number with the same params, whatever became of that trial.
+        confirms: the trial that this one runs again with another seed.
     """
 
     number: int
     name: str | None
     params: Params
     duplicate_of: int | None = None
+    confirms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class TrackedTrial:
     Attributes:
         optuna_number, optuna_id: of the Optuna trial that stands for it, the last one if it was tried again.
         number, name, params, duplicate_of, state, value, intermediate: see `TrialRecord`.
+        confirms: see `Proposal`.
     """
 
     number: int
@@ -68,9 +71,10 @@ class TrackedTrial:
     duplicate_of: int | None = None
     value: float | None = None
     intermediate: dict[int, float] = field(default_factory=dict)
+    confirms: int | None = None
 
     def proposal(self) -> Proposal:
-        return Proposal(self.number, self.name, dict(self.params), self.duplicate_of)
+        return Proposal(self.number, self.name, dict(self.params), self.duplicate_of, self.confirms)
 
     def record(self) -> TrialRecord:
         return TrialRecord(

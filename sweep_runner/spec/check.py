@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from sweep_runner.errors import Problem, RequestError
 from sweep_runner.spec.baselines import complete_baseline
+from sweep_runner.spec.check_ending import check_ending
 from sweep_runner.spec.cluster import absolute, wrong_paths
 from sweep_runner.spec.combine import check_configs
 from sweep_runner.spec.document import KeyPath
@@ -131,6 +132,7 @@ class _Check:
         export = self._export(data)
         sections = {"fixed": fixed, "space": space, "baselines": baselines, "objective": objective, "pruner": pruner}
         spec = self.spec.model_copy(update={**sections, "export": export})
+        check_ending(spec, self.trainable, self.places, self.problems, self.warnings)
         check_configs(spec, self.trainable, self.places, self.value_places, self.problems, self.warnings)
         if self.problems:
             raise RequestError(in_file_order(self.problems))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sweep_runner.spec.cluster import Cluster
+from sweep_runner.spec.ending import Confirm, Stop
 from sweep_runner.spec.space import Parameter, Scalar
 from sweep_runner.spec.strategies import NoPruner, Pruner, Sampler, sampler_options
 from trainables.units import Size
@@ -50,6 +51,10 @@ class Search(_Section):
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the sampler: see its own table.")
     prune_baselines: bool = Field(
         True, description="false: baselines run to their end whatever the pruner says, so that they can be compared."
+    )
+    stop: Stop | None = Field(None, description="What ends the search before all trials have run.")
+    confirm: Confirm | None = Field(
+        None, description="Runs the best trials again with other seeds before the winner is chosen."
     )
 
     @model_validator(mode="after")

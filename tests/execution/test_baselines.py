@@ -10,8 +10,8 @@ import pytest
 from sweep_runner.execution.messages import Message
 from sweep_runner.execution.retention import Retention
 from sweep_runner.results.paths import SweepPaths
-from sweep_runner.results.state import TrialSummary
-from sweep_runner.spec.model import Keep, Objective, SweepSpec
+from sweep_runner.results.state import SweepState, TrialSummary
+from sweep_runner.spec.model import Objective, SweepSpec
 from tests.support.sweeps import open_keeper
 from trainables.contract import EpochReport
 
@@ -39,9 +39,11 @@ def test_baselines_run_to_their_end_when_asked_for(tmp_path: Path, make_spec: Ma
 
 
 @pytest.mark.parametrize("baselines", [True, False])
-def test_checkpoints_of_baselines_stay_beside_those_of_the_best(tmp_path: Path, baselines: bool) -> None:
+def test_checkpoints_of_baselines_stay_beside_those_of_the_best(
+    make_spec: MakeSpec, tmp_path: Path, baselines: bool
+) -> None:
     paths = SweepPaths(tmp_path)
-    retention = Retention(paths, Objective(), Keep(best=1, baselines=baselines), ())
+    retention = Retention(paths, make_spec(keep={"best": 1, "baselines": baselines}), SweepState(Objective()))
     for number, (name, value) in enumerate([("poor", 0.2), (None, 0.4), (None, 0.6), ("late", 0.3), (None, 0.5)]):
         for epoch in (1, 2):
             folder = paths.attempt(number, 1) / "checkpoints" / f"epoch-{epoch:05d}"
@@ -53,14 +55,14 @@ def test_checkpoints_of_baselines_stay_beside_those_of_the_best(tmp_path: Path, 
     assert kept == (["0/1", "2/1", "3/1"] if baselines else ["2/1"])
 
 
-def test_a_sweep_that_is_opened_again_knows_its_baselines(tmp_path: Path) -> None:
+def test_a_sweep_that_is_opened_again_knows_its_baselines(make_spec: MakeSpec, tmp_path: Path) -> None:
     paths = SweepPaths(tmp_path)
-    ended = []
+    state = SweepState(Objective())
     for number, (name, value) in enumerate([("poor", 0.2), (None, 0.4)]):
         (paths.attempt(number, 1) / "checkpoints" / "epoch-00001").mkdir(parents=True)
         summary = TrialSummary(number, name, state="COMPLETED", best_epoch=1, best_value=value)
-        ended.append(summary)
-    retention = Retention(paths, Objective(), Keep(best=1), ended)
+        state.trials[number] = summary
+    retention = Retention(paths, make_spec(keep={"best": 1}), state)
     (paths.attempt(2, 1) / "checkpoints" / "epoch-00001").mkdir(parents=True)
     retention.ended(TrialSummary(2, None, state="COMPLETED", best_epoch=1, best_value=0.9))
     assert sorted(path.parts[-4] for path in tmp_path.glob("trials/*/*/checkpoints/*")) == ["0", "2"]

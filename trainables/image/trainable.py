@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,11 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         "val_exact_match": "max",
         "val_map": "max",
     }
+
+    @classmethod
+    def bounds(cls, metric: str) -> tuple[float, float]:
+        """Losses have no greatest value; all else is a share."""
+        return 0.0, math.inf if metric.endswith("loss") else 1.0
 
     @classmethod
     def check(cls, config: ImageConfig) -> list[ConfigProblem]:

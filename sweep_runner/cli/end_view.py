@@ -1,0 +1,32 @@
+"""What the summary of a sweep says of how its search ended, and of what was confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sweep_runner.results.state import SweepState
+
+
+def end_lines(state: SweepState) -> Iterator[str]:
+    """What ended the search, if a rule did; how far it came; and what running the best again came to."""
+    stopped, confirmation = state.search.stopped, state.search.confirmation
+    if stopped is not None:
+        yield f"the search has ended by {stopped.reason}"
+        cut = [number for number, each in state.trials.items() if each.stopped and each.confirms is None]
+        if cut:
+            plural = len(cut) > 1
+            numbers = ", ".join(map(str, cut))
+            yield (
+                f"trial{'s' if plural else ''} {numbers} paused then, and {'go' if plural else 'goes'} on from "
+                f"{'their checkpoints' if plural else 'its checkpoint'} when the search does (sweep extend)"
+            )
+    if confirmation is not None and confirmation.reason:
+        yield f"confirming: {confirmation.reason}"
+    best = state.best()
+    runs = None if best is None else state.runs(best.trial)
+    if best is not None and runs is not None:
+        values = ", ".join(f"{value:.4f}" for value in runs.values[1:])
+        yield (
+            f"confirmed: trial {best.trial} has the best mean, {state.objective.metric} {runs}: "
+            f"{runs.values[0]:.4f} in the search, {values} again. Its own checkpoint is what is published"
+        )

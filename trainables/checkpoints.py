@@ -42,7 +42,10 @@ def write_checkpoint(folder: Path, history: Sequence[EpochReport], save: Save) -
         files = {str(path.relative_to(partial)): _digest(path) for path in _files(partial)}
         manifest = {
             "epoch": epoch,
-            "history": [{"epoch": report.epoch, "metrics": dict(report.metrics)} for report in history],
+            "history": [
+                {"epoch": report.epoch, "metrics": dict(report.metrics), "outcomes": report.outcomes}
+                for report in history
+            ],
             "files": {name: {"bytes": size, "crc32": crc} for name, (size, crc) in files.items()},
         }
         with (partial / MANIFEST).open("wb") as file:
@@ -61,7 +64,9 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     """The checkpoint in a folder, or None when it is not whole: a file missing, cut short or changed."""
     try:
         manifest = from_sealed_json((folder / MANIFEST).read_bytes())
-        history = tuple(EpochReport(row["epoch"], row["metrics"]) for row in manifest["history"])
+        history = tuple(
+            EpochReport(row["epoch"], row["metrics"], row.get("outcomes", "")) for row in manifest["history"]
+        )
         for name, expected in manifest["files"].items():
             if _digest(folder / name) != (expected["bytes"], expected["crc32"]):
                 return None

@@ -35,10 +35,13 @@ class EpochReport:
         metrics: numbers by name. Names are split, underscore, the field's name (`val_accuracy`). The names
             `epoch_s`, `images_per_s`, `data_wait_fraction`, `lr`, `peak_memory_bytes` and `num_parameters`
             have a place of their own in the tables.
+        outcomes: how right each val example was, as `trainables.outcomes.packed` writes it; empty: not told. Where the
+            objective is their mean the sweep says which trials cannot be told apart, and what to expect on unseen data.
     """
 
     epoch: int
     metrics: Mapping[str, float]
+    outcomes: str = ""
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,7 @@ def share(right: Sequence[float] | npt.NDArray[np.float64], groups: Sequence[Has
     assert num, "a share of nothing"
     members = np.arange(num)
     if groups is not None:
-        known: dict[Hashable, int] = {}
-        members = np.array([known.setdefault(group, len(known)) for group in groups])
+        members = numbered(groups)
     num_groups = int(members.max()) + 1
     value = float(scores.mean())
     is_count = bool(np.isin(scores, (0.0, 1.0)).all())
@@ -71,11 +70,25 @@ def share(right: Sequence[float] | npt.NDArray[np.float64], groups: Sequence[Has
     return Share(value, num, num_groups, low, high, is_count)
 
 
-def wilson(value: float, num: float) -> tuple[float, float]:
-    """Wilson's score interval at 95 % for a share that was seen in `num` examples (not necessarily whole)."""
-    spread = _Z * math.sqrt(value * (1 - value) / num + _Z**2 / (4 * num**2))
-    middle = value + _Z**2 / (2 * num)
-    scale = 1 + _Z**2 / num
+def numbered(groups: Sequence[Hashable]) -> npt.NDArray[np.int64]:
+    """The groups as numbers from 0, in the order in which they come."""
+    known: dict[Hashable, int] = {}
+    return np.array([known.setdefault(group, len(known)) for group in groups], dtype=np.int64)
+
+
+def wilson(value: float, num: float, freedom: int | None = None) -> tuple[float, float]:
+    """Wilson's score interval at 95 % for a share that was seen in `num` examples (not necessarily whole).
+
+    Args:
+        value: the share.
+        num: of how many.
+        freedom: degrees of freedom, where `num` was itself estimated from as many groups and one: the quantile is then
+            Student's (to first order: Cornish and Fisher 1938) and not the normal one.
+    """
+    z = _Z if freedom is None else _Z + (_Z**3 + _Z) / (4 * freedom)
+    spread = z * math.sqrt(value * (1 - value) / num + z**2 / (4 * num**2))
+    middle = value + z**2 / (2 * num)
+    scale = 1 + z**2 / num
     # The bounds of 0 and 1 are exact, whatever the arithmetic's last digit says.
     return (
         0.0 if value == 0 else max(0.0, (middle - spread) / scale),

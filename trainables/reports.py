@@ -7,6 +7,7 @@ from typing import Any
 
 from trainables.contract import EpochReport
 from trainables.errors import ContractBroken
+from trainables.outcomes import unpacked
 
 WHOLE_NUMBERS = ("num_parameters", "peak_memory_bytes")
 """Metrics that the tables hold as 64-bit integers."""
@@ -25,9 +26,20 @@ def checked(report: EpochReport, who: str) -> EpochReport:
         ContractBroken: something in it is no number, is too large, or has a name that is no text.
     """
     epoch = _epoch(report.epoch, who)
-    return EpochReport(
-        epoch, {_name(name, who, epoch): _number(name, value, who, epoch) for name, value in report.metrics.items()}
-    )
+    metrics = {_name(name, who, epoch): _number(name, value, who, epoch) for name, value in report.metrics.items()}
+    return EpochReport(epoch, metrics, _outcomes(report.outcomes, who, epoch))
+
+
+def _outcomes(outcomes: Any, who: str, epoch: int) -> str:
+    if outcomes == "" or outcomes is None:
+        return ""
+    try:
+        if not isinstance(outcomes, str):
+            raise ValueError(f"outcomes of type {type(outcomes).__name__}: a text of trainables.outcomes.packed is due")
+        unpacked(outcomes)
+    except ValueError as error:
+        raise ContractBroken(f"{who} reported {error} (epoch {epoch})") from None
+    return outcomes
 
 
 def _epoch(epoch: Any, who: str) -> int:

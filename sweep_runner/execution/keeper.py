@@ -402,6 +402,7 @@ class Keeper:
                 metrics=report.metrics,
                 host=message.host,
                 device=message.device,
+                outcomes=report.outcomes,
             )
         )
         goes_on = self._goes_on(live, report.epoch, report.metrics)

@@ -92,7 +92,7 @@ class TrialStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochReported(Event):
-    """One report of a trial. (trial, epoch) is unique in the log: the first one wins."""
+    """One report of a trial. (trial, epoch) is unique in the log: the first one wins. `outcomes`: see `EpochReport`."""
 
     kind: ClassVar[str] = "epoch"
     trial: int
@@ -101,6 +101,7 @@ class EpochReported(Event):
     metrics: Mapping[str, float]
     host: str = ""
     device: str = ""
+    outcomes: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from trainables.image.measures.counting import Counts, average_precisions, calib
 from trainables.image.measures.label_kinds import TOP
 from trainables.image.measures.thresholds import Threshold, decide_with_tuned
 from trainables.image.package import THRESHOLD
+from trainables.outcomes import MOST_EXAMPLES, packed
 
 NUM_BINS = 15
 """Of the calibration error, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"."""
@@ -35,6 +36,14 @@ def decide_split(logits: Tensor, targets: Tensor, multilabel: bool, threshold: T
     if not isinstance(threshold, str):
         return decide(logits, multilabel, threshold)
     return decide_with_tuned(logits.sigmoid(), targets) if multilabel else decide(logits, multilabel)
+
+
+def outcomes(logits: Tensor, targets: Tensor, multilabel: bool, threshold: Threshold | Tensor) -> str:
+    """How right each decision is, for `EpochReport.outcomes`: their mean is the accuracy. Empty for a large split."""
+    if len(targets) > MOST_EXAMPLES:
+        return ""
+    right = decide_split(logits, targets.long(), multilabel, threshold) == targets
+    return packed((right.double().mean(dim=1) if multilabel else right).numpy())
 
 
 def accuracy(predicted: Tensor, targets: Tensor) -> float:

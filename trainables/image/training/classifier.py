@@ -25,7 +25,7 @@ from trainables.image.features.head import FeatureFeed, Features, Head
 from trainables.image.index import ImageIndex
 from trainables.image.measures.label_kinds import monitor_problem
 from trainables.image.measures.losses import make_loss, training_loss
-from trainables.image.measures.metrics import classification_metrics, decide
+from trainables.image.measures.metrics import classification_metrics, decide, outcomes
 from trainables.image.models.factory import normalization, starting_model
 from trainables.image.models.freezing import frozen_norms
 from trainables.image.models.layout import channels_last
@@ -252,12 +252,14 @@ def epochs(
 
         at_once = add_gradients.size if isinstance(feed, Feed) else max(_FEATURES_AT_ONCE, add_gradients.size)
         on_val: dict[str, float] = {}
+        right = ""
         if len(val_rows):
             logits = predict_together(workers, judged, feed, val_rows, at_once)
             on_val["val_loss"] = val_loss(logits, val_targets).item()
             if not math.isfinite(on_val["val_loss"]):
                 raise Diverged(f"the validation loss is {on_val['val_loss']} after epoch {epoch} (lr {lr:g})")
             on_val |= classification_metrics("val", logits, val_targets, index.multilabel, config.threshold)
+            right = outcomes(logits, val_targets, index.multilabel, config.threshold)
         metrics = {
             "train_loss": mean_loss(losses, epoch_targets),
             "train_accuracy": workers.accuracy(torch.cat(decisions), torch.cat(wanted_here)),
@@ -279,7 +281,7 @@ def epochs(
             average=ema and ema.module,
             backbone=pixels.backbone if isinstance(pixels, Features) else None,
         )
-        yield Epoch(EpochReport(epoch, metrics), save)
+        yield Epoch(EpochReport(epoch, metrics, right), save)
 
 
 def watches(config: ImageConfig) -> bool:

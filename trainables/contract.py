@@ -384,9 +384,12 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
         return None
 
     @classmethod
-    def needs_refit(cls, data: DataT) -> bool:
-        """Whether what `train` leaves is no single model, as with folds: then `refit` makes the one to publish."""
-        return False
+    def num_models(cls, data: DataT) -> int:
+        """How many models a trial trains side by side, as with folds: an epoch is one of each of them.
+
+        Where there are several none of them is the trial's: `refit` makes the one to publish.
+        """
+        return 1
 
     def refit(self, config: ConfigT, best: Checkpoint, handle: TrialHandle) -> None:
         """Trains the model to publish anew, as the trial was trained, on all that the search looked at: train and val.

@@ -124,7 +124,8 @@ def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "trials", f"{trials}, {len(spec.baselines)} of them baselines ({', '.join(spec.baselines) or 'none'})"
     yield "different settings", settings
     if plan.max_epochs is not None:
-        yield "epochs", f"at most {plan.max_epochs} a trial"
+        models = plan.trainable.num_models(plan.data)
+        yield "epochs", f"at most {plan.max_epochs} a trial" + (f", each of {models} models" if models > 1 else "")
     yield "objective", f"{spec.objective.metric}, {spec.objective.mode}"
     yield "sampler", f"{spec.search.sampler}, seed {spec.search.seed}{_details(spec.search.options)}"
     yield "pruner", f"{spec.pruner.kind}{_details(spec.pruner.model_dump(exclude={'kind'}))}"

@@ -75,6 +75,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
     "predictions": {
         "example": "its name in the dataset",
         "group": "the picture, patient, … that it shares with others",
+        "fold": "with data.split.folds: whose model, which has not seen the example, says it; from 1",
         "labels": "what it is",
         "predicted": "what the model says",
     },
@@ -108,6 +109,8 @@ def meaning(table: str, column: str) -> str:
         return f"of {column.removesuffix('_version').replace('_', '-')}"
     if table == "predictions" and column.startswith("p_"):
         return f"probability of {column.removeprefix('p_')}"
+    if column.endswith("_std"):
+        return "standard deviation over the folds (data.split.folds)"
     if table == "epochs":
         return "metric of this epoch"
     for prefix, words in (("best_", "at the best epoch"), ("last_", "at the last epoch")):

@@ -367,7 +367,7 @@ class _Check:
 
     def _export(self, data: BaseModel | None) -> Export:
         """The section with `refit` filled in."""
-        export, needed = self.spec.export, data is not None and self.trainable.needs_refit(data)
+        export, needed = self.spec.export, data is not None and self.trainable.num_models(data) > 1
         if export.refit and self.trainable.refit is Trainable.refit:
             message = f"export.refit is true: {self.spec.trainable} has no method `refit`"
             self._problem(("export", "refit"), message, "Leave it out: the checkpoint of the best epoch is published.")

@@ -90,7 +90,8 @@ _OF_VIEWS = {"margin": _CUT, "min_size": _CUT, "mask": ("foreground",), "backgro
 class Split(BaseModel):
     """How examples are divided into train, val and test.
 
-    Give two of the three fractions and the third is the rest; give none for 0.64, 0.16, 0.20.
+    Give two of the three fractions and the third is the rest; give none for 0.64, 0.16, 0.20. With `folds` give test or
+    nothing: val is each fold in turn, and train the others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -100,7 +101,16 @@ class Split(BaseModel):
     test: float = Field(
         DEFAULT_FRACTIONS["test"], ge=0, lt=1, description="Fraction kept for the one final test; 0: no test."
     )
-    stratify: bool = Field(True, description="Give every split the same share of each class.")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=20,
+        description="What is not test is cut into so many parts, and each is val in turn: a trial trains that many "
+        "models, an epoch of each at a time, and its figures are their means, with their spread as `_std`. By default "
+        "one model and one val.",
+    )
+    repeats: int = Field(1, ge=1, le=10, description="folds: how often they are cut, each time in another way.")
+    stratify: bool = Field(True, description="Give every split, and every fold, the same share of each class.")
     group_by: Literal["image", "near_duplicates", "none"] = Field(
         "image",
         description="image: crops of one picture never fall on both sides; near_duplicates: nor do copies of a "
@@ -119,6 +129,8 @@ class Split(BaseModel):
         if not isinstance(values, Mapping):
             return values
         given = {name: values[name] for name in DEFAULT_FRACTIONS if values.get(name) is not None}
+        if values.get("folds") is not None:
+            return _with_folds(values, given)
         if not given or not all(isinstance(value, int | float) for value in given.values()):
             return values
         if len(given) == 1:
@@ -138,12 +150,35 @@ class Split(BaseModel):
         total = self.train + self.val + self.test
         if abs(total - 1) > 1e-3:
             raise ValueError(f"{_listed(self.fractions)} add up to {total:g}: they must add up to 1")
+        if self.folds is None and self.repeats != 1:
+            raise ValueError(f"repeats {self.repeats} is for folds: give folds, or leave it out")
         return self
+
+    @property
+    def num_folds(self) -> int | None:
+        """How many models a trial trains; None without folds."""
+        return None if self.folds is None else self.folds * self.repeats
 
     @property
     def fractions(self) -> dict[str, float]:
         """The fraction of each split, by name."""
         return {"train": self.train, "val": self.val, "test": self.test}
+
+
+def _with_folds(values: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    """The fractions that follow from the test split: a fold of the rest is val."""
+    folds, test = values["folds"], given.get("test", DEFAULT_FRACTIONS["test"])
+    if not isinstance(folds, int) or folds < 2 or not isinstance(test, int | float) or not 0 <= test < 1:
+        return values  # told field by field
+    val = round((1 - test) / folds, 9)
+    follow = {"train": round(1 - test - val, 9), "val": val, "test": test}
+    for name in ("train", "val"):
+        if name in given and given[name] != follow[name]:
+            raise ValueError(
+                f"{name} {given[name]} with folds {folds}: each of the {folds} parts of what is not test is val in "
+                "turn, and the others are train. Give test, or none of the three"
+            )
+    return {**values, **follow}
 
 
 class DataConfig(BaseModel):

@@ -34,7 +34,7 @@ def disk_use(data: DataConfig, candidates: Mapping[str, Sequence[Any]]) -> DiskU
     weights = max(known) * _BYTES
     averages = any(values("ema_decay"))
     return DiskUse(
-        checkpoint_bytes=weights * (1 + _OPTIMIZER_COPIES + averages) + _FIXED_BYTES,
+        checkpoint_bytes=(weights * (1 + _OPTIMIZER_COPIES + averages) + _FIXED_BYTES) * (data.split.num_folds or 1),
         package_bytes=weights + _FIXED_BYTES,
         cache_folder=data.cache_folder,
         cache_bytes=data.cache_limit_bytes,

@@ -20,6 +20,8 @@ from trainables.errors import DataError
 from trainables.image.pixels.rule import ValueRange
 
 SPLITS = ("train", "val", "test")
+FOLDS = "folds"
+"""The column of an index with folds: the fold of each example from 0, one number per repetition; null: test."""
 _ARROW_END = b"ARROW1"
 
 MEMBER = pa.struct([("column", pa.string()), ("row", pa.int64())])
@@ -70,6 +72,20 @@ class ImageIndex:
     fingerprint: str
     pixels_fingerprint: str = ""
     found_range: ValueRange | None = None
+
+    @cached_property
+    def num_repeats(self) -> int:
+        """How often the examples were cut into folds; 0 without folds."""
+        if FOLDS not in self.table.column_names:
+            return 0
+        return int(pc.max(pc.list_value_length(self.table[FOLDS])).as_py())
+
+    @cached_property
+    def num_folds(self) -> int:
+        """How many models a trial trains, each with another val; 0 without folds."""
+        if not self.num_repeats:
+            return 0
+        return self.num_repeats * (1 + int(pc.max(pc.list_flatten(self.table[FOLDS])).as_py()))
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """The row numbers of a split, in order, shape (n,)."""

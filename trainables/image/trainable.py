@@ -127,6 +127,9 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         )
         index = ImageIndex.load(self.folder / INDEX_FILE)
         num_train, num_val = (len(index.rows(split)) for split in ("train", "val"))
+        if self.data.split.folds is not None:
+            num_val = num_train // self.data.split.folds
+            num_train -= num_val
         if num_train < 2 or num_val < 1:
             raise DataError(
                 f"{num_train} examples to train on and {num_val} to validate on: at least 2 and 1 are needed. "
@@ -182,17 +185,26 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
 
     @kept_memory()
     def train(self, config: ImageConfig, handle: TrialHandle) -> None:
-        """See `trainables.image.training.classifier.train_classifier`."""
+        """See `trainables.image.training.classifier.train_classifier`; with folds `training.folds.train_folds`."""
         from trainables.image.data.prepare import INDEX_FILE
         from trainables.image.index import ImageIndex
         from trainables.image.models.prepared import weights_of
         from trainables.image.training.classifier import train_classifier
+        from trainables.image.training.folds import train_folds
         from trainables.image.training.inputs import open_inputs
 
         weights = weights_of(self.folder, config)
         index = ImageIndex.load(self.folder / INDEX_FILE)
         with open_inputs(config, index, self.data, weights, handle) as inputs:
-            train_classifier(config, index, inputs, weights, handle, self.data.balance)
+            if index.num_folds:
+                train_folds(config, index, inputs, weights, handle, self.data)
+            else:
+                train_classifier(config, index, inputs, weights, handle, self.data.balance)
+
+    @classmethod
+    def num_models(cls, data: DataConfig) -> int:
+        """With folds one per fold."""
+        return data.split.num_folds or 1
 
     @kept_memory()
     def refit(self, config: ImageConfig, best: Checkpoint, handle: TrialHandle) -> None:
@@ -210,8 +222,9 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         index = ImageIndex.load(self.folder / INDEX_FILE)
         threshold = threshold_on_val(config, index, self.data, best.folder, handle.num_threads)
         whole = all_to_train_on(index, self.data)
-        # Features as they are those of the search are; only changed images there are of train alone.
-        with open_inputs(config, whole if num_views(config) else index, self.data, weights, handle) as inputs:
+        # The search's features will do, but for changed images, of which there are those of train alone.
+        seen = whole if num_views(config) and not index.num_folds else index
+        with open_inputs(config, seen, self.data, weights, handle) as inputs:
             refit_classifier(config, whole, inputs, weights, handle, best, self.data.balance, threshold)
 
     @classmethod

@@ -16,13 +16,14 @@ from trainables.contract import Preparation, Progress, no_progress
 from trainables.cpus import num_cpus
 from trainables.errors import DataError
 from trainables.image.data.balancing import class_weights
+from trainables.image.data.folds import check_folds_left, cut_into_folds, fold_numbers
 from trainables.image.data.listing import defect_lines, list_examples
 from trainables.image.data.near_duplicates import NearDuplicates, duplicate_warnings, find_near_duplicates
 from trainables.image.data.readable import Reading, read_all
 from trainables.image.data.splits import balance, divide, limit
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets.base import Defect, Listing
-from trainables.image.index import SPLITS, ImageIndex, flat_labels
+from trainables.image.index import FOLDS, SPLITS, ImageIndex, flat_labels
 from trainables.image.pixels.fit import SQUASH, Fit
 from trainables.image.pixels.pictures import DIGEST, Target
 
@@ -78,12 +79,19 @@ def prepare_images(
     division = divide(_regrouped(listing.table, duplicates) if grouped else listing.table, listing.classes, data.split)
     stay, unbalanced = balance(listing.table, division.splits, listing.classes, data.balance.caps, data.split.seed)
     balanced = _balanced(listing, division.splits, stay)
+    if data.split.folds is not None:
+        stay[:] = True  # what a cap leaves out of a fold's train part is in another's val
     if data.limit is not None:
         kept = np.flatnonzero(stay)
         stay[kept] = limit(listing.table.take(pa.array(kept)), division.splits[kept], data.limit, data.split.seed)
     splits = pa.array(division.splits.tolist(), type=pa.string())
-    table = listing.table.set_column(listing.table.schema.get_field_index("split"), "split", splits)
+    table = _with_column(listing.table, "split", splits)
     table = table.filter(pa.array(stay))
+    cut = None
+    if data.split.folds is not None:
+        groups = pa.array(duplicates.groups).filter(pa.array(stay)) if grouped and duplicates else table["group"]
+        cut = cut_into_folds(_with_column(table, "group", groups), listing.classes, data.split)
+        table = table.append_column(FOLDS, cut.column())
 
     sides, depths = sorted(set(resolutions)), sorted(set(channels))
     targets = list(dict.fromkeys(itertools.starmap(Target, itertools.product(sides, depths, fits))))
@@ -104,8 +112,10 @@ def prepare_images(
         reading.pixels_fingerprint,
         reading.rule.found,
     )
+    if cut is not None:
+        check_folds_left(index, data)
     index.save(folder / INDEX_FILE)
-    warnings = [*listing.warnings, *division.warnings, *unbalanced, *reading.warnings]
+    warnings = [*listing.warnings, *division.warnings, *(cut.warnings if cut else ()), *unbalanced, *reading.warnings]
     if duplicates is not None:
         warnings += duplicate_warnings(duplicates, listing.table, division.splits, kept_together=grouped)
     if defects:
@@ -142,15 +152,19 @@ def check_left(table: pa.Table, listing: Listing, splits: set[str], defects: Seq
 def fingerprint(table: pa.Table, pixels_fingerprint: str, classes: Sequence[str], multilabel: bool) -> str:
     """Names everything that a result depends on: pixels, names, labels, splits and classes. Not where files lie."""
     state = hashlib.blake2b(repr((pixels_fingerprint, tuple(classes), multilabel)).encode(), digest_size=16)
-    for row in zip(*(table[name].to_pylist() for name in ("example", "labels", "split")), strict=True):
+    named = ("example", "labels", "split", *([FOLDS] if FOLDS in table.column_names else []))
+    for row in zip(*(table[name].to_pylist() for name in named), strict=True):
         state.update(repr(row).encode())
     return state.hexdigest()
 
 
 def _regrouped(table: pa.Table, duplicates: NearDuplicates | None) -> pa.Table:
     assert duplicates is not None
-    groups = pa.array(duplicates.groups, type=pa.string())
-    return table.set_column(table.schema.get_field_index("group"), "group", groups)
+    return _with_column(table, "group", pa.array(duplicates.groups, type=pa.string()))
+
+
+def _with_column(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), name, column)
 
 
 def _balanced(listing: Listing, splits: npt.NDArray[np.str_], stay: npt.NDArray[np.bool_]) -> dict[str, dict[str, int]]:
@@ -175,9 +189,11 @@ def _details(
     by_split = {
         split: np.bincount(labels[splits[rows] == split], minlength=len(index.classes)).tolist() for split in present
     }
+    numbers = fold_numbers(index) if index.num_folds else np.empty((0, 0))
     return {
         "classes": list(index.classes),
         "multilabel": index.multilabel,
+        **({"folds": [np.bincount(one[one >= 0]).tolist() for one in numbers.T]} if index.num_folds else {}),
         "examples": {split: int((splits == split).sum()) for split in present},
         "class_counts": {
             name: {split: by_split[split][number] for split in present} for number, name in enumerate(index.classes)
@@ -203,6 +219,13 @@ def _summary(data: DataConfig, details: Mapping[str, Any]) -> dict[str, str]:
     }
     for split, count in details["examples"].items():
         summary[split] = f"{count} examples ({_counts({k: v[split] for k, v in details['class_counts'].items()})})"
+    if "folds" in details:
+        sizes = [size for repeat in details["folds"] for size in repeat]
+        times = f", cut in {len(details['folds'])} ways" if len(details["folds"]) > 1 else ""
+        summary["folds"] = (
+            f"train is cut into {len(details['folds'][0])} of {min(sizes)} to {max(sizes)} examples{times}; each is "
+            f"val in turn: a trial trains {len(sizes)} models"
+        )
     if details["balanced"]:
         capped = (f"{name} {count['before']} → {count['after']}" for name, count in details["balanced"].items())
         summary["balance"] = "in train: " + ", ".join(itertools.islice(capped, _SHOWN))

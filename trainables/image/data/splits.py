@@ -10,7 +10,7 @@ gets its share to within one example.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -63,19 +63,25 @@ def divide(table: pa.Table, classes: Sequence[str], split: Split) -> Division:
     missing = [name for name in SPLITS if name not in present and (name == "train" or split.fractions[name] > 0)]
     targets = [name for name in SPLITS if name == "train" or name in missing]
     names = np.array(table["example" if split.group_by == "none" else "group"].to_pylist(), dtype=object)
+    own_val = int((given == "val").sum())
     splits = given.copy()
     splits[given == ""] = "train"
     pool = np.flatnonzero(splits == "train")
     if len(targets) > 1 and len(pool):
-        groups = _numbered(names[pool], split.seed)
+        groups = numbered(names[pool], split.seed)
         rows, labels = flat_labels(table.take(pa.array(pool)))
         _check_enough(rows, labels, groups, classes, targets)
         if not split.stratify:
             rows, labels = np.arange(len(pool)), np.zeros(len(pool), dtype=np.int64)
         fractions = np.array([split.fractions[name] for name in targets])
-        chosen = _stratify(groups, rows, labels, fractions / fractions.sum())
+        chosen = stratify(groups, rows, labels, fractions / fractions.sum())
         splits[pool] = np.array(targets)[chosen]
     wanted = {*present, *targets}
+    notes = []
+    if split.folds is not None:  # val comes from train, a fold at a time
+        splits[splits == "val"] = "train"
+        wanted -= {"val"}
+        notes += [f"the dataset's own val, {own_val} examples, takes part in the folds"] if own_val else []
     for name in SPLITS:
         if name in wanted and not (splits == name).any():
             raise DataError(
@@ -83,7 +89,7 @@ def divide(table: pa.Table, classes: Sequence[str], split: Split) -> Division:
                 f"{', '.join(f'{key} {value:g}' for key, value in split.fractions.items())}"
             )
     torn = [] if split.group_by == "near_duplicates" else _torn(names, splits)  # those are told with their names
-    return Division(splits, (*_lacking(table, classes, splits, wanted), *torn))
+    return Division(splits, (*notes, *_lacking(table, classes, splits, wanted), *torn))
 
 
 def balance(
@@ -155,7 +161,9 @@ def limit(table: pa.Table, splits: npt.NDArray[np.str_], most: int, seed: int) -
     return stay
 
 
-def _stratify(groups: Ints, rows: Ints, labels: Ints, fractions: npt.NDArray[np.float64]) -> Ints:
+def stratify(
+    groups: Ints, rows: Ints, labels: Ints, fractions: npt.NDArray[np.float64], *, alike: bool = False
+) -> Ints:
     """The target of each example, (N,).
 
     Args:
@@ -163,6 +171,7 @@ def _stratify(groups: Ints, rows: Ints, labels: Ints, fractions: npt.NDArray[np.
         rows: the example of each label, (L,).
         labels: class numbers, (L,).
         fractions: of each target, adding up to 1.
+        alike: no target comes first where a class has too few groups for all of them.
     """
     num_groups, num_classes = int(groups.max()) + 1, int(labels.max(initial=0)) + 1
     pairs, how_many = np.unique(groups[rows] * num_classes + labels, return_counts=True)
@@ -192,14 +201,14 @@ def _stratify(groups: Ints, rows: Ints, labels: Ints, fractions: npt.NDArray[np.
             has[where][label] += count
             remaining[label] -= 1
 
-    def emptiest(group: int) -> int:
-        """Where the group's classes are furthest from their share."""
+    def emptiness(group: int) -> Callable[[int], tuple[float, float]]:
+        """How far a target is from its share of the group's classes, and of all."""
 
-        def emptiness(where: int) -> tuple[float, float]:
+        def lacking(where: int) -> tuple[float, float]:
             lacks = sum(wanted[where][label] / total[label] for label, _ in of_group[group])
             return lacks / share[where], room[where] / share[where]
 
-        return max(every, key=emptiness)
+        return lacking
 
     waiting = {label for label in range(num_classes) if remaining[label]}
     while waiting:
@@ -210,16 +219,17 @@ def _stratify(groups: Ints, rows: Ints, labels: Ints, fractions: npt.NDArray[np.
                 continue
             without = [where for where in every if not has[where][label]]
             if remaining[label] <= len(without):
-                put(group, without[0])  # the last chance that each target has one
+                # The last chance that each target has one.
+                put(group, max(without, key=emptiness(group)) if alike else without[0])
             else:
-                put(group, emptiest(group))
+                put(group, max(every, key=emptiness(group)))
     for group in range(num_groups):
         if target[group] < 0:
-            put(group, emptiest(group))
+            put(group, max(every, key=emptiness(group)))
     return np.array(target)[groups]
 
 
-def _numbered(names: npt.NDArray[np.object_], seed: int) -> Ints:
+def numbered(names: npt.NDArray[np.object_], seed: int) -> Ints:
     """A number for each name: the same for the same names and seed, whatever their order."""
     unique, numbers = np.unique(names.astype(str), return_inverse=True)
     return _generator(seed, 0).permutation(len(unique)).astype(np.int64)[numbers]
@@ -234,7 +244,7 @@ def _check_enough(rows: Ints, labels: Ints, groups: Ints, classes: Sequence[str]
     poor = [classes[number] for number, count in enumerate(pictures) if count == 1]
     if poor and "val" in targets:
         raise DataError(
-            f"{'class' if len(poor) == 1 else 'classes'} {_shortened(poor)}: only one picture, but a class needs at "
+            f"{'class' if len(poor) == 1 else 'classes'} {shortened(poor)}: only one picture, but a class needs at "
             "least 2, one to train on and one to validate with: add pictures, or leave it out by listing the others "
             "in data.classes"
         )
@@ -248,10 +258,10 @@ def _lacking(table: pa.Table, classes: Sequence[str], splits: npt.NDArray[np.str
         if absent := [name for name, count in zip(classes, counts, strict=True) if not count]:
             if split == "train":
                 raise DataError(
-                    f"no training example of {_shortened(absent)}: all that there are fell to other splits "
+                    f"no training example of {shortened(absent)}: all that there are fell to other splits "
                     "(the dataset's own, or with a few large groups the seed's: try another data.split.seed)"
                 )
-            warnings.append(f"{split} has no example of {_shortened(absent)}")
+            warnings.append(f"{split} has no example of {shortened(absent)}")
     return warnings
 
 
@@ -268,8 +278,8 @@ def no_class(name: str, classes: Sequence[str]) -> str:
     folded = {each.casefold(): each for each in classes}
     near = difflib.get_close_matches(name.casefold(), folded, n=1)
     hint = f" (did you mean {folded[near[0]]}?)" if near else ""
-    return f"no class {name!r}{hint}: the classes are {_shortened(classes, 50)}"
+    return f"no class {name!r}{hint}: the classes are {shortened(classes, 50)}"
 
 
-def _shortened(names: Sequence[str], most: int = 10) -> str:
+def shortened(names: Sequence[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

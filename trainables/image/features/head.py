@@ -84,12 +84,19 @@ class Features:
         num_views: how many versions of each training image there are, changed at random; 0: one, as it is.
     """
 
-    def __init__(self, file: MappedFile, backbone: Backbone, num_views: int = 0) -> None:
+    def __init__(self, file: MappedFile, backbone: Backbone, num_views: int = 0, both: bool = False) -> None:
+        """Args:
+        file: as `store` writes it.
+        backbone: that they came from.
+        num_views: see above.
+        both: training images are there as they are, too, before their versions: with folds each is val once.
+        """
         self.backbone = backbone
         self.num_views = num_views
+        self._first_view = int(both)
         self._file = file
         self._values: npt.NDArray[np.float32] = file.array.view(np.float32)[:, 0, :, 0]
-        self._num_rows = len(self._values) // max(1, num_views)
+        self._num_rows = len(self._values) // max(1, num_views + (self._first_view if num_views else 0))
 
     @property
     def width(self) -> int:
@@ -98,7 +105,9 @@ class Features:
 
     def rows_of_epoch(self, rows: Rows, epoch: int) -> Rows:
         """Where an epoch (from 1) finds these training examples: its version of them, for `gather`."""
-        return rows + (epoch - 1) % self.num_views * self._num_rows if self.num_views else rows
+        if not self.num_views:
+            return rows
+        return rows + (self._first_view + (epoch - 1) % self.num_views) * self._num_rows
 
     def gather(self, rows: Rows) -> npt.NDArray[np.float32]:
         """A new array with these rows, in this order: (B, D) float32."""

@@ -86,7 +86,7 @@ def open_features(
     key = _key(config, index, digest)
     try:
         cache = PixelCache(data.cache_folder, int(data.cache_limit_bytes))
-        find = functools.partial(_find, cache, key, config, len(index.table), weights, digest)
+        find = functools.partial(_find, cache, key, config, index, weights, digest)
         found = find()
         if found is None:
             with cache.building(f"features-{key}"):
@@ -132,7 +132,7 @@ def _facts(cache: PixelCache, key: str) -> dict[str, Any]:
 
 
 def _find(
-    cache: PixelCache, key: str, config: ImageConfig, num_rows: int, weights: Path, digest: str
+    cache: PixelCache, key: str, config: ImageConfig, index: ImageIndex, weights: Path, digest: str
 ) -> Features | str | None:
     """The features; in words why there are none; or None when nobody has tried yet."""
     facts, pooling, views = _facts(cache, key), config.pooling, num_views(config)
@@ -141,16 +141,18 @@ def _find(
     if pooling not in facts["poolings"]:
         return None
     name, width = facts["poolings"][pooling]
-    file = cache.find(f"features-{key}-{name}", _shape(num_rows, width, views))
+    file = cache.find(f"features-{key}-{name}", _shape(index, width, views))
     if file is None:
         return None
     backbone = Backbone(str(weights.absolute()), digest, facts["num_parameters"], facts["precision"])
-    return Features(file, backbone, views)
+    return Features(file, backbone, views, both=index.num_folds > 0)
 
 
-def _shape(num_rows: int, width: int, views: int) -> Shape:
-    # The cache holds bytes: the last axis is those of one float32. Of several versions each has a block of all rows.
-    return (num_rows * max(1, views), 1, width, 4)
+def _shape(index: ImageIndex, width: int, views: int) -> Shape:
+    # The cache holds bytes: the last axis is those of one float32. Of several versions each has a block of all rows;
+    # with folds, where a training image is in some fold's val, there is one more in front: images as they are.
+    blocks = max(1, views + (views > 0 and index.num_folds > 0))
+    return (len(index.table) * blocks, 1, width, 4)
 
 
 def _build(
@@ -182,11 +184,12 @@ def _passes(config: ImageConfig, index: ImageIndex) -> Iterator[tuple[Rows, int,
     if not views:
         yield np.sort(np.concatenate([train, val])), 0, None
         return
-    yield np.sort(val), 0, None
+    first = int(index.num_folds > 0)
+    yield (np.sort(train) if first else np.sort(val)), 0, None
     augmentation = make_augmentation(config)
     for view in range(views):
         generator = torch.Generator().manual_seed(view)
-        yield np.sort(train), view * len(index.table), with_generator(augmentation, generator)
+        yield np.sort(train), (first + view) * len(index.table), with_generator(augmentation, generator)
 
 
 def _compute(
@@ -203,7 +206,7 @@ def _compute(
     pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads, fit=config.fit)
     try:
         for name, width in backbone.widths.items():
-            partial = cache.reserve(_shape(len(index.table), width, num_views(config)))
+            partial = cache.reserve(_shape(index, width, num_views(config)))
             if partial is not None:
                 partials[name] = partial
         feed = Feed(pixels, backbone.device, *backbone.normalization)

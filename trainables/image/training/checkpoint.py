@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from trainables.errors import WeightsError
+from trainables.errors import TrainableError, WeightsError
 from trainables.image.config import ImageConfig
 from trainables.image.features.head import Backbone, Head, load_head
 from trainables.image.models.factory import build_model, starting_model
@@ -59,7 +59,7 @@ def save_state(
     state = {
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else {},
-        "random": _random_state(),
+        "random": random_state(),
     }
     torch.save(state, folder / STATE_FILE)
 
@@ -80,7 +80,7 @@ def load_state(
     optimizer.load_state_dict(state["optimizer"])
     if scaler is not None and state["scaler"]:
         scaler.load_state_dict(state["scaler"])
-    _set_random_state(state["random"])
+    set_random_state(state["random"])
 
 
 def load_trained(config: ImageConfig, num_classes: int, checkpoint: Path) -> nn.Module:
@@ -90,7 +90,14 @@ def load_trained(config: ImageConfig, num_classes: int, checkpoint: Path) -> nn.
         config: that it was trained with.
         num_classes: of the data that it was trained on.
         checkpoint: the folder that `save_state` wrote.
+
+    Raises:
+        TrainableError: it holds a model per fold, and no single one.
     """
+    if folds := fold_folders(checkpoint):
+        raise TrainableError(
+            f"{checkpoint} holds the {len(folds)} models of a trial with folds: there is no single one to load"
+        )
     if is_head_only(checkpoint):
         model = starting_model(config, num_classes, _backbone_weights(checkpoint))
         _load_weights(model, checkpoint / HEAD_FILE)
@@ -116,8 +123,18 @@ def state_to_save(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def is_head_only(checkpoint: Path) -> bool:
-    """Whether a checkpoint holds a head alone, and names the weights of its backbone."""
-    return (checkpoint / BACKBONE_FILE).exists()
+    """Whether a checkpoint holds a head alone (or one per fold), and names the weights of its backbone."""
+    return any((folder / BACKBONE_FILE).exists() for folder in (checkpoint, fold_folder(checkpoint, 0)))
+
+
+def fold_folder(checkpoint: Path, number: int) -> Path:
+    """Where a checkpoint of a trial with folds has the state of its n-th model, counted from 0."""
+    return checkpoint / f"fold-{number + 1:02d}"
+
+
+def fold_folders(checkpoint: Path) -> list[Path]:
+    """The states of its models, in order; none in a checkpoint of a trial without folds."""
+    return sorted(checkpoint.glob("fold-*"))
 
 
 def _backbone_weights(checkpoint: Path) -> Path:
@@ -143,7 +160,8 @@ def _save_weights(path: Path, model: nn.Module) -> None:
     save_file(state_to_save(model), path)
 
 
-def _random_state() -> dict[str, Any]:
+def random_state() -> dict[str, Any]:
+    """Of every generator of random numbers that a trial may use."""
     kind, keys, *rest = np.random.get_state(legacy=True)
     version, internal, gauss = random.getstate()
     return {
@@ -155,7 +173,8 @@ def _random_state() -> dict[str, Any]:
     }
 
 
-def _set_random_state(state: dict[str, Any]) -> None:
+def set_random_state(state: dict[str, Any]) -> None:
+    """Puts back what `random_state` gave."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(torch.as_tensor(internal).tolist()), gauss))
     kind, keys, *rest = state["numpy"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ from trainables.image.training.mixing import make_mixing
 from trainables.image.training.optim import make_optimizer, set_learning_rate
 from trainables.image.training.precision import chosen_precision
 from trainables.image.training.schedule import learning_rate, plateau_factor, stops_early
+from trainables.image.training.turns import off_the_gpu
 
 _STEPS_BETWEEN_CHECKS = 50
 """Looking at the loss waits for a GPU: do it seldom, but do not train on for a whole epoch after NaN."""
@@ -138,6 +140,7 @@ def epochs(
     balance: Balance | None = None,
     last_epoch: int = 0,
     resumed: Path | None = None,
+    takes_turns: bool = False,
 ) -> Iterator[Epoch]:
     """Trains a net, an epoch each time that the next one is asked for.
 
@@ -151,6 +154,7 @@ def epochs(
             rate; whoever asks adds to it.
         last_epoch: that was trained before.
         resumed: the folder that was saved after it.
+        takes_turns: other nets are trained in between: this one leaves the GPU to them.
     """
     device = accelerator.device
     reset_peak_memory(device)
@@ -281,7 +285,8 @@ def epochs(
             average=ema and ema.module,
             backbone=pixels.backbone if isinstance(pixels, Features) else None,
         )
-        yield Epoch(EpochReport(epoch, metrics, right), save)
+        with off_the_gpu(net, ema and ema.module, optimizer) if takes_turns else contextlib.nullcontext():
+            yield Epoch(EpochReport(epoch, metrics, right), save)
 
 
 def watches(config: ImageConfig) -> bool:

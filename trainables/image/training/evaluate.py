@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 from torch import nn
 
 from trainables.contract import Evaluation
 from trainables.image.config import ImageConfig
+from trainables.image.data.folds import fold_view
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
 from trainables.image.index import ImageIndex
@@ -22,8 +25,9 @@ from trainables.image.models.factory import normalization
 from trainables.image.models.layout import channels_last
 from trainables.image.package import THRESHOLD
 from trainables.image.pixels.examples import open_pixels
-from trainables.image.training.checkpoint import load_trained
+from trainables.image.training.checkpoint import fold_folders, load_trained
 from trainables.image.training.feed import Feed, Source
+from trainables.image.training.folds import mean_over_folds
 from trainables.image.training.refit import threshold_in
 
 BATCH_SIZE = 64
@@ -45,9 +49,12 @@ def evaluate_checkpoint(
         num_threads: CPU threads to use.
 
     Returns:
-        None when the split has no example.
+        None when the split has no example. With folds val is every example that is not test, each judged by the model
+        that has not seen it: `predictions` says by which, in the column `fold`.
     """
     index = ImageIndex.load(folder / INDEX_FILE)
+    if split == "val" and fold_folders(checkpoint):
+        return evaluate_folds(config, index, data, checkpoint, num_threads)
     rows = index.rows(split)
     if not len(rows):
         return None
@@ -63,6 +70,46 @@ def evaluate_checkpoint(
     return score(split, examples, index.targets[rows], logits, index.classes, index.multilabel, threshold, groups)
 
 
+def evaluate_folds(
+    config: ImageConfig, index: ImageIndex, data: DataConfig, checkpoint: Path, num_threads: int
+) -> Evaluation:
+    """Scores each model of a trial with folds on its own val.
+
+    Metrics are means over all models, with their spread, as while training. Predictions, classes and confusions are of
+    the first way of cutting: there each example is once.
+    """
+    truth, found = index.targets, out_of_fold(config, index, data, checkpoint, num_threads)
+    each = [
+        score("val", [""] * len(rows), truth[rows], logits, index.classes, index.multilabel, config.threshold).metrics
+        for rows, logits in found
+    ]
+    first = found[: len(found) // index.num_repeats]
+    rows, logits = (np.concatenate(parts) for parts in zip(*first, strict=True))
+    fold = np.concatenate([np.full(len(part), number) for number, (part, _) in enumerate(first, start=1)])
+    order = np.argsort(rows)
+    rows = rows[order]
+    examples, groups = (index.table[name].take(rows).to_pylist() for name in ("example", "group"))
+    whole = score(
+        "val", examples, truth[rows], logits[order], index.classes, index.multilabel, config.threshold, groups
+    )
+    predictions = whole.predictions.append_column("fold", pa.array(fold[order], pa.int64()))
+    return replace(whole, metrics=mean_over_folds(each), predictions=predictions)
+
+
+def out_of_fold(
+    config: ImageConfig, index: ImageIndex, data: DataConfig, checkpoint: Path, num_threads: int
+) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+    """For each model of a trial with folds, the rows of its val (n,) and its outputs for them (n, classes)."""
+    pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads, fit=config.fit)
+    found = []
+    with contextlib.closing(pixels), threads(num_threads):
+        for number, folder in enumerate(fold_folders(checkpoint)):
+            rows = fold_view(index, number, data).rows("val")
+            model = load_trained(config, len(index.classes), folder)
+            found.append((rows, compute_logits(model, pixels, rows)))
+    return found
+
+
 def threshold_on_val(
     config: ImageConfig, index: ImageIndex, data: DataConfig, checkpoint: Path, num_threads: int
 ) -> float | tuple[float, ...]:
@@ -71,6 +118,11 @@ def threshold_on_val(
         return THRESHOLD
     if not isinstance(config.threshold, str):
         return config.threshold
+    if fold_folders(checkpoint):
+        found = out_of_fold(config, index, data, checkpoint, num_threads)[: index.num_folds // index.num_repeats]
+        rows, logits = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        tuned = tune_thresholds(torch.from_numpy(logits).sigmoid(), torch.from_numpy(index.targets[rows]))
+        return tuple(tuned.tolist())
     model = load_trained(config, len(index.classes), checkpoint)
     pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads, fit=config.fit)
     with contextlib.closing(pixels), threads(num_threads):

@@ -1,0 +1,143 @@
+"""Folds: what is not test is cut into parts that take turns as val, stratified and by groups as the splits are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from trainables.errors import DataError
+from trainables.image.data.resplit import resplit
+from trainables.image.data.splits import Ints, numbered, shortened, stratify
+from trainables.image.data_config import DataConfig, Split
+from trainables.image.index import FOLDS, ImageIndex, flat_labels
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Which example is in which fold.
+
+    Attributes:
+        numbers: from 0, a column per repetition; -1 for what is test, (N, repeats).
+        warnings: classes that some folds lack.
+    """
+
+    numbers: Ints
+    warnings: tuple[str, ...] = ()
+
+    def column(self) -> pa.Array:
+        """As `ImageIndex` has it."""
+        return pa.array([row if row[0] >= 0 else None for row in self.numbers.tolist()], pa.list_(pa.int32()))
+
+
+def cut_into_folds(table: pa.Table, classes: Sequence[str], split: Split) -> Folds:
+    """Cuts what is not test into `split.folds` parts of about the same size and class shares; no group is in two.
+
+    Args:
+        table: rows as in `SCHEMA`, with their splits: train and test.
+        classes: the class names.
+        split: how to cut.
+
+    Raises:
+        DataError: fewer groups than folds, or a class that a fold's train part would lack.
+    """
+    assert split.folds is not None
+    pool = np.flatnonzero(np.array(table["split"].to_pylist()) == "train")
+    some = table.take(pa.array(pool))
+    names = np.array(some["example" if split.group_by == "none" else "group"].to_pylist(), dtype=object)
+    if (num_groups := len(set(names.tolist()))) < split.folds:
+        raise DataError(
+            f"data.split.folds is {split.folds}, and beside test there are {num_groups} groups of pictures (a group is "
+            f"never in two folds): set folds to at most {num_groups}, or give more pictures"
+        )
+    rows, labels = flat_labels(some)
+    warnings = _too_few(rows, labels, names, classes, split.folds)
+    strata = (rows, labels) if split.stratify else (np.arange(len(pool)), np.zeros(len(pool), dtype=np.int64))
+    shares = np.full(split.folds, 1 / split.folds)
+    numbers = np.full((len(table), split.repeats), -1, dtype=np.int64)
+    for repeat in range(split.repeats):
+        groups = numbered(names, split.seed + repeat)
+        numbers[pool, repeat] = stratify(groups, *strata, shares, alike=True)
+        _check(numbers[pool, repeat], rows, labels, classes, split.folds)
+    return Folds(numbers, warnings)
+
+
+def fold_view(index: ImageIndex, number: int, data: DataConfig) -> ImageIndex:
+    """The index as one model of a trial sees it: one fold is val, the others are train.
+
+    Args:
+        index: with folds.
+        number: of the model, from 0 to `index.num_folds` - 1.
+        data: as in the sweep file; caps of `balance` are counted in this train alone.
+    """
+    assert data.split.folds is not None
+    repeat, fold = divmod(number, data.split.folds)
+    folds = fold_numbers(index)[:, repeat]
+    splits = np.where(folds < 0, "test", np.where(folds == fold, "val", "train"))
+    return resplit(index, splits, data, f"fold {number + 1}")
+
+
+def fold_numbers(index: ImageIndex) -> Ints:
+    """The fold of each example from 0, a column per repetition; -1 for what is test, (N, repeats)."""
+    column = index.table[FOLDS].combine_chunks()
+    test = column.is_null().to_numpy(zero_copy_only=False)
+    numbers = np.full((len(test), index.num_repeats), -1, dtype=np.int64)
+    numbers[~test] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, index.num_repeats)
+    return numbers
+
+
+def check_folds_left(index: ImageIndex, data: DataConfig) -> None:
+    """Whether every fold still has examples, and its train part every class, after unreadable ones were taken out.
+
+    Raises:
+        DataError: not so.
+    """
+    assert data.split.folds is not None
+    numbers = fold_numbers(index)
+    pool = np.flatnonzero(numbers[:, 0] >= 0)
+    rows, labels = flat_labels(index.table.take(pa.array(pool)))
+    for column in numbers[pool].T:
+        _check(column, rows, labels, index.classes, data.split.folds)
+
+
+def _too_few(
+    rows: Ints, labels: Ints, names: npt.NDArray[np.object_], classes: Sequence[str], folds: int
+) -> tuple[str, ...]:
+    """Says which classes have fewer groups than there are folds.
+
+    Raises:
+        DataError: one has a single group, which would be either trained on or validated with.
+    """
+    groups = [len(set(names[rows[labels == number]].tolist())) for number in range(len(classes))]
+    if single := [name for name, count in zip(classes, groups, strict=True) if count == 1]:
+        raise DataError(
+            f"{'class' if len(single) == 1 else 'classes'} {shortened(single)}: beside test there is one picture (or "
+            "group), and where it is val no model could learn it. Add pictures, or leave it out by listing the others "
+            "in data.classes"
+        )
+    few = [f"{name} {count}" for name, count in zip(classes, groups, strict=True) if 1 < count < folds]
+    if not few:
+        return ()
+    return (
+        f"fewer pictures (or groups) than the {folds} folds: {shortened(few)}. Folds without one judge by the other "
+        "classes alone",
+    )
+
+
+def _check(numbers: Ints, rows: Ints, labels: Ints, classes: Sequence[str], folds: int) -> None:
+    sizes = np.bincount(numbers, minlength=folds)
+    if not sizes.all():
+        raise DataError(
+            f"data.split.folds is {folds}, and fold {int(sizes.argmin()) + 1} would be empty: the examples lie in few "
+            "large groups. Set fewer folds"
+        )
+    for fold in range(folds):
+        trained = np.bincount(labels[numbers[rows] != fold], minlength=len(classes))
+        if absent := [name for name, count in zip(classes, trained, strict=True) if not count]:
+            raise DataError(
+                f"no example of {shortened(absent)} outside of fold {fold + 1}: its model could not learn it. Try "
+                "another data.split.seed or fewer folds, or leave the class out with data.classes"
+            )

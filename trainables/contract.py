@@ -156,10 +156,11 @@ class Evaluation:
         num_examples: how many examples the metrics are over.
         predictions: one row per example: split, example, labels, predicted, `p_<class>` for each class; and, where it
             is known, group: the picture (or patient, ...) that it shares with others, which widens intervals.
-        classes: a row a class: split, class, precision, recall, f1, support, average_precision; of a label on its
-            own also accuracy and threshold.
-        confusions: a row a cell that is not 0: split, actual, predicted, count; in multi-label data also label, whose
-            2×2 matrix the row is of, with `yes` and `no` as actual and predicted. None: not told.
+        classes: a row a class: split, class, precision, recall (sensitivity), specificity, f1, support,
+            average_precision, auroc; of a label on its own also accuracy and threshold. Null is what is not defined.
+        confusions: a row a cell that is not 0: split, actual, predicted, count, and rate (the share of the examples
+            that are what actual says, null where there are none); in multi-label data also label, whose 2×2 matrix the
+            row is of, with `yes` and `no` as actual and predicted. None: not told.
     """
 
     metrics: Mapping[str, float]

@@ -112,6 +112,8 @@ def _tell(row: TrialRow, setting: Setting, found: Comparison, again: Again, hold
     elif setting.failed:
         assert setting.trial.end is not None
         out.warn(f"it did not fail here; recorded: {setting.trial.end.reason}")
+    if found.unrecorded:
+        out.say(f"not on record, and left out: {', '.join(found.unrecorded)}")
     if found.deviations:
         out.table(
             ("epoch", "metric", "recorded", "again", "off by"),
@@ -143,6 +145,7 @@ def _as_json(
         "tolerance": found.tolerance,
         "num_epochs": found.num_epochs,
         "num_figures": found.num_figures,
+        "unrecorded": found.unrecorded,
         "deviations": [{**asdict(each), "relative": each.relative} for each in found.deviations],
         "error": again.error,
         "differences": setting.differences,

@@ -82,7 +82,9 @@ _MEANINGS: dict[str, dict[str, str]] = {
     "classes": {
         "class": "its name",
         "precision": "share of what was predicted as it that is it",
-        "recall": "share of it that was predicted as it",
+        "recall": "share of it that was predicted as it: its sensitivity",
+        "specificity": "share of all others that was not predicted as it; empty where there are none",
+        "auroc": "area under the ROC curve; empty where no example has it, or every one",
         "f1": "harmonic mean of precision and recall",
         "support": "examples that have it",
         "average_precision": "area under precision over recall",
@@ -94,6 +96,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "actual": "class, or yes and no of a label",
         "predicted": "class, or yes and no of a label",
         "count": "examples in this cell",
+        "rate": "share of the examples that are what actual says",
     },
 }
 

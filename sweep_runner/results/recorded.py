@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -48,20 +48,19 @@ class Deviation:
 
     Attributes:
         epoch, metric: which.
-        recorded, again: None where one run has no such figure.
+        recorded: the figure on record.
+        again: None where the other run has no such figure.
     """
 
     epoch: int
     metric: str
-    recorded: float | None
+    recorded: float
     again: float | None
 
     @property
     def relative(self) -> float:
         """How far apart they are, as a share of the larger; infinite where one is missing or not finite."""
-        if self.recorded is None or self.again is None:
-            return math.inf
-        if not (math.isfinite(self.recorded) and math.isfinite(self.again)):
+        if self.again is None or not (math.isfinite(self.recorded) and math.isfinite(self.again)):
             return math.inf
         return abs(self.recorded - self.again) / max(abs(self.recorded), abs(self.again))
 
@@ -75,12 +74,14 @@ class Comparison:
         num_figures: that were compared.
         tolerance: relative; 0: to the last digit.
         deviations: every figure that is not the same, by epoch.
+        unrecorded: metrics that the other run reports and the record lacks: there is nothing to hold them against.
     """
 
     num_epochs: int
     num_figures: int
     tolerance: float
-    deviations: tuple[Deviation, ...] = field(default=())
+    deviations: tuple[Deviation, ...] = ()
+    unrecorded: tuple[str, ...] = ()
 
     @property
     def beyond(self) -> tuple[Deviation, ...]:
@@ -133,22 +134,18 @@ def compare(recorded: Figures, again: Figures, tolerance: float) -> Comparison:
         tolerance: relative.
     """
     deviations, count = [], 0
-    for epoch in sorted({*recorded, *again}):
-        one, other = recorded.get(epoch, {}), again.get(epoch, {})
-        for metric in dict.fromkeys((*one, *other)):
+    unrecorded: dict[str, None] = {}
+    for epoch in sorted(recorded):
+        other = again.get(epoch, {})
+        unrecorded.update(dict.fromkeys(name for name in other if name not in recorded[epoch]))
+        for metric, first in recorded[epoch].items():
             if metric in NO_FIGURES:
                 continue
             count += 1
-            first, second = one.get(metric), other.get(metric)
-            if not _same(first, second):
+            second = other.get(metric)
+            if second is None or not (first == second or (math.isnan(first) and math.isnan(second))):
                 deviations.append(Deviation(epoch, metric, first, second))
-    return Comparison(len({*recorded, *again}), count, tolerance, tuple(deviations))
-
-
-def _same(one: float | None, other: float | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return one == other or (math.isnan(one) and math.isnan(other))
+    return Comparison(len(recorded), count, tolerance, tuple(deviations), tuple(unrecorded))
 
 
 def environments_of(paths: SweepPaths, starts: Sequence[TrialStarted]) -> list[Mapping[str, Any]]:

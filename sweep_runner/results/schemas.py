@@ -50,6 +50,8 @@ CLASSES = pa.schema(
         *((name, pa.float64()) for name in ("precision", "recall", "f1")),
         ("support", pa.int64()),
         ("average_precision", pa.float64()),
+        ("specificity", pa.float64()),
+        ("auroc", pa.float64()),
         ("accuracy", pa.float64()),
         ("threshold", pa.float64()),
     ]
@@ -63,6 +65,7 @@ CONFUSIONS = pa.schema(
         ("actual", pa.string()),
         ("predicted", pa.string()),
         ("count", pa.int64()),
+        ("rate", pa.float64()),
     ]
 )
 """Confusion matrices, a row a cell. `label` is null where each example has one class; else the row is of that label's

@@ -5,16 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torchmetrics.functional import classification as tm
 
 from trainables.image.measures.counting import (
+    aurocs,
     average_precisions,
     calibration_error,
     confusion_matrix,
     count,
+    mean_of_defined,
     precision_recall_curve,
 )
 from trainables.image.measures.metrics import classification_metrics
+from trainables.image.measures.scores import score
 
 NUM_CLASSES = 7
 
@@ -61,6 +65,14 @@ def test_one_label_figures_are_torchmetrics(seed: int) -> None:
     for num_bins in (5, 15):
         expected = tm.multiclass_calibration_error(probabilities, truth, NUM_CLASSES, n_bins=num_bins, norm="l1")
         assert equal(calibration_error(probabilities, truth, num_bins), expected)
+    one_hot = F.one_hot(truth, NUM_CLASSES)
+    occurs = one_hot.any(dim=0)
+    expected = tm.multiclass_auroc(probabilities, truth, NUM_CLASSES, average="none")[occurs]
+    found = aurocs(probabilities, one_hot)
+    assert equal(found[occurs], expected)
+    assert found[~occurs].isnan().all()
+    expected = tm.multiclass_specificity(predicted, truth, NUM_CLASSES, average="none")
+    assert equal(count(predicted, truth, NUM_CLASSES, multilabel=False).specificity(), expected)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -79,6 +91,30 @@ def test_label_figures_are_torchmetrics(seed: int) -> None:
     occurs = truth.any(dim=0)
     expected = tm.multilabel_average_precision(scores, truth, NUM_CLASSES, average="none")
     assert equal(average_precisions(scores, truth)[occurs], expected[occurs])
+    expected = tm.multilabel_auroc(scores, truth, NUM_CLASSES, average="none")
+    assert equal(aurocs(scores, truth)[occurs], expected[occurs])
+    assert equal(counts.specificity(), tm.multilabel_specificity(predicted, truth, NUM_CLASSES, average="none"))
+
+
+def test_what_no_example_or_every_one_has_has_no_area_under_its_curve() -> None:
+    scores = torch.tensor([[0.1, 0.2, 0.9], [0.8, 0.3, 0.9], [0.4, 0.3, 0.9]])
+    truth = torch.tensor([[0, 0, 1], [1, 0, 1], [0, 0, 1]])
+    found = aurocs(scores, truth)
+    assert found[0] == 1.0
+    assert found[1:].isnan().all()
+    assert mean_of_defined(found) == 1.0
+    assert mean_of_defined(found[1:]) is None
+    nothing = score(
+        "val", ["a", "b", "c"], np.zeros((3, 3), np.float32), scores.logit().numpy(), "xyz", multilabel=True
+    )
+    assert "val_auroc" not in nothing.metrics
+    assert nothing.classes["auroc"].null_count == 3
+    assert count(torch.ones(3, 1), torch.ones(3, 1), 1, multilabel=True).specificity().isnan().all()
+
+
+def test_equal_scores_count_half() -> None:
+    tied = torch.tensor([[0.5], [0.5], [0.5], [0.2]])
+    assert aurocs(tied, torch.tensor([[1], [0], [0], [0]])).item() == pytest.approx((0.5 + 0.5 + 1) / 3)
 
 
 def test_a_curve_has_a_point_for_each_score_that_occurs() -> None:

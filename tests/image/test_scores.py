@@ -41,6 +41,8 @@ def test_single_label_metrics_are_scikit_learns(num_classes: int, present: int) 
         "test_log_loss": sk.log_loss(targets, probabilities, labels=range(num_classes)),
         "test_calibration_error": calibration_error(predicted == targets, probabilities.max(axis=1)),
     }
+    areas = [sk.roc_auc_score(targets == label, probabilities[:, label]) for label in range(present)]
+    expected["test_auroc"] = np.mean(areas)
     if num_classes > 5:
         expected["test_top5_accuracy"] = sk.top_k_accuracy_score(targets, logits, k=5, labels=range(num_classes))
     assert dict(evaluation.metrics) == pytest.approx(expected, abs=1e-5)
@@ -53,8 +55,12 @@ def test_single_label_metrics_are_scikit_learns(num_classes: int, present: int) 
         if position < present:
             average_precision = sk.average_precision_score(targets == position, probabilities[:, position])
             assert row["average_precision"] == pytest.approx(average_precision, abs=1e-5)
+            assert row["auroc"] == pytest.approx(areas[position], abs=1e-5)
         else:
-            assert row["average_precision"] is None
+            assert row["average_precision"] is row["auroc"] is None
+        # Specificity is the recall of "not this class".
+        others = sk.recall_score(targets != position, predicted != position)
+        assert row["specificity"] == pytest.approx(others, abs=1e-5)
         assert row["accuracy"] is row["threshold"] is None
 
     matrix = sk.confusion_matrix(targets, predicted, labels=range(num_classes))
@@ -63,6 +69,10 @@ def test_single_label_metrics_are_scikit_learns(num_classes: int, present: int) 
         (classes[actual], classes[said]): matrix[actual, said] for actual, said in np.argwhere(matrix)
     }
     assert {(row["split"], row["label"]) for row in cells} == {("test", None)}
+    rates = sk.confusion_matrix(targets, predicted, labels=range(num_classes), normalize="true")
+    assert [row["rate"] for row in cells] == pytest.approx(
+        [rates[each] for each in zip(*matrix.nonzero(), strict=True)]
+    )
 
 
 def calibration_error(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64], bins: int = 15) -> float:
@@ -96,6 +106,7 @@ def test_multilabel_metrics_are_scikit_learns() -> None:
         "val_micro_precision": sk.precision_score(targets, predicted, average="micro"),
         "val_micro_recall": sk.recall_score(targets, predicted, average="micro"),
         "val_map": np.mean(average),
+        "val_auroc": np.mean([sk.roc_auc_score(targets[:, label], probabilities[:, label]) for label in range(3)]),
         "val_loss": -(np.where(targets > 0, np.log(probabilities), np.log1p(-probabilities))).mean(),
         "val_log_loss": np.mean([sk.log_loss(targets[:, i], probabilities[:, i], labels=[0, 1]) for i in range(4)]),
     }

@@ -170,12 +170,14 @@ def test_more_trials_end_at_the_first_rung_than_the_pruner_is_made_for() -> None
 
 
 def test_a_first_rung_that_says_little_of_the_end() -> None:
-    rows = stopped(13, 7)
-    backwards = {number: [0.1, 0.2 + number / 100, 0.9 - number / 100] for number in range(7)}
+    rows = stopped(18, 10)
+    backwards = {number: [0.1, 0.2 + number / 100, 0.9 - number / 100] for number in range(10)}
     found = only(of_search.pruned_at_first_rung(evidence(rows, curves=backwards, **HALVING)))
     assert "rank correlation -1.00" in found.evidence
-    alike = {number: [0.1, 0.5 - number / 100, 0.9 - number / 100] for number in range(7)}
+    alike = {number: [0.1, 0.5 - number / 100, 0.9 - number / 100] for number in range(10)}
     assert not list(of_search.pruned_at_first_rung(evidence(rows, curves=alike, **HALVING)))
+    few = {number: curve for number, curve in backwards.items() if number < 9}
+    assert not list(of_search.pruned_at_first_rung(evidence(rows, curves=few, **HALVING))), "the order of few is chance"
 
 
 def test_a_pruner_that_does_what_it_is_made_for_needs_no_advice() -> None:

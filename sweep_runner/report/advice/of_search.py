@@ -26,6 +26,7 @@ _GAP = 0.1
 """Of accuracy, between train and val."""
 _FEWEST_SEARCHED = 10
 _BEYOND_DESIGN = 0.1
+_FEWEST_RANKED = 10
 _WEAK = 0.3
 """Rank correlation below which the first rung says little of the end (Cohen 1988 calls 0.3 medium)."""
 AGAINST_OVERFITTING = ("augment", "weight_decay", "dropout", "label_smoothing", "mixup", "random_erasing")
@@ -203,14 +204,14 @@ def pruned_at_first_rung(seen: Evidence) -> Iterator[Advice]:
 
 
 def _rank_correlation(seen: Evidence, rows: Sequence[TrialRow], epoch: int) -> float | None:
-    """Spearman's, between the objective after an epoch and the best; None of fewer than five trials."""
+    """Spearman's, between the objective after an epoch and the best; None of few trials, where it is chance."""
     pairs = []
     for row in rows:
         curve = seen.curves.get(row.trial)
         values = curve.metrics.get(seen.board.objective, ()) if curve is not None else ()
         if len(values) >= epoch and row.value is not None:
             pairs.append((values[epoch - 1], row.value))
-    if len(pairs) < 5:
+    if len(pairs) < _FEWEST_RANKED:
         return None
     early, late = (np.argsort(np.argsort(column)) for column in np.array(pairs).T)
     if np.ptp(np.array(pairs)[:, 0]) == 0 or np.ptp(np.array(pairs)[:, 1]) == 0:

@@ -45,6 +45,11 @@ class Counts:
             "f1": ratio(2 * self.true_positives, said + there),
         }
 
+    def specificity(self) -> Tensor:
+        """Of those without it, the share of which it was not said; NaN where every example has it."""
+        without = self.true_negatives + self.false_positives
+        return torch.where(without == 0, torch.nan, ratio(self.true_negatives, without))
+
     def accuracy(self) -> Tensor:
         """The share of right decisions about each class."""
         right = self.true_positives + self.true_negatives
@@ -118,6 +123,33 @@ def average_precisions(scores: Tensor, truth: Tensor) -> Tensor:
         gained = recall - torch.cat([recall[1:], recall.new_zeros(1)])
         found.append((precision * gained).sum())
     return torch.stack(found)
+
+
+def aurocs(scores: Tensor, truth: Tensor) -> Tensor:
+    """Of each class, (C,) float64: how likely an example that has it scores higher than one that has not.
+
+    The area under the ROC curve as Mann and Whitney's U (1947) gives it: ties count half. NaN where every example has
+    the class, or none has.
+
+    Args:
+        scores: (N, C).
+        truth: 0 or 1, (N, C).
+    """
+    columns, there = scores.T.contiguous(), truth.T.double()
+    ordered = columns.sort(dim=1).values
+    below = torch.searchsorted(ordered, columns)
+    not_above = torch.searchsorted(ordered, columns, right=True)
+    ranks = (below + not_above + 1).double() / 2
+    num_with = there.sum(dim=1)
+    pairs = num_with * (len(truth) - num_with)
+    won = (ranks * there).sum(dim=1) - num_with * (num_with + 1) / 2
+    return torch.where(pairs == 0, torch.nan, won / pairs.clamp(min=1))
+
+
+def mean_of_defined(values: Tensor) -> float | None:
+    """The mean of those that are no NaN; None where all are."""
+    defined = values[~values.isnan()]
+    return defined.mean().item() if len(defined) else None
 
 
 def calibration_error(probabilities: Tensor, truth: Tensor, num_bins: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.contract import Evaluation
-from trainables.image.measures.counting import average_precisions, confusion_matrix, count
+from trainables.image.measures.counting import aurocs, average_precisions, confusion_matrix, count, mean_of_defined
 from trainables.image.measures.losses import make_loss
 from trainables.image.measures.metrics import classification_metrics, decide_split
 from trainables.image.measures.thresholds import Threshold, tune_thresholds
@@ -35,7 +36,8 @@ def score(
     """Scores a model's outputs on one split.
 
     Averages over classes ("macro") leave out a class that neither occurs nor is predicted, as scikit-learn
-    does; balanced accuracy and mean average precision leave out classes that do not occur.
+    does; balanced accuracy and mean average precision leave out classes that do not occur; the mean area under the ROC
+    curve (`auroc`) also those that every example has, and is left out where no class is left.
 
     Args:
         split: prefix of the metrics.
@@ -57,6 +59,9 @@ def score(
         **classification_metrics(split, outputs, truth, multilabel, threshold),
     }
     figures = _figures_of_classes(probabilities, predicted, truth.long(), multilabel)
+    # Of the final evaluation alone: ranking all examples by each class takes longer than all other figures of an epoch.
+    if (area := mean_of_defined(figures["auroc"])) is not None:
+        metrics[f"{split}_auroc"] = area
     if multilabel:
         if isinstance(threshold, str):
             threshold = tune_thresholds(probabilities, truth)
@@ -83,7 +88,9 @@ def _figures_of_classes(probabilities: Tensor, predicted: Tensor, truth: Tensor,
     return {
         **counts.figures(),
         **({"accuracy": counts.accuracy()} if multilabel else {}),
+        "specificity": counts.specificity(),
         "average_precision": average_precisions(probabilities, labels),
+        "auroc": aurocs(probabilities, labels),
         "support": labels.sum(dim=0),
     }
 
@@ -125,6 +132,8 @@ def _classes(split: str, classes: Sequence[str], figures: Mapping[str, Tensor]) 
             "support": pa.array(support, pa.int64()),
             # Without a positive example there is no recall, so no area under the curve.
             "average_precision": pa.array(figures["average_precision"].numpy(), mask=support == 0),
+            # Null where no example has the class, or every one.
+            **{name: pa.array(figures[name].numpy(), from_pandas=True) for name in ("specificity", "auroc")},
             # Of a label on its own. Where exactly one class is right, "the accuracy of a class" is its recall.
             **{
                 name: pa.array(figures[name].numpy()) if name in figures else nothing
@@ -160,8 +169,17 @@ def _confusions(split: str, predicted: Tensor, truth: Tensor, classes: Sequence[
             "actual": pa.array(columns[1], pa.string()),
             "predicted": pa.array(columns[2], pa.string()),
             "count": pa.array(columns[3], pa.int64()),
+            "rate": pa.array(_rates(cells), pa.float64()),
         }
     )
+
+
+def _rates(cells: Sequence[tuple[str | None, str, str, int]]) -> list[float | None]:
+    """Each cell as a share of the examples that are what its row says; None where there are none."""
+    totals: Counter[tuple[str | None, str]] = Counter()
+    for label, actual, _, number in cells:
+        totals[label, actual] += number
+    return [number / totals[label, actual] if totals[label, actual] else None for label, actual, _, number in cells]
 
 
 def _names(chosen: npt.NDArray[np.bool_], classes: Sequence[str]) -> pa.Array:

@@ -15,6 +15,7 @@ from sweep_runner.results.paths import ResultsPaths
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from sweep_runner.spec.ending import Confirm, Stop
     from sweep_runner.spec.plan import Plan
 
 
@@ -129,6 +130,10 @@ def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "objective", f"{spec.objective.metric}, {spec.objective.mode}"
     yield "sampler", f"{spec.search.sampler}, seed {spec.search.seed}{_details(spec.search.options)}"
     yield "pruner", f"{spec.pruner.kind}{_details(spec.pruner.model_dump(exclude={'kind'}))}"
+    if spec.search.stop is not None:
+        yield "search ends", "; or ".join(_rules(plan, spec.search.stop))
+    if spec.search.confirm is not None:
+        yield "confirming", _confirming(plan, spec.search.confirm)
     yield "fixed", _details(spec.fixed, "")
     yield "a worker", f"CPUs: {spec.resources.cpus:g}, GPUs: {gpus}"
     workers = sorted(set(plan.workers))
@@ -140,6 +145,39 @@ def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     without_effect: frozenset[str] = getattr(plan.data, "without_effect", frozenset())
     for key, value in _flat(plan.data.model_dump(mode="json", exclude=set(without_effect))):
         yield f"data.{key}", str(value)
+
+
+def _rules(plan: Plan, stop: Stop) -> Iterator[str]:
+    """What ends the search, in the order in which a file has it."""
+    from sweep_runner.execution.ending import EndWork
+    from trainables.units import duration_text
+
+    metric = plan.spec.objective.metric
+    if stop.after is not None:
+        work = EndWork.of(plan)
+        kept = min(work.start_s, stop.after / 2)
+        besides = f" and the time of about {work.passes} epochs" if work.passes else ""
+        again = ", and what confirming takes," if plan.spec.search.confirm is not None else ""
+        yield (
+            f"in time for all to be over after {duration_text(stop.after)}: {duration_text(kept)}{besides}{again} "
+            "are kept for what follows"
+        )
+    if stop.at is not None:
+        yield f"at {metric} {stop.at:g}"
+    if stop.no_gain is not None:
+        yield f"after {stop.no_gain} trials without a better {metric}"
+    yield f"after {plan.num_trials} trials"
+
+
+def _confirming(plan: Plan, confirm: Confirm) -> str:
+    """What running the best again costs at most."""
+    top = min(confirm.top, plan.num_trials)
+    runs = top * (confirm.seeds - 1)
+    text = f"the best {top} are trained {confirm.seeds} times in all: {runs} further runs"
+    if plan.max_epochs is None:
+        return text
+    epochs, searched = runs * plan.max_epochs, plan.num_trials * plan.max_epochs
+    return f"{text}, up to {epochs:,} epochs besides up to {searched:,} of the search"
 
 
 def _details(values: Mapping[str, Any], start: str = ": ") -> str:

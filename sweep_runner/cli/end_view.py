@@ -8,10 +8,11 @@ from sweep_runner.results.state import SweepState
 
 
 def end_lines(state: SweepState) -> Iterator[str]:
-    """What ended the search, if a rule did; how far it came; and what running the best again came to."""
-    stopped, confirmation = state.search.stopped, state.search.confirmation
-    if stopped is not None:
-        yield f"the search has ended by {stopped.reason}"
+    """Which trials paused as a rule ended the search, and what running the best again came to.
+
+    The rule itself, and why trials were not run again, stands over the leaderboard.
+    """
+    if state.search.stopped is not None:
         cut = [number for number, each in state.trials.items() if each.stopped and each.confirms is None]
         if cut:
             plural = len(cut) > 1
@@ -20,8 +21,6 @@ def end_lines(state: SweepState) -> Iterator[str]:
                 f"trial{'s' if plural else ''} {numbers} paused then, and {'go' if plural else 'goes'} on from "
                 f"{'their checkpoints' if plural else 'its checkpoint'} when the search does (sweep extend)"
             )
-    if confirmation is not None and confirmation.reason:
-        yield f"confirming: {confirmation.reason}"
     best = state.best()
     runs = None if best is None else state.runs(best.trial)
     if best is not None and runs is not None:

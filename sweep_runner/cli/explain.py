@@ -115,6 +115,8 @@ def _ending(row: TrialRow) -> str:
         "WAITING": "waits for a worker",
     }
     said = words.get(row.state, row.state.lower())
+    if row.confirms is not None:
+        said = f"runs trial {row.confirms} again with another seed, and no pruner stops it; {said}"
     return f"{said}: {row.reason}" if row.reason else said
 
 

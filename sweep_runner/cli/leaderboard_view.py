@@ -12,6 +12,10 @@ from sweep_runner.results.display import in_words, shared
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from trainables.facts import ONNX_LATENCY
 
+_CONFIRMED = ("confirmed_mean", "confirmed_std")
+_NO_METRICS = ("test_use", *_CONFIRMED)
+"""Columns that are shown among the metrics."""
+
 
 def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out, by: str | None = None) -> None:
     """Prints these trials of a leaderboard: of the metrics only the objective, and what it is on test; and the latency.
@@ -29,6 +33,8 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out, by: str
     metrics = _metrics_to_show(board, rows)
     if len({row.row["test_use"] for row in rows if row.row.get("test_use") is not None}) > 1:
         metrics.append("test_use")
+    if any(row.confirmed_mean is not None for row in rows):
+        metrics[:0] = _CONFIRMED
     places = [place for place in ("host", "device") if len({row.row[place] for row in rows if row.row[place]}) > 1]
     params = [param for param in board.params if any(param in row.params for row in rows)]
     if not sys.stdout.isatty():
@@ -49,6 +55,8 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out, by: str
         out.say("★ baseline")
     if "test_use" in metrics:
         out.say("test_use: which use of the test split the figure is; those before the last are of earlier winners")
+    if "confirmed_mean" in metrics:
+        out.say(f"confirmed_mean: {board.objective} over runs with different seeds; trials that have one come first")
     _tell_machines(rows, costs, out)
 
 
@@ -71,7 +79,7 @@ def _table(
             *([_starred(row)] if with_names else []),
             row.state,
             row.value,
-            *(row.row["test_use"] if metric == "test_use" else row.metrics.get(metric) for metric in metrics),
+            *(row.row.get(metric) if metric in _NO_METRICS else row.metrics.get(metric) for metric in metrics),
             *(row.row.get(column) for column in costs),
             row.row["best_epoch"],
             *(row.row[place] for place in places),

@@ -115,6 +115,9 @@ def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out, by
     out.say(
         f"{sweep.sweep}: {sweep.state.lower()}, {_counts(sweep) or 'no trials yet'}; {board.objective} ({board.mode})"
     )
+    for key, words in (("stop_reason", "the search has ended by"), ("confirm_reason", "confirming:")):
+        if text := sweep.values.get(key):
+            out.say(f"{words} {text}")
     if sweep.state == "INTERRUPTED":
         out.say(f"go on with: {paths.command('resume')}")
     shown = board.ranked[:limit]

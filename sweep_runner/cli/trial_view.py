@@ -23,7 +23,7 @@ _MAX_WIDTH = 60
 _MAX_EPOCHS = 12
 _FACTS = (
     "best_epoch", "epochs", "duration_s", "num_parameters", "peak_memory_bytes", "host", "device", "attempt",
-    "failures", "seed", "copy_of", "test_use",
+    "failures", "seed", "copy_of", "confirms", "confirmed_runs", "confirmed_mean", "confirmed_std", "test_use",
 )  # fmt: skip
 
 
@@ -92,6 +92,10 @@ def print_trial(
         out.result(f"  {row.reason}")
     if row.value is not None:
         out.result(f"  {board.objective} {row.value:.6g} at epoch {row.row['best_epoch']}")
+    if row.confirms is not None:
+        out.result(f"  runs trial {row.confirms} again with another seed (search.confirm); no place of its own")
+    if row.runs:
+        out.result(f"  {board.objective} {row.runs}, by which it is ranked: {_runs_in_words(board, row)}")
     for split, found in shares.items():
         out.result(f"  final accuracy on {split}: {found}")
     _print_pairs("params", row.params, out)
@@ -109,6 +113,13 @@ def print_trial(
             out.result(f"  {path}")
     if curve:
         out.result(f"\nagain: {again}")
+
+
+def _runs_in_words(board: Leaderboard, row: TrialRow) -> str:
+    """`0.8600 in the search, 0.8400 (trial 23) and 0.8200 (trial 28) again`."""
+    again = [each for each in board.rows if each.confirms == row.trial and each.state == "COMPLETED"]
+    values = " and ".join(f"{each.value:.4f} (trial {each.trial})" for each in again if each.value is not None)
+    return f"{row.value:.4f} in the search, {values} again"
 
 
 def _print_pairs(title: str, pairs: Mapping[str, Any], out: Out) -> None:

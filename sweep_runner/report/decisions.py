@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sweep_runner.results.events import EpochReported, TrialEnded, TrialPaused, TrialStarted
+from sweep_runner.results.events import EpochReported, Event, TrialEnded, TrialPaused, TrialStarted
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from sweep_runner.results.log import read_events
 from sweep_runner.results.lookup import spec_file
@@ -46,7 +46,7 @@ def decisions_of(board: Leaderboard, paths: SweepPaths, row: TrialRow) -> list[D
 def _of_pruner(options: Pruner, spec: SweepSpec, paths: SweepPaths, row: TrialRow) -> list[Decision]:
     values: dict[int, dict[int, float]] = {}
     found: list[Rung] = []
-    for event in read_events(paths.log):
+    for event in _of_the_search(paths):
         if not isinstance(event, EpochReported) or not _take(values, event, spec):
             continue
         if event.trial == row.trial and (not found or found[-1].passed):
@@ -70,7 +70,7 @@ def _of_promotion(options: Promotion, spec: SweepSpec, paths: SweepPaths, trial:
         if standing is not None:
             yield Decision(standing, verdict)
 
-    for event in read_events(paths.log):
+    for event in _of_the_search(paths):
         if isinstance(event, TrialStarted):
             groups[event.trial] = group_of(options, {**spec.fixed, **event.params})
             if event.trial == trial and paused_at is not None:
@@ -82,7 +82,7 @@ def _of_promotion(options: Promotion, spec: SweepSpec, paths: SweepPaths, trial:
                 if reached is not None and reached.epoch > rung and competition.pauses(trial, event.epoch) is None:
                     yield Decision(reached, "went on")
                 rung = max(rung, reached.epoch if reached is not None else 0)
-        elif isinstance(event, TrialPaused) and event.trial == trial:
+        elif isinstance(event, TrialPaused) and event.trial == trial and not event.stopped:
             paused_at = event.epoch
             yield from now(event.epoch, "paused")
         elif isinstance(event, TrialEnded) and event.trial == trial and paused_at is not None:
@@ -90,6 +90,16 @@ def _of_promotion(options: Promotion, spec: SweepSpec, paths: SweepPaths, trial:
             paused_at = None
     if paused_at is not None:
         yield from now(paused_at, "waits")
+
+
+def _of_the_search(paths: SweepPaths) -> Iterator[Event]:
+    """The events of the log, without those of trials that run others again: no pruner looks at these."""
+    again: set[int] = set()
+    for event in read_events(paths.log):
+        if isinstance(event, TrialStarted) and event.confirms is not None:
+            again.add(event.trial)
+        if getattr(event, "trial", None) not in again:
+            yield event
 
 
 def _take(values: dict[int, dict[int, float]], event: EpochReported, spec: SweepSpec) -> bool:

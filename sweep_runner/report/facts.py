@@ -78,7 +78,10 @@ def answer(board: Leaderboard, on_test: Share | None = None) -> str:
     metric = board.objective.partition("_")[2]
     test = best.metrics.get(f"test_{metric}")
     params = ", ".join(f"{name} {few_digits(value)}" for name, value in best.params.items())
-    first = f"{title_of(best).capitalize()} is the best of {len(board.ranked)}: {board.objective} {best.value:.4f}"
+    value = best.runs or f"{best.value:.4f}"
+    first = f"{title_of(best).capitalize()} is the best of {len(board.ranked)}: {board.objective} {value}"
+    if best.runs:
+        first += f"; {best.value:.4f} in the search"
     if on_test is not None:
         named = "" if metric == "accuracy" or test is None else f"{test:.4f}, "
         first += f", and on test {named}{'accuracy ' if named else ''}{on_test}"
@@ -91,20 +94,23 @@ def answer(board: Leaderboard, on_test: Share | None = None) -> str:
     if not rivals:
         return f"{first} The sweep has no baseline to compare with."
     rival = rivals[0]
-    assert rival.value is not None
-    gap = abs(best.value - rival.value)
-    which = f"the best {'other ' if best.name else ''}baseline, {rival.name} ({rival.value:.4f})"
+    assert best.counts is not None
+    assert rival.counts is not None
+    gap = abs(best.counts - rival.counts)
+    which = f"the best {'other ' if best.name else ''}baseline, {rival.name} ({rival.counts:.4f})"
     return f"{first} That is {gap:.4f} better than {which}."
 
 
 def saved_by_pruning(board: Leaderboard, spec: SweepSpec | None) -> Mapping[str, float] | None:
-    """Epochs and seconds that pruned trials were not given; None when nothing was pruned.
+    """Epochs and seconds that pruned and paused trials were not given; None when there are none.
 
-    The seconds are estimated: the epochs that were not run, each as long as the trial's own were on average.
+    The seconds are estimated: the epochs that were not run, each as long as the trial's own were on average. While the
+    sweep runs, a paused trial may still get its epochs.
     """
-    rows = [row for row in board.ranked if row.state == "PRUNED"]
+    rows = [row for row in board.ranked if row.state in ("PRUNED", "PAUSED")]
     if not rows:
         return None
+    paused = sum(row.state == "PAUSED" for row in rows)
     fixed = spec.fixed.get("epochs") if spec is not None else None
     usual = max((row.row["epochs"] or 0 for row in board.ranked if row.state == "COMPLETED"), default=0)
     epochs = seconds = 0.0
@@ -117,7 +123,15 @@ def saved_by_pruning(board: Leaderboard, spec: SweepSpec | None) -> Mapping[str,
             seconds += left * (row.row["duration_s"] or 0.0) / done
     ran = sum(row.row["epochs"] or 0 for row in board.ranked)
     spent = sum(row.row["duration_s"] or 0.0 for row in board.ranked)
-    return {"trials": len(rows), "epochs": epochs, "epochs_run": ran, "seconds": seconds, "seconds_run": spent}
+    pruned = len(rows) - paused
+    return {
+        "pruned": pruned,
+        "paused": paused,
+        "epochs": epochs,
+        "epochs_run": ran,
+        "seconds": seconds,
+        "seconds_run": spent,
+    }
 
 
 def where_time_went(board: Leaderboard, epochs: pa.Table) -> dict[str, float]:

@@ -118,6 +118,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "params": [param for param in board.params if any(param in row.params for row in rows)],
         "figures": shown,
         "why_no_importance": matters if isinstance(matters, str) else "",
+        "confirmed": any(row.confirmed_mean is not None for row in rows),
         "saved": facts.saved_by_pruning(board, spec),
         "evaluated": (title_of(evaluated[0]), evaluated[1]) if evaluated else None,
         "confusion": confusion,

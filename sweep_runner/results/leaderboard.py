@@ -21,7 +21,8 @@ from sweep_runner.results.tables import live_state, read_part, rows_of
 STATES = ("COMPLETED", "PRUNED", "PAUSED", "RUNNING", "WAITING", "FAILED", "INFEASIBLE")
 SWEEP_COLUMNS = (
     "sweep", "state", "reason", "started", "finished", "duration_s", "objective", "mode", "best_trial", "best_value",
-    "num_trials", "stopped_by", "stop_reason", *(f"num_{state.lower()}" for state in STATES), "data_fingerprint",
+    "num_trials", "stopped_by", "stop_reason", "confirm_reason",
+    *(f"num_{state.lower()}" for state in STATES), "data_fingerprint",
     "test_uses",
 )  # fmt: skip
 
@@ -84,6 +85,20 @@ class TrialRow:
         """By which it counts, where it was run again."""
         mean: float | None = self.row.get("confirmed_mean")
         return mean
+
+    @property
+    def counts(self) -> float | None:
+        """The value by which it is ranked."""
+        return self.value if self.confirmed_mean is None else self.confirmed_mean
+
+    @property
+    def runs(self) -> str:
+        """`0.8400 ± 0.0200 (mean of 3 runs)` where it was run again, else empty."""
+        if self.confirmed_mean is None:
+            return ""
+        return (
+            f"{self.confirmed_mean:.4f} ± {self.row['confirmed_std']:.4f} (mean of {self.row['confirmed_runs']} runs)"
+        )
 
 
 @dataclass(frozen=True)

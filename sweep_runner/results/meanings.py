@@ -25,6 +25,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "mode": "max or min: which way is better",
         "stopped_by": "the rule of search.stop that ended the search; empty when its trials were used up",
         "stop_reason": "the same in words",
+        "confirm_reason": "why not every one of the best trials counts by the mean of its runs (search.confirm)",
         "best_trial": "number of the best trial",
         "best_value": "the objective at its best epoch",
         "num_trials": "trials that have begun or are queued",

@@ -272,13 +272,14 @@ def sweeps_table(sweep: str, state: SweepState, info: Mapping[str, Any]) -> pa.T
         info: scalars become columns of that name; each entry of `versions` becomes `<package>_version`.
     """
     best = state.best(BEST_SO_FAR)
-    counts, stopped = state.counts(), state.search.stopped
+    counts, stopped, confirmation = state.counts(), state.search.stopped, state.search.confirmation
     columns: dict[str, tuple[Any, pa.DataType]] = {
         "sweep": (sweep, pa.string()),
         "state": (state.state, pa.string()),
         "reason": (state.reason or None, pa.string()),
         "stopped_by": (stopped and stopped.rule, pa.string()),
         "stop_reason": (stopped and stopped.reason, pa.string()),
+        "confirm_reason": ((confirmation and confirmation.reason) or None, pa.string()),
         "started": (microseconds(state.started), TIMESTAMP),
         "finished": (microseconds(state.finished), TIMESTAMP),
         "updated": (microseconds(state.updated), TIMESTAMP),

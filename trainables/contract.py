@@ -228,6 +228,7 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
             with several workers is refused: each of them would train the same.
         facts: what can be told of a model before it is trained, by name, in words (`trainables.facts`): limits and
             further objectives of a sweep file may name it, next to `metrics`. Of every fact less is better.
+        architecture_keys: the config keys that facts depend on.
         imports: modules that `train` needs and that take long to import, by name. Workers import them when they start,
             while the data is still being prepared. They must be found without the folder of the sweep file.
     """
@@ -238,6 +239,7 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
     check_keys: ClassVar[tuple[str, ...] | tuple[tuple[str, ...], ...]] = ()
     supports_workers: ClassVar[bool] = False
     facts: ClassVar[Mapping[str, str]] = {}
+    architecture_keys: ClassVar[tuple[str, ...]] = ()
     imports: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, data: DataT, folder: Path) -> None:
@@ -357,7 +359,7 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
     @classmethod
     def architecture(cls, config: ConfigT) -> str:
         """Names what `facts` depend on: configs with the same text have the same facts, and one of them is measured."""
-        return ""
+        return ", ".join(f"{key} {getattr(config, key)}" for key in cls.architecture_keys)
 
     def measure(self, config: ConfigT, facts: Sequence[str], num_threads: int = 1) -> Mapping[str, float]:
         """Tells facts of the model that a config makes, without training it. Called after `prepare`.

@@ -85,6 +85,11 @@ def setting_of(fact: str) -> LatencySetting | None:
     return LatencySetting(int(match["batch"] or 1), "all" if threads == "all" else int(threads))
 
 
+def is_costly(fact: str) -> bool:
+    """Whether a fact takes an export and more: seconds, not moments."""
+    return fact == ONNX_BYTES or fact.startswith("onnx_latency")
+
+
 def settings_of(facts: Iterable[str]) -> tuple[LatencySetting, ...]:
     """The settings that facts of these names are measured in, each once."""
     return tuple(dict.fromkeys(setting for fact in facts if (setting := setting_of(fact)) is not None))

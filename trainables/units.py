@@ -9,6 +9,15 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ByteSize, TypeAdapter, ValidationError, WithJsonSchema
 
 
+def as_bytes(value: Any) -> int:
+    """Bytes of a size such as "20GB".
+
+    Raises:
+        ValueError: it is none.
+    """
+    return int(_size(value))
+
+
 def _size(value: Any) -> Any:
     try:
         size = TypeAdapter(ByteSize).validate_python(value)

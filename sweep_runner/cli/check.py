@@ -113,6 +113,8 @@ def _space_rows(plan: Plan) -> Iterator[tuple[str, str, str]]:
 
 
 def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
+    from sweep_runner.spec.goals import amount
+
     spec = plan.spec
     settings = "without end" if plan.grid_size is None else f"{plan.grid_size:,}"
     trials = spec.search.trials
@@ -128,6 +130,10 @@ def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
         models = plan.trainable.num_models(plan.data)
         yield "epochs", f"at most {plan.max_epochs} a trial" + (f", each of {models} models" if models > 1 else "")
     yield "objective", f"{spec.objective.metric}, {spec.objective.mode}"
+    for place, goal in enumerate(spec.objective.also, start=2):
+        yield f"objective {place}", f"{goal.column}, {goal.better_is}"
+    for name, limit in spec.limits.items():
+        yield f"at most, {limit.fact(name)}", amount(limit.max)
     yield "sampler", f"{spec.search.sampler}, seed {spec.search.seed}{_details(spec.search.options)}"
     yield "pruner", f"{spec.pruner.kind}{_details(spec.pruner.model_dump(exclude={'kind'}))}"
     if spec.search.stop is not None:

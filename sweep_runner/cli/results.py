@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
 if TYPE_CHECKING:
     from sweep_runner.results.leaderboard import Leaderboard, SweepRow
+
+
+_MOST_REASONS, _MOST_NUMBERS = 5, 8
 
 
 @click.command()
@@ -121,12 +125,32 @@ def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out, by
     if sweep.state == "INTERRUPTED":
         out.say(f"go on with: {paths.command('resume')}")
     shown = board.ranked[:limit]
-    if not shown:
-        out.say("No trial has a value yet.")
-        return
-    print_ranked(board, shown, out, by)
+    if shown:
+        print_ranked(board, shown, out, by)
+    else:
+        out.say("No trial that keeps the limits has a value yet." if board.over_limit else "No trial has a value yet.")
+    _say_over_limit(board, out)
     if len(board.ranked) > limit:
         out.say(f"{len(board.ranked) - limit} more: {paths.command('top', f'--limit {len(board.ranked)}')}")
+
+
+def _say_over_limit(board: Leaderboard, out: Out) -> None:
+    """Which trials have no rank because of a limit: grouped by what they are over."""
+    groups: dict[str, list[int]] = {}
+    for row in board.over_limit:
+        groups.setdefault(str(row.row["over_limit"]), []).append(row.trial)
+    for over, numbers in list(groups.items())[:_MOST_REASONS]:
+        out.say(f"over a limit, without a rank: {counted_trials(numbers)}: {over}")
+    left = sum(len(numbers) for numbers in list(groups.values())[_MOST_REASONS:])
+    if left:
+        out.say(f"over a limit, without a rank: {left} more trials")
+
+
+def counted_trials(numbers: Sequence[int]) -> str:
+    """`trial 3`, `trials 3, 4, 5 and 7 more`."""
+    shown = ", ".join(map(str, numbers[:_MOST_NUMBERS]))
+    more = f" and {len(numbers) - _MOST_NUMBERS} more" if len(numbers) > _MOST_NUMBERS else ""
+    return f"trial{'s' if len(numbers) > 1 else ''} {shown}{more}"
 
 
 @click.command()

@@ -248,7 +248,7 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
                 out.say(f"best trial {best.trial} on {split}: {figures}")
         _say_uses_of_test(results, paths, out)
     for trial in state.trials.values():
-        if trial.state in ("FAILED", "INFEASIBLE"):
+        if trial.state in ("FAILED", "INFEASIBLE") and not trial.over_limit:  # the leaderboard has told those
             out.warn(f"trial {trial.trial} {trial.state}: {trial.reason}")
     for note in outcome.notes:
         out.warn(note)

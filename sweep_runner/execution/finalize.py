@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 from sweep_runner.execution.build import build
 from sweep_runner.execution.refit import refit
+from trainables.contract import Trainable
 from trainables.errors import TrainableError
 from trainables.machine import machine_name
 from trainables.own_modules import find_own_modules
@@ -34,6 +37,7 @@ class FinalTask:
         num_threads: CPU threads.
         import_paths: put behind `sys.path`.
         facts: what is to be measured of the package.
+        limits: the most of some of them: a package that is over one is not published, and not tested.
     """
 
     trainable: str
@@ -49,6 +53,7 @@ class FinalTask:
     import_paths: Sequence[str] = ()
     refit_folder: str | None = None
     facts: Sequence[str] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,7 @@ class FinalResult:
         error: why evaluation or export did not succeed, in words; empty when all went well.
         facts: what was measured of the package.
         machine: on which it was.
+        is_over: whether the package is over a limit; then nothing was evaluated.
     """
 
     metrics: Mapping[str, Mapping[str, float]]
@@ -70,6 +76,7 @@ class FinalResult:
     error: str = ""
     facts: Mapping[str, float] = field(default_factory=dict)
     machine: str = ""
+    is_over: bool = False
 
 
 def finalize(task: FinalTask) -> FinalResult:
@@ -90,6 +97,12 @@ def finalize(task: FinalTask) -> FinalResult:
     error = ""
     model = checkpoint
     try:
+        if task.limits and task.export:
+            facts = _facts_as_exported(trainable, config, checkpoint, task)
+            if any(facts.get(fact, math.inf) > most for fact, most in task.limits.items()):
+                return FinalResult(
+                    metrics={}, num_examples={}, verified=None, facts=facts, machine=machine_name(), is_over=True
+                )
         if task.refit_folder is not None and (task.export or "test" in task.splits):
             model = refit(trainable, config, checkpoint, Path(task.refit_folder), task.info, task.num_threads)
         for split in task.splits:
@@ -108,7 +121,7 @@ def finalize(task: FinalTask) -> FinalResult:
             final = {name: value for split in metrics.values() for name, value in split.items()}
             verified = trainable.export(config, model, package, {**task.info, "final_metrics": final}, task.num_threads)
             if verified is not None and task.facts:
-                facts = trainable.measure_package(package, task.facts)
+                facts = facts or trainable.measure_package(package, task.facts)
                 trainable.note_facts(package, facts, machine_name())
     except TrainableError as problem:
         error = str(problem)
@@ -117,6 +130,17 @@ def finalize(task: FinalTask) -> FinalResult:
     return FinalResult(
         metrics=metrics, num_examples=counts, verified=verified, error=error, facts=facts, machine=machine_name()
     )
+
+
+def _facts_as_exported(
+    trainable: Trainable[Any, Any], config: Any, checkpoint: Path, task: FinalTask
+) -> Mapping[str, float]:
+    """What a model takes as it would be published, seen before it is tested: test is for the one that is."""
+    with tempfile.TemporaryDirectory(dir=task.staging, prefix="tried-") as folder:
+        package = Path(folder)
+        if trainable.export(config, checkpoint, package, task.info, task.num_threads) is None:
+            return {}
+        return dict(trainable.measure_package(package, task.facts))
 
 
 def publish(package: Path, target: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import psutil
 
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.execution.finalize import FinalResult, FinalTask, finalize, publish
+from sweep_runner.execution.gate import apply_limits
 from sweep_runner.execution.measuring import due_for_measuring, record_facts, wanted_facts
 from sweep_runner.execution.refit import drop_other_refits
 from sweep_runner.results.events import FinalEvaluated
@@ -39,11 +40,13 @@ class Finish:
         package: the published model, None without one.
         notes: what the user should know of it.
         failed: whether something of it went wrong; a resume tries that again.
+        over: the limits that the best trial's model breaks as exported: another one is the best.
     """
 
     package: Path | None
     notes: tuple[str, ...] = ()
     failed: bool = False
+    over: str = ""
 
 
 SPLITS = ("val", "test")
@@ -70,22 +73,42 @@ def finish_search(
         say: told what happens.
         stopped: whether the user wants it to end; looked at now and then.
     """
+    apply_limits(plan, recorder)
     if (done := finished(plan, paths, recorder.state)) is not None:
         return done
-    best = recorder.state.best()
-    assert best is not None, "without one it is finished"
-    finish = _finish_best(best, plan, paths, recorder, run, say, stopped)
+    refused: list[str] = []
+    while (best := recorder.state.best()) is not None:
+        finish = _finish_best(best, plan, paths, recorder, run, say, stopped)
+        if not finish.over:
+            break
+        refused.append(f"trial {best.trial} is over a limit as exported, and not the best: {finish.over}")
+        say(f"trial {best.trial} is over a limit as exported ({finish.over}); the next best is taken")
+    else:
+        return Finish(None, (*refused, _no_best(recorder.state)), failed=True)
     if stopped():
-        return finish
+        return replace(finish, notes=(*refused, *finish.notes))
     errors = _evaluate_baselines(plan, paths, recorder, run, say, stopped)
-    return Finish(finish.package, (*finish.notes, *errors), failed=finish.failed or bool(errors))
+    return Finish(finish.package, (*refused, *finish.notes, *errors), failed=finish.failed or bool(errors))
+
+
+def _no_best(state: SweepState) -> str:
+    """Why there is no best model, in words."""
+    over = [number for number, summary in sorted(state.trials.items()) if summary.over_limit]
+    if not over:
+        return "no trial has a result: there is no best model"
+    first = state.trials[over[0]].over_limit
+    return (
+        f"no trial keeps the limits: there is no best model. {len(over)} of {len(state.trials)} trials are over them, "
+        f"such as trial {over[0]}: {first}. Raise the limits (--set limits.NAME=MORE with sweep resume, then sweep "
+        "retry for those that were not trained), or give the space smaller networks"
+    )
 
 
 def finished(plan: Plan, paths: SweepPaths, state: SweepState) -> Finish | None:
     """What `finish_search` comes to where nothing is left to evaluate or to publish; None when something is."""
     best = state.best()
     if best is None:
-        return Finish(None, ("no trial has a result: there is no best model",), failed=True)
+        return Finish(None, (_no_best(state),), failed=True)
     original = state.trials[best.copy_of] if best.copy_of is not None else best
     splits, export = _due(plan, paths, original)
     if (
@@ -148,6 +171,10 @@ def _finish_best(
     try:
         task = _task(plan, paths, state, original, checkpoint, staging, splits, export)
         (result,) = run([task], stopped)
+        if result.is_over:
+            record_facts(plan, recorder, original.trial, result)
+            apply_limits(plan, recorder)
+            return Finish(None, over=recorder.state.trials[original.trial].over_limit)
         _record(recorder, original, result, staging)
         notes = (result.error,) if result.error else ()
         if result.verified is not None:
@@ -210,7 +237,8 @@ def export_trial(plan: Plan, paths: SweepPaths, state: SweepState, trial: int, t
         )
     staging = _staging(paths)
     try:
-        result = finalize(_task(plan, paths, state, summary, checkpoint, staging, (), True))
+        # A model that was asked for by its number may be over a limit.
+        result = finalize(replace(_task(plan, paths, state, summary, checkpoint, staging, (), True), limits={}))
         if result.error:
             raise SweepError(result.error)
         if result.verified is None:
@@ -321,6 +349,7 @@ def _task(
         import_paths=folders_of_own_modules(plan.spec.trainable, plan.spec.data),
         refit_folder=str(paths.refit(summary.trial, summary.best_epoch or 0)) if refits else None,
         facts=wanted_facts(plan) if export else (),
+        limits={limit.fact(name): limit.max for name, limit in plan.spec.limits.items()} if export else {},
     )
 
 

@@ -12,16 +12,18 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweep_runner.errors import SweepError
 from sweep_runner.execution.confirming import conclusion
 from sweep_runner.execution.ending import Ending, EndWork
+from sweep_runner.execution.gate import Gate
 from sweep_runner.execution.messages import Assignment, Message, last_epoch_of
 from sweep_runner.execution.retention import Retention
 from sweep_runner.results.events import (
     AttemptFailed,
     EpochReported,
+    LimitChecked,
     SearchStopped,
     State,
     SweepChanged,
@@ -35,6 +37,7 @@ from sweep_runner.results.recorder import Recorder
 from sweep_runner.results.search_progress import SearchProgress
 from sweep_runner.results.state import TrialSummary
 from sweep_runner.search.study import Proposal, Study
+from sweep_runner.spec.goals import over_limits, wanted_facts_of
 from sweep_runner.spec.model import SweepSpec
 from trainables.contract import EpochReport
 
@@ -89,6 +92,7 @@ class Keeper:
         assign: completes a hand-out (threads, data) for the worker.
         max_workers: of all trials together at a time; None: as many as they have. May be changed, too.
         end_work: what follows the search, for which a wall-clock budget keeps time.
+        gate: holds trials against the limits before they are trained; None: there are none.
 
     Attributes:
         live: the trials that were handed out, by number.
@@ -112,6 +116,7 @@ class Keeper:
         assign: Callable[[Proposal, int, int, int], Assignment],
         max_workers: int | None = None,
         end_work: EndWork = EndWork(),  # noqa: B008 - frozen
+        gate: Gate | None = None,
     ) -> None:
         self.spec = spec
         self.live: dict[int, LiveTrial] = {}
@@ -128,6 +133,7 @@ class Keeper:
         self._recorder = recorder
         self.max_workers = max_workers
         self._assign = assign
+        self._gate = gate
         self._queue: deque[Proposal] = deque()
         self._exhausted = False
         self._copies: dict[int, list[Proposal]] = {}
@@ -285,8 +291,45 @@ class Keeper:
             self._exhausted = proposal is None
             if proposal is None and not self.live:
                 self._end_copies_of_paused()
-            if proposal is None or not self._is_copy(proposal):
+            if proposal is None:
+                return None
+            if self._is_copy(proposal):
+                continue
+            admitted = self._admitted(proposal)
+            if admitted is None:
+                self._queue.appendleft(proposal)
+                return None
+            if admitted:
                 return proposal
+
+    def _admitted(self, proposal: Proposal) -> bool | None:
+        """Whether a trial may be trained; None: what its model takes is being measured. One over a limit ends here."""
+        if self._gate is None or self._gate.is_open:
+            return True
+        verdict = self._gate.look(proposal.params)
+        if verdict.measured is None:
+            self.paused = "measuring what a model takes, before a trial of it starts (limits, objective)"
+            return None
+        number, summary = proposal.number, self._summary(proposal.number)
+        if summary is None or not summary.facts:
+            self._recorder.record(replace(verdict.measured, time=time.time(), trials=(number,)))
+        if not verdict.over:
+            return True
+        self._recorder.record(LimitChecked(time=time.time(), trial=number, over=verdict.over))
+        self._recorder.record(
+            TrialEnded(
+                time=time.time(),
+                trial=number,
+                attempt=summary.attempt if summary else 0,
+                state="INFEASIBLE",
+                reason=f"not trained: {verdict.over}",
+                params=proposal.params,
+                seed=trial_seed(self.spec.search.seed, number),
+                name=proposal.name,
+            )
+        )
+        self._settle(number, "INFEASIBLE")
+        return False
 
     def _is_copy(self, proposal: Proposal) -> bool:
         """Settles a trial whose configuration an earlier trial has; whether it did."""
@@ -573,7 +616,14 @@ class Keeper:
     def _tell(self, number: int, state: State, value: float | None) -> None:
         if state == "WAITING" or state == "RUNNING" or state == "PAUSED":
             raise AssertionError(f"trial {number} is {state}: it has not ended")
-        self._study.tell(number, state, value)
+        self._study.tell(number, state, value, violations=self._violations(number))
+
+    def _violations(self, number: int) -> Mapping[str, float]:
+        """By how much of each limit a trial is over it; empty where it is over none."""
+        summary = self._summary(number)
+        if summary is None or not summary.over_limit:
+            return {}
+        return over_limits(self.spec.limits, summary.facts, tuple(wanted_facts_of(self.spec.limits, (), {})))
 
     def _summary(self, number: int) -> TrialSummary | None:
         return self._recorder.state.trials.get(number)

@@ -18,6 +18,7 @@ from sweep_runner.results.events import ModelMeasured
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.results.state import SweepState
+from sweep_runner.spec.goals import wanted_facts_of
 from sweep_runner.spec.plan import Plan
 from trainables.contract import Progress
 from trainables.cpus import num_cpus
@@ -65,41 +66,60 @@ class CannotMeasure(Exception):
     """Why nothing was measured, in words."""
 
 
-def measure_with(
-    assistant: Assistant,
-    plan: Plan,
-    paths: SweepPaths,
-    params: Mapping[str, Any],
-    facts: Sequence[str],
-    stopped: Callable[[], bool],
-) -> Mapping[str, float]:
-    """Measures the untrained model of a trial, in the assistant.
+class Measurement:
+    """One architecture that an assistant measures.
 
-    Raises:
-        CannotMeasure: it went wrong, or was stopped.
+    Args:
+        plan: the sweep.
+        paths: of its folder.
+        params: of a trial that has the architecture.
+        facts: the names that are wanted.
     """
-    spec = plan.spec
-    task = MeasureTask(
-        trainable=spec.trainable,
-        data=spec.data,
-        data_folder=str(paths.data),
-        config=spec.config_of(params),
-        facts=facts,
-        num_threads=num_cpus(),
-        import_paths=folders_of_own_modules(spec.trainable, spec.data),
-    )
-    assistant.begin(measure, task)
-    while not assistant.wait(_POLL_S):
-        if stopped():
-            assistant.close()
-            raise CannotMeasure("stopped")
-    try:
-        found: Mapping[str, float] = assistant.answer()
-    except TrainableError as error:
-        raise CannotMeasure(str(error)) from error
-    except Exception as error:
-        raise CannotMeasure((str(error).strip() or type(error).__name__).splitlines()[-1]) from error
-    return found
+
+    def __init__(self, plan: Plan, paths: SweepPaths, params: Mapping[str, Any], facts: Sequence[str]) -> None:
+        spec = plan.spec
+        self._architecture = architecture_of(plan, params)
+        self._task = MeasureTask(
+            trainable=spec.trainable,
+            data=spec.data,
+            data_folder=str(paths.data),
+            config=spec.config_of(params),
+            facts=facts,
+            num_threads=num_cpus(),
+            import_paths=folders_of_own_modules(spec.trainable, spec.data),
+        )
+
+    def begin(self, assistant: Assistant) -> None:
+        """Begins; returns at once."""
+        assistant.begin(measure, self._task)
+
+    def poll(self, assistant: Assistant, timeout_s: float = 0.0) -> Mapping[str, float] | None:
+        """What was measured; None: it is not there yet.
+
+        Raises:
+            CannotMeasure: it went wrong.
+        """
+        if not assistant.wait(timeout_s):
+            return None
+        try:
+            found: Mapping[str, float] = assistant.answer()
+        except TrainableError as error:
+            raise CannotMeasure(str(error)) from error
+        except Exception as error:
+            raise CannotMeasure((str(error).strip() or type(error).__name__).splitlines()[-1]) from error
+        return found
+
+    def event(self, facts: Mapping[str, float], trials: Sequence[int] = (), problem: str = "") -> ModelMeasured:
+        """What is to be put on record."""
+        return ModelMeasured(
+            time=time.time(),
+            architecture=self._architecture,
+            facts=facts,
+            machine=machine_name(),
+            trials=tuple(trials),
+            asked=tuple(self._task.facts),
+            problem=problem,
+        )
 
 
 def architecture_of(plan: Plan, params: Mapping[str, Any]) -> str:
@@ -109,8 +129,10 @@ def architecture_of(plan: Plan, params: Mapping[str, Any]) -> str:
 
 def wanted_facts(plan: Plan) -> tuple[str, ...]:
     """What is measured of the models of a sweep that has ended; empty: nothing."""
-    export = plan.spec.export
-    return standard_facts(plan.trainable.facts) if export.latency and export.formats else ()
+    spec = plan.spec
+    needed = wanted_facts_of(spec.limits, spec.objective.also, plan.trainable.facts)
+    usual = standard_facts(plan.trainable.facts) if spec.export.latency and spec.export.formats else ()
+    return tuple(dict.fromkeys((*usual, *needed)))
 
 
 def trials_with(plan: Plan, state: SweepState, architecture: str) -> tuple[int, ...]:
@@ -135,6 +157,7 @@ def record_facts(plan: Plan, recorder: Recorder, trial: int, result: FinalResult
             machine=result.machine,
             trials=trials_with(plan, recorder.state, architecture),
             exported=True,
+            asked=wanted_facts(plan),
         )
     )
 
@@ -148,7 +171,7 @@ def due_for_measuring(plan: Plan, state: SweepState, kept: Sequence[int]) -> dic
     due: dict[str, int] = {}
     for number in ranked:
         architecture = architecture_of(plan, state.trials[number].params)
-        if architecture not in state.measured or not set(wanted) & set(state.measured[architecture].facts):
+        if architecture not in state.measured or not set(wanted) <= set(state.measured[architecture].asked):
             due.setdefault(architecture, number)
     return dict(list(due.items())[:MOST_ARCHITECTURES])
 
@@ -176,38 +199,37 @@ def measure_kept(
     Returns:
         What the user should know.
     """
-    notes = []
+    notes: list[str] = []
     due = due_for_measuring(plan, recorder.state, kept)
     warning = busy() if due else ""
     for place, (architecture, number) in enumerate(due.items(), start=1):
         if stopped():
             break
         say(f"measuring latency, {place} of {len(due)} architectures: {architecture}")
-        params = recorder.state.trials[number].params
+        known = recorder.state.measured.get(architecture)
+        missing = [fact for fact in wanted_facts(plan) if known is None or fact not in known.asked]
+        measurement = Measurement(plan, paths, recorder.state.trials[number].params, missing)
+        measurement.begin(assistant)
         try:
-            facts = measure_with(assistant, plan, paths, params, wanted_facts(plan), stopped)
+            while (facts := measurement.poll(assistant, _POLL_S)) is None:
+                if stopped():
+                    assistant.close()
+                    return tuple(notes)
         except CannotMeasure as error:
-            if not stopped():
-                notes.append(f"the latency of {architecture} (trial {number}) was not measured: {error}")
+            notes.append(f"the latency of {architecture} (trial {number}) was not measured: {error}")
             continue
-        recorder.record(
-            ModelMeasured(
-                time=time.time(),
-                architecture=architecture,
-                facts=facts,
-                machine=machine_name(),
-                trials=trials_with(plan, recorder.state, architecture),
-            )
-        )
-    _tell_later_trials(plan, recorder)
+        recorder.record(measurement.event(facts, trials_with(plan, recorder.state, architecture)))
+    tell_later_trials(plan, recorder)
     if warning:
         notes.append(f"while latency was measured, {warning}")
     return tuple(notes)
 
 
-def _tell_later_trials(plan: Plan, recorder: Recorder) -> None:
+def tell_later_trials(plan: Plan, recorder: Recorder) -> None:
     """Trials that came after their architecture was measured learn its figures."""
     state = recorder.state
+    if not state.measured:
+        return
     lacking: dict[str, list[int]] = {}
     for number, summary in sorted(state.trials.items()):
         if not summary.facts and (summary.started or summary.ended):

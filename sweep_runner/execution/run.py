@@ -27,6 +27,7 @@ from sweep_runner.execution.finish import (
     remove_staging,
 )
 from sweep_runner.execution.forecast import forecast
+from sweep_runner.execution.gate import Gate, apply_limits
 from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.measuring import measure_kept
 from sweep_runner.execution.messages import Assignment
@@ -174,6 +175,7 @@ class Run:
             self._leave_if_stopped()
             self._bring_checkpoints(recorder)
             remove_staging(self._paths)
+            apply_limits(self._plan, recorder)
             finish = _finished(self._plan, self._paths, study, recorder.state)
             if finish is None:
                 finish = self._search(study, recorder)
@@ -202,7 +204,8 @@ class Run:
         if self._reached is not None and isinstance(spec.resources.max_concurrent, int):
             at_a_time = spec.resources.max_concurrent  # nodes may still come
         assign = _assigner(plan, paths, slot.num_threads, remote)
-        keeper = Keeper(spec, paths, study, recorder, at_a_time, assign, slot.max_workers, EndWork.of(plan))
+        gate = Gate(plan, paths, recorder)
+        keeper = Keeper(spec, paths, study, recorder, at_a_time, assign, slot.max_workers, EndWork.of(plan), gate)
         if remote is not None:
             keeper.on_drop(remote.drop)
         self._signals.on_stop = lambda: _stop(keeper, observer)
@@ -212,6 +215,9 @@ class Run:
         if self._reached is None:
             wait_for_workers(min(at_a_time, int(session.cpus)))
         with contextlib.ExitStack() as stack:
+            stack.callback(gate.close)
+            gate.measure_ahead(observer.noted, lambda: bool(self._signals.received))
+            self._leave_if_stopped()
             collector = SweepCollector(spec.name, plan.num_trials, recorder.look)
             address = stack.enter_context(
                 metrics_endpoint(collector, paths, spec.metrics, token_file(), observer.warned)

@@ -183,6 +183,7 @@ class ModelMeasured(Event):
     """Facts of an architecture (see `trainables.facts`), and the trials that have it and learn them by this.
 
     `machine`: on which they were measured. `exported`: of a trained model's package, not of an untrained model.
+    `asked`: the facts that were wanted: those of them that are missing cannot be had. `problem`: why, in words.
     """
 
     kind: ClassVar[str] = "measured"
@@ -191,6 +192,17 @@ class ModelMeasured(Event):
     machine: str = ""
     trials: Sequence[int] = ()
     exported: bool = False
+    asked: Sequence[str] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitChecked(Event):
+    """A trial is over a limit (`over`, in words), or is not any more (empty)."""
+
+    kind: ClassVar[str] = "limit"
+    trial: int
+    over: str
 
 
 KINDS: dict[str, type[Event]] = {
@@ -208,6 +220,7 @@ KINDS: dict[str, type[Event]] = {
         TrialReopened,
         FinalEvaluated,
         ModelMeasured,
+        LimitChecked,
     )
 }
 

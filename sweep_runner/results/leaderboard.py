@@ -110,7 +110,7 @@ class Leaderboard:
         objective: the metric, and its mode.
         params: the names of the space, in the order of the sweep file.
         ranked: best first.
-        unranked: failed, infeasible, without a value yet, or copies; by number.
+        unranked: failed, infeasible, over a limit, without a value yet, or copies; by number.
     """
 
     sweep: SweepRow
@@ -124,6 +124,11 @@ class Leaderboard:
     def rows(self) -> tuple[TrialRow, ...]:
         """All of them."""
         return (*self.ranked, *self.unranked)
+
+    @property
+    def over_limit(self) -> tuple[TrialRow, ...]:
+        """The trials that a limit keeps from being ranked, by number; copies are left out."""
+        return tuple(row for row in self.unranked if row.row.get("over_limit") and not _stands_for(row))
 
     def trial(self, number: int) -> TrialRow:
         """One trial, which is there; `trial_names` finds it by what a user calls it."""
@@ -169,7 +174,7 @@ def leaderboard(results: ResultsPaths, name: str) -> Leaderboard:
     columns: dict[str, str] = json.loads((table.schema.metadata or {}).get(PARAMS_KEY, b"{}"))
     objective, mode = str(sweep.values.get("objective") or ""), str(sweep.values.get("mode") or "max")
     rows = [_trial_row(row, columns, objective, sweep.state) for row in rows_of(table)]
-    ranked = [row for row in rows if row.value is not None and row.state in BEST_SO_FAR and not _stands_for(row)]
+    ranked = [row for row in rows if row.value is not None and row.state in BEST_SO_FAR and _may_be_ranked(row)]
     ranked.sort(key=lambda row: place(row.value or 0.0, row.trial, mode, row.confirmed_mean))
     places = {row.trial: place for place, row in enumerate(ranked, start=1)}
     return Leaderboard(
@@ -185,6 +190,11 @@ def leaderboard(results: ResultsPaths, name: str) -> Leaderboard:
 def _stands_for(row: TrialRow) -> bool:
     """Whether a trial only stands for another: a copy of it, or one of its repetitions."""
     return row.row["copy_of"] is not None or row.confirms is not None
+
+
+def _may_be_ranked(row: TrialRow) -> bool:
+    """Neither one that only stands for another, nor over a limit."""
+    return not _stands_for(row) and not row.row.get("over_limit")
 
 
 def _trial_row(row: Mapping[str, Any], columns: Mapping[str, str], objective: str, sweep_state: str) -> TrialRow:

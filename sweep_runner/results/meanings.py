@@ -55,6 +55,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "failures": "attempts that failed",
         "seed": "of weights, order and augmentation",
         "measured_on": "the machine on which the onnx_ columns were measured",
+        "over_limit": "the limits that its model breaks: it is not ranked",
         "num_flops": "floating-point operations for one picture",
         "onnx_bytes": "size of the model's ONNX file",
         "copy_of": "the trial with the same params, which was not trained twice",

@@ -100,6 +100,7 @@ TRIAL_TAIL = {
     "confirmed_runs": pa.int64(),
     "confirmed_mean": pa.float64(),
     "confirmed_std": pa.float64(),
+    "over_limit": pa.string(),
     "started": TIMESTAMP,
     "ended": TIMESTAMP,
 }
@@ -174,6 +175,7 @@ def trial_row(summary: TrialSummary, objective: str, runs: Runs | None = None) -
             "confirmed_runs": runs and len(runs.values),
             "confirmed_mean": runs and runs.mean,
             "confirmed_std": runs and runs.std,
+            "over_limit": summary.over_limit or None,
             "started": microseconds(summary.started),
             "ended": microseconds(summary.ended),
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from sweep_runner.results.events import (
@@ -14,6 +14,7 @@ from sweep_runner.results.events import (
     EpochReported,
     Event,
     FinalEvaluated,
+    LimitChecked,
     ModelMeasured,
     SearchStopped,
     SearchWentOn,
@@ -92,6 +93,7 @@ class TrialSummary:
         measured_on: the machine on which it was.
         confirms: the trial that this one runs again with another seed.
         stopped: it is PAUSED because the search has ended, and not at a rung.
+        over_limit: the limits that its model breaks, in words: it is not the sweep's best.
     """
 
     trial: int
@@ -123,6 +125,7 @@ class TrialSummary:
     measured_on: str = ""
     confirms: int | None = None
     stopped: bool = False
+    over_limit: str = ""
     _earlier_attempts_s: float = 0.0
     _attempt_started: float | None = None
     _attempt_seen: float = 0.0
@@ -211,6 +214,7 @@ class TrialSummary:
             self.last_epoch, self.last_metrics = original.last_epoch, original.last_metrics
             self.num_parameters, self.peak_memory_bytes = original.num_parameters, original.peak_memory_bytes
             self.facts, self.measured_on = dict(original.facts), original.measured_on
+            self.over_limit = original.over_limit
 
     def has_final(self, split: str) -> bool:
         """Whether the model of its best epoch was evaluated on this split."""
@@ -227,7 +231,7 @@ class TrialSummary:
         return is_new
 
     def _reopen(self) -> None:
-        self.state, self.ended = "WAITING", None
+        self.state, self.ended, self.over_limit = "WAITING", None, ""
         self.failures = self.node_losses = 0  # asked for by the user: it may fail as often again
 
 
@@ -312,7 +316,7 @@ class SweepState:
         found = [
             (place(each.best_value, each.trial, self.objective.mode, None if runs is None else runs.mean), each)
             for each in self.trials.values()
-            if each.state in wanted and each.best_value is not None and each.confirms is None
+            if each.state in wanted and each.best_value is not None and each.confirms is None and not each.over_limit
             for runs in (self.runs(each.trial),)
         ]
         return [each for _, each in sorted(found, key=lambda pair: pair[0])]
@@ -358,6 +362,8 @@ class SweepState:
                 summary.test_use = self.test_uses
         elif isinstance(event, ModelMeasured):
             self._measure(event)
+        elif isinstance(event, LimitChecked):
+            self._trial(event.trial).over_limit = event.over
         elif isinstance(event, SweepChanged):
             self._change(event)
         elif isinstance(event, SearchStopped | SearchWentOn | Confirmed):
@@ -369,6 +375,10 @@ class SweepState:
         return True
 
     def _measure(self, event: ModelMeasured) -> None:
+        known = self.measured.get(event.architecture)
+        if known is not None:
+            asked = tuple(dict.fromkeys((*known.asked, *event.asked)))
+            event = replace(event, facts={**known.facts, **event.facts}, asked=asked, trials=event.trials)
         self.measured[event.architecture] = event
         for number in event.trials:
             trial = self._trial(number)

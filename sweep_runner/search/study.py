@@ -45,6 +45,7 @@ __all__ = ["EndState", "Proposal", "State", "Study", "TrialRecord"]
 _IDENTITY = "sweep"  # study attribute: what the study was made for
 _NAME, _NUMBER = "name", "trial"  # trial attributes
 _FITS_MEMORY = "fits_memory"  # Optuna constraint: above 0 is violated
+_FAR_OVER = 1e6  # of a limit on what a model has not: JSON and sums of violations want a finite number
 
 
 class Study:
@@ -304,7 +305,14 @@ class Study:
         trial.state = "PAUSED" if paused else "RUNNING"
         (self._paused.add if paused else self._paused.discard)(trial.number)
 
-    def tell(self, number: int, state: EndState, value: float | None = None) -> None:
+    def tell(
+        self,
+        number: int,
+        state: EndState,
+        value: float | None = None,
+        *,
+        violations: Mapping[str, float] | None = None,
+    ) -> None:
         """Ends a trial. A trial that has ended already stays as it is. Does not wait for the disk.
 
         Args:
@@ -312,6 +320,8 @@ class Study:
             state: how it ended. An infeasible trial violates a constraint, so that tpe learns to stay away.
             value: of a completed trial; when it is no finite number, the study counts the trial as failed.
                 Samplers take the last reported value for a pruned one.
+            violations: of an infeasible trial: by how much of each limit it is over it. Empty: it is memory that it
+                lacked.
         """
         trial = self._trials[number]
         if trial.state not in ("WAITING", "RUNNING", "PAUSED"):
@@ -326,8 +336,9 @@ class Study:
             elif state == "INFEASIBLE":
                 # PRUNED, because constraints of failed trials are not looked at, and a completed one needs a value.
                 running = _running(self._study, trial.optuna_id)
-                if _FITS_MEMORY not in running.constraints:
-                    running.set_constraint(_FITS_MEMORY, 1.0)
+                for name, amount in (violations or {_FITS_MEMORY: 1.0}).items():
+                    if name not in running.constraints:
+                        running.set_constraint(name, min(amount, _FAR_OVER))
                 self._study.tell(trial.optuna_number, state=TrialState.PRUNED)
             else:
                 self._study.tell(trial.optuna_number, state=TrialState.FAIL)
@@ -457,7 +468,7 @@ class Study:
                 self._completed.add(trial.number)
         elif frozen.state == TrialState.FAIL:
             trial.state = "FAILED"
-        elif frozen.constraints.get(_FITS_MEMORY, 0.0) > 0:
+        elif any(violation > 0 for violation in frozen.constraints.values()):
             trial.state = "INFEASIBLE"
         else:
             trial.state = "PRUNED"

@@ -17,6 +17,7 @@ from sweep_runner.spec.combine import check_configs
 from sweep_runner.spec.document import KeyPath
 from sweep_runner.spec.explain import did_you_mean, explain, shown
 from sweep_runner.spec.fields import ConfigFields, Mismatch
+from sweep_runner.spec.goals import check_goals, check_limits
 from sweep_runner.spec.loader import LoadedSpec, PartlyWrong, in_file_order, load_resolved, load_spec
 from sweep_runner.spec.model import SPACE_RESOURCES, Export, Objective, SweepSpec
 from sweep_runner.spec.plan import Plan, count_settings, find_candidates, most_epochs, possible_workers
@@ -24,6 +25,7 @@ from sweep_runner.spec.space import Choice, Parameter, Scalar, in_order, same_va
 from sweep_runner.spec.strategies import (
     GridOptions,
     Hyperband,
+    NoPruner,
     Patient,
     Promotion,
     SuccessiveHalving,
@@ -36,6 +38,8 @@ from trainables.errors import TrainableError
 from trainables.loading import NoSuchTrainable, load_trainable
 
 MAX_GRID = 100_000
+SEVERAL_GOALS = ("tpe", "nsga-ii", "random", "grid", "qmc")
+"""Samplers that can have several objectives; the last three look at no values."""
 
 
 def check_spec(loaded: LoadedSpec) -> Plan:
@@ -94,12 +98,21 @@ def check_prepared(plan: Plan, preparation: Preparation) -> None:
     Raises:
         RequestError: no trial could ever report the objective.
     """
-    metric = plan.spec.objective.metric
-    if preparation.reports is None or metric in preparation.reports:
+    if preparation.reports is None:
         return
-    message = f"objective.metric is {shown(metric)}: that is not reported of this kind of data"
+    objective = plan.spec.objective
+    told = [("objective.metric", objective.metric)]
+    told += [(f"objective {place}", goal.metric) for place, goal in enumerate(objective.also, start=2)]
+    known = preparation.reports | set(plan.trainable.facts)
     hint = f"Of this data there are {', '.join(sorted(preparation.reports))}."
-    raise RequestError([Problem(message, where=plan.loaded.places.where(("objective", "metric")), hint=hint)])
+    where = plan.loaded.places.where(("objective", "metric"))
+    problems = [
+        Problem(f"{what} is {shown(metric)}: that is not reported of this kind of data", where=where, hint=hint)
+        for what, metric in told
+        if metric not in (known if what != "objective.metric" else preparation.reports)
+    ]
+    if problems:
+        raise RequestError(problems)
 
 
 class _Check:
@@ -123,6 +136,8 @@ class _Check:
         space = self._conditions(space, fixed)
         baselines = self._baselines(space, fixed)
         objective = self._objective()
+        self._several_goals()
+        check_limits(self.spec.limits, self.trainable, self.spec.trainable, self._problem)
         candidates = find_candidates(self.spec.model_copy(update={"fixed": fixed, "space": space}), self.fields)
         max_epochs = most_epochs(candidates)
         pruner = self._pruner(self.spec.pruner, max_epochs)
@@ -164,6 +179,8 @@ class _Check:
                 self._baselines(space, fixed)
         if "objective" not in wrong:
             self._objective()
+        if "limits" not in wrong:
+            check_limits(self.spec.limits, self.trainable, self.spec.trainable, self._problem)
         if "cluster" not in wrong:
             self._cluster()
         return self.problems
@@ -348,7 +365,41 @@ class _Check:
             message = f"resources.gpus is {resources.gpus:g}, a share of a GPU: each of several workers needs one"
             self._problem(("resources", "gpus"), message, "Set it to 1, or to 0 to train on CPUs.")
 
+    def _several_goals(self) -> None:
+        """Whether sampler and pruner can have several objectives; the default sampler gives way to one that can."""
+        if not self.spec.objective.also:
+            return
+        self._problem(("objective",), "several objectives are not searched yet", "Make all but one of them limits.")
+        search, pruner = self.spec.search, self.spec.pruner
+        if search.sampler not in SEVERAL_GOALS and "sampler" not in search.model_fields_set and not search.options:
+            self.spec = self.spec.model_copy(update={"search": search.model_copy(update={"sampler": "tpe"})})
+            self.warnings.append(f"search.sampler is tpe: {search.sampler}, the default, has a single objective")
+        elif search.sampler not in SEVERAL_GOALS:
+            message = f"search.sampler is {search.sampler}, which has a single objective; there are several"
+            hint = f"Those that can have several: {', '.join(SEVERAL_GOALS)}. Or make all but one of them limits."
+            self._problem(("search", "sampler"), message, hint)
+        if not isinstance(pruner, NoPruner | Promotion):
+            message = (
+                f"pruner.kind is {pruner.kind}, which stops trials by {self.spec.objective.metric} alone: with several "
+                "objectives it would stop those that are good by another"
+            )
+            hint = "Leave it out, or take promotion: there a trial competes with those of the same model only."
+            self._problem(("pruner", "kind"), message, hint)
+
+    def _goal_place(self, index: int) -> KeyPath:
+        """Where a further objective is written: in the list, or below `also` of a resolved file."""
+        listed: KeyPath = ("objective", index + 1)
+        return listed if self.places.has(listed) else ("objective", "also", index)
+
     def _objective(self) -> Objective:
+        """The objective with its modes filled in."""
+        objective = self._first_objective()
+        goals = check_goals(
+            objective.also, objective.metric, self.trainable, self.spec.trainable, self._goal_place, self._problem
+        )
+        return objective.model_copy(update={"also": goals})
+
+    def _first_objective(self) -> Objective:
         objective, metrics = self.spec.objective, self.trainable.metrics
         if not metrics:
             return objective
@@ -357,7 +408,10 @@ class _Check:
             message = (
                 f"objective.metric is {shown(objective.metric)}{default}: {self.spec.trainable} does not report that"
             )
-            self._problem(("objective", "metric"), message, did_you_mean(objective.metric, metrics))
+            hint = did_you_mean(objective.metric, metrics)
+            if objective.metric in self.trainable.facts:
+                hint = "The first objective must be reported each epoch: name a metric first, or make this one a limit."
+            self._problem(("objective", "metric"), message, hint)
             return objective
         mode = metrics[objective.metric]
         if "mode" in objective.model_fields_set and objective.mode != mode:

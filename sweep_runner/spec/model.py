@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sweep_runner.spec.cluster import Cluster
 from sweep_runner.spec.ending import Confirm, Stop
+from sweep_runner.spec.goals import Goal, Limit
 from sweep_runner.spec.space import Parameter, Scalar
 from sweep_runner.spec.strategies import NoPruner, Pruner, Sampler, sampler_options
 from trainables.units import Size
@@ -36,6 +37,13 @@ class Objective(_Section):
 
     metric: str = Field("val_accuracy", description="A metric that the trainable reports each epoch.")
     mode: Literal["min", "max"] = Field("max", description="Which way is better.")
+    also: tuple[Goal, ...] = Field(
+        (),
+        strict=False,  # lists, as YAML has them
+        max_length=3,
+        description="Further objectives: then trials that none beats in all of them (the Pareto front) are the answer, "
+        "and the first objective chooses among them. Written as a list: objective: [val_accuracy, onnx_latency_ms].",
+    )
 
     def better(self, one: float, other: float) -> bool:
         """Whether `one` is strictly better than `other`."""
@@ -193,6 +201,11 @@ class SweepSpec(_Section):
         default_factory=dict, description="Known configurations, by name; they run first."
     )
     objective: Objective = Field(default_factory=Objective)
+    limits: dict[str, Limit] = Field(
+        default_factory=dict,
+        description="The most that a model may have of what is known before it is trained, such as num_parameters: 5e6 "
+        "or onnx_latency_ms: {max: 20, batch: 1, threads: 1}. Trials above are INFEASIBLE, and are not trained.",
+    )
     search: Search = Field(default_factory=Search)
     pruner: Pruner = Field(default_factory=NoPruner)
     resources: Resources = Field(default_factory=Resources)

@@ -76,6 +76,26 @@ baselines:
 """
 
 
+_GOALS_AFTER = {
+    "objective": (
+        """A name alone is short for its metric: `objective: val_accuracy`. Several are a list, of names or of sections with these keys:
+
+```yaml
+objective: [val_accuracy, onnx_latency_ms, {metric: num_parameters}]
+```
+""",
+    )
+}
+_LIMITS = """```yaml
+limits:
+  num_parameters: 5e6
+  onnx_latency_ms: {max: 20, batch: 1, threads: 1}
+```
+
+[Small and fast models](goals.md) tells what can be limited, and what becomes of trials that are over a limit.
+"""
+
+
 def sweep_reference() -> str:
     """The page as Markdown."""
     schema = sweep_schema()
@@ -84,6 +104,11 @@ def sweep_reference() -> str:
     for section in _SECTIONS:
         parts += [f"## `{section}`\n", f"{schema['properties'][section]['description']}\n"]
         parts += _table(_model(schema["properties"][section], defs), defs, section)
+        parts += _GOALS_AFTER.get(section, ())
+        if section == "objective":
+            parts += _table(defs["Goal"], defs, "objective")
+            parts += ["## `limits`\n", f"{schema['properties']['limits']['description']}\n"]
+            parts += [f"Each is a number or:\n\n{_LIMITS}", *_table(defs["Limit"], defs, "limits")]
     parts += _search(schema["properties"]["search"], defs)
     parts += _pruners(schema["properties"]["pruner"], defs)
     for name, rule in zip(BUILT_IN, schema["allOf"], strict=True):
@@ -159,7 +184,7 @@ def _rows(
 ) -> Iterator[str]:
     yield "| key | value | default | |\n|---|---|---|---|"
     for name, value in properties.items():
-        section = links and name in (*_SECTIONS, "space", "baselines", "search", "pruner")
+        section = links and name in (*_SECTIONS, "space", "baselines", "limits", "search", "pruner")
         key = f"[`{name}`](#{name})" if section else f"`{name}`"
         kind = "a section" if section else _kind(value, defs)
         default = "required" if name in required else _default(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -50,12 +50,34 @@ def sweep_schema() -> Schema:
         properties["trainable"],
         {"anyOf": [{"enum": list(BUILT_IN)}, {"type": "string", "pattern": "^[^:]+:[^:]+$"}]},
     )
+    goal = _follow(properties["objective"], defs)["properties"]["also"]["items"]
+    short_goal: Schema = {"type": "string", "description": "A metric."}
+    properties["objective"] = {
+        "description": _follow(properties["objective"], defs).get("description", ""),
+        "anyOf": [
+            properties["objective"],
+            short_goal,
+            {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 4,
+                "items": {"anyOf": [short_goal, goal]},
+                "description": "Several objectives; the first decides where one must.",
+            },
+        ],
+    }
+    limit = properties["limits"]["additionalProperties"]
+    properties["limits"] = {
+        **properties["limits"],
+        "additionalProperties": {"anyOf": [{"type": ["number", "string"], "description": "The most."}, limit]},
+    }
     for name in (
         "data",
         "space",
         "fixed",
         "baselines",
         "objective",
+        "limits",
         "pruner",
         "resources",
         "cluster",
@@ -139,13 +161,25 @@ def _for_trainable(
             "space": {**closed, "properties": space},
             "baselines": {"additionalProperties": {**closed, "properties": fields | beside}},
             "data": {**closed, "properties": data.get("properties", {}), "required": data.get("required", [])},
-            **({"objective": {"properties": {"metric": {"enum": metrics}}}} if metrics else {}),
+            **({"objective": _of_metrics(metrics, trainable.facts)} if metrics else {}),
+            "limits": {"propertyNames": {"enum": list(trainable.facts)}},
         }
     }
     named: Schema = {"properties": {"trainable": {"const": name}}}
     if name != SweepSpec.model_fields["trainable"].default:
         named["required"] = ["trainable"]
     return {"if": named, "then": then}
+
+
+def _of_metrics(metrics: Sequence[str], facts: Iterable[str]) -> Schema:
+    """An objective of a trainable, in each of its forms: a mapping, a name, a list of both."""
+    further = {"enum": [*metrics, *facts]}
+    return {
+        "properties": {"metric": {"enum": metrics}},
+        "if": {"type": "string"},
+        "then": {"enum": metrics},
+        "items": {"if": {"type": "string"}, "then": further, "else": {"properties": {"metric": further}}},
+    }
 
 
 def _search(search: Schema, of: Mapping[type[BaseModel], Schema]) -> Schema:

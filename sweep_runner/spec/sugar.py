@@ -21,7 +21,7 @@ def resolve_sugar(values: Mapping[str, Any], places: Places, problems: list[Prob
     """The sections as `SweepSpec` takes them; what is wrong with a short form goes to `problems`.
 
     A section that is empty (`data:` and nothing below) counts as left out, and so does an empty baseline.
-    `pruner: median` is short for `pruner: {kind: median}`.
+    `pruner: median` is short for `pruner: {kind: median}`, `limits: {num_parameters: 5e6}` for `{max: 5e6}`.
     """
     plain = {key: value for key, value in values.items() if value is not None or key not in SweepSpec.model_fields}
     if isinstance(plain.get("pruner"), str):
@@ -31,6 +31,14 @@ def resolve_sugar(values: Mapping[str, Any], places: Places, problems: list[Prob
     if isinstance(plain.get("space"), dict):
         read = {name: read_parameter(name, value, places, problems) for name, value in plain["space"].items()}
         plain["space"] = {name: parameter for name, parameter in read.items() if parameter is not None}
+    if "objective" in plain:
+        plain["objective"] = _objective(plain["objective"])
+    if isinstance(plain.get("limits"), dict):  # `--set limits.name=null` leaves one out
+        plain["limits"] = {
+            name: limit if isinstance(limit, dict) else {"max": limit}
+            for name, limit in plain["limits"].items()
+            if limit is not None
+        }
     export = plain.get("export")
     if isinstance(export, dict) and isinstance(export.get("formats"), list):
         plain["export"] = {**export, "formats": tuple(export["formats"])}
@@ -40,6 +48,21 @@ def resolve_sugar(values: Mapping[str, Any], places: Places, problems: list[Prob
     if isinstance(search, dict) and isinstance(search.get("options"), dict):
         plain["search"] = _checked_options(search, places, problems)
     return plain
+
+
+def _objective(value: Any) -> Any:
+    """`val_accuracy` is short for `{metric: val_accuracy}`; of a list the first is the objective, the others `also`."""
+    if isinstance(value, list) and value:
+        first, *others = (_goal(each) for each in value)
+        return {**first, "also": others} if isinstance(first, dict) else value
+    value = _goal(value)
+    if isinstance(value, dict) and isinstance(value.get("also"), list):
+        return {**value, "also": [_goal(each) for each in value["also"]]}
+    return value
+
+
+def _goal(value: Any) -> Any:
+    return {"metric": value} if isinstance(value, str) else value
 
 
 def read_parameter(name: str, value: Any, places: Places, problems: list[Problem]) -> Parameter | None:

@@ -38,10 +38,7 @@ class Sized(Trainable[SizedConfig, Nothing]):
     config_class = SizedConfig
     metrics = {"val_accuracy": "max", "val_loss": "min"}
     facts: ClassVar[Mapping[str, str]] = {NUM_PARAMETERS: "parameters", ONNX_LATENCY: "milliseconds"}
-
-    @classmethod
-    def architecture(cls, config: SizedConfig) -> str:
-        return f"width {config.width}"
+    architecture_keys = ("width",)
 
     def measure(self, config: SizedConfig, facts: Sequence[str], num_threads: int = 1) -> Mapping[str, float]:
         self.folder.mkdir(parents=True, exist_ok=True)

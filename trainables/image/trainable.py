@@ -39,6 +39,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
     check_keys = CHECK_KEYS
     supports_workers = True
     facts = MEANINGS
+    architecture_keys = ("model", "input_resolution", "pooling", "color", "width", "batch_norm")
     imports = ("trainables.image.training.classifier", "trainables.image.features.store")
     metrics: ClassVar[Mapping[str, Mode]] = {
         "train_loss": "min",

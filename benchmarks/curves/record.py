@@ -29,7 +29,7 @@ WEIGHTS = {
 SETS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "flowers-head": ("head", {}),
     "cifar-head": ("head", {"space.input_resolution": [32, 48, 64]}),
-    "digits-scratch": ("scratch", {"data.dataset": "digits", "data.root": None, "fixed.color": "grayscale"}),
+    "cifar-scratch": ("scratch", {}),
 }
 """Name → sweep file, and what is set in it."""
 _NOT_RECORDED = {"sweep", "attempt", "seed", "host", "device", "name", "state", "reason"}

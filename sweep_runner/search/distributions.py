@@ -43,6 +43,20 @@ def distribution_of(parameter: Parameter) -> BaseDistribution:
     return FloatDistribution(parameter.low, _step_value(parameter, int(steps)), step=parameter.step)
 
 
+def unit_of(parameter: Parameter, value: Scalar) -> float:
+    """Where a value lies in its range, 0 to 1; a choice of numbers by its place among them."""
+    assert isinstance(value, int | float)
+    if isinstance(parameter, Choice):
+        values = sorted(float(one) for one in parameter.values if isinstance(one, int | float))
+        return values.index(float(value)) / max(1, len(values) - 1)
+    low, high = parameter.low, parameter.high
+    if low == high:
+        return 0.5
+    if parameter.log:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
+
+
 def suggest(trial: Trial, space: Space, fixed: Mapping[str, Any]) -> Params:
     """Lets the sampler choose a value for every parameter that exists, conditions first.
 

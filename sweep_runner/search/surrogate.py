@@ -3,7 +3,8 @@
 Trials that ended early say something, too. The values of each level (how far a trial came) are taken from their own
 mean, and two levels are alike by a fixed degree, as in the intrinsic coregionalisation model (Bonilla et al. 2007,
 "Multi-task Gaussian Process Prediction"). Networks differ in how fast they learn, so values of an early level say
-nothing across networks: there the mean is each network's own.
+nothing across networks: there the mean is each network's own. At the end a network has a level of its own, beside what
+settings do in all networks: one bad setting must not condemn the network that it was tried with.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 _ALIKE_PER_LEVEL = 0.85
+_OWN_LEVEL = 0.3
+"""Part of the variance at the end that is the network's own, whatever the setting."""
 _FITTED_ON = 80
 """Rows that length scales are fitted on: each step of that costs the cube of them."""
 
@@ -28,30 +32,31 @@ class Rows:
     Attributes:
         numbers: (N, D), each parameter scaled to 0 to 1.
         choices: (N, C), the index of what was chosen.
+        groups: (N,), the network.
     """
 
     numbers: Array
-    choices: npt.NDArray[np.int64]
+    choices: Integers
+    groups: Integers
 
-    def take(self, rows: npt.NDArray[np.int64]) -> Rows:
-        return Rows(self.numbers[rows], self.choices[rows])
+    def take(self, rows: Integers) -> Rows:
+        return Rows(self.numbers[rows], self.choices[rows], self.groups[rows])
 
 
 class Surrogate:
     """Fitted when made. Depends on nothing but its arguments."""
 
-    def __init__(self, rows: Rows, levels: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], values: Array) -> None:
+    def __init__(self, rows: Rows, levels: Integers, values: Array) -> None:
         """Fits length scales, then the process.
 
         Args:
             rows: the settings, at least one of level 0; newest last.
             levels: (N,), 0 for trials that ran to their end, 1 for a level below, and so on.
-            groups: (N,), whose mean a value below level 0 is taken from.
             values: (N,), more is better.
         """
         self._rows, self._levels = rows, levels
         self._mean = float(values[levels == 0].mean())
-        residuals = values - self._means(levels, groups, values)
+        residuals = values - self._means(levels, rows.groups, values)
         self._scale = max(float(residuals.std()), 1e-9)
         self._residuals = residuals / self._scale
         num_numbers, num_choices = rows.numbers.shape[1], rows.choices.shape[1]
@@ -74,7 +79,7 @@ class Surrogate:
         variance = np.maximum(1.0 - (explained**2).sum(axis=0), 1e-9) * self._variance
         return kernel @ self._weights * self._scale + self._mean, np.sqrt(variance) * self._scale
 
-    def _means(self, levels: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], values: Array) -> Array:
+    def _means(self, levels: Integers, groups: Integers, values: Array) -> Array:
         means = np.full(len(values), self._mean)
         for level in np.unique(levels[levels > 0]):
             at_level = levels == level
@@ -85,17 +90,17 @@ class Surrogate:
                 means[mine] = (values[mine].sum() + of_level) / (mine.sum() + 1)
         return means
 
-    def _kernel(
-        self, a: Rows, b: Rows, levels_a: npt.NDArray[np.int64], levels_b: npt.NDArray[np.int64], parameters: Array
-    ) -> Array:
-        """Matérn 5/2 over numbers, a factor for each choice that differs, a factor for each level between."""
+    def _kernel(self, a: Rows, b: Rows, levels_a: Integers, levels_b: Integers, parameters: Array) -> Array:
+        """Matérn 5/2 over numbers, a factor for each choice that differs, one for each level between; networks' own."""
         scales = np.exp(parameters)
         num_numbers = a.numbers.shape[1]
         apart = (a.numbers / scales[:num_numbers])[:, None, :] - (b.numbers / scales[:num_numbers])[None, :, :]
         distance = np.sqrt(5.0 * np.einsum("ijk,ijk->ij", apart, apart) + 1e-12)
         unlike = (a.choices[:, None, :] != b.choices[None, :, :]).astype(np.float64) @ scales[num_numbers:-1]
         levels = _ALIKE_PER_LEVEL ** np.abs(levels_a[:, None] - levels_b[None, :])
-        return (1 + distance + distance**2 / 3) * np.exp(-distance - unlike) * levels  # type: ignore[no-any-return]
+        alike = (1 + distance + distance**2 / 3) * np.exp(-distance - unlike) * levels
+        same = (a.groups[:, None] == b.groups[None, :]) & (levels_a[:, None] == 0) & (levels_b[None, :] == 0)
+        return (1 - _OWN_LEVEL) * alike + _OWN_LEVEL * same  # type: ignore[no-any-return]
 
     def _noise(self, num_rows: int) -> Array:
         return math.exp(self._parameters[-1]) * np.eye(num_rows)
@@ -113,7 +118,7 @@ class Surrogate:
                     if (cost := self._cost(rows, levels, residuals, tried)) < best:
                         best, self._parameters = cost, tried
 
-    def _cost(self, rows: Rows, levels: npt.NDArray[np.int64], residuals: Array, parameters: Array) -> float:
+    def _cost(self, rows: Rows, levels: Integers, residuals: Array, parameters: Array) -> float:
         kernel = self._kernel(rows, rows, levels, levels, parameters)
         try:
             factor = np.linalg.cholesky(kernel + math.exp(parameters[-1]) * np.eye(len(residuals)))

@@ -11,6 +11,7 @@ import click
 
 from sweep_runner.cli.common import Out, common_options, json_option, set_option
 from sweep_runner.cli.data import Teller
+from sweep_runner.cli.measures_view import Measures
 from sweep_runner.cli.model import FORMATS, find_model
 from sweep_runner.cli.trial_name import model_trial_option
 from sweep_runner.errors import RequestError
@@ -44,6 +45,18 @@ _NUM_PAIRS = 5
     help="What examples of classes do that the model lacks: an error, or left out of the figures and counted.",
 )
 @click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="Print a row per class: sensitivity and specificity where a class counts as said from this probability on.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="Tell coverage and accuracy where the model answers from this confidence on, and has no answer below.",
+)
+@click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Write tables, figures and metrics there."
 )
 @click.option(
@@ -57,6 +70,8 @@ def evaluate(
     overrides: tuple[str, ...],
     split: str | None,
     unknown_classes: str,
+    threshold: float | None,
+    confidence: float | None,
     output: Path | None,
     file_format: str,
     as_json: bool,
@@ -74,6 +89,7 @@ def evaluate(
       sweep evaluate sports-balls ~/my-photos
       sweep evaluate results/voc-crops/best sweeps/voc.yaml --split val --output /tmp/voc-val
       sweep evaluate photos ~/photos --set data.table=labels.csv --json
+      sweep evaluate moles ~/clinic --threshold 0.2
     """
     from trainables.image.deployment.evaluate_package import evaluate_package
     from trainables.image.package import load_package
@@ -95,10 +111,14 @@ def evaluate(
     _tell(scores, out)
     if scores.split == "test" and scores.fingerprint:
         _count_look(scores, package, data, results, out)
+    found = Measures(scores.evaluation.predictions, scores.split, package.facts.origin, results, threshold, confidence)
+    found.say(out)
     if output is not None:
-        _write(scores, output, file_format, out)
+        _write(scores, found, output, file_format, out)
     if as_json:
-        out.json(_as_json(scores, str(package.path)))
+        out.json({**_as_json(scores, str(package.path)), "measures": found.as_json()})
+    elif threshold is not None:
+        found.print_classes(out)
     else:
         out.table(("metric", "value"), list(scores.evaluation.metrics.items()))
 
@@ -196,7 +216,7 @@ def _tell(scores: PackageScores, out: Out) -> None:
         out.say(f"most confused: {shown}")
 
 
-def _write(scores: PackageScores, folder: Path, file_format: str, out: Out) -> None:
+def _write(scores: PackageScores, found: Measures, folder: Path, file_format: str, out: Out) -> None:
     from sweep_runner.cli.prediction_tables import for_text
     from sweep_runner.cli.query_output import write_result
     from sweep_runner.report.facts import calibration_bins
@@ -207,10 +227,11 @@ def _write(scores: PackageScores, folder: Path, file_format: str, out: Out) -> N
     evaluation = scores.evaluation
     assert evaluation.confusions is not None
     tables = {"predictions": evaluation.predictions, "classes": evaluation.classes, "confusions": evaluation.confusions}
-    for name, table in tables.items():
+    for name, table in {**tables, "coverage": found.coverage_table()}.items():
         file = folder / f"{name}.{file_format}"
         write_result(table if file_format == "parquet" else for_text(table), file_format, file, out)
     metrics = {"split": scores.split, "num_examples": evaluation.num_examples, "metrics": dict(evaluation.metrics)}
+    metrics["measures"] = found.as_json()
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     confusion = confusion_of("model", scores.split, **tables)
     for what, draw in ABOUT_CONFUSIONS.items():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sweep_runner.durable import write_atomically
-from sweep_runner.report import facts, figures
+from sweep_runner.report import facts, figures, measures
 from sweep_runner.report.accuracy import best_on_test
 from sweep_runner.report.advice.rules import advice_for
 from sweep_runner.report.facts import read_spec
@@ -123,6 +123,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "evaluated": (title_of(evaluated[0]), evaluated[1]) if evaluated else None,
         "confusion": confusion,
         "classes": _classes(confusion),
+        "measures": _measures(paths, evaluated, table, warn),
         "pairs": pairs,
         "right": right,
         "wrong": wrong,
@@ -173,6 +174,26 @@ def _metrics(board: Leaderboard) -> list[str]:
     present = {name for row in board.ranked for name, value in row.metrics.items() if value is not None}
     wanted = (f"test_{metric}", f"{split}_loss", f"{split}_macro_f1", "train_loss")
     return [name for name in wanted if name in present and name != board.objective]
+
+
+def _measures(
+    paths: SweepPaths, evaluated: tuple[TrialRow, str] | None, table: pa.Table | None, warn: Warn
+) -> dict[str, Any] | None:
+    """What the predictions say beyond the metrics; None without them."""
+    found = measures.judged(table) if table is not None else None
+    if found is None or evaluated is None:
+        return None
+    row, split = evaluated
+    calibrated: Any = "no temperature: the model was evaluated on val alone, on which it is fitted"
+    if split != "val":
+        val = facts.predictions(paths, row.trial, "val", warn)
+        calibrated = measures.calibration(found, None if val is None else measures.judged(val))
+    return {
+        "classes": {each.name: each for each in measures.class_measures(found)},
+        "coverage": [measures.answered(found, level) for level in measures.CONFIDENCES],
+        "top": measures.top_k(found),
+        "calibration": calibrated,
+    }
 
 
 def _classes(confusion: Confusion | None) -> list[tuple[str, float, float, float, int]]:

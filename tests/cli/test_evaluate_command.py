@@ -264,3 +264,29 @@ def test_a_look_at_the_test_split_of_a_sweeps_own_data_is_counted(
     # A model of another sweep on the same examples; and other data, which is no use of this sweep's test.
     evaluate(write_color_model(tmp_path / "second"), "colors", "--set", "data.split.seed=5", "--results", results.root)
     assert uses_of_test(results, leaderboard(results, "colors")).evaluated == ("trial 7",)
+
+
+def test_measures_at_a_threshold_and_with_answers_kept_back(
+    color_model: Path, make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_folder({"blue": ["blue"] * 3 + ["pink"], "red": ["red"] * 4})
+    evaluate(color_model, data, "--threshold", "0.9", "--confidence", "1", "--output", tmp_path / "out")
+    out, err = capsys.readouterr()
+    rows = {row["class"]: row for row in csv.DictReader(io.StringIO(out), delimiter="\t")}
+    assert (rows["blue"]["sensitivity"], rows["blue"]["specificity"], rows["red"]["specificity"]) == (
+        "0.75",
+        "1",
+        "0.75",
+    )
+    assert rows["green"]["sensitivity"] == rows["green"]["auroc"] == "", "no example has it: not defined, and not 0"
+    assert "no AUROC, because no example has it or every one: green" in err
+    assert "answering from 1 on: " in err
+    assert "no temperature" in err
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())["measures"]
+    assert written["top_k_accuracy"] == {"2": 1.0}
+    assert written["coverage"][0] == {
+        "confidence": 0.0, "coverage": 1.0, "num_answers": 8, "accuracy": 7 / 8,
+        "accuracy_low": pytest.approx(0.529, abs=1e-3), "accuracy_high": pytest.approx(0.978, abs=1e-3),
+    }  # fmt: skip
+    assert (tmp_path / "out" / "coverage.tsv").is_file()
+    evaluate(color_model, data, "--threshold", "1.5", code=2)

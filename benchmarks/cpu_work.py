@@ -18,7 +18,7 @@ class WorkConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(8, ge=1, description="Reports a trial.")
+    epochs: int = Field(8, ge=1, description="Reports per trial.")
     megabytes: int = Field(400, ge=1, description="Hashed in an epoch.")
     number: int = Field(0, description="Makes one trial another than the next.")
 

@@ -1,4 +1,4 @@
-"""Many trials in one sweep: does the driver grow, does it slow down, how many reports a second does it take?
+"""Many trials in one sweep: does the driver grow, does it slow down, how many reports per second does it take?
 
 `python -m benchmarks.load` drives keeper, study and recorder in this process, with workers that compute a formula;
 `--ray` runs the same sweep through Ray. One sampler or pruner after the other: `--sampler random tpe`.
@@ -214,7 +214,7 @@ def told(name: str, course: Course, count: int) -> str:
 
 
 HEADER = (
-    "| sweep | trials | reports | reports a second | first → last {count} trials: time | CPU | of the time: choosing "
+    "| sweep | trials | reports | reports per second | first → last {count} trials: time | CPU | of the time: choosing "
     "| memory after {count} → all |\n|---|---|---|---|---|---|---|---|"
 )
 
@@ -224,9 +224,9 @@ def main() -> None:
     parser.add_argument("--sampler", nargs="+", default=["random", "tpe"])
     parser.add_argument("--pruner", nargs="+", default=["none"])
     parser.add_argument("--trials", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=10, help="reports a trial")
+    parser.add_argument("--epochs", type=int, default=10, help="reports per trial")
     parser.add_argument("--slice", type=int, default=200, help="trials at the start and at the end that are compared")
-    parser.add_argument("--repeat", type=int, default=1, help="how often; the fastest by reports a second is shown")
+    parser.add_argument("--repeat", type=int, default=1, help="how often; the fastest by reports per second is shown")
     parser.add_argument(
         "--ray", action="store_true", help="with Ray, two trials at a time; once, for the first sampler"
     )

@@ -150,12 +150,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--places", type=int, default=1_000, help="trials at a time")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--epoch-s", type=float, nargs="+", default=[30.0], help="virtual seconds an epoch")
+    parser.add_argument("--epoch-s", type=float, nargs="+", default=[30.0], help="virtual seconds per epoch")
     parser.add_argument("--sampler", nargs="+", default=["random", "tpe"])
     parser.add_argument("--pruner", nargs="+", default=["none", "successive_halving"])
     parser.add_argument("--ray-ms", type=float, default=0.0, help="Ray's and Tune's own milliseconds a report")
     chosen = parser.parse_args()
-    print(f"{machine()}; Ray's own {chosen.ray_ms:g} ms a report\n\n{HEADER}", flush=True)
+    print(f"{machine()}; Ray's own {chosen.ray_ms:g} ms per report\n\n{HEADER}", flush=True)
     for sampler in chosen.sampler:
         for pruner in chosen.pruner:
             for epoch_s in chosen.epoch_s:

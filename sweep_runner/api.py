@@ -57,7 +57,7 @@ class Results:
         return self._table("sweeps", None, None)
 
     def trials(self, sweep: str | Collection[str] | None = None) -> pa.Table:
-        """A row a trial; every param is a column.
+        """A row per trial; every param is a column.
 
         Args:
             sweep: of this sweep, or of these; None: of all.
@@ -68,15 +68,15 @@ class Results:
         return self._table("trials", sweep, None)
 
     def epochs(self, sweep: str | Collection[str] | None = None, trial: int | None = None) -> pa.Table:
-        """A row an epoch of a trial: the learning curves. As `trials`."""
+        """A row per epoch of a trial: the learning curves. As `trials`."""
         return self._table("epochs", sweep, trial)
 
     def predictions(self, sweep: str | Collection[str] | None = None, trial: int | None = None) -> pa.Table:
-        """A row an example of a final evaluation. As `trials`."""
+        """A row per example of a final evaluation. As `trials`."""
         return self._table("predictions", sweep, trial)
 
     def classes(self, sweep: str | Collection[str] | None = None, trial: int | None = None) -> pa.Table:
-        """A row a class of a final evaluation. As `trials`."""
+        """A row per class of a final evaluation. As `trials`."""
         return self._table("classes", sweep, trial)
 
     def confusions(self, sweep: str | Collection[str] | None = None, trial: int | None = None) -> pa.Table:

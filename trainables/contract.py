@@ -156,7 +156,7 @@ class Evaluation:
         num_examples: how many examples the metrics are over.
         predictions: one row per example: split, example, labels, predicted, `p_<class>` for each class; and, where it
             is known, group: the picture (or patient, ...) that it shares with others, which widens intervals.
-        classes: a row a class: split, class, precision, recall (sensitivity), specificity, f1, support,
+        classes: a row per class: split, class, precision, recall (sensitivity), specificity, f1, support,
             average_precision, auroc; of a label on its own also accuracy and threshold. Null is what is not defined.
         confusions: a row a cell that is not 0: split, actual, predicted, count, and rate (the share of the examples
             that are what actual says, null where there are none); in multi-label data also label, whose 2×2 matrix the

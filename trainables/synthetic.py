@@ -19,7 +19,7 @@ class SyntheticConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(10, ge=1, description="Reports a trial.")
+    epochs: int = Field(10, ge=1, description="Reports per trial.")
     epoch_s: float = Field(0.0, ge=0, description="Seconds that an epoch sleeps.")
     lr: float = Field(0.01, gt=0, description="The curve is highest at 0.01 and falls off on a log scale.")
     noise: float = Field(0.01, ge=0, description="Standard deviation of the seeded noise on each epoch.")

@@ -44,7 +44,7 @@ def check(
 ) -> int:
     """Read every picture of FILE's data: counts, unreadable files, class balance, copies of one picture.
 
-    Prints a row a class with its examples in each split. With --json everything that was found, also what is told to
+    Prints a row per class with its examples in each split. With --json everything that was found, also what is told to
     stderr otherwise.
 
     Near-duplicates are pictures that are the same but for being turned, mirrored, inverted, resized or encoded anew.

@@ -78,7 +78,7 @@ def evaluate(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Hold an exported model against labelled data: metrics, a row a class, confusions.
+    """Hold an exported model against labelled data: metrics, a row per class, confusions.
 
     MODEL is a sweep's name (its best model), a package's folder or its ONNX file. DATA is a folder with one folder a
     class, a sweep file, or the name of a sweep, whose data section then counts; --set data.KEY=VALUE changes it, so
@@ -155,7 +155,8 @@ def _data_section(data: str, overrides: Sequence[str], results: ResultsPaths) ->
             loaded = load_resolved(find_sweep(results, data).spec, overrides)
         else:
             raise RequestError(
-                f"{data}: no such folder or sweep file", hint="Give a folder with one folder a class, or a sweep file."
+                f"{data}: no such folder or sweep file",
+                hint="Give a folder with one folder per class, or a sweep file.",
             )
         if loaded.spec.trainable != "image_classifier":
             raise RequestError(f"{data}: its trainable is {loaded.spec.trainable!r}, whose data no image model reads")

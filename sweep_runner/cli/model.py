@@ -56,7 +56,7 @@ def predict(
     image files, folders (with all their subfolders), quoted glob patterns such as 'photos/**/*.jpg', tables
     (CSV, TSV, text, JSONL, Parquet) with a column of paths, or - for a path per line on standard input.
 
-    Prints a row an image: path, predicted, probability, the probability of each class, and an error for a file
+    Prints a row per image: path, predicted, probability, the probability of each class, and an error for a file
     that could not be read; a terminal shows no column for each class, but --top K does. Exit code 1 if there was a
     file that could not be read.
 

@@ -12,7 +12,7 @@ _COLUMNS = ("node", "address", "CPUs", "GPUs", "free memory", "free disk", "vers
 
 
 def node_lines(reports: Sequence[NodeReport]) -> Iterator[str]:
-    """A header and a line a node; columns in line."""
+    """A header and a line per node; columns in line."""
     rows = [_COLUMNS, *(_row(report) for report in reports)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     for row in rows:

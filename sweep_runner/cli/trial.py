@@ -26,7 +26,7 @@ def trial(
 ) -> None:
     """Train one configuration of FILE in this process: breakpoints work, tracebacks are whole.
 
-    Prints a line an epoch; with --verbose with every metric.
+    Prints a line per epoch; with --verbose with every metric.
 
     \b
     Examples:

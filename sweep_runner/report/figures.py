@@ -193,7 +193,7 @@ def by_importance(study: optuna.Study) -> list[str]:
 
 
 def parallel_coordinates(study: optuna.Study, objective: str) -> Shown | None:
-    """All common parameters and the objective, a line a trial."""
+    """All common parameters and the objective, a line per trial."""
     from optuna.visualization import plot_parallel_coordinate
 
     names = by_importance(study)[:8]
@@ -201,7 +201,7 @@ def parallel_coordinates(study: optuna.Study, objective: str) -> Shown | None:
         return None
     figure = plot_parallel_coordinate(_thinned(study), params=names, target_name=objective)
     _recolor(figure, best=max if study.direction.name == "MAXIMIZE" else min)
-    about = "A line a trial, from its value to its params. The more orange, the better."
+    about = "A line per trial, from its value to its params. The more orange, the better."
     return Shown("parallel-coordinates", "Parallel coordinates", about, figure)
 
 

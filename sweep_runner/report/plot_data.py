@@ -137,8 +137,8 @@ def confusion_of(title: str, split: str, predictions: pa.Table, classes: pa.Tabl
     Args:
         title: for people.
         split: that was evaluated.
-        predictions: a row an example; as the others, see `trainables.contract.Evaluation`.
-        classes: a row a class.
+        predictions: a row per example; as the others, see `trainables.contract.Evaluation`.
+        classes: a row per class.
         confusions: a row a cell.
     """
     records, cells = rows_of(classes), rows_of(confusions)

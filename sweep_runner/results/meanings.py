@@ -70,7 +70,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
     "epochs": {
         "epoch": "from 1",
         "epoch_s": "seconds that training it took",
-        "images_per_s": "training examples a second",
+        "images_per_s": "training examples per second",
         "data_wait_fraction": "share of epoch_s that was spent waiting for data",
         "time": "when it was reported",
     },

@@ -190,8 +190,8 @@ class Recorder:
         Args:
             trial: whose model was evaluated.
             split: `val` or `test`.
-            predictions: a row an example, as `trainables.contract.Evaluation` says.
-            classes: a row a class, likewise.
+            predictions: a row per example, as `trainables.contract.Evaluation` says.
+            classes: a row per class, likewise.
             confusions: a row a cell of the confusion matrix, likewise; None: the trainable tells none.
 
         Raises:

@@ -86,9 +86,9 @@ SPACE_RESOURCES = frozenset({"workers"})
 class Resources(_Section):
     """What one trial gets, and how many run at a time."""
 
-    cpus: Annotated[Share, Field(gt=0)] = Field(1, description="CPUs a worker: whole, or a fraction below 1.")
+    cpus: Annotated[Share, Field(gt=0)] = Field(1, description="CPUs per worker: whole, or a fraction below 1.")
     gpus: Literal["auto"] | Annotated[Share, Field(ge=0)] = Field(
-        "auto", description="GPUs a worker: whole, a fraction below 1, or auto (one if there is one)."
+        "auto", description="GPUs per worker: whole, a fraction below 1, or auto (one if there is one)."
     )
     workers: int = Field(
         1,

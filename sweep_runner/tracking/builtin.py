@@ -11,7 +11,7 @@ from sweep_runner.tracking.tracker import TrackedSweep
 
 
 class CsvTracker:
-    """`metrics.csv`, a row a metric: trial, epoch, metric, value; `trials.csv`, a row a trial that ended."""
+    """`metrics.csv`, a row a metric: trial, epoch, metric, value; `trials.csv`, a row per trial that ended."""
 
     def __init__(self, sweep: TrackedSweep) -> None:
         self._metrics = (sweep.folder / "metrics.csv").open("a", newline="", encoding="utf-8")
@@ -39,7 +39,7 @@ class CsvTracker:
 
 
 class TensorBoardTracker:
-    """A run a trial, with its params in the HParams tab. Open with `tensorboard --logdir FOLDER`."""
+    """A run per trial, with its params in the HParams tab. Open with `tensorboard --logdir FOLDER`."""
 
     def __init__(self, sweep: TrackedSweep) -> None:
         import tensorboardX  # noqa: F401 - found missing at the start, not at the first trial
@@ -84,7 +84,7 @@ class TensorBoardTracker:
 
 
 class WandbTracker:
-    """A run a trial, grouped by sweep, written offline: `wandb sync` sends it if the user wants that.
+    """A run per trial, grouped by sweep, written offline: `wandb sync` sends it if the user wants that.
 
     With WANDB_MODE=online set by the user, runs are sent while they happen.
     """

@@ -17,7 +17,7 @@ _NAMES_TAG = "names_here"
 
 
 class MlflowTracker:
-    """A run a trial in an experiment of the sweep's name, at MLFLOW_TRACKING_URI or in a SQLite file here.
+    """A run per trial in an experiment of the sweep's name, at MLFLOW_TRACKING_URI or in a SQLite file here.
 
     A name that MLflow does not take gets underscores (`recall@5` is `recall_5`); the run's tag `names_here` says which
     is which. Where the experiment of that name was deleted, the next free one is taken (`NAME-2`).

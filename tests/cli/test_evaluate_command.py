@@ -35,7 +35,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> MakeFolder:
-    """A folder a class with pictures of the colours named, one each."""
+    """One folder per class, with pictures of the colours named, one each."""
 
     def make(pictures: Mapping[str, list[str]]) -> Path:
         root = tmp_path / "data"

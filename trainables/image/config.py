@@ -78,7 +78,7 @@ class ImageConfig(BaseModel):
 
     loss: Loss = Field(
         "auto",
-        description="What is minimised. auto: cross_entropy for one label an example, bce for any number; mse and l1 "
+        description="What is minimised. auto: cross_entropy for one label per example, bce for any number; mse and l1 "
         "are of probabilities. val_loss is that of auto whatever is chosen here, so that trials compare.",
     )
     pos_weight: float = Field(
@@ -150,7 +150,7 @@ class ImageConfig(BaseModel):
         description="none; light: mirror, small shifts, colour jitter; randaugment: mirror, some random operations; "
         "trivialaugment: mirror, one operation of random strength. The switches below come on top of it.",
     )
-    randaugment_operations: int = Field(2, ge=1, le=10, description="randaugment: how many operations an image.")
+    randaugment_operations: int = Field(2, ge=1, le=10, description="randaugment: how many operations per image.")
     randaugment_magnitude: float = Field(9.0, ge=0.0, le=30.0, description="randaugment: their strength, of 30.")
     hflip: float = Field(0.0, ge=0.0, le=1.0, description="Probability of mirroring an image left to right.")
     vflip: float = Field(0.0, ge=0.0, le=1.0, description="Probability of mirroring an image top to bottom.")

@@ -200,7 +200,7 @@ class DataConfig(BaseModel):
     download: bool = Field(False, description="Fetch the dataset into root when it is not there (voc, cifar10).")
     view: Literal["images", "crops", "foreground"] = Field(
         "images",
-        description="images: an example a picture; crops: an example an annotated object; foreground: the same, cut "
+        description="images: an example per picture; crops: an example per annotated object; foreground: the same, cut "
         "out of its surroundings by a segmentation mask or an outline.",
     )
     annotations: str | None = Field(

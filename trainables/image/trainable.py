@@ -32,7 +32,7 @@ from trainables.suggestion import Suggestion
 
 
 class ImageClassifier(Trainable[ImageConfig, DataConfig]):
-    """Fine-tunes an image classifier, or trains one from scratch; one label an example, or any number."""
+    """Fine-tunes an image classifier, or trains one from scratch; one label per example, or any number."""
 
     config_class = ImageConfig
     data_class = DataConfig
@@ -53,7 +53,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         "val_micro_f1": "max",
         "val_micro_precision": "max",
         "val_micro_recall": "max",
-        # Of data with one label an example only; top-5 with more than five classes.
+        # Of data with one label per example only; top-5 with more than five classes.
         "val_balanced_accuracy": "max",
         "val_calibration_error": "min",
         "val_top5_accuracy": "max",

@@ -18,7 +18,7 @@ from trainables.image.index import ImageIndex
 def class_weights(index: ImageIndex, power: float = 1.0) -> npt.NDArray[np.float32]:
     """How much each class counts in the loss, (C,).
 
-    With one label an example: `(n / (C * n_c)) ** power`, scikit-learn's "balanced", scaled so that its mean over the
+    With one label per example: `(n / (C * n_c)) ** power`, scikit-learn's "balanced", scaled so that its mean over the
     training examples is 1 and the learning rate keeps its meaning. With any number of labels: `((n - n_c) / n_c) **
     power`, the weight of a label where it is there, such as `pos_weight` of binary cross-entropy.
 

@@ -53,7 +53,7 @@ class NearDuplicates:
     """What was found among pictures.
 
     Attributes:
-        groups: a name a row of the table, (N,): rows of one picture or of near-duplicates have the same.
+        groups: a name per row of the table, (N,): rows of one picture or of near-duplicates have the same.
         pictures: the names of the pictures of each group that has several, in order.
         rows: likewise, the rows of each.
         num_pictures: that were looked at.
@@ -196,7 +196,7 @@ def duplicate_warnings(
     Args:
         found: of the table.
         table: with the labels, and the splits that the dataset itself gives.
-        splits: a name a row.
+        splits: a name per row.
         kept_together: whether `data.split.group_by: near_duplicates` was asked for.
     """
     warnings = []

@@ -33,7 +33,7 @@ class Division:
     """Which example is in which split.
 
     Attributes:
-        splits: a name a row, (N,).
+        splits: a name per row, (N,).
         warnings: classes that a split lacks, groups that given splits tear apart.
     """
 
@@ -106,7 +106,7 @@ def balance(
 
     Args:
         table: rows as in `SCHEMA`.
-        splits: a name a row.
+        splits: a name per row.
         classes: the class names.
         caps: by class name, or one for all.
         seed: which examples stay.

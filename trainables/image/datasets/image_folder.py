@@ -35,14 +35,14 @@ from trainables.image.datasets.tree import Tree, suffix
 from trainables.image.index import SPLITS
 from trainables.image.pixels.decode import HEIF_SUFFIXES, SUFFIXES
 
-_LAYOUT = """an image folder has one folder a class, with the pictures in it:
+_LAYOUT = """an image folder has one folder per class, with the pictures in it:
     {root}/<class>/*.jpg
   or the same under train/, and val/ and test/ if there are such:
     {root}/train/<class>/*.jpg"""
 
 
 class ImageFolder(Dataset):
-    """One folder a class; pictures at any depth inside it.
+    """One folder per class; pictures at any depth inside it.
 
     With a `train` folder, the folders `train`, `val` and `test` are the splits, also as `seg_train` or `training_set`.
     Those that are missing are cut from train, in the proportion that `data.split` asks for; `test: 0` for none. A val

@@ -30,7 +30,7 @@ _MAPS = ("labelmap.txt", "class_names.txt")
 class Voc(Dataset):
     """Photos with annotated objects.
 
-    The view `images` has an example a photo, with every class that is in it (multi-label). The view `crops` has an
+    The view `images` has an example per photo, with every class that is in it (multi-label). The view `crops` has an
     example an object (one label); the crops of a photo are one group. Classes come from the annotations. The view
     `foreground` cuts objects out by masks (`voc_foreground`) or by the outlines that annotations hold.
 

@@ -1,1 +1,1 @@
-"""What is minimised and what is measured, for one label an example and for many."""
+"""What is minimised and what is measured, for one label per example and for many."""

@@ -10,13 +10,13 @@ TOP = 5
 """Top-5 accuracy is the field's habit since ImageNet; with five classes or fewer it would be 1."""
 
 KINDS = ("single-label", "multi-label")
-_EXAMPLES = ("one label an example", "any number of labels an example")
+_EXAMPLES = ("one label per example", "any number of labels per example")
 
 LOSSES: dict[Loss, tuple[str, ...]] = {
     "auto": KINDS,
     # Exactly one class is right: meaningless for any number of labels.
     "cross_entropy": ("single-label",),
-    # Of data with one label an example, each class is asked for on its own: is it this one, or not?
+    # Of data with one label per example, each class is asked for on its own: is it this one, or not?
     "bce": KINDS,
     "mse": KINDS,
     "l1": KINDS,

@@ -45,7 +45,7 @@ def training_loss(config: ImageConfig, multilabel: bool, class_weights: torch.Te
             a share of the target evenly over the classes (Szegedy et al. 2016); of labels each on their own, over yes
             and no.
         multilabel: see `make_loss`.
-        class_weights: as `balancing.class_weights` has them, (C,), on the device. With one label an example, how
+        class_weights: as `balancing.class_weights` has them, (C,), on the device. With one label per example, how
             much an example of each class counts; with any number, how much each label counts where it is there, times
             `pos_weight`.
 

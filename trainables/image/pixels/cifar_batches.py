@@ -77,7 +77,7 @@ def parse_batch(content: bytes) -> Batch:
     found = parse_pickle(content)
     pixels, labels = found.get("data"), found.get("labels", found.get("fine_labels"))
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2:
-        raise ValueError("it has no pixels (`data`, a row of bytes a picture)")
+        raise ValueError("it has no pixels (`data`, a row of bytes per picture)")
     if pixels.shape[1] != _ROW_BYTES:
         raise ValueError(f"its pictures have {pixels.shape[1]} values, not 3 × {SIDE} × {SIDE}")
     if not isinstance(labels, list) or len(labels) != len(pixels) or not all(type(label) is int for label in labels):

@@ -68,7 +68,7 @@ def test_classes_are_matched_by_name_and_figures_are_right(
     assert found["metrics"]["all_balanced_accuracy"] == pytest.approx((1 + 1 + 1 / 3) / 3)
     assert [(row["class"], row["support"]) for row in found["classes"]] == [("red", 3), ("green", 1), ("blue", 2)]
     wrong = [row for row in found["confusions"] if row["actual"] != row["predicted"]]
-    assert wrong == [{"label": None, "actual": "red", "predicted": "green", "count": 2}]
+    assert wrong == [{"label": None, "actual": "red", "predicted": "green", "count": 2, "rate": pytest.approx(2 / 3)}]
 
 
 def test_a_row_a_metric_for_scripts_and_words_for_people(

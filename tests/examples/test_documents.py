@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import pytest
+from PIL import Image
 
 from sweep_runner.cli.main import COMMANDS
 from sweep_runner.spec.check import check_spec
@@ -61,7 +62,12 @@ def test_other_python_is_at_least_python(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", SNIPPETS, ids=str)
-def test_a_part_of_a_sweep_file_is_valid_in_one(block: Block, tmp_path: Path) -> None:
+def test_a_part_of_a_sweep_file_is_valid_in_one(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for picture in ("photos/cat/1.png", "photos/dog/1.png", "data/cat/1.png", "data/dog/1.png"):
+        file = tmp_path / "home" / picture  # the pages speak of ~/photos and ~/data
+        file.parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(file)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     values: dict[str, Any] = parse(block.text, str(block)).value
     path = tmp_path / "sweep.yaml"
     path.write_text(("" if "name" in values else "name: snippet\n") + block.text, encoding="utf-8")
@@ -103,7 +109,7 @@ def test_a_command_on_a_shipped_file_is_one_that_works(
         check_spec(load_spec(file, parameters["overrides"]))
 
 
-@pytest.mark.parametrize("line", ["sweep rum FILE", "sweep run FILE --fersh", "sweep extend x", "sweep show x one"])
+@pytest.mark.parametrize("line", ["sweep rum FILE", "sweep run FILE --fersh", "sweep extend x", "sweep show x 1 2 3"])
 def test_what_does_not_exist_would_be_noticed(line: str) -> None:
     with pytest.raises(click.UsageError):
         parse_command(line, complete=True)

@@ -185,7 +185,7 @@ def show(name: str, trial: str | None, as_json: bool, results: ResultsPaths, out
     if as_json:
         out.json(trial_json(board, row, curve, attempts, files, shares))
     else:
-        print_trial(board, row, curve, attempts, files, shares, paths.command("reproduce", str(trial)), out)
+        print_trial(board, row, curve, attempts, files, shares, paths.command("reproduce", str(row.trial)), out)
         if "test" in shares:
             out.say(f"test split: {uses_of_test(results, board)}")
 

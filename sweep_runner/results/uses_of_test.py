@@ -78,9 +78,15 @@ def uses_of_test(results: ResultsPaths, board: Leaderboard) -> UsesOfTest:
         results: of the sweep and its neighbours.
         board: of the sweep.
     """
-    rows = [row for row in (*board.ranked, *board.unranked) if row.row.get("test_use") is not None]
-    rows.sort(key=lambda row: int(row.row["test_use"]))
-    num_own = max([int(board.sweep.values.get("test_uses") or 0), *(int(row.row["test_use"]) for row in rows)])
+    # Tables of earlier versions do not say which use it was.
+    rows = [
+        row
+        for row in (*board.ranked, *board.unranked)
+        if row.row.get("test_use") is not None or row.row.get("test_num_examples") is not None
+    ]
+    rows.sort(key=lambda row: (int(row.row.get("test_use") or 0), row.trial))
+    counted = [int(row.row.get("test_use") or 0) for row in rows]
+    num_own = max([int(board.sweep.values.get("test_uses") or 0), len(rows), *counted])
     own = {(row.trial, row.row["best_epoch"]) for row in rows}
     looks = [look for look in _looks(results.sweep(board.sweep.sweep)) if _own_model(look) not in own]
     fingerprint = board.sweep.values.get("data_fingerprint")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,6 +55,8 @@ def test_after_more_trials_the_older_figure_is_marked_and_ranks_nobody(
     assert main(["top", "one", "--results", str(results.root)]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out), delimiter="\t"))
     assert [(row["trial"], row["test_use"]) for row in rows] == [("2", "2"), ("1", "1"), ("0", "")]
+    assert main(["show", "one", "--results", str(results.root)]) == 0
+    assert "again: sweep reproduce one 2 " in capsys.readouterr().out, "of the best trial, which was not named"
     page = render(results, "one", lambda text: None)
     assert "used 2 times (trials 1 and 2)" in page
     assert page.count("(earlier)") == 1
@@ -89,6 +92,15 @@ def test_an_evaluation_of_an_earlier_version_counts_as_of_the_best_epoch() -> No
         state.apply(event)
     assert state.trials[0].has_final("test")
     assert state.test_uses == 1
+
+
+def test_tables_of_an_earlier_version_tell_who_was_judged(make_sweep: MakeSweep, results: ResultsPaths) -> None:
+    make_sweep("one", THREE, events=[judged(1, 0.9), judged(2, 0.7)])
+    board = leaderboard(results, "one")
+    bare = [replace(row, row={**row.row, "test_use": None}) for row in board.ranked]
+    values = {name: value for name, value in board.sweep.values.items() if name != "test_uses"}
+    old = replace(board, ranked=tuple(bare), sweep=replace(board.sweep, values=values))
+    assert str(uses_of_test(results, old)) == "used 2 times (trials 1 and 2)"
 
 
 def test_what_sweep_evaluate_judges_counts_once_a_model(make_sweep: MakeSweep, results: ResultsPaths) -> None:

@@ -6,6 +6,7 @@ that a resume finds the search ended, whatever the clock says then.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,8 +23,10 @@ from trainables.units import duration_text
 _MOST_FOR_THE_END = 0.5
 """Of the budget: a search that has no time at all would make no model either."""
 _START_S = 20.0
-"""What evaluation and export take beside their passes over the data: starting a process, importing, verifying. Measured
-for the quick start: 8 to 14 s on two busy cores."""
+"""What evaluation and export take beside their passes over the data: starting a process, importing, verifying."""
+_STARTS = 3.0
+"""On a slow or busy machine they take this many times what the first worker took to start, which imports as much.
+Measured under a load of 17 on two cores: 30 s to start, 118 s for the end with four passes of 12 s."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,13 @@ class EndWork:
 
     Attributes:
         passes: over the data, each taken for as long as the longest epoch.
-        start_s: what comes besides.
+        start_s: what comes besides, at least.
+        epochs: the most that a trial has; None: not known.
     """
 
     passes: int = 0
     start_s: float = 0.0
+    epochs: int | None = None
 
     @classmethod
     def of(cls, plan: Plan) -> EndWork:
@@ -44,7 +49,7 @@ class EndWork:
         evaluates = plan.trainable.evaluate is not Trainable.evaluate
         exports = bool(plan.spec.export.formats) and plan.trainable.export is not Trainable.export
         passes = (2 + len(plan.spec.baselines)) * evaluates + exports
-        return cls(passes, _START_S if passes else 1.0)
+        return cls(passes, _START_S if passes else 1.0, plan.max_epochs)
 
 
 class Ending:
@@ -174,22 +179,32 @@ class Ending:
         assert self._stop.after is not None
         if (before := self._state.search.end_s) is not None:
             return min(1.5 * before + 2.0, _MOST_FOR_THE_END * self._stop.after)
-        longest = max((each.epoch_s or 0.0 for each in self._state.trials.values()), default=0.0)
-        return min(self._work.start_s + self._work.passes * longest, _MOST_FOR_THE_END * self._stop.after)
+        trials = self._state.trials.values()
+        longest = max((each.epoch_s or 0.0 for each in trials), default=0.0)
+        starts = [(each.started or 0.0, each.start_s) for each in trials if each.start_s is not None]
+        start_s = self._work.start_s
+        if starts and self._work.passes:
+            start_s = max(start_s, _STARTS * min(starts)[1])
+        return min(start_s + self._work.passes * longest, _MOST_FOR_THE_END * self._stop.after)
 
     def _confirming_s(self) -> float:
-        """What the repetitions will take, by what the trials that are the best so far have taken."""
+        """What the repetitions will take: as long as the best trials so far, where these lack as long as whole ones."""
         if self._confirm is None:
             return 0.0
         assert self._stop.after is not None
         chosen = candidates(self._state, self._confirm)
+        repetitions = self._confirm.seeds - 1
         took = [_again_s(each) for each in chosen]
-        if not took:
+        due = [repetitions - len(self._state.repetitions.get(each.trial, ())) for each in chosen]
+        paces = [each.epoch_s for each in self._state.trials.values() if each.epoch_s is not None]
+        if not paces:
             return 0.0
         missing = max(0, min(self._confirm.top, self._spec.search.trials) - len(took))
-        once = sum(took) + missing * max(took)
+        took += [(self._work.epochs or 1) * statistics.median(paces)] * missing
+        due += [repetitions] * missing
+        whole = sum(max(0, number) * again_s for number, again_s in zip(due, took, strict=True))
         # The last ones leave places empty: not all of it is divided.
-        rounds = (self._confirm.seeds - 1) * once / self._at_a_time() + max(took) * (self._at_a_time() > 1)
+        rounds = whole / self._at_a_time() + max(took) * (self._at_a_time() > 1) * (whole > 0)
         return min(rounds, _MOST_FOR_THE_END * (self._stop.after - self._end_s()))
 
     def _first_report_s(self) -> float:

@@ -137,6 +137,7 @@ class Keeper:
         self._queue: deque[Proposal] = deque()
         self._exhausted = False
         self._copies: dict[int, list[Proposal]] = {}
+        self._searching = not study.is_over
         self._retention = Retention(paths, spec, recorder.state)
         self._catch_up()
 
@@ -213,7 +214,7 @@ class Keeper:
 
     def end_search_if_due(self) -> None:
         """Ends the search when a rule says so: its trials pause where they are, with their checkpoints."""
-        if self._search.stopped is None:
+        if self._search.stopped is None and self._searching:
             if (verdict := self.ending.due(time.time())) is not None:
                 self._stop_search(verdict)
         elif self.live and not self.ending.leaves_time(time.time(), 0.0, repetition=True):
@@ -260,11 +261,13 @@ class Keeper:
             verdict = self.ending.holds_back(time.time())
             proposal = None if verdict else self._queue.popleft() if self._queue else self._study.ask()
             if proposal is not None:
+                self._searching = proposal.confirms is None
                 return proposal
         if any(live.proposal.confirms is None for live in self.live.values()):
             return None
-        if verdict is not None:
+        if verdict is not None and (self._queue or not self._study.is_over):
             self._stop_search(verdict)
+        self._searching = False
         return self._draw_repetition()
 
     def _draw_repetition(self) -> Proposal | None:

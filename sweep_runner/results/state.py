@@ -77,6 +77,7 @@ class TrialSummary:
         state: WAITING also between two attempts.
         reason: why it ended or waits, or why its last attempt failed.
         started, ended: seconds since the epoch (UTC): first start; end, or when it paused.
+        first_report: likewise, of the first report.
         failures: attempts that failed and were followed by another, since the trial was last opened.
         node_losses: likewise, attempts that ended because their node was lost.
         known_epochs: the epochs that were reported.
@@ -107,6 +108,7 @@ class TrialSummary:
     node_losses: int = 0
     started: float | None = None
     ended: float | None = None
+    first_report: float | None = None
     known_epochs: EpochSet = field(default_factory=EpochSet)
     best_epoch: int | None = None
     best_value: float | None = None
@@ -151,6 +153,13 @@ class TrialSummary:
         return 0.0 if self._attempt_started is None else max(0.0, self._attempt_seen - self._attempt_started)
 
     @property
+    def start_s(self) -> float | None:
+        """How long its first report took beside the epoch: the worker's start and reading the data."""
+        if self.started is None or self.first_report is None:
+            return None
+        return max(0.0, self.first_report - self.started - (self.epoch_s or 0.0))
+
+    @property
     def epoch_s(self) -> float | None:
         """How long an epoch takes, without the start: from report to report, as far as there are two in an attempt."""
         if self._num_seen > 1:
@@ -174,6 +183,7 @@ class TrialSummary:
     def _report(self, event: EpochReported, objective: Objective) -> None:
         self.known_epochs.add(event.epoch)
         self._attempt_seen = event.time
+        self.first_report = event.time if self.first_report is None else self.first_report
         self._first_seen = self._first_seen if self._num_seen else event.time
         self._num_seen += 1
         self.host, self.device = event.host or self.host, event.device or self.device

@@ -170,6 +170,27 @@ def test_time_that_runs_out_leaves_the_order_of_the_search(make_spec: MakeSpec, 
         assert state.best() is best
 
 
+def test_a_search_whose_trials_are_used_up_is_not_ended_by_the_time_that_confirming_takes(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    spec = make_spec(search=confirming(stop={"after": 100.0, "no_gain": 6}))
+    with open_keeper(spec, tmp_path / "small", max_live=1) as keeper:
+        state = keeper._recorder.state
+        while (assignment := keeper.next()) is not None:
+            for epoch in range(1, 5):
+                if not keeper.on_message(assignment.trial, report(assignment, epoch)):
+                    break
+            else:
+                keeper.on_message(assignment.trial, Message(trial=assignment.trial, attempt=1, outcome="completed"))
+            if len(state.repetitions) == 2:  # as if an epoch took 5 s, and 85 s had passed
+                for trial in state.trials.values():
+                    trial._first_seen, trial._attempt_seen, trial._num_seen = 0.0, 15.0, 4
+                state._preparing_s = 85.0
+    assert state.search.stopped is None
+    assert sum(map(len, state.repetitions.values())) == 2, "another one, of 20 s, does not fit into 100 s"
+    assert len(state.search.confirmed) == 2, "each was run again once"
+
+
 class Killed(BaseException):
     """Stands for the moment of a SIGKILL."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from trainables import notebook
 from trainables.contract import Trainable
 from trainables.errors import TrainableError
 from trainables.own_modules import find_own_modules
@@ -44,6 +45,8 @@ def load_trainable(name: str) -> type[Trainable[Any, Any]]:
         NoSuchTrainable: no such name, module or attribute; the module raised while it was imported; or
             what is there is not a complete `Trainable`.
     """
+    if name.startswith(notebook.PREFIX):
+        return _checked(_of_notebook(name), name)
     target = BUILT_IN.get(name, name)
     module_name, colon, attribute = target.partition(":")
     if not colon:
@@ -64,6 +67,18 @@ def load_trainable(name: str) -> type[Trainable[Any, Any]]:
             )
         found = getattr(found, part)
     return _checked(found, name)
+
+
+def _of_notebook(name: str) -> Any:
+    try:
+        return notebook.load(name)
+    except LookupError:
+        short = name.removeprefix(notebook.PREFIX)
+        raise NoSuchTrainable(
+            f"{name!r} is a trainable that a notebook held, and this process has none of that name",
+            f"Go on from the notebook that defines it: run_sweep(..., trainable={short}, resume=True). "
+            "To use it in commands, put it into a module and name it package.module:attribute.",
+        ) from None
 
 
 def _module(module_name: str, name: str) -> ModuleType:

@@ -18,7 +18,7 @@ from sweep_runner.spec.document import KeyPath
 from sweep_runner.spec.explain import did_you_mean, explain, shown
 from sweep_runner.spec.fields import ConfigFields, Mismatch
 from sweep_runner.spec.goals import check_goals, check_limits
-from sweep_runner.spec.loader import LoadedSpec, PartlyWrong, in_file_order, load_resolved, load_spec
+from sweep_runner.spec.loader import LoadedSpec, PartlyWrong, in_file_order, load_resolved, load_spec, load_values
 from sweep_runner.spec.model import SPACE_RESOURCES, Export, Objective, SweepSpec
 from sweep_runner.spec.plan import Plan, count_settings, find_candidates, most_epochs, possible_workers
 from sweep_runner.spec.space import Choice, Parameter, Scalar, in_order, same_value
@@ -57,12 +57,16 @@ def check_spec(loaded: LoadedSpec) -> Plan:
 
 
 def load_plan(
-    path: Path, overrides: Sequence[str] = (), *, resolved: bool = False, before: SweepSpec | None = None
+    source: Path | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    resolved: bool = False,
+    before: SweepSpec | None = None,
 ) -> Plan:
     """Reads a sweep file and holds it against its trainable. A file without a space gets the one that is suggested.
 
     Args:
-        path: the file.
+        source: the file, or what would stand in it.
         overrides: `a.b=c`, each as given to `--set`.
         resolved: whether it is one that `dump_spec` wrote, in which nothing is expanded again.
         before: the sweep that the file is to go on with: its space stays, where the file has none.
@@ -71,7 +75,10 @@ def load_plan(
         RequestError: with every problem of both, also of what is right in itself beside a wrong section.
     """
     try:
-        loaded = load_resolved(path, overrides) if resolved else load_spec(path, overrides)
+        if not isinstance(source, Path):
+            loaded = load_values(source, overrides)
+        else:
+            loaded = load_resolved(source, overrides) if resolved else load_spec(source, overrides)
     except PartlyWrong as error:
         raise RequestError(in_file_order([*error.problems, *_problems_of_rest(error)])) from error
     try:

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sweep_runner.errors import Problem, RequestError
-from sweep_runner.spec.document import RESOLVERS, Places, parse, read_file
+from sweep_runner.spec.document import RESOLVERS, Document, Places, parse, read_file
 from sweep_runner.spec.explain import explain
 from sweep_runner.spec.model import SweepSpec
 from sweep_runner.spec.overrides import apply_overrides, expand_paths
@@ -82,13 +82,32 @@ def load_resolved(path: Path, overrides: Sequence[str] = ()) -> LoadedSpec:
     return _load(path, overrides, expand=False)
 
 
+def load_values(values: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "the sweep") -> LoadedSpec:
+    """As `load_spec`, of values that a program has instead of a file.
+
+    Args:
+        values: plain ones: mappings, lists, text, numbers.
+        overrides: `a.b=c`, each as given to `--set`.
+        name: what to call it in errors.
+
+    Raises:
+        RequestError: with every problem.
+    """
+    return _from_values(Document(dict(values), {}), Path(name), overrides, expand=True)
+
+
 def dump_spec(spec: SweepSpec) -> str:
     """The spec as YAML with every default filled in; `load_resolved` makes an equal spec of it."""
     return yaml.dump(_plain(spec), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def opening_comment(path: Path) -> str:
-    """The comment lines that a sweep file begins with, such as the question that it asks; without editors' own."""
+    """The comment lines that a sweep file begins with, such as the question that it asks; without editors' own.
+
+    Empty where there is no file: the sweep came from a program.
+    """
+    if not path.is_file():
+        return ""
     lines = []
     for line in read_file(path).splitlines():
         if line.strip() and not line.startswith("#"):
@@ -107,6 +126,11 @@ def _load(path: Path, overrides: Sequence[str], *, expand: bool) -> LoadedSpec:
         kind = "a list" if isinstance(document.value, list) else "a single value"
         message = f"holds {kind}: a sweep file is a mapping of keys (name:, data:, space:, …)"
         raise RequestError([Problem(message, where=f"{name}:1")])
+    return _from_values(document, path, overrides, expand=expand)
+
+
+def _from_values(document: Document, path: Path, overrides: Sequence[str], *, expand: bool) -> LoadedSpec:
+    name = str(path)
     values, places = apply_overrides(document, name, overrides)
     problems: list[Problem] = []
     if expand:

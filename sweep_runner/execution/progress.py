@@ -109,6 +109,23 @@ def progress_of(
     )
 
 
+def ended_progress(name: str, state: SweepState, num_trials: int) -> Progress:
+    """The last look at a sweep: nothing runs any more."""
+    counts = state.counts()
+    best = state.best()
+    known = best is not None and best.best_value is not None
+    return Progress(
+        name=name,
+        done=f"{num_ended(state)}/{num_trials} trials",
+        best=f"best {state.objective.metric} {best.best_value:.4f} (trial {best.trial})" if best and known else "",
+        times=f"in {clock(state.duration_s)}",
+        states=", ".join(f"{counts[each]} {each.lower()}" for each in SHOWN_STATES if counts[each]),
+        columns=(),
+        rows=(),
+        alike="",
+    )
+
+
 def _running(
     keeper: Keeper, state: SweepState, num_epochs: int | None, several_hosts: bool
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], str]:

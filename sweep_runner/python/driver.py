@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep_runner.errors import Interrupted, Problem, RequestError, SweepError
 from sweep_runner.execution.observer import SweepOutcome
-from sweep_runner.execution.progress import num_ended, progress_of
+from sweep_runner.execution.progress import ended_progress, num_ended, progress_of
 from sweep_runner.execution.sweep import resume_sweep, start_sweep
 from sweep_runner.results.paths import ResultsPaths
 from sweep_runner.spec.check import load_plan
@@ -132,6 +132,7 @@ def main(request: Path, pipe: int) -> int:
             outcome = resume_sweep(plan, paths, teller, changed=asked["changed"])
         else:
             outcome = start_sweep(plan, paths, teller, fresh=asked["fresh"])
+        teller.tell("progress", **asdict(ended_progress(paths.name, outcome.state, plan.num_trials)))
         _report(results, paths.name, outcome, teller)
     except Interrupted as error:
         teller.tell("interrupted", text=str(error))

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from sweep_runner.results.events import Confirmed
 from sweep_runner.results.ranking import place
-from sweep_runner.results.state import RANKED, SweepState, TrialSummary
+from sweep_runner.results.state import SweepState, TrialSummary
 from sweep_runner.spec.ending import Confirm
 
 
 def candidates(state: SweepState, confirm: Confirm) -> list[TrialSummary]:
     """The trials that are to be confirmed: the best by their own value, best first; all where there are fewer."""
-    found = [
-        (place(each.best_value, each.trial, state.objective.mode), each)
-        for each in state.trials.values()
-        if each.state in RANKED and each.best_value is not None and each.copy_of is None and each.confirms is None
-    ]
-    return [each for _, each in sorted(found, key=lambda pair: pair[0])][: confirm.top]
+    found = [each for each in state.ranked() if each.copy_of is None]
+    mode = state.objective.mode
+    return sorted(found, key=lambda each: place(each.best_value or 0.0, each.trial, mode))[: confirm.top]
 
 
 def next_repetition(state: SweepState, confirm: Confirm | None) -> TrialSummary | None:

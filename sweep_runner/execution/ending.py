@@ -24,6 +24,8 @@ _MOST_FOR_THE_END = 0.5
 """Of the budget: a search that has no time at all would make no model either."""
 _START_S = 20.0
 """What evaluation and export take beside their passes over the data: starting a process, importing, verifying."""
+_REFIT_EPOCH = 1.25
+"""An epoch over train and val, in epochs over train: by the default split of 0.64 and 0.16."""
 _STARTS = 3.0
 """On a slow or busy machine they take this many times what the first worker took to start, which imports as much.
 Measured under a load of 17 on two cores: 30 s to start, 118 s for the end with four passes of 12 s."""
@@ -37,11 +39,13 @@ class EndWork:
         passes: over the data, each taken for as long as the longest epoch.
         start_s: what comes besides, at least.
         epochs: the most that a trial has; None: not known.
+        refits: the best trial is trained anew on train and val, up to its best epoch.
     """
 
     passes: int = 0
     start_s: float = 0.0
     epochs: int | None = None
+    refits: bool = False
 
     @classmethod
     def of(cls, plan: Plan) -> EndWork:
@@ -49,7 +53,7 @@ class EndWork:
         evaluates = plan.trainable.evaluate is not Trainable.evaluate
         exports = bool(plan.spec.export.formats) and plan.trainable.export is not Trainable.export
         passes = (2 + len(plan.spec.baselines)) * evaluates + exports
-        return cls(passes, _START_S if passes else 1.0, plan.max_epochs)
+        return cls(passes, _START_S if passes else 1.0, plan.max_epochs, exports and bool(plan.spec.export.refit))
 
 
 class Ending:
@@ -185,7 +189,10 @@ class Ending:
         start_s = self._work.start_s
         if starts and self._work.passes:
             start_s = max(start_s, _STARTS * min(starts)[1])
-        return min(start_s + self._work.passes * longest, _MOST_FOR_THE_END * self._stop.after)
+        epochs = float(self._work.passes)
+        if self._work.refits and (best := self._state.best()) is not None:
+            epochs += _REFIT_EPOCH * (best.best_epoch or 0)
+        return min(start_s + epochs * longest, _MOST_FOR_THE_END * self._stop.after)
 
     def _confirming_s(self) -> float:
         """What the repetitions will take: as long as the best trials so far, where these lack as long as whole ones."""

@@ -147,6 +147,23 @@ def test_the_budget_keeps_time_for_the_end(make_spec: MakeSpec) -> None:
     assert "1m of 10m are used" in ending.outlook(60.0)
 
 
+def test_time_is_kept_for_what_is_known_to_follow(make_spec: MakeSpec) -> None:
+    """The refit, the repetitions, and a machine on which starting takes long."""
+    plain = make_spec(**searching({"after": "10m"}))
+    events = trial(0, 0.5, 0.6, epoch_s=10.0)
+    assert after(plain, *events).left_s(20.0) == pytest.approx(580.0)
+    refit = EndWork(passes=1, start_s=20.0, refits=True)
+    assert after(plain, *events, work=refit).left_s(20.0) == pytest.approx(580 - 20 - 10 - 1.25 * 2 * 10)
+    confirming = make_spec(search={**searching({"after": "10m"})["search"], "confirm": {"top": 2, "seeds": 3}})
+    kept = 2 * (20 + 40)  # trial 0 twice, of 2 epochs, and one that is still to come, of 4
+    assert after(confirming, *events, work=EndWork(epochs=4)).left_s(20.0) == pytest.approx(580 - kept)
+    slow: list[Event] = [TrialStarted(time=0.0, trial=0, attempt=1, seed=1, params={"lr": 0.1})]
+    for epoch in (1, 2):
+        at = 30.0 + 10.0 * epoch
+        slow.append(EpochReported(time=at, trial=0, attempt=1, epoch=epoch, metrics={"val_accuracy": 0.5}))
+    assert after(plain, *slow, work=EndWork(passes=1, start_s=20.0)).left_s(50.0) == pytest.approx(550 - 3 * 30 - 10)
+
+
 def test_time_in_which_the_sweep_does_not_run_does_not_count(make_spec: MakeSpec) -> None:
     spec = make_spec(**searching({"after": 100}))
     events = [

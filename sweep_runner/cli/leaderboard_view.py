@@ -101,10 +101,14 @@ def _inin_words(row: TrialRow, params: Sequence[str]) -> str:
 
 
 def _metrics_to_show(board: Leaderboard, rows: Sequence[TrialRow]) -> list[str]:
-    """The objective on test. A table of all metrics can be read by nobody: `--json` and `sweep query` have them."""
+    """The objective's spread over folds, and the objective on test.
+
+    A table of all metrics can be read by nobody: `--json` and `sweep query` have them.
+    """
     names = dict.fromkeys(name for row in rows for name, value in row.metrics.items() if value is not None)
     metric = board.objective.partition("_")[2]
-    return [name for name in names if name == f"test_{metric}" != board.objective]
+    wanted = (f"{board.objective}_std", f"test_{metric}")
+    return [name for name in wanted if name in names and name != board.objective]
 
 
 def _tell_machines(rows: Sequence[TrialRow], costs: Sequence[str], out: Out) -> None:

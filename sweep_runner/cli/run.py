@@ -306,7 +306,8 @@ def _figures(
         if name == "accuracy" and share is not None:
             yield f"accuracy {share}"
         elif value is not None:
-            yield f"{name} {value:.4f} over {count:,.0f} examples"
+            spread = final.get(f"{split}_{name}_std")  # of a trial with folds
+            yield f"{name} {value:.4f}{'' if spread is None else f' ± {spread:.4f}'} over {count:,.0f} examples"
 
 
 def _write_report(results: ResultsPaths, paths: SweepPaths, out: Out) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sweep_runner.results.leaderboard import Leaderboard, TrialRow
     from trainables.intervals import Share
 
+SPREAD = "_std"
+"""Behind the name of a metric: its standard deviation over the folds."""
 _BARS = "▁▂▃▄▅▆▇█"
 _GAP = "·"
 _MAX_WIDTH = 60
@@ -91,7 +93,9 @@ def print_trial(
     if row.reason:
         out.result(f"  {row.reason}")
     if row.value is not None:
-        out.result(f"  {board.objective} {row.value:.6g} at epoch {row.row['best_epoch']}")
+        spread = row.metrics.get(f"{board.objective}{SPREAD}")
+        over_folds = "" if spread is None else f" ± {few_digits(spread)} over the folds"
+        out.result(f"  {board.objective} {row.value:.6g}{over_folds} at epoch {row.row['best_epoch']}")
     if row.confirms is not None:
         out.result(f"  runs trial {row.confirms} again with another seed (search.confirm); no place of its own")
     if row.runs:
@@ -99,7 +103,7 @@ def print_trial(
     for split, found in shares.items():
         out.result(f"  final accuracy on {split}: {found}")
     _print_pairs("params", row.params, out)
-    _print_pairs("metrics at the best epoch", row.metrics, out)
+    _print_pairs("metrics at the best epoch", _with_spreads(row.metrics, board.objective), out)
     _print_pairs("facts", {name: row.row.get(name) for name in _FACTS if name != "best_epoch"}, out)
     if curve:
         _print_curve(board.objective, row, curve, out)
@@ -120,6 +124,16 @@ def _runs_in_words(board: Leaderboard, row: TrialRow) -> str:
     again = [each for each in board.rows if each.confirms == row.trial and each.state == "COMPLETED"]
     values = " and ".join(f"{each.value:.4f} (trial {each.trial})" for each in again if each.value is not None)
     return f"{row.value:.4f} in the search, {values} again"
+
+
+def _with_spreads(metrics: Mapping[str, float], objective: str) -> dict[str, Any]:
+    """The metrics of a trial with folds as `mean ± standard deviation`; of others as they are."""
+    spreads = {name for name in metrics if name.endswith(SPREAD) and name.removesuffix(SPREAD) in {*metrics, objective}}
+    return {
+        name: f"{few_digits(value)} ± {few_digits(metrics[name + SPREAD])}" if name + SPREAD in spreads else value
+        for name, value in metrics.items()
+        if name not in spreads
+    }
 
 
 def _print_pairs(title: str, pairs: Mapping[str, Any], out: Out) -> None:

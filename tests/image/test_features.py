@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import timm
 import torch
@@ -257,3 +259,29 @@ def test_other_weights_under_the_same_name_are_noticed(corners: Case, data: Data
     weights.unlink()
     with pytest.raises(WeightsError, match="put them back"):
         load_trained(config, 3, checkpoint)
+
+
+def test_with_folds_every_training_image_is_there_as_it_is_and_in_each_version(
+    corners: Case, data: DataConfig, tmp_path: Path
+) -> None:
+    weights = weights_of("resnet10t", tmp_path)
+    num = len(corners.index.table)
+    folds = pa.array([[number % 3] for number in range(num)], pa.list_(pa.int32()))
+    table = corners.index.table.append_column("folds", folds)
+    splits = pa.array(["train"] * num)
+    table = table.set_column(table.schema.get_field_index("split"), "split", splits)
+    index = dataclasses.replace(corners.index, table=table, fingerprint="with folds")
+    rows = np.arange(num)
+    found = {}
+    for name, values in {"plain": {}, "changed": {"augment": "light", "feature_views": 2}}.items():
+        features = open_features(configured("resnet10t", weights, **values), index, data, weights, 1)
+        assert features is not None
+        found[name] = features
+    plain, changed = found["plain"], found["changed"]
+    np.testing.assert_array_equal(changed.gather(rows), plain.gather(rows))
+    first, second, third = (changed.gather(changed.rows_of_epoch(rows, epoch)) for epoch in (1, 2, 3))
+    assert (first != plain.gather(rows)).any(axis=1).all()
+    assert (first != second).any(axis=1).all()
+    np.testing.assert_array_equal(first, third)
+    for features in found.values():
+        features.close()

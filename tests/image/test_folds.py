@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
+import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file
 from sklearn.model_selection import StratifiedGroupKFold
 
 from tests.support.trials import TIMES
@@ -311,3 +313,21 @@ def test_repetitions_are_further_models_and_predictions_are_of_the_first(tmp_pat
     assert found is not None
     assert sorted(Counter(found.predictions["fold"].to_pylist()).items()) == [(1, 30), (2, 30)]
     assert found.metrics["val_accuracy"] == pytest.approx(trial.reports[-1].metrics["val_accuracy"], abs=1e-6)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_models_that_take_turns_are_what_each_alone_would_be(tmp_path: Path) -> None:
+    case = Digits(tmp_path)
+    config = ImageConfig(**{**SMALL, "ema_decay": 0.9, "mixed_precision": "no", "optimizer": "adamw"})
+    trial = LocalHandle(tmp_path / "trial", seed=3)
+    case.classifier.train(config, trial)
+    for number in range(3):
+        view = fold_view(case.index, number, case.data)
+        handle = LocalHandle(tmp_path / f"{number}", seed=seed_of_fold(3, number))
+        with open_inputs(config, view, case.data, None, handle) as inputs:
+            train_classifier(config, view, inputs, None, handle)
+        alone = load_file(handle.folder / "checkpoints" / "epoch-00003" / MODEL_FILE)
+        checkpoint = checkpoint_of_epoch(tmp_path / "trial", 3)
+        assert checkpoint is not None
+        for name, value in load_file(fold_folder(checkpoint.folder, number) / MODEL_FILE).items():
+            torch.testing.assert_close(value, alone[name])

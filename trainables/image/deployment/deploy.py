@@ -252,6 +252,7 @@ def _card(
         "data": {
             "fingerprint": index.fingerprint,
             "num_examples": {split: len(index.rows(split)) for split in ("train", "val", "test")},
+            **({"num_folds": index.num_folds} if index.num_folds else {}),
         },
         "metrics": {**info.get("metrics", {}), **info.get("final_metrics", {})},
         "verification": dict(verification),

@@ -48,16 +48,23 @@ def _use_weights(card: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _division(counts: Mapping[str, int], num_folds: int) -> str:
+    if num_folds:
+        return f"{counts['train']} examples for training and to choose by, in {num_folds} folds"
+    return f"{counts['train']} examples for training, {counts['val']} to choose by"
+
+
 def _refit(card: Mapping[str, Any]) -> str:
     """What the model was trained on, where that is not the trial's train split."""
     refit = card["origin"].get("refit")
     if not refit:
         return ""
     num_examples = sum(card["data"]["num_examples"][split] for split in refit["splits"])
+    of = "" if card["data"].get("num_folds") else f" of {' and '.join(refit['splits'])}"
     return (
-        f"After the choice this model was trained anew on all {num_examples} examples of "
-        f"{' and '.join(refit['splits'])}, for {refit['epochs']} epochs: the best epoch of its trial. Figures on train "
-        "and val below are the trial's, whose models had not seen val; those on test are this model's.\n"
+        f"After the choice this model was trained anew on all {num_examples} examples{of}, for {refit['epochs']} "
+        "epochs: the best epoch of its trial. Figures on train and val below are the trial's, whose models had not "
+        "seen val; those on test are this model's.\n"
     )
 
 
@@ -132,7 +139,7 @@ Gives a picture {kind} out of {len(card["classes"])}: {shown}.
 
 ## Data
 
-{counts["train"]} examples for training, {counts["val"]} to choose by, {counts["test"]} for the final test.
+{_division(counts, data.get("num_folds", 0))}, {counts["test"]} for the final test.
 {_refit(card)}Fingerprint: `{data["fingerprint"]}`.
 
 ## Metrics

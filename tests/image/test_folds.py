@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,13 @@ def test_figures_are_numpys_means_and_deviations() -> None:
     )  # fmt: skip
 
 
+def test_a_figure_that_a_fold_cannot_have_is_of_the_others() -> None:
+    found = mean_over_folds([{"val_auroc": 0.5}, {"val_auroc": math.nan}, {"val_auroc": 0.75}, {}])
+    assert found == pytest.approx({"val_auroc": 0.625, "val_auroc_std": np.std([0.5, 0.75], ddof=1)})
+    undefined = mean_over_folds([{"val_auroc": math.nan}, {"val_auroc": math.nan}])
+    assert math.isnan(undefined["val_auroc"])
+
+
 class Digits:
     """Digits with folds, prepared."""
 
@@ -316,6 +324,7 @@ def test_repetitions_are_further_models_and_predictions_are_of_the_first(tmp_pat
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_models_that_take_turns_are_what_each_alone_would_be(tmp_path: Path) -> None:
     case = Digits(tmp_path)
     config = ImageConfig(**{**SMALL, "ema_decay": 0.9, "mixed_precision": "no", "optimizer": "adamw"})

@@ -34,7 +34,9 @@ def val_too_small(seen: Evidence) -> Iterator[Advice]:
     if rivals < _RIVALS:
         return
     evidence = f"val tells {rivals} of {len(known)} other trials not apart from the best one, which has {found}"
-    yield Advice("val too small", evidence, "more examples for val; till then the order is chance", "")
+    has_folds = "fold" in seen.on_val.column_names
+    more = "more examples" if has_folds else "more examples for val, or folds (data.split.folds), so that all judge"
+    yield Advice("val too small", evidence, f"{more}; till then the order is chance", "")
 
 
 def one_class_has_the_errors(seen: Evidence) -> Iterator[Advice]:

@@ -168,7 +168,8 @@ def _examples(
         index = ImageIndex.load(Path(folder) / INDEX_FILE)
         rows = index.rows(split)
         if not len(rows):
-            raise DataError(f"the data has no {split} split: choose another one, or {ALL} for every example")
+            why = ": with folds each example is val once" if split == "val" and data.split.folds else ""
+            raise DataError(f"the data has no {split} split{why}. Choose another one, or {ALL} for every example")
         table = index.table.take(pa.array(rows))  # a copy in memory: the file goes with its folder
     # What is unreadable is in the warnings.
     return (

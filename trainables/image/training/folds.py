@@ -100,14 +100,17 @@ def mean_over_folds(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The figures of a trial from those of its models, by name.
 
     Metrics are means; of those on val there is the standard deviation, too (n - 1). Times add up; `images_per_s` is of
-    all of them together; memory and parameters are those of the largest.
+    all of them together; memory and parameters are those of the largest. A fold in which a figure is undefined (NaN)
+    does not count for it.
 
     Args:
         folds: the metrics of each model.
     """
     found: dict[str, float] = {}
     for name in dict.fromkeys(name for metrics in folds for name in metrics):
-        values = [metrics[name] for metrics in folds if name in metrics]
+        told = [metrics[name] for metrics in folds if name in metrics]
+        # Without an example of a class in val some figures are undefined there.
+        values = [value for value in told if not math.isnan(value)] or told[:1]
         if name in _LARGEST:
             found[name] = max(values)
         elif name == "epoch_s":
@@ -118,7 +121,7 @@ def mean_over_folds(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
             found[name] = min(values)
         else:
             found[name] = float(np.mean(values))
-        if name.startswith("val_"):
+        if name.startswith("val_") and len(values) > 1:
             found[name + SPREAD] = float(np.std(values, ddof=1))
     return found
 

@@ -12,6 +12,7 @@ import click
 from sweep_runner.cli.common import Out, common_options
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths
+from trainables.extras import install_command
 
 LOOPBACK = "127.0.0.1"
 _STOPPED = (130, -2)
@@ -38,7 +39,7 @@ def app(port: int, host: str, no_browser: bool, results: ResultsPaths, out: Out)
       sweep app --results /shared/results --port 8600 --no-browser
     """
     if find_spec("streamlit") is None:
-        raise RequestError("sweep app needs streamlit", hint='Install it: pip install "sweep-runner[app]"')
+        raise RequestError("sweep app needs streamlit", hint=f"Install it: {install_command('app')}")
     if not results.root.is_dir():
         raise RequestError(f"there is no folder {results.root}", hint="Run a sweep, or name another with --results.")
     if host != LOOPBACK:

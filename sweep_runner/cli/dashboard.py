@@ -19,6 +19,7 @@ import click
 from sweep_runner.cli.common import Out, common_options
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.results.paths import ResultsPaths
+from trainables.extras import install_command
 
 LOOPBACK = "127.0.0.1"
 
@@ -61,9 +62,7 @@ def dashboard(name: str, port: int, results: ResultsPaths, out: Out) -> None:
 
     paths = find_sweep(results, name)
     if importlib.util.find_spec("optuna_dashboard") is None:
-        raise RequestError(
-            "optuna-dashboard is not installed", hint="Install it: pip install 'sweep-runner[dashboard]'"
-        )
+        raise RequestError("optuna-dashboard is not installed", hint=f"Install it: {install_command('dashboard')}")
     if not paths.study.is_file():
         raise RequestError(f"{paths.study} is missing: the sweep has no study yet")
     from optuna.storages import JournalStorage

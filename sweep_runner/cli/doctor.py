@@ -18,6 +18,7 @@ import click
 from sweep_runner.cli.common import Out, common_options, json_option
 from sweep_runner.results.paths import ResultsPaths
 from trainables.cpus import num_cpus
+from trainables.extras import install_command
 
 PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "accelerate", "pyarrow", "onnx", "onnxruntime", "duckdb")
 EXTRAS = {
@@ -90,7 +91,7 @@ def _look(results: ResultsPaths) -> Iterator[Finding]:
     yield _hub()
     for extra, modules in EXTRAS.items():
         missing = [module for module in modules if importlib.util.find_spec(module) is None]
-        hint = f"{', '.join(missing)} missing: pip install 'sweep-runner[{extra}]'" if missing else "installed"
+        hint = f"{', '.join(missing)} missing: {install_command(extra)}" if missing else "installed"
         yield Finding(f"extra {extra}", "note" if missing else "ok", hint)
 
 

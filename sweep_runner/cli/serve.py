@@ -17,6 +17,7 @@ from sweep_runner.cli.trial_name import model_trial_option
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.results.paths import ResultsPaths
 from trainables.cpus import num_cpus
+from trainables.extras import install_command
 
 _HELD_BYTES = 400_000_000
 """Of pictures that are sent and worked on at a time."""
@@ -50,6 +51,8 @@ def serve(
 ) -> None:
     """Serve an exported model over HTTP: POST a picture to /predict. On this machine only, unless --host says more.
 
+    A picture is the request's body, or the file of a form. The command that sends one is printed at the start.
+
     MODEL is as for `sweep predict`. /health and /labels tell about it, /openapi.json describes all. With another
     --host, requests need the token of $SWEEP_TOKEN (one is made and printed if there is none).
 
@@ -58,14 +61,12 @@ def serve(
       sweep serve quickstart
       sweep serve results/voc-crops/best --port 8001 --max-batch 64
     """
-    missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("fastapi", "python_multipart", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
-        raise RequestError(
-            f"{' and '.join(missing)}: not installed", hint="Install it: pip install 'sweep-runner[serve]'"
-        )
+        raise RequestError(f"{' and '.join(missing)}: not installed", hint=f"Install it: {install_command('serve')}")
     import uvicorn
 
-    from trainables.image.deployment.serve import Limits, make_app
+    from trainables.image.deployment.serve import Limits, curl, make_app
     from trainables.image.package import load_package
 
     num_threads = num_cpus()
@@ -85,7 +86,9 @@ def serve(
     app = make_app(package, limits, token, None if token else {*LOOPBACK, host})
     with _listening(host, port) as listening, suppress(KeyboardInterrupt):
         name = f"[{host}]" if ":" in host else host
-        out.say(f"{package.path}: http://{name}:{listening.getsockname()[1]}/predict   (Ctrl-C ends it)")
+        address = f"http://{name}:{listening.getsockname()[1]}/"
+        out.say(f"{package.path}: {address}predict   (Ctrl-C ends it)")
+        out.say(f"  {curl(address, token=token is not None)}")
         uvicorn.Server(uvicorn.Config(app, log_level="warning", limit_concurrency=_CONNECTIONS)).run(
             sockets=[listening]
         )

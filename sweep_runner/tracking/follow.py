@@ -18,6 +18,7 @@ from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.state import SweepState
 from sweep_runner.spec.model import SweepSpec
 from sweep_runner.tracking.tracker import TrackedSweep, Tracker
+from trainables.extras import install_command
 from trainables.own_modules import find_own_modules
 
 BUILT_IN = {
@@ -60,7 +61,7 @@ class _Follower:
             tracker = _make(self.name, self._sweep)
             self._follow(tracker)
         except ImportError as error:
-            hint = f": pip install 'sweep-runner[{EXTRAS[self.name]}]'" if self.name in EXTRAS else ""
+            hint = f": {install_command(EXTRAS[self.name])}" if self.name in EXTRAS else ""
             self._warn(f"logger {self.name} is left out, {error}{hint}")
         except Exception as error:  # noqa: BLE001 - a tracker is somebody's code and must not harm the sweep
             reason = (str(error).splitlines() or [""])[0]

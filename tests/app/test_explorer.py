@@ -71,7 +71,7 @@ def test_without_streamlit_it_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     assert main(["app", "--results", str(tmp_path)]) == 2
-    assert "sweep-runner[app]" in capsys.readouterr().err
+    assert "[app]" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium")

@@ -43,6 +43,20 @@ def test_a_picture_is_predicted_and_the_pages_work(client: Any) -> None:
     assert "http" not in client.get("/docs").text.replace("http://testserver", "")
 
 
+def test_a_form_is_taken_as_a_body_is(client: Any) -> None:
+    blue = picture((0, 0, 250))
+    for field in ("file", "image"):
+        answer = client.post("/predict", files={field: ("photo.png", blue, "image/png")}, data={"note": "x"})
+        assert answer.json()["predicted"] == client.post("/predict", content=blue).json()["predicted"] == "blue"
+    without = client.post("/predict", files={"note": (None, "x")})
+    assert (without.status_code, "curl -F file=@photo.jpg" in without.text) == (422, True)
+    two = client.post("/predict", files=[("file", ("a.png", blue)), ("file", ("b.png", blue))])
+    assert (two.status_code, "2 files" in two.text) == (422, True)
+    torn = client.post("/predict", content=b"no form", headers={"Content-Type": "multipart/form-data"})
+    assert torn.status_code == 400
+    assert "curl" in client.get("/docs").text
+
+
 def test_requests_that_come_together_run_together(client: Any) -> None:
     colors = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
     wanted = list(colors) * 8

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
+from trainables.extras import install_command
 from trainables.image.datasets.base import (
     Dataset,
     Example,
@@ -197,7 +198,7 @@ class ImageFolder(Dataset):
         examples = (self.example(path, number[called[name]], split) for split, name, path in rows)
         self._ignored += Counter()  # drops zeros
         ignored = [f"ignored: {count} × {what}" for what, count in sorted(self._ignored.items())]
-        hint = " (pip install 'sweep-runner[heif]' reads HEIC)" if (HEIF_SUFFIXES & self._lost_kinds) - SUFFIXES else ""
+        hint = f" (HEIC needs: {install_command('heif')})" if (HEIF_SUFFIXES & self._lost_kinds) - SUFFIXES else ""
         lost = [
             f"the class {name!r} is lost: none of its files is a picture that can be read{hint}" for name in self._lost
         ]

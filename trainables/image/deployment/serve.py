@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: FastAPI reads the types of functions that are made inside another.
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from trainables.image.package import Package
@@ -186,7 +188,7 @@ def make_app(
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
-        return Response(_page(app.openapi(), str(request.base_url)), media_type="text/html")
+        return Response(_page(app.openapi(), str(request.base_url), token is not None), media_type="text/html")
 
     read = partial(
         decode,
@@ -195,16 +197,19 @@ def make_app(
         fit=facts.fit,
         rule=replace(facts.rule, max_pixels=limits.max_pixels),
     )
+    binary = {"type": "string", "format": "binary"}
+    form = {"schema": {"type": "object", "required": ["file"], "properties": {"file": binary}}}
     schema = {
-        "requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+        "requestBody": {"required": True, "content": {"image/*": {"schema": binary}, "multipart/form-data": form}}
     }
 
     @app.post("/predict", openapi_extra=schema)
     async def predict(
         request: Request, top: int = Query(5, ge=1, description="How many classes to tell.")
     ) -> dict[str, Any]:
-        """The classes of the picture that is the request's body."""
-        async with uploads.body(request) as sent:
+        """The classes of the picture that is the request's body, or the one file of a form."""
+        async with uploads.body(request) as body:
+            sent = await file_of(request, body) if _is_form(request) else body
             try:
                 pixels = await asyncio.get_running_loop().run_in_executor(decoders, read, sent)
             except UnreadableImage as error:
@@ -224,13 +229,48 @@ def make_app(
     return app
 
 
+def _is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
+async def file_of(request: Request, body: bytes) -> bytes:
+    """The one file of a form (`curl -F file=@photo.jpg`), whatever its field is called.
+
+    Raises:
+        HTTPException: 400, this is no form; 422, it has no file, or several.
+    """
+
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    try:
+        form = await MultiPartParser(request.headers, stream()).parse()
+    except (MultiPartException, KeyError) as error:
+        raise HTTPException(400, f"this form cannot be read: {error}") from error
+    files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+    if len(files) != 1:
+        raise HTTPException(422, f"the form has {len(files)} files: send one, such as curl -F file=@photo.jpg")
+    return await files[0].read()
+
+
+def curl(address: str, *, token: bool = False) -> str:
+    """The command that sends a picture.
+
+    Args:
+        address: of the server, such as `http://127.0.0.1:8000/`.
+        token: whether it asks for one.
+    """
+    header = '-H "Authorization: Bearer $SWEEP_TOKEN" ' if token else ""
+    return f"curl {header}-F file=@photo.jpg '{address}predict?top=3'"
+
+
 def _name_of(host: str) -> str:
     """A Host header without its port; of an IPv6 address without its brackets."""
     name, _, port = host.rpartition(":")
     return (name if name and port.isdecimal() and not name.endswith(":") else host).strip("[]").lower()
 
 
-def _page(schema: dict[str, Any], address: str) -> str:
+def _page(schema: dict[str, Any], address: str, token: bool) -> str:
     """The OpenAPI description as a page that needs nothing from elsewhere."""
     from html import escape
 
@@ -243,6 +283,6 @@ def _page(schema: dict[str, Any], address: str) -> str:
         "<!doctype html><meta charset=utf-8><title>Image classifier</title>"
         "<style>body{font:16px system-ui;max-width:48em;margin:2em auto}td{padding:.3em 1em .3em 0}</style>"
         f"<h1>Image classifier</h1><table>{rows}</table>"
-        f"<pre>curl --data-binary @photo.jpg '{escape(address)}predict?top=3'</pre>"
+        f"<pre>{escape(curl(address, token=token), quote=False)}</pre>"
         '<p>All of it, for machines: <a href="openapi.json">openapi.json</a></p>'
     )

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainables.extras import install_command
+
 Shape = tuple[int, ...]
 _INTEGER = re.compile(r"[+-]?\d+")
 
@@ -226,7 +228,7 @@ def _hdf5(path: Path) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise OSError("HDF5 needs the package h5py: pip install 'sweep-runner[hdf5]'") from error
+        raise OSError(f"HDF5 needs the package h5py: {install_command('hdf5')}") from error
     return h5py.File(path, "r")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainables.extras import install_command
 from trainables.image.pixels.rule import PixelRule, ValueRange
 from trainables.image.pixels.values import Values
 
@@ -33,7 +34,7 @@ def read_dicom(content: bytes, rule: PixelRule) -> Values:
     try:
         import pydicom
     except ImportError as error:
-        raise ValueError("DICOM pictures need pydicom: pip install 'sweep-runner[dicom]'") from error
+        raise ValueError(f"DICOM pictures need pydicom: {install_command('dicom')}") from error
     from pydicom.errors import InvalidDicomError
     from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 

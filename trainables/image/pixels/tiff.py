@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from trainables.extras import install_command
 from trainables.image.pixels.values import Values
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -85,7 +86,7 @@ def read_bands(content: bytes, max_pixels: int) -> Values:
                 raise
             raise NoCodec(
                 f"its compression ({getattr(page.compression, 'name', page.compression)}) needs imagecodecs: "
-                "pip install 'sweep-runner[tiff]'"
+                f"{install_command('tiff')}"
             ) from error
         if numbers.ndim == 3 and page.planarconfig == 2:
             numbers = np.moveaxis(numbers, 0, 2)

@@ -277,8 +277,9 @@ def _say_what_next(results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
     found = advice_for(leaderboard(results, paths.name), paths, read_spec(paths), lambda text: None)
     for each in found[:_ADVICE]:
         out.say(f"next: {each}")
-    if found:
-        more = f"{len(found) - _ADVICE} more, and the commands" if len(found) > _ADVICE else "the commands"
+    hidden = len(found) - _ADVICE
+    if hidden > 0 or any(each.command for each in found):
+        more = f"{hidden} more, and the commands" if hidden > 0 else "the commands"
         out.say(f"next: {more}: {paths.command('explain')}")
 
 

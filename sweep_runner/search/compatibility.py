@@ -48,6 +48,9 @@ def changes(stored: Mapping[str, Any], spec: SweepSpec) -> list[Change]:
     """
     now = identity(spec)
     before = {section: stored.get(section, now[section]) for section in now}
+    # A study of an earlier version lacks the keys that came since: there they are as they are by default.
+    before["objective"] = Objective.model_validate(before["objective"]).model_dump(mode="json")
+    before["space"] = {name: _parameter(dumped).model_dump(mode="json") for name, dumped in before["space"].items()}
     return compare(_by_name(before), _by_name(now))
 
 

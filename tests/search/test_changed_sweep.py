@@ -12,6 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from sweep_runner.errors import RequestError
 from sweep_runner.search import study as study_module
+from sweep_runner.search.compatibility import changes, identity
 from sweep_runner.search.distributions import distribution_of
 from sweep_runner.search.study import Study
 from sweep_runner.spec.space import Choice, FloatRange, IntRange, is_active
@@ -393,3 +394,16 @@ def test_every_refused_key_is_told_at_once(spec_of, make_spec, open_study, drive
     ):
         assert sum(line.startswith(part) for line in lines) == 1, lines
     assert len(caught.value.problems) == 10
+
+
+def test_a_study_of_an_earlier_version_lacks_keys_that_came_since_and_goes_on(spec_of: Any) -> None:
+    spec = spec_of("random", 4)
+    stored = identity(spec)
+    stored["objective"] = {key: stored["objective"][key] for key in ("metric", "mode")}
+    stored["space"] = {
+        name: {key: value for key, value in parameter.items() if key not in ("when", "step") or value}
+        for name, parameter in stored["space"].items()
+    }
+    assert changes(stored, spec) == []
+    stored["objective"]["mode"] = "min" if spec.objective.mode == "max" else "max"
+    assert [change.key for change in changes(stored, spec)] == [("objective", "mode")]

@@ -29,3 +29,10 @@ def end_lines(state: SweepState) -> Iterator[str]:
             f"confirmed: trial {best.trial} has the best mean, {state.objective.metric} {runs}: "
             f"{runs.values[0]:.4f} in the search, {values} again. Its own checkpoint is what is published"
         )
+
+
+def trials_text(state: SweepState) -> str:
+    """`20 trials`, and how many repetitions of the best beside them."""
+    again = sum(each.confirms is not None for each in state.trials.values())
+    text = f"{len(state.trials) - again} trials"
+    return f"{text} and {again} repetition{'s' if again > 1 else ''} of the best" if again else text

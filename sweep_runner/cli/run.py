@@ -225,7 +225,7 @@ def _drive(
 
 def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
     """The end of a sweep: leaderboard to stdout; where everything is, to stderr."""
-    from sweep_runner.cli.end_view import end_lines
+    from sweep_runner.cli.end_view import end_lines, trials_text
     from sweep_runner.cli.results import show_leaderboard
     from sweep_runner.execution.finish import published_origin
     from sweep_runner.results.display import clock
@@ -234,7 +234,7 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     state = outcome.state
     counts = state.counts()
     words = ", ".join(f"{number} {name.lower()}" for name, number in sorted(counts.items()))
-    out.say(f"\n{paths.name}: {len(state.trials)} trials ({words}) in {clock(state.duration_s)}")
+    out.say(f"\n{paths.name}: {trials_text(state)} ({words}) in {clock(state.duration_s)}")
     for line in end_lines(state):
         out.say(line)
     best = state.best()

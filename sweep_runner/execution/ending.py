@@ -119,14 +119,19 @@ class Ending:
         left = self.leaves_time(self._state.updated or 0.0, 1.0, repetition=True)
         return search.confirmation is not None and not (waits and left) and self.next_repetition(0.0) is None
 
-    def outlook(self, now: float) -> str:
-        """How the wall-clock budget stands, in words; empty without one."""
+    def outlook(self, now: float, *, searching: bool = True) -> str:
+        """How the wall-clock budget stands, in words; empty without one.
+
+        Args:
+            now: seconds since the epoch (UTC).
+            searching: whether the search still goes on.
+        """
         if self._stop.after is None:
             return ""
         spent = self._state.spent_s(now)
         text = f"{duration_text(min(spent, self._stop.after))} of {duration_text(self._stop.after)} are used"
         left = self._left_s(now)
-        if self._state.search.stopped is None and left > 0:
+        if searching and self._state.search.stopped is None and left > 0:
             kept = self._stop.after - spent - left
             what = "to confirm and for the model" if self._confirm is not None else "for the model"
             text += f", the search has {duration_text(left)} left, and {duration_text(kept)} are kept {what}"

@@ -101,6 +101,7 @@ class Keeper:
         paused: why no trial starts though there is room; empty when it does not matter.
         waiting: for what all trials wait, when they do for long; set by who sees it.
         ending: the rules by which the search ends before its trials are used up.
+        searching: whether trials of the search are handed out, and not yet what runs the best of them again.
         cut_off: the trials (number, attempt) whose workers are to be ended because the search has; for who does it to
             take.
         news: of attempts that ended badly and are followed by another, in words; for who shows them to take.
@@ -137,7 +138,7 @@ class Keeper:
         self._queue: deque[Proposal] = deque()
         self._exhausted = False
         self._copies: dict[int, list[Proposal]] = {}
-        self._searching = not study.is_over
+        self.searching = not study.is_over
         self._retention = Retention(paths, spec, recorder.state)
         self._catch_up()
 
@@ -214,7 +215,7 @@ class Keeper:
 
     def end_search_if_due(self) -> None:
         """Ends the search when a rule says so: its trials pause where they are, with their checkpoints."""
-        if self._search.stopped is None and self._searching:
+        if self._search.stopped is None and self.searching:
             if (verdict := self.ending.due(time.time())) is not None:
                 self._stop_search(verdict)
         elif self.live and not self.ending.leaves_time(time.time(), 0.0, repetition=True):
@@ -261,13 +262,13 @@ class Keeper:
             verdict = self.ending.holds_back(time.time())
             proposal = None if verdict else self._queue.popleft() if self._queue else self._study.ask()
             if proposal is not None:
-                self._searching = proposal.confirms is None
+                self.searching = proposal.confirms is None
                 return proposal
         if any(live.proposal.confirms is None for live in self.live.values()):
             return None
         if verdict is not None and (self._queue or not self._study.is_over):
             self._stop_search(verdict)
-        self._searching = False
+        self.searching = False
         return self._draw_repetition()
 
     def _draw_repetition(self) -> Proposal | None:

@@ -85,7 +85,11 @@ def progress_of(
     states += [f"{pace:,.0f} images/s"] if pace else []
     now = time.time()
     again = how_far(state, keeper.spec.search.confirm)
-    states += [text for text in (again, keeper.paused, keeper.waiting, keeper.ending.outlook(now)) if text]
+    states += [
+        text
+        for text in (again, keeper.paused, keeper.waiting, keeper.ending.outlook(now, searching=keeper.searching))
+        if text
+    ]
     best = state.best((*RANKED, "RUNNING"))
     known = "" if best is None or best.best_value is None else f"{best.best_value:.4f} (trial {best.trial})"
     new, left = ended - ended_before, num_trials - ended

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from sweep_runner.execution.ending import Ending, EndWork
+from sweep_runner.execution.messages import Message
+from sweep_runner.execution.progress import progress_of
 from sweep_runner.execution.run import _go_on
 from sweep_runner.results.events import (
     EpochReported,
@@ -230,3 +232,23 @@ def test_a_driver_killed_while_it_ends_the_search_ends_it_the_same(
         assert keeper.ending.is_over(keeper._study)
     found = kinds(tmp_path / "small")
     assert (found.count("stop"), found.count("pause")) == (1, 2)
+
+
+def test_the_live_view_tells_how_the_budget_stands_and_for_how_many_trials_it_will_do(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    spec = make_spec(**searching({"after": "10m"}, trials=1000))
+    with open_keeper(spec, tmp_path / "small", max_live=1) as keeper:
+        for _ in range(5):
+            assignment = keeper.next()
+            assert assignment is not None
+            for epoch in range(1, 5):
+                keeper.on_message(assignment.trial, report(assignment, epoch))
+            keeper.on_message(assignment.trial, Message(trial=assignment.trial, attempt=1, outcome="completed"))
+        state = keeper._recorder.state
+        state._preparing_s = 300.0
+        progress = progress_of(keeper, state, 1000, 4, elapsed_s=300.0, ended_before=0, several_hosts=False)
+    assert "5m of 10m are used, the search has 5m left" in progress.states
+    assert "5:00 to go: time for about" in progress.times
+    assert progress.times.endswith(" trials")
+    assert 8 <= int(progress.times.split()[-2]) <= 10, "five took five minutes, and five are left"

@@ -221,9 +221,10 @@ def _summary(data: DataConfig, details: Mapping[str, Any]) -> dict[str, str]:
         summary[split] = f"{count} examples ({_counts({k: v[split] for k, v in details['class_counts'].items()})})"
     if "folds" in details:
         sizes = [size for repeat in details["folds"] for size in repeat]
+        size = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
         times = f", cut in {len(details['folds'])} ways" if len(details["folds"]) > 1 else ""
         summary["folds"] = (
-            f"train is cut into {len(details['folds'][0])} of {min(sizes)} to {max(sizes)} examples{times}; each is "
+            f"train is cut into {len(details['folds'][0])} of {size} examples{times}; each is "
             f"val in turn: a trial trains {len(sizes)} models"
         )
     if details["balanced"]:

@@ -17,6 +17,7 @@ from sweep_runner.report.comparison import differing, significance
 from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import read_confusion, read_curves, title_of
 from sweep_runner.report.trial_study import study_of
+from sweep_runner.results.costs import shown_costs
 from sweep_runner.results.display import few_digits
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard, sweep_rows
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
@@ -99,6 +100,8 @@ def _cells(row: TrialRow, board: Leaderboard) -> dict[str, Any]:
         "name": row.name or "",
         "state": row.state,
         board.objective: row.value,
+        **{column: row.goal(column) for column in shown_costs(board)},
+        **({"front": row.on_front} if board.goals else {}),
         # One column holds one type: choices may mix them.
         **{param: few_digits(row.params.get(param)) for param in board.params},
         "epochs": row.row["epochs"],

@@ -12,6 +12,7 @@ from sweep_runner.results.display import in_words, shared
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from trainables.facts import ONNX_LATENCY
 
+FRONT = "pareto_front"
 _CONFIRMED = ("confirmed_mean", "confirmed_std")
 _NO_METRICS = ("test_use", *_CONFIRMED)
 """Columns that are shown among the metrics."""
@@ -29,7 +30,7 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out, by: str
         out: where to.
         by: the column of costs that the rows are ordered by; None: by the objective.
     """
-    costs = _cost_columns(rows, by)
+    costs = _cost_columns(board, rows, by)
     metrics = _metrics_to_show(board, rows)
     if len({row.row["test_use"] for row in rows if row.row.get("test_use") is not None}) > 1:
         metrics.append("test_use")
@@ -80,7 +81,7 @@ def _table(
             row.state,
             row.value,
             *(row.row.get(metric) if metric in _NO_METRICS else row.metrics.get(metric) for metric in metrics),
-            *(row.row.get(column) for column in costs),
+            *(("yes" if row.on_front else None) if column == FRONT else row.goal(column) for column in costs),
             row.row["best_epoch"],
             *(row.row[place] for place in places),
             *(row.params.get(param) for param in params),
@@ -113,11 +114,15 @@ def _metrics_to_show(board: Leaderboard, rows: Sequence[TrialRow]) -> list[str]:
 
 def _tell_machines(rows: Sequence[TrialRow], costs: Sequence[str], out: Out) -> None:
     """Where the latencies of a table were measured: those of two machines do not compare."""
+    if FRONT in costs:
+        out.say(f"{FRONT}: no trial beats it in all objectives")
     machines = sorted({row.row["measured_on"] for row in rows if row.row.get("measured_on")})
     if ONNX_LATENCY in costs:
         out.say(f"{ONNX_LATENCY}: one picture, one thread, median; on {'; '.join(machines)}")
 
 
-def _cost_columns(rows: Sequence[TrialRow], by: str | None) -> list[str]:
-    """The latency where it was measured, and what the rows are ordered by."""
-    return list(dict.fromkeys(name for name in (ONNX_LATENCY, by) if name and any(row.row.get(name) for row in rows)))
+def _cost_columns(board: Leaderboard, rows: Sequence[TrialRow], by: str | None) -> list[str]:
+    """Further objectives and the front; the latency where it was measured; what the rows are ordered by."""
+    goals = [*(column for column, _ in board.goals), FRONT] if board.goals else []
+    measured = [name for name in (ONNX_LATENCY, by) if name and any(row.row.get(name) for row in rows)]
+    return list(dict.fromkeys((*goals, *measured)))

@@ -11,6 +11,7 @@ import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
 from sweep_runner.cli.trial_name import trial_arguments
+from sweep_runner.errors import RequestError
 from sweep_runner.results.costs import COSTS, cheapest_first, cost
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
@@ -72,9 +73,10 @@ def ls(as_json: bool, results: ResultsPaths, out: Out) -> None:
     show_default=True,
     help="Order of the rows: the objective, or what a model takes, the least first.",
 )
+@click.option("--front", is_flag=True, help="Only the Pareto front of a sweep with several objectives.")
 @json_option
 @common_options
-def top(name: str, limit: int, by: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
+def top(name: str, limit: int, by: str, front: bool, as_json: bool, results: ResultsPaths, out: Out) -> None:
     """Show the leaderboard of the sweep NAME.
 
     Failed trials, and copies of a configuration that was trained already, have no rank. The rank is by the objective,
@@ -84,11 +86,19 @@ def top(name: str, limit: int, by: str, as_json: bool, results: ResultsPaths, ou
     Examples:
       sweep top quickstart
       sweep top quickstart --by latency
+      sweep top small-and-good --front
       sweep top quickstart --limit 50 --json
     """
     from sweep_runner.results.leaderboard import leaderboard
 
-    board = _ordered(leaderboard(results, name), COSTS.get(by), out)
+    board = leaderboard(results, name)
+    if front:
+        if not board.goals:
+            raise RequestError(
+                f"sweep {board.sweep.sweep!r} has one objective, {board.objective}: it has no Pareto front"
+            )
+        board = replace(board, ranked=board.front)
+    board = _ordered(board, COSTS.get(by), out)
     if as_json:
         out.json(_board_json(board, limit))
         return
@@ -236,7 +246,6 @@ def query(
     """
     from sweep_runner.cli.no_pandas import without_pandas
     from sweep_runner.cli.query_output import check_output, write_result
-    from sweep_runner.errors import RequestError
     from sweep_runner.results.saved_queries import find_query, saved_queries, user_folder
 
     if saved and sql is None and not list_only:
@@ -277,6 +286,8 @@ def _board_json(board: Leaderboard, limit: int) -> dict[str, Any]:
         "state": board.sweep.state,
         "objective": board.objective,
         "mode": board.mode,
+        "goals": [{"column": column, "mode": mode} for column, mode in board.goals],
+        "front": [row.trial for row in board.front],
         "counts": board.sweep.counts,
         "trials": [row_json(row) for row in board.ranked[:limit]],
         "unranked": [row_json(row) for row in board.unranked],

@@ -17,6 +17,7 @@ from sweep_runner.results.paths import ResultsPaths, SweepPaths, results_option
 if TYPE_CHECKING:
     from sweep_runner.execution.observer import Observer, SweepOutcome
     from sweep_runner.results.ranking import Runs
+    from sweep_runner.results.state import SweepState
     from sweep_runner.spec.plan import Plan
 
 
@@ -247,6 +248,7 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
             if figures:
                 out.say(f"best trial {best.trial} on {split}: {figures}")
         _say_uses_of_test(results, paths, out)
+        _say_front(state, outcome.package is not None, paths, out)
     for trial in state.trials.values():
         if trial.state in ("FAILED", "INFEASIBLE") and not trial.over_limit:  # the leaderboard has told those
             out.warn(f"trial {trial.trial} {trial.state}: {trial.reason}")
@@ -290,6 +292,24 @@ def _say_uses_of_test(results: ResultsPaths, paths: SweepPaths, out: Out) -> Non
     uses = uses_of_test(results, leaderboard(results, paths.name))
     if uses.count:
         out.say(f"test split: {uses}{': its figure flatters more with each further use' if uses.count > 1 else ''}")
+
+
+def _say_front(state: SweepState, is_published: bool, paths: SweepPaths, out: Out) -> None:
+    """Of several objectives: which trials none beats, and which of them was exported."""
+    from sweep_runner.results.front import front_of, goals_of
+
+    best = state.best()
+    if not state.objective.also or best is None:
+        return
+    names = ", ".join([state.objective.metric, *(column for column, _ in goals_of(state.objective))])
+    front = front_of(state)
+    numbers = [each.trial for each in state.ranked() if each.trial in front]
+    out.say(f"Pareto front of {names}: trial{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers)) or 'none'}")
+    if is_published and len(numbers) > 1:
+        out.say(
+            f"the model is trial {best.trial}'s, the best of them by {state.objective.metric}; another: "
+            f"{paths.command('export', '--trial N')}"
+        )
 
 
 def _figures(

@@ -31,6 +31,7 @@ from sweep_runner.results.events import (
     TrialPaused,
     TrialStarted,
 )
+from sweep_runner.results.front import further_values
 from sweep_runner.results.log import read_events
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
@@ -533,8 +534,13 @@ class Keeper:
             )
         )
         self.live.pop(number, None)
-        self._study.pause(number)
+        self._pause_in_study(number)
         self._give_up_surplus()
+
+    def _pause_in_study(self, number: int) -> None:
+        summary = self._summary(number)
+        assert summary is not None, "it has reported"
+        self._study.pause(number, summary.best_value, further_values(summary, self.spec.objective))
 
     def _give_up_surplus(self) -> None:
         """Of more paused trials than may keep their checkpoints, those end that are farthest from going on."""
@@ -620,7 +626,9 @@ class Keeper:
     def _tell(self, number: int, state: State, value: float | None) -> None:
         if state == "WAITING" or state == "RUNNING" or state == "PAUSED":
             raise AssertionError(f"trial {number} is {state}: it has not ended")
-        self._study.tell(number, state, value, violations=self._violations(number))
+        summary = self._summary(number)
+        further = further_values(summary, self.spec.objective) if summary is not None else ()
+        self._study.tell(number, state, value, violations=self._violations(number), further=further)
 
     def _violations(self, number: int) -> Mapping[str, float]:
         """By how much of each limit a trial is over it; empty where it is over none."""
@@ -648,7 +656,7 @@ class Keeper:
             summary = self._summary(number)
             state = "WAITING" if summary is None else summary.state
             if state == "PAUSED" and summary is not None and not summary.stopped:
-                self._study.pause(number)
+                self._pause_in_study(number)
                 del open_trials[number]
             elif summary is not None and state not in ("WAITING", "RUNNING", "PAUSED"):
                 self._tell(number, state, summary.best_value)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable
 
 from sweep_runner.results.events import State
+from sweep_runner.results.front import Point, front, point_of
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.state import SweepState, TrialSummary
 from sweep_runner.spec.model import SweepSpec
@@ -15,7 +16,7 @@ _RANKED: tuple[State, ...] = ("COMPLETED", "PRUNED")
 
 
 class Retention:
-    """Drops the checkpoints of ended trials that are not among the best and no baselines.
+    """Drops the checkpoints of ended trials that are not among the best (or on the Pareto front) and no baselines.
 
     A FAILED trial keeps its own, to find out why it failed, and a PAUSED one those from which it may go on. Where the
     best are to be confirmed, all of them keep theirs, because any may win; repetitions keep none.
@@ -33,6 +34,8 @@ class Retention:
         self._confirmed = state.search.confirmed
         self._baselines: set[int] = set()
         self._kept: list[tuple[float, int]] = []
+        self._objective = spec.objective
+        self._front: dict[int, Point] = {}
         before = [summary for summary in state.trials.values() if _may_stay(summary)]
         for summary in before:
             self._rank(summary)
@@ -58,7 +61,7 @@ class Retention:
 
     def _stays(self, summary: TrialSummary) -> bool:
         kept = {number for _, number in self._kept}
-        return summary.trial in self._baselines | self._confirmed | kept
+        return summary.trial in self._baselines | self._confirmed | kept | set(self._front)
 
     def _rank(self, summary: TrialSummary) -> list[int]:
         """Adds a trial to the ranking; the numbers that fall out of it."""
@@ -69,9 +72,18 @@ class Retention:
         # Of two that are as good the earlier one stays: its number is lower.
         self._kept.append((-self._sign * summary.best_value, summary.trial))
         self._kept.sort()
-        fallen = self._kept[self._most :]
+        fallen = [number for _, number in self._kept[self._most :]]
         del self._kept[self._most :]
-        return [number for _, number in fallen]
+        if not self._objective.also:
+            return fallen
+        # Each trial on the Pareto front is an answer, and may be exported.
+        before = set(self._front)
+        point = point_of(summary, self._objective)
+        if point is not None and not summary.over_limit:
+            on_front = front({**self._front, summary.trial: point})
+            self._front = {number: self._front.get(number, point) for number in on_front}
+        kept = {number for _, number in self._kept} | set(self._front)
+        return sorted({*fallen, *before} - kept)
 
     def _drop(self, number: int, keep_epoch: int | None) -> None:
         self.also(number, keep_epoch)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _BINS = 10
 NUM_SAMPLES = 12
+MAX_FRONT = 4
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def answer(board: Leaderboard, on_test: Share | None = None) -> str:
     elif test is not None:
         first += f", and {test:.4f} on test"
     first += f", with {params}." if params else "."
+    if board.goals:
+        first += f" {front_in_words(board)}"
     rivals = [row for row in board.ranked if row.name is not None and row.trial != best.trial]
     if best.name is not None and not rivals:
         return f"{first} No search did better than this baseline."
@@ -99,6 +102,22 @@ def answer(board: Leaderboard, on_test: Share | None = None) -> str:
     gap = abs(best.counts - rival.counts)
     which = f"the best {'other ' if best.name else ''}baseline, {rival.name} ({rival.counts:.4f})"
     return f"{first} That is {gap:.4f} better than {which}."
+
+
+def front_in_words(board: Leaderboard) -> str:
+    """Which trials no other beats in all objectives, and what each has of them; of many the first."""
+    columns = [column for column, _ in board.goals]
+    told = []
+    for row in board.front[:MAX_FRONT]:
+        have = ", ".join(f"{column} {few_digits(row.goal(column))}" for column in columns)
+        told.append(f"trial {row.trial} ({few_digits(row.value)}; {have})")
+    if not told:
+        return f"No trial has all of {board.objective}, {', '.join(columns)} yet."
+    more = f" and {len(board.front) - MAX_FRONT} more" if len(board.front) > MAX_FRONT else ""
+    return (
+        f"Of {board.objective}, {', '.join(columns)} no trial beats {', '.join(told)}{more}: the Pareto front. "
+        f"The model is that of the best by {board.objective}."
+    )
 
 
 def saved_by_pruning(board: Leaderboard, spec: SweepSpec | None) -> Mapping[str, float] | None:

@@ -267,35 +267,70 @@ def _thinned(study: optuna.Study) -> optuna.Study:
 
 
 def trade_off(board: Leaderboard) -> Shown | None:
-    """The objective against what a trial costs; trials that no other beats in both are joined."""
+    """The objective against what a trial costs; trials that no other beats in both are joined.
+
+    The cost is the second objective, if there is one; else latency, parameters or time, whichever is known and differs.
+    """
     import plotly.graph_objects as go
 
-    rows = [row for row in board.ranked if row.state == "COMPLETED" and row.value is not None]
-    cost, unit = "num_parameters", "parameters of the network"
-    if len({row.row.get(cost) for row in rows}) < 2 or any(row.row.get(cost) is None for row in rows):
-        cost, unit = "duration_s", "seconds of training"
-    rows = [row for row in rows if row.row.get(cost)]
+    cost, way, unit = _cost_of(board)
+    rows = [row for row in board.ranked if row.state in ("COMPLETED", "PAUSED") and row.value is not None]
+    if not board.goals:
+        rows = [row for row in rows if row.state == "COMPLETED"]
+    rows = [row for row in rows if row.goal(cost) is not None]
     if len(rows) < 2:
         return None
-    sign = 1 if board.mode == "max" else -1
-    front: list[TrialRow] = []
-    for row in sorted(rows, key=lambda row: (row.row[cost], -sign * (row.value or 0.0))):
-        if not front or sign * (row.value or 0.0) > sign * (front[-1].value or 0.0):
-            front.append(row)
+    members = board.front if board.goals else _cheaper_or_better(rows, cost, board.mode)
+    on_front = {row.trial for row in members}
+    front = sorted((row for row in rows if row.trial in on_front), key=lambda row: row.goal(cost) or 0.0)
     figure = go.Figure()
     figure.add_scatter(
-        x=[row.row[cost] for row in rows], y=[row.value for row in rows], text=[_label(row) for row in rows],
-        mode="markers", marker={"color": BLUE, "size": 7, "opacity": 0.6}, name="completed trials",
+        x=[row.goal(cost) for row in rows], y=[row.value for row in rows], text=[_label(row) for row in rows],
+        mode="markers", marker={"color": BLUE, "size": 7, "opacity": 0.6}, name="trials",
     )  # fmt: skip
     figure.add_scatter(
-        x=[row.row[cost] for row in front], y=[row.value for row in front], text=[_label(row) for row in front],
-        mode="lines+markers", line={"color": ORANGE, "shape": "hv"}, name="Pareto front",
+        x=[row.goal(cost) for row in front], y=[row.value for row in front], text=[_label(row) for row in front],
+        mode="lines+markers", line={"color": ORANGE, "shape": "hv" if way == "min" else "vh"}, name="Pareto front",
     )  # fmt: skip
     figure.update_layout(xaxis_title=unit, yaxis_title=board.objective)
     about = (
         "One objective was searched; what it costs is the other. No trial is better and cheaper than one on the line."
     )
+    if board.goals:
+        names = ", ".join([board.objective, *(column for column, _ in board.goals)])
+        about = f"Searched were {names}. No trial beats one on the line in all of them."
     return Shown("pareto", "Quality against cost (Pareto front)", about, figure)
+
+
+def _cost_of(board: Leaderboard) -> tuple[str, str, str]:
+    """The column that the objective is drawn against, which way is better, and what it is in words."""
+    if board.goals:
+        column, way = board.goals[0]
+        return column, way, _UNITS.get(column, column)
+    rows = [row for row in board.ranked if row.state == "COMPLETED"]
+    for column in ("onnx_latency_ms", "num_parameters"):
+        if len({row.goal(column) for row in rows}) > 1 and all(row.goal(column) is not None for row in rows):
+            return column, "min", _UNITS[column]
+    return "duration_s", "min", _UNITS["duration_s"]
+
+
+_UNITS = {
+    "onnx_latency_ms": "milliseconds for one picture on one thread, in ONNX Runtime",
+    "onnx_bytes": "bytes of the ONNX file",
+    "num_parameters": "parameters of the network",
+    "num_flops": "floating-point operations for one picture",
+    "duration_s": "seconds of training",
+}
+
+
+def _cheaper_or_better(rows: Sequence[TrialRow], cost: str, mode: str) -> list[TrialRow]:
+    """The rows that no other beats in the objective and in a cost."""
+    sign = 1 if mode == "max" else -1
+    front: list[TrialRow] = []
+    for row in sorted(rows, key=lambda row: (row.goal(cost) or 0.0, -sign * (row.value or 0.0))):
+        if not front or sign * (row.value or 0.0) > sign * (front[-1].value or 0.0):
+            front.append(row)
+    return front
 
 
 def confusion(found: Confusion) -> Shown | None:

@@ -20,6 +20,7 @@ from sweep_runner.report.facts import read_spec
 from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import Confusion, best_and_baselines, read_confusion, read_curves, title_of
 from sweep_runner.report.trial_study import study_of
+from sweep_runner.results.costs import shown_costs
 from sweep_runner.results.display import few_digits
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
@@ -115,6 +116,8 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "rows": rows,
         "left_out": len(board.ranked) - len(rows),
         "metrics": _metrics(board),
+        "costs": shown_costs(board),
+        "machines": "; ".join(sorted({str(row.row["measured_on"]) for row in rows if row.row.get("measured_on")})),
         "params": [param for param in board.params if any(param in row.params for row in rows)],
         "figures": shown,
         "why_no_importance": matters if isinstance(matters, str) else "",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trainables.facts import NUM_FLOPS, NUM_PARAMETERS, ONNX_BYTES, ONNX_LATENCY
 
 if TYPE_CHECKING:
-    from sweep_runner.results.leaderboard import TrialRow
+    from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 
 COSTS: Mapping[str, str] = {
     "latency": ONNX_LATENCY,
@@ -18,6 +18,12 @@ COSTS: Mapping[str, str] = {
     "duration": "duration_s",
 }
 """Name → its column of the `trials` table. Of each, less is better."""
+
+
+def shown_costs(board: Leaderboard) -> list[str]:
+    """The columns of costs that a table of a sweep shows: further objectives, and the latency where it was measured."""
+    measured = any(row.row.get(ONNX_LATENCY) is not None for row in board.ranked)
+    return list(dict.fromkeys([*(column for column, _ in board.goals), *([ONNX_LATENCY] if measured else [])]))
 
 
 def cost(row: TrialRow, column: str) -> float | None:

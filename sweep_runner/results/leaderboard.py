@@ -20,8 +20,8 @@ from sweep_runner.results.tables import live_state, read_part, rows_of
 
 STATES = ("COMPLETED", "PRUNED", "PAUSED", "RUNNING", "WAITING", "FAILED", "INFEASIBLE")
 SWEEP_COLUMNS = (
-    "sweep", "state", "reason", "started", "finished", "duration_s", "objective", "mode", "best_trial", "best_value",
-    "num_trials", "stopped_by", "stop_reason", "confirm_reason",
+    "sweep", "state", "reason", "started", "finished", "duration_s", "objective", "mode", "goals", "best_trial",
+    "best_value", "num_trials", "stopped_by", "stop_reason", "confirm_reason",
     *(f"num_{state.lower()}" for state in STATES), "data_fingerprint",
     "test_uses",
 )  # fmt: skip
@@ -100,6 +100,16 @@ class TrialRow:
             f"{self.confirmed_mean:.4f} ± {self.row['confirmed_std']:.4f} (mean of {self.row['confirmed_runs']} runs)"
         )
 
+    @property
+    def on_front(self) -> bool:
+        """Whether it is on the Pareto front of a sweep with several objectives."""
+        return bool(self.row.get("pareto_front"))
+
+    def goal(self, column: str) -> float | None:
+        """What it has of a further objective."""
+        value = self.metrics.get(column, self.row.get(column))
+        return value if isinstance(value, int | float) else None
+
 
 @dataclass(frozen=True)
 class Leaderboard:
@@ -107,7 +117,8 @@ class Leaderboard:
 
     Attributes:
         sweep: the sweep as a whole.
-        objective: the metric, and its mode.
+        objective: the metric, and its mode; of several the first.
+        goals: the columns of the further objectives, and which way is better.
         params: the names of the space, in the order of the sweep file.
         ranked: best first.
         unranked: failed, infeasible, over a limit, without a value yet, or copies; by number.
@@ -119,6 +130,12 @@ class Leaderboard:
     params: tuple[str, ...]
     ranked: tuple[TrialRow, ...]
     unranked: tuple[TrialRow, ...]
+    goals: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def front(self) -> tuple[TrialRow, ...]:
+        """The Pareto front: the ranked trials that none beats in all objectives, best first. Empty without goals."""
+        return tuple(row for row in self.ranked if row.on_front)
 
     @property
     def rows(self) -> tuple[TrialRow, ...]:
@@ -184,6 +201,7 @@ def leaderboard(results: ResultsPaths, name: str) -> Leaderboard:
         params=tuple(columns),
         ranked=tuple(replace(row, rank=places[row.trial]) for row in ranked),
         unranked=tuple(row for row in rows if row.trial not in places),
+        goals=tuple((str(column), str(way)) for column, way in json.loads(sweep.values.get("goals") or "[]")),
     )
 
 

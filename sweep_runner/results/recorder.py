@@ -15,6 +15,7 @@ import pyarrow as pa
 from sweep_runner.durable import remove_leftovers
 from sweep_runner.errors import SweepError
 from sweep_runner.results.events import Confirmed, EpochReported, Event, FinalEvaluated, ModelMeasured
+from sweep_runner.results.front import front_of
 from sweep_runner.results.log import EventLog, read_events
 from sweep_runner.results.parts import PART_ROWS, EpochParts, evaluation_path, part_path, set_aside_damaged, write_part
 from sweep_runner.results.paths import TABLES, SweepPaths
@@ -226,6 +227,10 @@ class Recorder:
                         self.state.trials[number], self.state.objective.metric, self.state.runs(number)
                     )
                 self._changed.clear()
+                if self.state.objective.also:
+                    on_front = front_of(self.state)
+                    for number, row in self._rows.items():
+                        row["tail"]["pareto_front"] = number in on_front
                 rows = [self._rows[number] for number in sorted(self._rows)]
                 metrics = list(self._metrics)
                 sweep = sweeps_table(self._paths.name, self.state, self._info)

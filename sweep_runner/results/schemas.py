@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 
 from sweep_runner.results.events import STATES
+from sweep_runner.results.front import goals_of
 from sweep_runner.results.ranking import Runs
-from sweep_runner.results.state import RANKED, SweepState, TrialSummary, whole
+from sweep_runner.results.state import RANKED, Further, SweepState, TrialSummary, whole
 
 if TYPE_CHECKING:
     from sweep_runner.results.events import EpochReported
@@ -101,6 +102,7 @@ TRIAL_TAIL = {
     "confirmed_mean": pa.float64(),
     "confirmed_std": pa.float64(),
     "over_limit": pa.string(),
+    "pareto_front": pa.bool_(),
     "started": TIMESTAMP,
     "ended": TIMESTAMP,
 }
@@ -176,6 +178,7 @@ def trial_row(summary: TrialSummary, objective: str, runs: Runs | None = None) -
             "confirmed_mean": runs and runs.mean,
             "confirmed_std": runs and runs.std,
             "over_limit": summary.over_limit or None,
+            "pareto_front": None,
             "started": microseconds(summary.started),
             "ended": microseconds(summary.ended),
         },
@@ -288,6 +291,7 @@ def sweeps_table(sweep: str, state: SweepState, info: Mapping[str, Any]) -> pa.T
         "duration_s": (state.duration_s, pa.float64()),
         "objective": (state.objective.metric, pa.string()),
         "mode": (state.objective.mode, pa.string()),
+        "goals": (json.dumps(goals_of(state.objective)) if state.objective.also else None, pa.string()),
         "best_trial": (best and best.trial, pa.int64()),
         "best_value": (best and best.best_value, pa.float64()),
         "num_trials": (len(state.trials), pa.int64()),
@@ -320,6 +324,7 @@ def empty_table(table: str) -> pa.Table:
 class _NoObjective:
     metric: str = ""
     mode: Literal["min", "max"] = "max"
+    also: Sequence[Further] = ()
 
     def better(self, one: float, other: float) -> bool:
         return one > other

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -33,6 +33,15 @@ RANKED: tuple[State, ...] = ("COMPLETED", "PRUNED", "PAUSED")
 """Trials in these states have a result that stands, so that one of them can be the sweep's best."""
 
 
+class Further(Protocol):
+    """A further objective; `sweep_runner.spec.goals.Goal` is one."""
+
+    @property
+    def column(self) -> str: ...
+    @property
+    def better_is(self) -> Literal["min", "max"]: ...
+
+
 class Objective(Protocol):
     """What the sweep looks for; `sweep_runner.spec.model.Objective` is one."""
 
@@ -40,6 +49,8 @@ class Objective(Protocol):
     def metric(self) -> str: ...
     @property
     def mode(self) -> Literal["min", "max"]: ...
+    @property
+    def also(self) -> Sequence[Further]: ...
     def better(self, one: float, other: float) -> bool: ...
 
 

@@ -27,14 +27,16 @@ _MOST_SHOWN = 3
 def identity(spec: SweepSpec) -> dict[str, Any]:
     """What the trials of one study must have in common, JSON-ready."""
     dumped = spec.model_dump(mode="json")
-    search = dumped["search"]
+    search, objective = dumped["search"], dict(dumped["objective"])
+    if not objective["also"]:
+        del objective["also"]  # as studies have it that were made before there could be several
     return {
         "trainable": dumped["trainable"],
         "space": dumped["space"],
         "fixed": dumped["fixed"],
         # Pairs, because their order gave the trials' numbers.
         "baselines": [[name, params] for name, params in dumped["baselines"].items()],
-        "objective": dumped["objective"],
+        "objective": objective,
         "search": {key: search[key] for key in ("sampler", "seed", "options")},
     }
 
@@ -66,7 +68,7 @@ def as_stored(stored: Mapping[str, Any], spec: SweepSpec) -> SweepSpec:
             "space": {name: _parameter(dumped) for name, dumped in stored["space"].items()},
             "fixed": stored["fixed"],
             "baselines": dict(stored["baselines"]),
-            "objective": Objective.model_validate(stored["objective"]),
+            "objective": Objective.model_validate_json(json.dumps(stored["objective"])),
             "search": spec.search.model_copy(update=stored["search"]),
         }
     )

@@ -22,6 +22,8 @@ CONFIRMS = "confirms"
 """Trial attribute: the trial (by its number in the sweep) that this one runs again: no sampler sees it."""
 PAUSED = "paused"
 """Trial attribute: true while a trial, which runs as far as Optuna knows, waits at a rung."""
+GOALS = "goals"
+"""Trial attribute: what a trial that stopped early has of each of several objectives."""
 MOST_MODELLED = 300
 """On how many finished trials a proposal is modelled. tpe calls 25 of them good, however many there are."""
 
@@ -87,31 +89,60 @@ class CountsStopped(WrappedSampler):
     """Shows pruned and paused trials to a sampler that counts completed ones only, with the last value that they have.
 
     gp, cma-es and nsga-ii of Optuna look at completed trials. Beside a pruner that stops nine of ten they would draw by
-    chance for the whole sweep. What was stopped early was no good, and has a value that says so.
+    chance for the whole sweep. What was stopped early was no good, and has a value that says so. What was not trained
+    because it is over a limit (or lacks memory) has the worst value so far, and for a sampler that knows constraints
+    (`constrained`), how far over it is.
     """
 
+    def __init__(self, inner: BaseSampler, *, constrained: bool = False) -> None:
+        super().__init__(inner)
+        self._constrained = constrained
+
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        super().before_trial(cast(Study, _AllCompleted(study)), trial)
+        super().before_trial(self._view(study), trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return super().infer_relative_search_space(cast(Study, _AllCompleted(study)), trial)
+        return super().infer_relative_search_space(self._view(study), trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return super().sample_relative(cast(Study, _AllCompleted(study)), trial, search_space)
+        return super().sample_relative(self._view(study), trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return super().sample_independent(cast(Study, _AllCompleted(study)), trial, param_name, param_distribution)
+        return super().sample_independent(self._view(study), trial, param_name, param_distribution)
+
+    def _view(self, study: Study) -> Study:
+        return cast(Study, _AllCompleted(study, self._constrained))
+
+
+class SeveralGoals(CountsStopped):
+    """Shows tpe the trials of a study with several objectives: those that failed or are over a limit as infeasible.
+
+    tpe orders pruned trials by the one objective that it takes a study to have: these are shown as completed.
+    """
+
+    def _view(self, study: Study) -> Study:
+        return cast(Study, _AllCompleted(study, constrained=True, failed_too=True, most=MOST_MODELLED))
 
 
 class _AllCompleted:
-    """An Optuna study in which what was pruned or is paused has run to its end."""
+    """An Optuna study in which what was pruned or is paused has run to its end.
 
-    def __init__(self, study: Study) -> None:
+    Args:
+        study: as it is.
+        constrained: whether infeasible trials keep their violations.
+        failed_too: failed trials, and those that lack a value, are shown as infeasible ones.
+        most: of so many finished trials an even selection is shown; None: all.
+    """
+
+    def __init__(self, study: Study, constrained: bool, failed_too: bool = False, most: int | None = None) -> None:
         self._study = study
+        self._constrained = constrained
+        self._failed_too = failed_too
+        self._most = most
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
@@ -122,27 +153,70 @@ class _AllCompleted:
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        trials = [
-            _as_completed(trial)
-            for trial in self._study._get_trials(deepcopy=False, use_cache=use_cache)
-            if CONFIRMS not in trial.user_attrs
-        ]
+        every = self._study._get_trials(deepcopy=False, use_cache=use_cache)
+        recorded = [trial for trial in every if CONFIRMS not in trial.user_attrs]
+        several = len(self._study.directions) > 1
+        trials = [_as_completed(trial, several) for trial in self._selected(recorded)]
+        worst = _worst(trials, self._study.directions)
+        trials = [self._infeasible(trial, worst) for trial in trials]
         chosen = [trial for trial in trials if states is None or trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
+    def _selected(self, trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
+        if self._failed_too:  # a failed trial that was tried again: the new one stands for it
+            retried = {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
+            trials = [trial for trial in trials if trial.number not in retried]
+        finished = [trial.number for trial in trials if trial.state.is_finished()]
+        if self._most is None or len(finished) <= self._most:
+            return trials
+        kept = set(sorted(finished, key=lambda number: unit_hash("shown", number))[: self._most])
+        return [trial for trial in trials if not trial.state.is_finished() or trial.number in kept]
 
-def _as_completed(trial: FrozenTrial) -> FrozenTrial:
+    def _infeasible(self, trial: FrozenTrial, worst: list[float] | None) -> FrozenTrial:
+        if trial.state not in (TrialState.PRUNED, TrialState.FAIL):
+            return trial
+        violated = any(violation > 0 for violation in trial.constraints.values())
+        if not violated and not self._failed_too:
+            return trial
+        shown = copy.copy(trial)
+        if not violated:
+            shown.system_attrs = {**trial.system_attrs, "constraints:ran_to_its_end": 1.0}
+        if self._failed_too:
+            shown.state = TrialState.PRUNED
+        elif worst is not None:
+            shown.state, shown.values = TrialState.COMPLETE, worst
+            if not self._constrained:
+                kept = {key: value for key, value in trial.system_attrs.items() if not key.startswith("constraints")}
+                shown.system_attrs = kept
+        return shown
+
+
+def _worst(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[float] | None:
+    """The worst value so far of each objective; None while there is none."""
+    values = [trial.values for trial in trials if trial.state == TrialState.COMPLETE and trial.values]
+    if not values:
+        return None
+    return [
+        min(column) if direction == StudyDirection.MAXIMIZE else max(column)
+        for column, direction in zip(zip(*values, strict=True), directions, strict=True)
+    ]
+
+
+def _as_completed(trial: FrozenTrial, several: bool) -> FrozenTrial:
     is_paused = trial.state == TrialState.RUNNING and trial.user_attrs.get(PAUSED)
     if not is_paused and trial.state != TrialState.PRUNED:
         return trial
-    last = trial.last_step
-    if last is None or not math.isfinite(trial.intermediate_values[last]):
-        return trial
     if any(violation > 0 for violation in trial.constraints.values()):
+        return trial
+    last = trial.last_step
+    values: Sequence[float] = trial.user_attrs.get(GOALS, ())
+    if not several and last is not None:
+        values = [trial.intermediate_values[last]]
+    if not values or not all(math.isfinite(value) for value in values):
         return trial
     shown = copy.copy(trial)
     shown.state = TrialState.COMPLETE
-    shown.value = trial.intermediate_values[last]
+    shown.values = list(values)
     return shown
 
 

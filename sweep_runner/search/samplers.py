@@ -17,7 +17,7 @@ from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.trial import FrozenTrial
 
 from sweep_runner.search.cma_es import SafeCmaEsSampler
-from sweep_runner.search.failures import AvoidsFailures, CountsStopped, WrappedSampler
+from sweep_runner.search.failures import AvoidsFailures, CountsStopped, SeveralGoals, WrappedSampler
 from sweep_runner.search.guided import Guided
 from sweep_runner.search.repeatable import GridPoints, IndexOf, QmcPoints, RandomPoints, grid_points, varying
 from sweep_runner.spec.model import SweepSpec
@@ -33,11 +33,13 @@ SAMPLERS: dict[Sampler, Factory] = {
     "random": lambda spec, _, index_of: RandomPoints(spec.search.seed, index_of),
     "grid": lambda spec, _, index_of: GridPoints(spec.search.seed, index_of, grid_points(spec)),
     "qmc": lambda spec, options, index_of: QmcPoints(spec.search.seed, index_of, varying(spec), options),
-    "tpe": lambda spec, options, _: PerTrialSeed(AvoidsFailures(_tpe(options, len(varying(spec)))), spec.search.seed),
+    "tpe": lambda spec, options, _: PerTrialSeed(
+        (SeveralGoals if spec.objective.also else AvoidsFailures)(_tpe(options, len(varying(spec)))), spec.search.seed
+    ),
     "cma-es": lambda spec, options, _: PerTrialSeed(CountsStopped(_cma_es(options)), spec.search.seed),
     "gp": lambda spec, options, _: PerTrialSeed(CountsStopped(_gp(options, spec.search.trials)), spec.search.seed),
     "nsga-ii": lambda spec, options, _: PerTrialSeed(
-        CountsStopped(_nsga_ii(options, spec.search.trials)), spec.search.seed
+        CountsStopped(_nsga_ii(options, spec.search.trials), constrained=True), spec.search.seed
     ),
 }
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import warnings
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,7 +29,7 @@ from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.search import pruners
 from sweep_runner.search.compatibility import as_stored, changes, check_changes, identity
 from sweep_runner.search.distributions import Params, decode_all, encode, same_configuration_key, suggest
-from sweep_runner.search.failures import CONFIRMS, PAUSED, RETRY_OF
+from sweep_runner.search.failures import CONFIRMS, GOALS, PAUSED, RETRY_OF
 from sweep_runner.search.journal import Journal, SweepStorage, open_journal
 from sweep_runner.search.migration import migrated
 from sweep_runner.search.promotion import Competition, Group, group_of
@@ -284,8 +284,17 @@ class Study:
         """
         return None if self._competition is None else self._competition.pauses(number, epoch)
 
-    def pause(self, number: int) -> None:
-        """A running trial waits at a rung. Again: does nothing. Does not wait for the disk."""
+    def pause(self, number: int, value: float | None = None, further: Sequence[float | None] = ()) -> None:
+        """A running trial waits at a rung. Again: does nothing. Does not wait for the disk.
+
+        Args:
+            number: of the trial.
+            value: the objective at its best epoch so far.
+            further: what it has of the further objectives, if there are any.
+        """
+        if self._trials[number].state == "RUNNING":
+            with self._journal.no_sync():
+                self._note_goals(self._trials[number], value, further)
         self._set_paused(number, True)
 
     def go_on(self, number: int) -> None:
@@ -312,6 +321,7 @@ class Study:
         value: float | None = None,
         *,
         violations: Mapping[str, float] | None = None,
+        further: Sequence[float | None] = (),
     ) -> None:
         """Ends a trial. A trial that has ended already stays as it is. Does not wait for the disk.
 
@@ -322,6 +332,7 @@ class Study:
                 Samplers take the last reported value for a pruned one.
             violations: of an infeasible trial: by how much of each limit it is over it. Empty: it is memory that it
                 lacked.
+            further: what it has of the further objectives, if there are any.
         """
         trial = self._trials[number]
         if trial.state not in ("WAITING", "RUNNING", "PAUSED"):
@@ -329,9 +340,10 @@ class Study:
         assert trial.state != "WAITING", f"trial {number} was never asked for"
         assert state != "COMPLETED" or value is not None, f"trial {number} completed without a value"
         with self._journal.no_sync():
-            if state == "COMPLETED" and value is not None and math.isfinite(value):
-                self._study.tell(trial.optuna_number, value, state=TrialState.COMPLETE)
+            if state == "COMPLETED" and (values := _all_finite(value, further)) is not None:
+                self._study.tell(trial.optuna_number, values, state=TrialState.COMPLETE)
             elif state == "PRUNED":
+                self._note_goals(trial, value, further)
                 self._study.tell(trial.optuna_number, state=TrialState.PRUNED)
             elif state == "INFEASIBLE":
                 # PRUNED, because constraints of failed trials are not looked at, and a completed one needs a value.
@@ -343,6 +355,11 @@ class Study:
             else:
                 self._study.tell(trial.optuna_number, state=TrialState.FAIL)
         self._set_ended(trial, self._storage.get_trial(trial.optuna_id))
+
+    def _note_goals(self, trial: TrackedTrial, value: float | None, further: Sequence[float | None]) -> None:
+        """What a trial that stopped early has of several objectives: Optuna knows values of completed trials only."""
+        if further and (values := _all_finite(value, further)) is not None:
+            self._storage.set_trial_user_attr(trial.optuna_id, GOALS, values)
 
     def trials(self) -> tuple[TrialRecord, ...]:
         """Every trial, by number, waiting baselines included."""
@@ -376,14 +393,14 @@ class Study:
                 storage=self._storage,
                 sampler=sampler,
                 pruner=NopPruner(),
-                direction="maximize" if spec.objective.mode == "max" else "minimize",
+                directions=["maximize" if mode == "max" else "minimize" for _, mode in _objectives(spec)],
             )
         stored = _stored_identity(self._storage)
         if stored is not None:
             if changes(stored, spec):
                 raise _Changed(stored)
         else:  # new, or killed before this line: then it has no trials either
-            study.set_metric_names([spec.objective.metric])
+            study.set_metric_names([name for name, _ in _objectives(spec)])
             study.set_user_attr(_IDENTITY, identity(spec))
         return study
 
@@ -472,11 +489,23 @@ class Study:
             trial.state = "INFEASIBLE"
         else:
             trial.state = "PRUNED"
-        trial.value = frozen.value
+        trial.value = frozen.values[0] if frozen.values else None
         # Optuna has the same values once more: one copy is enough for thousands of trials.
         trial.intermediate = frozen.intermediate_values
         if trial.confirms is None:
             self._values[trial.number] = trial.intermediate
+
+
+def _objectives(spec: SweepSpec) -> list[tuple[str, str]]:
+    """The name of each objective, and which way is better."""
+    further = [(goal.column, goal.better_is) for goal in spec.objective.also]
+    return [(spec.objective.metric, spec.objective.mode), *further]
+
+
+def _all_finite(value: float | None, further: Sequence[float | None]) -> list[float] | None:
+    """The values of all objectives, if each is a finite number."""
+    values = [each for each in (value, *further) if each is not None and math.isfinite(each)]
+    return values if len(values) == 1 + len(further) else None
 
 
 class _Changed(Exception):

@@ -376,7 +376,6 @@ class _Check:
         """Whether sampler and pruner can have several objectives; the default sampler gives way to one that can."""
         if not self.spec.objective.also:
             return
-        self._problem(("objective",), "several objectives are not searched yet", "Make all but one of them limits.")
         search, pruner = self.spec.search, self.spec.pruner
         if search.sampler not in SEVERAL_GOALS and "sampler" not in search.model_fields_set and not search.options:
             self.spec = self.spec.model_copy(update={"search": search.model_copy(update={"sampler": "tpe"})})

@@ -78,7 +78,8 @@ baselines:
 
 _GOALS_AFTER = {
     "objective": (
-        """A name alone is short for its metric: `objective: val_accuracy`. Several are a list, of names or of sections with these keys:
+        """A name alone is short for its metric: `objective: val_accuracy`.
+Several are a list, of names or of sections with these keys:
 
 ```yaml
 objective: [val_accuracy, onnx_latency_ms, {metric: num_parameters}]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +11,17 @@ import pytest
 
 from sweep_runner.errors import RequestError
 from sweep_runner.execution import gate as gate_module
-from sweep_runner.execution.assistant import Assistant
 from sweep_runner.execution.finalize import FinalResult, FinalTask, finalize
 from sweep_runner.execution.finish import finish_search
-from sweep_runner.execution.gate import Gate, apply_limits
-from sweep_runner.execution.keeper import Keeper
-from sweep_runner.execution.measuring import CannotMeasure, Measurement, measure
-from sweep_runner.execution.messages import Assignment, Message
-from sweep_runner.results.events import SweepChanged
+from sweep_runner.execution.gate import apply_limits
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
-from sweep_runner.search.study import Proposal, Study
+from sweep_runner.search.study import Study
 from sweep_runner.spec.check import load_plan
 from sweep_runner.spec.plan import Plan
-from tests.support.sized import BROKEN, CALLS, SLOWER_EXPORTED, UNMEASURABLE, accuracy
+from tests.support.sized import BROKEN, CALLS, SLOWER_EXPORTED, UNMEASURABLE
+from tests.support.sized_sweeps import InThisProcess, opened, train_all
 from tests.support.sweeps import log_of, merged
-from trainables.checkpoints import write_checkpoint
-from trainables.contract import EpochReport, no_progress
-from trainables.errors import TrainableError
 
 SIZED: dict[str, Any] = {
     "name": "sized",
@@ -48,22 +39,6 @@ def make_plan(write_spec: Callable[..., Path]) -> Callable[..., Plan]:
     return lambda **changes: load_plan(write_spec(**merged(SIZED, changes)))
 
 
-class InThisProcess(Measurement):
-    """Measures without another process, which takes a second to start."""
-
-    def begin(self, assistant: Assistant) -> None:
-        self.polled = 0
-
-    def poll(self, assistant: Assistant, timeout_s: float = 0.0) -> Mapping[str, float] | None:
-        self.polled += 1
-        if self.polled < 3:
-            return None  # as long as it takes
-        try:
-            return measure(self._task, no_progress)
-        except TrainableError as error:
-            raise CannotMeasure(str(error)) from error
-
-
 @pytest.fixture(autouse=True)
 def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "another_process" not in request.fixturenames:
@@ -73,60 +48,6 @@ def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def another_process() -> None:
     """Measures as a sweep does."""
-
-
-@contextmanager
-def opened(plan: Plan, root: Path) -> Iterator[tuple[Keeper, Gate, Recorder, Study]]:
-    """What a driver that has just started has of a sweep on disk."""
-    root.mkdir(exist_ok=True)
-    paths, spec = SweepPaths(root), plan.spec
-
-    def assign(proposal: Proposal, attempt: int, seed: int, recorded_epochs: int) -> Assignment:
-        return Assignment(
-            sweep=spec.name, trial=proposal.number, name=proposal.name, attempt=attempt, seed=seed,
-            folder=str(paths.trial(proposal.number)), num_threads=1, metric=spec.objective.metric,
-            mode=spec.objective.mode, recorded_epochs=recorded_epochs, trainable=spec.trainable, data={},
-            data_folder=str(paths.data), config=spec.config_of(proposal.params),
-        )  # fmt: skip
-
-    with (
-        Recorder(paths, spec.objective, list(spec.space), {}, flush_interval_s=3600) as recorder,
-        Study.open(paths.study, spec, plan.max_epochs) as study,
-    ):
-        recorder.record(SweepChanged(time=time.time(), state="RUNNING"))
-        (paths.root / "environment.json").write_text("{}")
-        gate = Gate(plan, paths, recorder)
-        try:
-            yield Keeper(spec, paths, study, recorder, 2, assign, gate=gate), gate, recorder, study
-        finally:
-            gate.close()
-
-
-def train_all(keeper: Keeper, paths: SweepPaths) -> list[int]:
-    """Trains whatever the keeper hands out, until nothing is left; the widths in their order."""
-    widths = []
-    while True:
-        assignment = keeper.next()
-        if assignment is None:
-            if keeper.finished:
-                return widths
-            time.sleep(0.01)  # something is being measured
-            continue
-        width = assignment.config["width"]
-        widths.append(width)
-        for epoch in range(assignment.recorded_epochs + 1, assignment.config["epochs"] + 1):
-            write_state(paths.trial(assignment.trial) / f"attempt-{assignment.attempt}", epoch, width)
-            report = EpochReport(epoch, {"val_accuracy": accuracy(width, epoch)})
-            keeper.on_message(
-                assignment.trial, Message(trial=assignment.trial, attempt=assignment.attempt, report=report)
-            )
-        done = Message(trial=assignment.trial, attempt=assignment.attempt, outcome="completed")
-        keeper.on_message(assignment.trial, done)
-
-
-def write_state(attempt: Path, epoch: int, width: int) -> None:
-    history = tuple(EpochReport(each, {"val_accuracy": accuracy(width, each)}) for each in range(1, epoch + 1))
-    write_checkpoint(attempt, history, lambda target: (target / "state.json").write_text("{}"))
 
 
 def here(tasks: Sequence[FinalTask], stopped: Callable[[], bool]) -> list[FinalResult]:

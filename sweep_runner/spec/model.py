@@ -195,7 +195,10 @@ class SweepSpec(_Section):
     trainable: str = Field("image_classifier", description='Built-in name, or "package.module:attribute".')
     fixed: dict[str, Any] = Field(default_factory=dict, description="Hyperparameters that all trials share.")
     space: dict[str, Parameter] = Field(
-        default_factory=dict, max_length=200, description="Hyperparameters that the search chooses."
+        default_factory=dict,
+        max_length=200,
+        description="Hyperparameters that the search chooses. Left out: what `sweep init` would write, which is printed "
+        "and recorded; {}: none, so that one trial runs.",
     )
     baselines: dict[str, dict[str, Scalar]] = Field(
         default_factory=dict, description="Known configurations, by name; they run first."

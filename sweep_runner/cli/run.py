@@ -376,6 +376,7 @@ def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]
             state.objective.metric: best.best_value,
             "confirmed": _runs_json(state.runs(best.trial)),
             "final": best.final_metrics,
+            "test_uses": state.test_uses,
         },
         "model": _model_file(outcome.package),
         "notes": list(outcome.notes),

@@ -34,7 +34,7 @@ from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
 from trainables.image.deployment import deploy, onnx_graph
 from trainables.image.deployment.deploy import export_package
-from trainables.image.deployment.model_card import README_FILE
+from trainables.image.deployment.model_card import README_FILE, model_card
 from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
 from trainables.image.deployment.package_facts import measure_package, note_facts
 from trainables.image.deployment.predict import predict_paths
@@ -407,3 +407,10 @@ def test_a_package_tells_what_was_measured_of_it(exported: Case, tmp_path: Path)
 
     (package / ONNX_FILE).unlink()  # as of a network without an ONNX translation
     assert set(measure_package(package, ("onnx_latency_ms",))) == {"num_parameters", "num_flops"}
+
+
+@pytest.mark.parametrize(("uses", "said"), [(1, "used once, for this model"), (2, "2 models of the sweep were judged")])
+def test_the_card_says_how_often_test_was_used(exported: Case, uses: int, said: str) -> None:
+    card = json.loads((exported.package / CARD_FILE).read_text())
+    assert "test data was used" not in model_card(card), "it is not known"
+    assert said in model_card({**card, "origin": {**card["origin"], "test_uses": uses}})

@@ -115,7 +115,10 @@ def model_card(card: Mapping[str, Any]) -> str:
         if any(name.startswith("test_") for name in card["metrics"])
         else ("- It was not evaluated on test data: figures on val are those by which it was chosen, and flatter it.\n")
     )
-    if (uses := origin.get("test_uses", 0)) > 1:
+    uses = origin.get("test_uses", 0)
+    if uses == 1 and not test:
+        test = "- The test data was used once, for this model.\n"
+    elif uses > 1:
         test += f"- {uses} models of the sweep were judged on its test data: figures on test flatter, too.\n"
     needs = (
         "Needs `onnxruntime`, `numpy` and `pillow`. The graph resizes, scales and normalises the pixels itself."

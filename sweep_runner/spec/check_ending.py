@@ -28,6 +28,7 @@ def check_ending(
             for key, message, hint in _wrong(spec, stop, trainable)
         ]
         warnings += _of_stop(spec, stop, trainable)
+    warnings += _of_several(spec)
     if confirm is not None:
         if (problem := _same_seed(spec, places)) is not None:
             problems.append(problem)
@@ -60,6 +61,20 @@ def _of_stop(spec: SweepSpec, stop: Stop, trainable: type[Trainable[Any, Any]]) 
             f"search.stop.after is {duration_text(stop.after)}: about half of that is kept for evaluating and "
             "exporting the best model, and the rest may be less than one trial takes"
         )
+
+
+def _of_several(spec: SweepSpec) -> Iterator[str]:
+    """With several objectives the first one decides, as it does which model is published."""
+    stop = spec.search.stop
+    rules = {
+        "search.stop.at": stop is not None and stop.at is not None,
+        "search.stop.no_gain": stop is not None and stop.no_gain is not None,
+        "search.confirm": spec.search.confirm is not None,
+    }
+    named = [name for name, given in rules.items() if given]
+    if spec.objective.also and named:
+        verb = "looks" if len(named) == 1 else "look"
+        yield f"{', '.join(named)} {verb} at the first objective alone, {spec.objective.metric}"
 
 
 def _same_seed(spec: SweepSpec, places: Places) -> Problem | None:

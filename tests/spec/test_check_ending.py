@@ -90,3 +90,11 @@ def test_a_seed_that_is_set_cannot_be_another_one(problems_of: ProblemsOf, plan_
 def test_what_changes_nothing_or_less_than_it_says_is_told(plan_of: PlanOf, search: str, expected: str) -> None:
     (warning,) = plan_of(text(search).replace("[0.1, 0.01]", "{low: 0.01, high: 0.1}")).warnings
     assert expected in warning
+
+
+def test_with_several_objectives_the_first_one_decides(plan_of: PlanOf) -> None:
+    several = text("sampler: random, stop: {at: 0.9}, confirm: {top: 2}").replace(
+        "[0.1, 0.01]", "{low: 0.01, high: 0.1}"
+    )
+    warnings = plan_of(several + "    objective: [val_accuracy, num_parameters]\n").warnings
+    assert "search.stop.at, search.confirm look at the first objective alone, val_accuracy" in warnings

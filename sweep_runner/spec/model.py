@@ -197,8 +197,8 @@ class SweepSpec(_Section):
     space: dict[str, Parameter] = Field(
         default_factory=dict,
         max_length=200,
-        description="Hyperparameters that the search chooses. Left out: what `sweep init` would write, which is printed "
-        "and recorded; {}: none, so that one trial runs.",
+        description="Hyperparameters that the search chooses. Left out: what `sweep init` would write, which is "
+        "printed and recorded; {}: none, so that one trial runs.",
     )
     baselines: dict[str, dict[str, Scalar]] = Field(
         default_factory=dict, description="Known configurations, by name; they run first."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import read_confusion, read_curves, title_of
 from sweep_runner.report.trial_study import study_of
 from sweep_runner.results.costs import shown_costs
-from sweep_runner.results.display import few_digits
+from sweep_runner.results.display import few_digits, in_words, shared
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard, sweep_rows
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
@@ -88,12 +89,14 @@ def _filtered(board: Leaderboard) -> list[TrialRow]:
             wanted = column.multiselect(param, values, key=f"param-{param}")
             rows = [row for row in rows if not wanted or str(row.params.get(param)) in wanted]
     rows = [row for row in rows if (not states or row.state in states) and (not only or row.name)]
-    st.dataframe([_cells(row, board) for row in rows], hide_index=True, width="stretch")
-    st.caption(f"{len(rows)} of {len(board.ranked) + len(board.unranked)} trials")
+    alike = shared(board.params, [row.params for row in rows])
+    st.dataframe([_cells(row, board, alike) for row in rows], hide_index=True, width="stretch")
+    same = f"; all of them: {in_words(alike)}" if alike else ""
+    st.caption(f"{len(rows)} of {len(board.ranked) + len(board.unranked)} trials{same}".replace("$", "\\$"))
     return rows
 
 
-def _cells(row: TrialRow, board: Leaderboard) -> dict[str, Any]:
+def _cells(row: TrialRow, board: Leaderboard, alike: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "rank": row.rank,
         "trial": row.trial,
@@ -103,7 +106,7 @@ def _cells(row: TrialRow, board: Leaderboard) -> dict[str, Any]:
         **{column: row.goal(column) for column in shown_costs(board)},
         **({"front": row.on_front} if board.goals else {}),
         # One column holds one type: choices may mix them.
-        **{param: few_digits(row.params.get(param)) for param in board.params},
+        **{param: few_digits(row.params.get(param)) for param in board.params if param not in alike},
         "epochs": row.row["epochs"],
         "seconds": row.row["duration_s"],
         "reason": row.reason or "",

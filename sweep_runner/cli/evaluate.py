@@ -14,7 +14,7 @@ from sweep_runner.cli.data import Teller
 from sweep_runner.cli.measures_view import Measures
 from sweep_runner.cli.model import FORMATS, find_model
 from sweep_runner.cli.trial_name import model_trial_option
-from sweep_runner.errors import RequestError
+from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.results.paths import ResultsPaths
 from trainables.cpus import num_cpus
 
@@ -172,6 +172,7 @@ def _data_section(data: str, overrides: Sequence[str], results: ResultsPaths) ->
 def _count_look(scores: PackageScores, package: Package, data: str, results: ResultsPaths, out: Out) -> None:
     """Notes that test was looked at with the sweeps whose very examples it was: the model's own, and the one that DATA
     names."""
+    from sweep_runner.cli.remote import upload_look
     from sweep_runner.results.leaderboard import leaderboard, sweep_row
     from sweep_runner.results.uses_of_test import note_look, uses_of_test
 
@@ -181,9 +182,9 @@ def _count_look(scores: PackageScores, package: Package, data: str, results: Res
         if name not in there or sweep_row(there[name]).values.get("data_fingerprint") != scores.fingerprint:
             continue
         try:
-            note_look(there[name], origin, str(package.path))
-        except OSError as error:
-            out.warn(f"that test was looked at is not counted: {error.strerror}: {there[name].looks_at_test}")
+            upload_look(results, name, note_look(there[name], origin, str(package.path)))
+        except (OSError, SweepError) as error:
+            out.warn(f"that test was looked at is not counted: {there[name].looks_at_test}: {error}")
         out.say(f"test split of sweep {name}: {uses_of_test(results, leaderboard(results, name))}")
 
 

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 _TABLES_OF_ALL = ("ls", "query", "app")
 _TABLES = ("top",)
-_MODEL = ("predict", "serve", "evaluate")
-_EVERYTHING = ("show", "explain", "compare", "report", "plots", "dashboard", "export", "resume", "extend", "retry")
+_MODEL = ("predict", "serve")
+_MODEL_AND_TABLES = ("evaluate",)
+_EVERYTHING = (
+    "show", "explain", "reproduce", "compare", "report", "plots", "dashboard", "export", "resume", "extend", "retry",
+)  # fmt: skip
 _NAMES = ("name", "model", "first", "second", "data", "of")
 
 
@@ -53,6 +56,8 @@ def bring_for(results: ResultsPaths, command: str, arguments: Mapping[str, Any],
             refresh(results, TABLES, names, warn)
         elif command in _MODEL:
             refresh(results, MODEL, names, warn)
+        elif command in _MODEL_AND_TABLES:
+            refresh(results, MODEL | TABLES, names, warn)
         elif command in _EVERYTHING:
             refresh(results, EVERYTHING, names, warn)
     except StoreError as error:
@@ -77,6 +82,24 @@ def bring_checkpoint(results: ResultsPaths, spec: SweepSpec, summary: TrialSumma
     assert address is not None
     wanted = [(summary.trial, summary.best_epoch, digest(spec.config_of(summary.params)))]
     bring_checkpoints(Store(address.below(spec.name)), results.sweep(spec.name), wanted)
+
+
+def upload_look(results: ResultsPaths, name: str, look: Path) -> None:
+    """Uploads the note that test was looked at, where results are remote.
+
+    Raises:
+        StoreError: the storage does not take it.
+    """
+    from sweep_runner.results.paths import remote_url
+
+    if remote_url(results.root) is None:
+        return
+    from sweep_runner.results.remote.address import address_of
+    from sweep_runner.results.remote.store import Store
+
+    address = address_of(results.root)
+    assert address is not None
+    Store(address.below(name)).put_file(f"{look.parent.name}/{look.name}", look)
 
 
 def upload_report(results: ResultsPaths, name: str, report: Path) -> str:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sweep_runner.durable import write_atomically
@@ -103,13 +104,16 @@ def uses_of_test(results: ResultsPaths, board: Leaderboard) -> UsesOfTest:
     )
 
 
-def note_look(paths: SweepPaths, origin: Mapping[str, Any], model: str) -> None:
+def note_look(paths: SweepPaths, origin: Mapping[str, Any], model: str) -> Path:
     """Notes that a model was judged on the sweep's test split. The same model again: changes nothing.
 
     Args:
         paths: of the sweep whose test split it was.
         origin: of the model, as its package says: sweep, trial, epoch.
         model: its name where the package says no origin.
+
+    Returns:
+        The note.
 
     Raises:
         OSError: the note could not be written.
@@ -122,7 +126,7 @@ def note_look(paths: SweepPaths, origin: Mapping[str, Any], model: str) -> None:
         )
     file = paths.looks_at_test / f"{hashlib.blake2b(model.encode(), digest_size=8).hexdigest()}.json"
     if file.exists():
-        return
+        return file
     look = {
         "model": model,
         "trial": trial if ours else None,
@@ -131,6 +135,7 @@ def note_look(paths: SweepPaths, origin: Mapping[str, Any], model: str) -> None:
     }
     paths.looks_at_test.mkdir(exist_ok=True)
     write_atomically(file, json.dumps(look).encode())
+    return file
 
 
 def _looks(paths: SweepPaths) -> list[Mapping[str, Any]]:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from sweep_runner.api import open_results
+from sweep_runner.cli.remote import upload_look
 from sweep_runner.durable import SweepLock
 from sweep_runner.errors import RequestError
 from sweep_runner.execution.messages import Message
@@ -27,6 +28,7 @@ from sweep_runner.results.remote import mirror as mirror_module
 from sweep_runner.results.remote.address import Address, working_copy
 from sweep_runner.results.remote.fetch import EVERYTHING, MODEL, TABLES, refresh
 from sweep_runner.results.remote.snapshot import log_of, moment
+from sweep_runner.results.uses_of_test import note_look, uses_of_test
 from sweep_runner.spec.check import check_spec
 from sweep_runner.spec.loader import dump_spec, load_spec
 from sweep_runner.spec.model import SweepSpec
@@ -397,3 +399,12 @@ def test_what_a_killed_driver_had_yet_to_drop_is_dropped_by_the_next(
             ranked = [number for number, _ in top(machine("a"))]
     left = sorted(name.split("/")[3] for name in server.objects(bucket) if name.endswith("/state"))
     assert left == sorted(str(number) for number in ranked[:3]), "of the three that are kept, the best epoch's"
+
+
+def test_a_look_at_test_is_known_on_other_machines(machine: Machine, spec: SweepSpec, warnings: list[str]) -> None:
+    here = machine("a")
+    run(spec, here.sweep("small"), warnings)
+    upload_look(here, "small", note_look(here.sweep("small"), {"sweep": "small", "trial": 1, "epoch": 2}, "model.onnx"))
+    there = machine("b")
+    refresh(there, TABLES, None, warnings.append)
+    assert uses_of_test(there, leaderboard(there, "small")).evaluated == ("trial 1 epoch 2",)

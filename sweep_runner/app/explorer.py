@@ -18,6 +18,7 @@ from sweep_runner.report.comparison import differing, significance
 from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import read_confusion, read_curves, title_of
 from sweep_runner.report.trial_study import study_of
+from sweep_runner.results.answer import answer_of
 from sweep_runner.results.costs import shown_costs
 from sweep_runner.results.display import few_digits, in_words, shared
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard, sweep_rows
@@ -57,6 +58,8 @@ def _body(results: ResultsPaths, name: str) -> None:
     counts = ", ".join(f"{count} {state.lower()}" for state, count in board.sweep.counts.items())
     st.caption(" · ".join(part for part in (board.sweep.state.lower(), counts) if part))
     st.info(_plain(facts.answer(board, best_on_test(board, paths, _warn))))
+    if (answer := answer_of(board)) is not None:
+        st.markdown("\n".join(f"- {_plain(line)}" for line in answer.lines()))
     trials, curves, params, confusions, compare, model = st.tabs(TABS)
     with trials:
         chosen = _filtered(board)

@@ -26,7 +26,7 @@ def compare(first: str, second: str, as_json: bool, results: ResultsPaths, out: 
 
     Each is a sweep (its best trial stands for it) or a trial of one: NAME/3, NAME/BASELINE, NAME/best.
     Significance is tested on the examples that both final evaluations have: a paired bootstrap of the difference in
-    accuracy.
+    accuracy, in which examples of one group stay together.
 
     \b
     Examples:
@@ -47,6 +47,9 @@ def compare(first: str, second: str, as_json: bool, results: ResultsPaths, out: 
     ]
     facts = [(name, a.row.get(name), b.row.get(name)) for name in ("state", "epochs", "duration_s", "num_parameters")]
     tested = significance((results.sweep(one.sweep.sweep), a), (results.sweep(other.sweep.sweep), b), out.warn)
+    fingerprints = {board.sweep.values.get("data_fingerprint") for board in (one, other)}
+    if not isinstance(tested, str) and len(fingerprints) > 1:
+        out.warn("the two sweeps have different data: examples are taken for the same by their names and labels")
     if as_json:
         out.json(
             {

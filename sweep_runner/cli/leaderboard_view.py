@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweep_runner.cli.common import Out
 from sweep_runner.cli.tables import fits_terminal
+from sweep_runner.results.answer import answer_of, interval
 from sweep_runner.results.display import in_words, shared
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from trainables.facts import ONNX_LATENCY
@@ -31,6 +32,8 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out, by: str
         by: the column of costs that the rows are ordered by; None: by the objective.
     """
     costs = _cost_columns(board, rows, by)
+    answer = answer_of(board)
+    intervals = {} if answer is None else {trial: interval(share) for trial, share in answer.shares.items()}
     metrics = _metrics_to_show(board, rows)
     if len({row.row["test_use"] for row in rows if row.row.get("test_use") is not None}) > 1:
         metrics.append("test_use")
@@ -39,14 +42,15 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out, by: str
     places = [place for place in ("host", "device") if len({row.row[place] for row in rows if row.row[place]}) > 1]
     params = [param for param in board.params if any(param in row.params for row in rows)]
     if not sys.stdout.isatty():
-        out.table(*_table(board, rows, metrics, costs, params, ("host", "device"), with_names=True))
+        out.table(*_table(board, rows, intervals, metrics, costs, params, ("host", "device"), with_names=True))
         _tell_machines(rows, costs, out)
         return
     alike = shared(params, [row.params for row in rows])
     params = [param for param in params if param not in alike]
-    columns, cells = _table(board, rows, metrics, costs, params, places, with_names=any(row.name for row in rows))
+    named = any(row.name for row in rows)
+    columns, cells = _table(board, rows, intervals, metrics, costs, params, places, with_names=named)
     if not fits_terminal(columns, cells):
-        columns, cells = _table(board, rows, metrics, costs, (), places, with_names=False)
+        columns, cells = _table(board, rows, intervals, metrics, costs, (), places, with_names=False)
         columns = (*columns, "params")
         cells = [(*line, _inin_words(row, params)) for line, row in zip(cells, rows, strict=True)]
     out.table(columns, cells)
@@ -64,6 +68,7 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out, by: str
 def _table(
     board: Leaderboard,
     rows: Sequence[TrialRow],
+    intervals: Mapping[int, str],
     metrics: Sequence[str],
     costs: Sequence[str],
     params: Sequence[str],
@@ -72,7 +77,8 @@ def _table(
     with_names: bool,
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     names = ("name",) if with_names else ()
-    columns = ("rank", "trial", *names, "state", board.objective, *metrics, *costs, "epoch", *places, *params)
+    sure = ("95 %",) if any(row.trial in intervals for row in rows) else ()
+    columns = ("rank", "trial", *names, "state", board.objective, *sure, *metrics, *costs, "epoch", *places, *params)
     cells = [
         (
             row.rank,
@@ -80,6 +86,7 @@ def _table(
             *([_starred(row)] if with_names else []),
             row.state,
             row.value,
+            *([intervals.get(row.trial)] if sure else []),
             *(row.row.get(metric) if metric in _NO_METRICS else row.metrics.get(metric) for metric in metrics),
             *(("yes" if row.on_front else None) if column == FRONT else row.goal(column) for column in costs),
             row.row["best_epoch"],

@@ -124,6 +124,7 @@ def show_leaderboard(results: ResultsPaths, name: str, limit: int, out: Out) -> 
 
 def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out, by: str | None = None) -> None:
     from sweep_runner.cli.leaderboard_view import print_ranked
+    from sweep_runner.results.answer import answer_of
 
     sweep = board.sweep
     out.say(
@@ -140,6 +141,9 @@ def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out, by
     else:
         out.say("No trial that keeps the limits has a value yet." if board.over_limit else "No trial has a value yet.")
     _say_over_limit(board, out)
+    if shown and (answer := answer_of(board)) is not None:
+        for line in answer.lines():
+            out.say(line)
     if len(board.ranked) > limit:
         out.say(f"{len(board.ranked) - limit} more: {paths.command('top', f'--limit {len(board.ranked)}')}")
 
@@ -280,7 +284,9 @@ def _sweep_json(row: SweepRow) -> dict[str, Any]:
 
 def _board_json(board: Leaderboard, limit: int) -> dict[str, Any]:
     from sweep_runner.cli.trial_view import row_json
+    from sweep_runner.results.answer import answer_of
 
+    answer = answer_of(board)
     return {
         "sweep": board.sweep.sweep,
         "state": board.sweep.state,
@@ -289,6 +295,7 @@ def _board_json(board: Leaderboard, limit: int) -> dict[str, Any]:
         "goals": [{"column": column, "mode": mode} for column, mode in board.goals],
         "front": [row.trial for row in board.front],
         "counts": board.sweep.counts,
+        "answer": None if answer is None else answer.to_json(),
         "trials": [row_json(row) for row in board.ranked[:limit]],
         "unranked": [row_json(row) for row in board.unranked],
     }

@@ -241,12 +241,15 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     best = state.best()
     if best is not None:
         original = state.trials[best.copy_of] if best.copy_of is not None else best
+        which = "best"
+        if state.answer is not None and state.answer["chosen"] != original.trial:
+            original, which = state.trials[state.answer["chosen"]], "published"
         for split in ("val", "test"):
             final = original.final_metrics
             metric = state.objective.metric.partition("_")[2]
             figures = ", ".join(_figures(paths, original.trial, split, final, metric, out))
             if figures:
-                out.say(f"best trial {best.trial} on {split}: {figures}")
+                out.say(f"{which} trial {original.trial} on {split}: {figures}")
         _say_uses_of_test(results, paths, out)
         _say_front(state, outcome.package is not None, paths, out)
     for trial in state.trials.values():

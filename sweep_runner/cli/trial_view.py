@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep_runner.cli.common import Out
+from sweep_runner.results.answer import answer_of
 from sweep_runner.results.display import few_digits
 
 if TYPE_CHECKING:
@@ -103,6 +104,13 @@ def print_trial(
         out.result(f"  {board.objective} {row.runs}, by which it is ranked: {_runs_in_words(board, row)}")
     for split, found in shares.items():
         out.result(f"  final accuracy on {split}: {found}")
+    if (answer := answer_of(board)) is not None and row.trial in answer.compared:
+        if row.trial == answer.winner:
+            for line in answer.lines():
+                out.result(f"  {line}")
+        else:
+            apart = "cannot be told apart from" if row.trial in answer.alike else "is worse by more than chance than"
+            out.result(f"  on val: {answer.shares[row.trial]}; {apart} the best, trial {answer.winner}")
     _print_pairs("params", row.params, out)
     _print_pairs("metrics at the best epoch", _with_spreads(row.metrics, board.objective), out)
     _print_pairs("facts", {name: row.row.get(name) for name in _FACTS if name != "best_epoch"}, out)

@@ -12,8 +12,10 @@ from typing import Any
 
 from sweep_runner.execution.build import build
 from sweep_runner.execution.refit import refit
+from sweep_runner.results.rightness import groups_of, scores
 from trainables.contract import Trainable
 from trainables.errors import TrainableError
+from trainables.intervals import share
 from trainables.machine import machine_name
 from trainables.own_modules import find_own_modules
 
@@ -94,6 +96,7 @@ def finalize(task: FinalTask) -> FinalResult:
     counts: dict[str, int] = {}
     verified: Mapping[str, Any] | None = None
     facts: Mapping[str, float] = {}
+    sure = dict(task.info.get("intervals", {}))
     error = ""
     model = checkpoint
     try:
@@ -115,11 +118,17 @@ def finalize(task: FinalTask) -> FinalResult:
             if evaluation.confusions is not None:
                 pq.write_table(evaluation.confusions, staging / f"confusions-{split}.parquet")
             metrics[split], counts[split] = dict(evaluation.metrics), evaluation.num_examples
+            if f"{split}_accuracy" in evaluation.metrics:
+                found = evaluation.predictions
+                sure[f"{split}_accuracy"] = str(share(scores(found), groups_of(found)))
         if task.export:
             package = staging / "package"
             package.mkdir()
-            final = {name: value for split in metrics.values() for name, value in split.items()}
-            verified = trainable.export(config, model, package, {**task.info, "final_metrics": final}, task.num_threads)
+            final = dict(task.info.get("final_metrics", {}))
+            for each in metrics.values():
+                final.update(each)
+            info = {**task.info, "final_metrics": final, "intervals": sure}
+            verified = trainable.export(config, model, package, info, task.num_threads)
             if verified is not None and task.facts:
                 facts = facts or trainable.measure_package(package, task.facts)
                 trainable.note_facts(package, facts, machine_name())

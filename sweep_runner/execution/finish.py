@@ -1,6 +1,6 @@
-"""After the search: the best trial is evaluated on val and test, and its model is verified and published.
+"""After the search: kept trials are evaluated on val, the best one on test, and its model is verified and published.
 
-Baselines are evaluated on val alone: test is for the one model that the sweep ends with, and the choice fell on val.
+Test is for the one model that the sweep ends with; the choice fell on val, where all kept ones can be compared.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from sweep_runner.errors import RequestError, SweepError
+from sweep_runner.execution.answering import answer_on_record, chosen, record_answer
 from sweep_runner.execution.finalize import FinalResult, FinalTask, finalize, publish
 from sweep_runner.execution.gate import apply_limits
 from sweep_runner.execution.measuring import due_for_measuring, record_facts, wanted_facts
@@ -63,7 +64,7 @@ def finish_search(
     say: Callable[[str], None],
     stopped: Callable[[], bool] = lambda: False,
 ) -> Finish:
-    """Evaluates the best trial and the baselines where that is not done yet, and publishes the best model.
+    """Evaluates the kept trials where that is not done yet, tells what the answer is worth, publishes the best model.
 
     Args:
         plan: the sweep.
@@ -76,18 +77,23 @@ def finish_search(
     apply_limits(plan, recorder)
     if (done := finished(plan, paths, recorder.state)) is not None:
         return done
+    errors = _evaluate_kept(plan, paths, recorder, run, say, stopped)
+    if stopped():
+        return Finish(None, tuple(errors))
     refused: list[str] = []
-    while (best := recorder.state.best()) is not None:
+    while recorder.state.best() is not None:
+        record_answer(plan, paths, recorder, lambda trial: _checkpoint(paths, recorder.state.trials[trial]) is not None)
+        best = chosen(plan, recorder.state)
+        assert best is not None, "there is a best one"
         finish = _finish_best(best, plan, paths, recorder, run, say, stopped)
         if not finish.over:
             break
-        refused.append(f"trial {best.trial} is over a limit as exported, and not the best: {finish.over}")
+        refused.append(f"trial {best.trial} is over a limit as exported, and not published: {finish.over}")
         say(f"trial {best.trial} is over a limit as exported ({finish.over}); the next best is taken")
     else:
         return Finish(None, (*refused, _no_best(recorder.state)), failed=True)
     if stopped():
         return replace(finish, notes=(*refused, *finish.notes))
-    errors = _evaluate_baselines(plan, paths, recorder, run, say, stopped)
     return Finish(finish.package, (*refused, *finish.notes, *errors), failed=finish.failed or bool(errors))
 
 
@@ -106,15 +112,15 @@ def _no_best(state: SweepState) -> str:
 
 def finished(plan: Plan, paths: SweepPaths, state: SweepState) -> Finish | None:
     """What `finish_search` comes to where nothing is left to evaluate or to publish; None when something is."""
-    best = state.best()
-    if best is None:
+    original = chosen(plan, state)
+    if original is None:
         return Finish(None, (_no_best(state),), failed=True)
-    original = state.trials[best.copy_of] if best.copy_of is not None else best
     splits, export = _due(plan, paths, original)
     if (
         splits
         or export
-        or _baselines_due(plan, paths, state)
+        or _kept_due(plan, paths, state)
+        or answer_on_record(plan, state) is None
         or due_for_measuring(plan, state, kept_trials(paths, state))
     ):
         return None
@@ -133,15 +139,18 @@ def _due(plan: Plan, paths: SweepPaths, best: TrialSummary) -> tuple[list[str], 
     return splits, bool(plan.spec.export.formats) and has_package and not is_published
 
 
-def _baselines_due(plan: Plan, paths: SweepPaths, state: SweepState) -> dict[int, Path]:
-    """The trials of baselines that are still to be evaluated, and their checkpoints."""
+def _kept_due(plan: Plan, paths: SweepPaths, state: SweepState) -> dict[int, Path]:
+    """The trials with a checkpoint that are still to be evaluated on val, and their checkpoints: the best and baselines
+    stay, and so do the best few others."""
     if plan.trainable.evaluate is Trainable.evaluate:
         return {}  # it evaluates nothing
-    named = [summary for summary in state.trials.values() if summary.name is not None]
-    numbers = {summary.trial if summary.copy_of is None else summary.copy_of for summary in named}
-    due = {number for number in numbers if not state.trials[number].has_final("val")}
+    due = {each.trial if each.copy_of is None else each.copy_of for each in state.ranked()}
     found = {number: _checkpoint(paths, state.trials[number]) for number in sorted(due)}
-    return {number: checkpoint for number, checkpoint in found.items() if checkpoint is not None}
+    return {
+        number: checkpoint
+        for number, checkpoint in found.items()
+        if checkpoint is not None and not state.trials[number].has_final("val")
+    }
 
 
 def _finish_best(
@@ -153,8 +162,7 @@ def _finish_best(
     say: Callable[[str], None],
     stopped: Callable[[], bool],
 ) -> Finish:
-    state = recorder.state
-    original = state.trials[best.copy_of] if best.copy_of is not None else best
+    state, original = recorder.state, best
     splits, export = _due(plan, paths, original)
     published = _is_published(paths, original) and not export
     if not splits and not export:
@@ -190,7 +198,7 @@ def _finish_best(
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _evaluate_baselines(
+def _evaluate_kept(
     plan: Plan,
     paths: SweepPaths,
     recorder: Recorder,
@@ -198,23 +206,24 @@ def _evaluate_baselines(
     say: Callable[[str], None],
     stopped: Callable[[], bool],
 ) -> list[str]:
-    """Evaluates every baseline with a checkpoint on val; notes on what did not come out."""
+    """Evaluates every trial with a checkpoint on val; notes on what did not come out."""
     trials = recorder.state.trials
     staging = _staging(paths)
     try:
         tasks = {}
-        for number, checkpoint in _baselines_due(plan, paths, recorder.state).items():
+        for number, checkpoint in _kept_due(plan, paths, recorder.state).items():
             folder = staging / str(number)
             folder.mkdir()
             tasks[number] = _task(plan, paths, recorder.state, trials[number], checkpoint, folder, ("val",), False)
         if not tasks:
             return []
-        say(f"evaluating {len(tasks)} baseline{'s' if len(tasks) > 1 else ''} on val")
+        say(f"evaluating {len(tasks)} kept trial{'s' if len(tasks) > 1 else ''} on val")
         notes = []
         for number, result in zip(tasks, run(list(tasks.values()), stopped), strict=True):
             _record(recorder, trials[number], result, staging / str(number))
             if result.error:
-                notes.append(f"trial {number} ({trials[number].name or 'a baseline'}): {result.error}")
+                name = f" ({trials[number].name})" if trials[number].name else ""
+                notes.append(f"trial {number}{name}: {result.error}")
         return notes
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -332,6 +341,15 @@ def _task(
         "git_commit": environment.get("git_commit"),
         "test_uses": state.test_uses + ("test" in splits),
     }
+    if summary.has_final("val"):  # judged before the model was chosen
+        final = summary.final_metrics.items()
+        origin["final_metrics"] = {
+            name: value for name, value in final if name.startswith("val_") and name != "val_num_examples"
+        }
+    if (answer := answer_on_record(plan, state)) is not None:
+        origin["answer"] = list(answer.lines())
+        if summary.trial in answer.shares:
+            origin["intervals"] = {"val_accuracy": str(answer.shares[summary.trial])}
     refits = bool(plan.spec.export.refit) and (export or "test" in splits)
     if refits:
         origin["refit"] = {"splits": ["train", "val"], "epochs": summary.best_epoch}

@@ -66,7 +66,7 @@ class RemoteResults:
             )
 
     def bring_checkpoints(self, spec: SweepSpec, state: SweepState, published: int | None) -> None:
-        """Brings the checkpoints that the end of the sweep needs: of the best trial and of baselines.
+        """Brings the checkpoints that the end of the sweep needs: of the best trials and of baselines.
 
         What cannot be brought is as if it was not there; the mirror tells that the storage is gone.
         """
@@ -75,9 +75,14 @@ class RemoteResults:
 
         best = state.best()
         numbers = {summary.trial if summary.copy_of is None else summary.copy_of for summary in [best] if summary}
+        if state.answer is not None:
+            numbers.add(state.answer["chosen"])
         numbers -= {published}
+        best_few = {each.trial for each in state.ranked()[: spec.keep.best]}
         for summary in state.trials.values():
-            if summary.name is not None and "val_num_examples" not in summary.final_metrics:
+            if (
+                summary.name is not None or summary.trial in best_few
+            ) and "val_num_examples" not in summary.final_metrics:
                 numbers.add(summary.trial if summary.copy_of is None else summary.copy_of)
         found = [state.trials[number] for number in sorted(number for number in numbers if number is not None)]
         wanted = [

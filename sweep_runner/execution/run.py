@@ -240,6 +240,8 @@ class Run:
             if remote is not None:
                 remote.check()
             self._bring_checkpoints(recorder)
+            measure = partial(self._measure, recorder)
+            notes = measure() if spec.export.prefer == "faster" else ()
             finish = finish_search(
                 plan,
                 paths,
@@ -249,18 +251,22 @@ class Run:
                 stopped=lambda: bool(self._signals.received),
             )
             self._leave_if_stopped()
-            notes = measure_kept(
-                plan,
-                recorder,
-                paths,
-                kept_trials(paths, recorder.state),
-                self._assistant,
-                observer.finishing,
-                stopped=lambda: bool(self._signals.received),
-            )
+            notes = (*notes, *measure())
             self._leave_if_stopped()
         self._ray.close()
         return replace(finish, notes=(*finish.notes, *notes))
+
+    def _measure(self, recorder: Recorder) -> tuple[str, ...]:
+        """What the models of the kept trials take; what the user should know of it."""
+        return measure_kept(
+            self._plan,
+            recorder,
+            self._paths,
+            kept_trials(self._paths, recorder.state),
+            self._assistant,
+            self._observer.finishing,
+            stopped=lambda: bool(self._signals.received),
+        )
 
     def _watch(
         self, session: RaySession, keeper: Keeper, slot: Slot, recorder: Recorder, stack: contextlib.ExitStack

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sweep_runner.report.facts import predictions
 from sweep_runner.results.leaderboard import Leaderboard
 from sweep_runner.results.paths import SweepPaths
+from sweep_runner.results.rightness import groups_of, scores
 from sweep_runner.results.tables import Warn
 from trainables.intervals import Share, share
 
@@ -30,17 +30,4 @@ def accuracy(table: pa.Table) -> Share | None:
     """
     if not len(table):
         return None
-    if "group" in table.column_names:
-        groups = table["group"]
-    else:  # results of earlier versions, in which a crop's name is its picture's with `#` and a number
-        groups = pc.replace_substring_regex(table["example"], r"#\d+$", "")
-    return share(scores(table), groups.to_pylist())
-
-
-def scores(table: pa.Table) -> list[float]:
-    """How right the prediction of each example is, 0 to 1."""
-    num_classes = max(1, sum(name.startswith("p_") for name in table.column_names))
-    labels, predicted = table["labels"].to_pylist(), table["predicted"].to_pylist()
-    if all(len(row) == 1 for row in (*labels, *predicted)):
-        return [float(actual == said) for actual, said in zip(labels, predicted, strict=True)]
-    return [1 - len(set(actual) ^ set(said)) / num_classes for actual, said in zip(labels, predicted, strict=True)]
+    return share(scores(table), groups_of(table))

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from sweep_runner.report import facts
-from sweep_runner.report.accuracy import scores
 from sweep_runner.results.leaderboard import TrialRow
 from sweep_runner.results.paths import SweepPaths
+from sweep_runner.results.rightness import groups_of, scores
 from sweep_runner.results.tables import Warn
+from trainables.intervals import numbered
 
-RESAMPLES = 9_999
+RESAMPLES = 10_000
+_AT_ONCE = 500
 LEVEL = 0.95
 
 
@@ -28,8 +31,9 @@ class Significance:
         num_examples: that both models have predicted.
         num_left_out: examples that only one of them has.
         first, second: accuracy of each; of labels, the mean share of an example's labels that are right.
-        low, high: the 95 % confidence interval of the difference (paired bootstrap, percentile).
-        p_value: how likely a difference this large is if the models were alike (paired permutations).
+        low, high: the 95 % confidence interval of the difference (paired bootstrap over groups, percentile).
+        p_value: how likely a difference this large is if the models were alike (signs of the groups' differences are
+            permuted).
     """
 
     split: str
@@ -74,45 +78,39 @@ def significance(
     ]
     return (
         f"no predictions on the same split ({', '.join(lacking) or 'one has test only, the other val'}): "
-        "the best trial is evaluated on val and test when a sweep ends, baselines on val"
+        "when a sweep ends, trials with a checkpoint (keep.best, baselines) are evaluated on val, the best on test too"
     )
 
 
 def _paired(split: str, one: pa.Table, other: pa.Table) -> Significance | str:
-    from scipy import stats
-
     firsts, seconds = _by_example(one), _by_example(other)
     both = [key for key in firsts if key in seconds]
     left_out = len(firsts) + len(seconds) - 2 * len(both)
     if len(both) < 2:
         return f"they were evaluated on different {split} examples: nothing to pair"
-    first = np.array([firsts[key] for key in both])
-    second = np.array([seconds[key] for key in both])
-    gaps = second - first
+    first = np.array([firsts[key][0] for key in both])
+    second = np.array([seconds[key][0] for key in both])
+    gaps, mean = second - first, float(first.mean())
     if not gaps.any():
-        mean = float(first.mean())
         return Significance(split, len(both), left_out, mean, mean, 0.0, 0.0, 1.0)
+    members = numbered([firsts[key][1] for key in both])
+    sums, sizes = np.bincount(members, weights=gaps), np.bincount(members).astype(float)
     random = np.random.default_rng(0)
-
-    def difference(x: Any, y: Any, axis: int = -1) -> Any:
-        return np.mean(y, axis=axis) - np.mean(x, axis=axis)
-
-    drawn = stats.bootstrap(
-        (first, second), difference, paired=True, vectorized=True, n_resamples=RESAMPLES, confidence_level=LEVEL,
-        method="percentile", rng=random, batch=500,
-    )  # fmt: skip
-    # Signs of the pairs' differences are exchangeable if the models are alike.
-    tested = stats.permutation_test(
-        (first, second), difference, permutation_type="samples", vectorized=True, n_resamples=RESAMPLES, rng=random,
-        batch=500,
-    )  # fmt: skip
-    low, high = map(float, drawn.confidence_interval)
-    return Significance(
-        split, len(both), left_out, float(first.mean()), float(second.mean()), low, high, float(tested.pvalue)
-    )
+    drawn: list[npt.NDArray[np.float64]] = []
+    as_large = 0
+    for _ in range(0, RESAMPLES, _AT_ONCE):
+        times = random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=_AT_ONCE)
+        drawn.append((times @ sums) / (times @ sizes))
+        # Signs of the groups' differences are exchangeable if the models are alike.
+        signs = random.choice((-1.0, 1.0), size=(_AT_ONCE, len(sums)))
+        as_large += int((np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9).sum())
+    low, high = np.quantile(np.concatenate(drawn), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    p_value = (as_large + 1) / (len(drawn) * _AT_ONCE + 1)
+    return Significance(split, len(both), left_out, mean, float(second.mean()), float(low), float(high), p_value)
 
 
-def _by_example(table: pa.Table) -> dict[tuple[str, tuple[str, ...]], float]:
-    """How right each prediction is, by the example's name and labels."""
+def _by_example(table: pa.Table) -> dict[tuple[str, tuple[str, ...]], tuple[float, str]]:
+    """How right each prediction is, and its group, by the example's name and labels."""
     names = zip(table["example"].to_pylist(), table["labels"].to_pylist(), strict=True)
-    return {(name, tuple(sorted(labels))): right for (name, labels), right in zip(names, scores(table), strict=True)}
+    found = zip(names, scores(table), groups_of(table), strict=True)
+    return {(name, tuple(sorted(labels))): (right, group) for (name, labels), right, group in found}

@@ -20,6 +20,7 @@ from sweep_runner.report.facts import read_spec
 from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import Confusion, best_and_baselines, read_confusion, read_curves, title_of
 from sweep_runner.report.trial_study import study_of
+from sweep_runner.results.answer import answer_of
 from sweep_runner.results.costs import shown_costs
 from sweep_runner.results.display import few_digits
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard
@@ -110,6 +111,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "board": board,
         "paths": paths,
         "question": facts.question(paths),
+        "sure": list(found.lines()) if (found := answer_of(board)) is not None else [],
         "answer": facts.answer(board, best_on_test(board, paths, warn)),
         "uses": uses_of_test(results, board),
         "advice": advice_for(board, paths, spec, warn),

@@ -205,6 +205,14 @@ class LimitChecked(Event):
     over: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answered(Event):
+    """What the sweep's answer is worth, as `results.answer.Answer` tells it. The last one counts."""
+
+    kind: ClassVar[str] = "answer"
+    answer: Mapping[str, Any]
+
+
 KINDS: dict[str, type[Event]] = {
     kind.kind: kind
     for kind in (
@@ -221,6 +229,7 @@ KINDS: dict[str, type[Event]] = {
         FinalEvaluated,
         ModelMeasured,
         LimitChecked,
+        Answered,
     )
 }
 

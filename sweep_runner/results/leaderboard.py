@@ -23,7 +23,7 @@ SWEEP_COLUMNS = (
     "sweep", "state", "reason", "started", "finished", "duration_s", "objective", "mode", "goals", "best_trial",
     "best_value", "num_trials", "stopped_by", "stop_reason", "confirm_reason",
     *(f"num_{state.lower()}" for state in STATES), "data_fingerprint",
-    "test_uses",
+    "test_uses", "answer",
 )  # fmt: skip
 
 

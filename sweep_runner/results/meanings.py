@@ -31,6 +31,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "best_value": "the objective at its best epoch",
         "num_trials": "trials that have begun or are queued",
         "test_uses": "models that the sweep has judged on test: with each more its figures flatter more",
+        "answer": "who cannot be told apart from the best trial, and what to expect on unseen data, as JSON",
         "data_fingerprint": "changes when examples, labels, pixels or splits do",
         "command": "what was run last",
         "captured": "when these facts were taken",

@@ -296,6 +296,7 @@ def sweeps_table(sweep: str, state: SweepState, info: Mapping[str, Any]) -> pa.T
         "best_value": (best and best.best_value, pa.float64()),
         "num_trials": (len(state.trials), pa.int64()),
         "test_uses": (state.test_uses, pa.int64()),
+        "answer": (state.answer and json.dumps(state.answer), pa.string()),
     }
     for trial_state in STATES:
         columns[f"num_{trial_state.lower()}"] = (counts[trial_state], pa.int64())

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from sweep_runner.results.events import (
+    Answered,
     AttemptFailed,
     Confirmed,
     EpochReported,
@@ -267,6 +268,7 @@ class SweepState:
         data_fingerprint: of the data that its trials are trained on.
         digests: of what else their results depend on, by what it is in words.
         test_uses: how many models the sweep itself has judged on the test split.
+        answer: what the answer of the sweep is worth, as `results.answer.Answer.to_json` has it; None: not known yet.
         measured: the facts of each architecture that was measured.
         started: seconds since the epoch (UTC) of its first start.
         finished: when it stopped or ended; None while it runs.
@@ -283,6 +285,7 @@ class SweepState:
     data_fingerprint: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
     test_uses: int = 0
+    answer: Mapping[str, Any] | None = None
     measured: dict[str, ModelMeasured] = field(default_factory=dict)
     started: float | None = None
     finished: float | None = None
@@ -385,12 +388,14 @@ class SweepState:
             self._measure(event)
         elif isinstance(event, LimitChecked):
             self._trial(event.trial).over_limit = event.over
+        elif isinstance(event, Answered):
+            self.answer = event.answer
         elif isinstance(event, SweepChanged):
             self._change(event)
         elif isinstance(event, SearchStopped | SearchWentOn | Confirmed):
             self.updated = event.time
             self.search.take(event, self.spent_s() + self.search.spent_before_s)
-        if not isinstance(event, FinalEvaluated | ModelMeasured | SweepChanged):
+        if not isinstance(event, FinalEvaluated | ModelMeasured | Answered | SweepChanged):
             self._searched, self._evaluated = event.time, False
         self.updated = event.time
         return True

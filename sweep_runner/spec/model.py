@@ -144,6 +144,12 @@ class Export(_Section):
     """What the best model becomes."""
 
     formats: tuple[Literal["onnx"], ...] = Field(("onnx",), description="Formats of the model package.")
+    prefer: Literal["smaller", "faster"] | None = Field(
+        None,
+        description="Of the trials that cannot be told apart from the best one and have a checkpoint (keep.best), "
+        "publish the smaller (num_parameters) or the faster (measured latency; seconds per epoch where that was not "
+        "measured) instead of the best.",
+    )
     refit: bool | None = Field(
         None,
         description="true: the best model is trained anew on train and val together, for as many epochs as its best "

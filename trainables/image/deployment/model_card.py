@@ -97,6 +97,11 @@ of single runs after a warm-up, without reading picture files.
 """
 
 
+def _how_sure(origin: Mapping[str, Any]) -> str:
+    lines = "".join(f"- {line[:1].upper()}{line[1:]}.\n" for line in origin.get("answer", ()))
+    return f"## How sure\n\n{lines}\n" if lines else ""
+
+
 def model_card(card: Mapping[str, Any]) -> str:
     """The page, in Markdown.
 
@@ -109,7 +114,8 @@ def model_card(card: Mapping[str, Any]) -> str:
     counts = data["num_examples"]
     # What an epoch cost belongs to the sweep's tables, not to what the model can do.
     judged = {name: value for name, value in card["metrics"].items() if name.startswith(("train_", "val_", "test_"))}
-    metrics = "".join(f"| {name} | {value:.4g} |\n" for name, value in sorted(judged.items()))
+    sure = origin.get("intervals", {})
+    metrics = "".join(f"| {name} | {sure.get(name) or f'{value:.4g}'} |\n" for name, value in sorted(judged.items()))
     test = (
         ""
         if any(name.startswith("test_") for name in card["metrics"])
@@ -150,7 +156,7 @@ Gives a picture {kind} out of {len(card["classes"])}: {shown}.
 | metric | value |
 |---|---|
 {metrics}
-{_speed(card)}## Limits
+{_how_sure(origin)}{_speed(card)}## Limits
 
 - It knows these classes only, and gives one of them its probability also for a picture of something else.
 - The figures hold for pictures like those of the data above; others should be tried first (`sweep evaluate`).

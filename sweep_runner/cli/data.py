@@ -66,7 +66,7 @@ def check(
 
     if page is not None and not page.absolute().parent.is_dir():  # told now, and not after all pictures were read
         raise RequestError(f"--html: there is no folder {page.absolute().parent}", hint="Make it, or name another.")
-    plan = load_plan(file, overrides)
+    plan = load_plan(file, overrides, suggest=page is not None)  # the page shows what the space does to pictures
     with tempfile.TemporaryDirectory(prefix="sweep-data-check-") as folder:
         trainable = plan.trainable(plan.data, Path(folder))
         preparation = trainable.check_data(Teller(out))

@@ -62,6 +62,7 @@ def load_plan(
     *,
     resolved: bool = False,
     before: SweepSpec | None = None,
+    suggest: bool = True,
 ) -> Plan:
     """Reads a sweep file and holds it against its trainable. A file without a space gets the one that is suggested.
 
@@ -70,6 +71,7 @@ def load_plan(
         overrides: `a.b=c`, each as given to `--set`.
         resolved: whether it is one that `dump_spec` wrote, in which nothing is expanded again.
         before: the sweep that the file is to go on with: its space stays, where the file has none.
+        suggest: false: a space that is not there is of no interest, and nothing is looked at for one.
 
     Raises:
         RequestError: with every problem of both, also of what is right in itself beside a wrong section.
@@ -81,10 +83,12 @@ def load_plan(
             loaded = load_resolved(source, overrides) if resolved else load_spec(source, overrides)
     except PartlyWrong as error:
         raise RequestError(in_file_order([*error.problems, *_problems_of_rest(error)])) from error
+    taken = None
     try:
-        loaded, taken = take_suggestion(loaded, load_trainable(loaded.spec.trainable), before)
+        if suggest:
+            loaded, taken = take_suggestion(loaded, load_trainable(loaded.spec.trainable), before)
     except NoSuchTrainable:
-        taken = None  # the check tells it
+        pass  # the check tells it
     except TrainableError as error:
         raise RequestError([Problem(str(error), where=loaded.where("data"))]) from error
     return replace(check_spec(loaded), taken=taken)

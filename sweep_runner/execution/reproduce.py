@@ -104,8 +104,11 @@ def setting_of(plan: Plan, paths: SweepPaths, number: int) -> Setting:
         differences = [*environment_differences(environments[-1], now), *_hardware(environments[-1], now, trial)]
         if len(environments) > 1:
             notes.append(f"its attempts ran in {len(environments)} runs of the sweep; compared is with the last one's")
-    # Code of another commit is no reason to expect other figures: it is what one wants to know.
-    serious = [each for each in differences if not each.startswith(("git commit", "uncommitted"))]
+    # Code of another commit is no reason to expect other figures: it is what one wants to know. And a version that is
+    # not on record is no other version: earlier sweeps noted fewer packages.
+    serious = [
+        each for each in differences if not each.startswith(("git commit", "uncommitted")) and " none → " not in each
+    ]
     notes += [each for each in differences if each not in serious]
     num_threads = trial.starts[-1].num_threads or plan.spec.resources.num_threads
     return Setting(trial, state.data_fingerprint, state.digests, tuple(serious), tuple(notes), num_threads)

@@ -187,6 +187,9 @@ def test_a_pruned_trial_is_stopped_where_it_was(record: Record, capsys: pytest.C
 def test_other_versions_are_said_and_allow_five_percent(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
     paths = record(SYNTHETIC, {"lr": 0.1})
     environment = json.loads(paths.environment.read_text())
+    del environment["versions"]["pillow"]
+    paths.environment.write_text(json.dumps(environment))
+    assert "the same to the last digit" in reproduce(capsys), "what is not on record is no other version"
     environment["versions"]["torch"] = "1.0"
     paths.environment.write_text(json.dumps(environment))
     said = reproduce(capsys)

@@ -16,6 +16,7 @@ from sweep_runner.report.advice import of_data, of_search
 from sweep_runner.report.advice.evidence import Advice, Evidence
 from sweep_runner.report.advice.rules import RULES, advise
 from sweep_runner.report.plot_data import Curve
+from sweep_runner.results.answer import Answer, ranking
 from sweep_runner.results.leaderboard import Leaderboard, SweepRow, TrialRow
 from sweep_runner.spec.model import SweepSpec
 from tests.support.evaluated import write_evaluated_sweep
@@ -197,6 +198,22 @@ def test_val_too_small() -> None:
     assert "0.875 (49 of 56; 95 %: 0.764 to 0.938)" in found.evidence
     assert not list(of_data.val_too_small(evidence([row(0, 0.875), row(1, 0.5), row(2, 0.4)], on_val=val)))
     assert not list(of_data.val_too_small(evidence(rows))), "the best trial was not evaluated"
+
+
+def test_val_is_too_small_where_those_that_were_compared_cannot_be_told_apart() -> None:
+    seen = evidence([row(0, 0.875), row(1, 0.86), row(2, 0.5), row(3, 0.4)])
+
+    def answered(alike: tuple[int, ...]) -> list[Advice]:
+        ranked = ranking((each.trial, each.row["best_epoch"]) for each in seen.ranked)
+        answer = Answer(winner=0, ranked=ranked, compared=(0, 1, 2, 3), alike=alike, enough=900, chosen=0)
+        values = {"answer": json.dumps(answer.to_json())}
+        board = replace(seen.board, sweep=replace(seen.board.sweep, values=values))
+        return list(of_data.val_too_small(replace(seen, board=board)))
+
+    found = only(answered((0, 1)))
+    assert found.evidence == "2 of 4 trials that were compared cannot be told apart"
+    assert found.action == "more examples for val: to tell the best two apart takes about 900"
+    assert answered((0,)) == []
 
 
 def test_one_class_has_the_errors() -> None:

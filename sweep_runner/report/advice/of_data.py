@@ -10,6 +10,7 @@ import numpy as np
 from sweep_runner.report.accuracy import accuracy
 from sweep_runner.report.advice.evidence import Advice, Evidence
 from sweep_runner.report.facts import probabilities
+from sweep_runner.results.answer import answer_of
 
 _RIVALS = 2
 """Other trials within the best one's interval, from which on their order is chance to a good part."""
@@ -25,7 +26,16 @@ _NO_FILES = ("digits", "cifar10", "cifar100")
 
 
 def val_too_small(seen: Evidence) -> Iterator[Advice]:
-    """Other trials lie within the interval of the best one's accuracy on val."""
+    """Half of the trials that were compared with the best one, or more, cannot be told apart from it; or, where nobody
+    has compared them, others lie within the interval of its accuracy on val."""
+    if (answer := answer_of(seen.board)) is not None and len(answer.compared) > 1:
+        if answer.is_loose:
+            share = answer.shares.get(answer.winner)
+            evidence = f"{len(answer.alike)} of {len(answer.compared)} trials that were compared cannot be told apart"
+            evidence += f"; the best one has {share} on val" if share is not None else ""
+            enough = f": to tell the best two apart takes about {answer.enough:,}" if answer.enough else ""
+            yield Advice("val too small", evidence, f"more examples for val{enough}")
+        return
     if seen.on_val is None or (found := accuracy(seen.on_val)) is None:
         return
     others = [{seen.board.objective: row.value, **row.metrics}.get("val_accuracy") for row in seen.ranked[1:]]

@@ -17,8 +17,8 @@ RULES: tuple[Callable[[Evidence], Iterable[Advice]], ...] = (
     of_search.train_above_val,
     of_data.suspicious_labels,
     of_data.one_class_has_the_errors,
-    of_data.val_too_small,
     of_search.pruned_at_first_rung,
+    of_data.val_too_small,  # the end of a run says so, too
     of_data.near_duplicates,
 )
 """Each is a function of what is on record, and of nothing else."""

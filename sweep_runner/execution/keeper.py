@@ -12,19 +12,19 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sweep_runner.errors import SweepError
-from sweep_runner.execution.confirming import conclusion
-from sweep_runner.execution.ending import Ending, EndWork
+from sweep_runner.execution.ending import EndWork
 from sweep_runner.execution.gate import Gate
+from sweep_runner.execution.live_trial import LiveTrial
 from sweep_runner.execution.messages import Assignment, Message, last_epoch_of
 from sweep_runner.execution.retention import Retention
+from sweep_runner.execution.search_end import SearchEnd
 from sweep_runner.results.events import (
     AttemptFailed,
     EpochReported,
     LimitChecked,
-    SearchStopped,
     State,
     SweepChanged,
     TrialEnded,
@@ -35,7 +35,6 @@ from sweep_runner.results.front import further_values
 from sweep_runner.results.log import read_events
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
-from sweep_runner.results.search_progress import SearchProgress
 from sweep_runner.results.state import TrialSummary
 from sweep_runner.search.study import Proposal, Study
 from sweep_runner.spec.goals import over_limits, wanted_facts_of
@@ -48,33 +47,6 @@ OUTCOME_STATES: dict[str, State] = {
     "diverged": "FAILED",
     "infeasible": "INFEASIBLE",
 }
-
-
-@dataclass
-class LiveTrial:
-    """A trial that a worker has.
-
-    Attributes:
-        proposal: what is being tried.
-        attempt: of which hand-out reports are accepted.
-        started: wall-clock time of the hand-out.
-        began: when it was handed out, on the monotonic clock.
-        last_sign: when a report came last (or the hand-out), on the monotonic clock.
-        epoch_s: how long the last report was in coming.
-        epoch: the last reported epoch.
-        metrics: of that epoch.
-        overdue: why its worker was ended, when it took too long.
-    """
-
-    proposal: Proposal
-    attempt: int
-    started: float
-    began: float
-    last_sign: float
-    epoch: int = 0
-    metrics: dict[str, float] | None = None
-    epoch_s: float = 0.0
-    overdue: str = ""
 
 
 MAX_NODE_LOSSES = 10
@@ -101,10 +73,7 @@ class Keeper:
         stopping: nothing more is handed out.
         paused: why no trial starts though there is room; empty when it does not matter.
         waiting: for what all trials wait, when they do for long; set by who sees it.
-        ending: the rules by which the search ends before its trials are used up.
-        searching: whether trials of the search are handed out, and not yet what runs the best of them again.
-        cut_off: the trials (number, attempt) whose workers are to be ended because the search has; for who does it to
-            take.
+        end: how the search ends, by a rule or by itself.
         news: of attempts that ended badly and are followed by another, in words; for who shows them to take.
     """
 
@@ -126,8 +95,6 @@ class Keeper:
         self.paused = ""
         self.waiting = ""
         self.news: deque[str] = deque()
-        self.cut_off: set[tuple[int, int]] = set()
-        self.ending = Ending(spec, recorder.state, end_work, lambda: self.max_live)
         self.max_live = max_live
         self.pending: set[int] = set()
         self._paths = paths
@@ -139,7 +106,7 @@ class Keeper:
         self._queue: deque[Proposal] = deque()
         self._exhausted = False
         self._copies: dict[int, list[Proposal]] = {}
-        self.searching = not study.is_over
+        self.end = SearchEnd(spec, study, recorder, self.live, self._queue, end_work, lambda: self.max_live)
         self._retention = Retention(paths, spec, recorder.state)
         self._catch_up()
 
@@ -214,85 +181,9 @@ class Keeper:
             )
         return bool(self.paused)
 
-    def end_search_if_due(self) -> None:
-        """Ends the search when a rule says so: its trials pause where they are, with their checkpoints."""
-        if self._search.stopped is None and self.searching:
-            if (verdict := self.ending.due(time.time())) is not None:
-                self._stop_search(verdict)
-        elif self.live and not self.ending.leaves_time(time.time(), 0.0, repetition=True):
-            for live in list(self.live.values()):
-                self._cut(live, "no time is left to run it again to its end")
-
-    def _stop_search(self, verdict: SearchStopped) -> None:
-        self._recorder.record(verdict)
-        for live in list(self.live.values()):
-            self._cut(live, verdict.reason)
-        self._set_queue_aside(verdict.reason)
-
-    def _set_queue_aside(self, reason: str) -> None:
-        """Of trials that no worker has, those pause that have begun; they go on when the search does."""
-        for proposal in self._queue:
-            summary = self._summary(proposal.number)
-            if proposal.confirms is None and summary is not None and summary.ended is None:
-                started = time.time() - summary.attempt_s
-                self._cut(LiveTrial(proposal, summary.attempt, started, 0.0, 0.0, summary.epochs), reason)
-        self._queue = deque(proposal for proposal in self._queue if proposal.confirms is not None)
-
-    def _cut(self, live: LiveTrial, reason: str) -> None:
-        """A trial pauses at its last report because the search has ended, and goes on should the search do so."""
-        number = live.proposal.number
-        self._recorder.record(
-            TrialPaused(
-                time=time.time(),
-                trial=number,
-                attempt=live.attempt,
-                epoch=live.epoch,
-                reason=reason,
-                duration_s=time.time() - live.started,
-                stopped=True,
-            )
-        )
-        self.live.pop(number, None)
-        self.cut_off.add((number, live.attempt))
-
-    def _draw(self) -> Proposal | None:
-        """What is to be handed out next: of the search; when it has ended, of what is run again."""
-        self.end_search_if_due()
-        verdict: SearchStopped | None = None
-        if self._search.stopped is None:
-            verdict = self.ending.holds_back(time.time())
-            proposal = None if verdict else self._queue.popleft() if self._queue else self._study.ask()
-            if proposal is not None:
-                self.searching = proposal.confirms is None
-                return proposal
-        if any(live.proposal.confirms is None for live in self.live.values()):
-            return None
-        if verdict is not None and (self._queue or not self._study.is_over):
-            self._stop_search(verdict)
-        self.searching = False
-        return self._draw_repetition()
-
-    def _draw_repetition(self) -> Proposal | None:
-        """A trial that runs one of the best again; when all have been, what that came to is put on record."""
-        if self._queue:
-            return self._queue.popleft()
-        original = self.ending.next_repetition(time.time())
-        if original is not None:
-            return self._study.repeat(original.trial)
-        confirm, state = self.spec.search.confirm, self._recorder.state
-        if confirm is not None and not self.live and state.best() is not None:
-            found, before = conclusion(state, confirm, time.time()), self._search.confirmation
-            if before is None or tuple(before.trials) != found.trials:
-                self._recorder.record(found)
-        return None
-
-    @property
-    def _search(self) -> SearchProgress:
-        return self._recorder.state.search
-
     def _next_proposal(self) -> Proposal | None:
         while True:
-            proposal = self._draw()
+            proposal = self.end.draw()
             self._exhausted = proposal is None
             if proposal is None and not self.live:
                 self._end_copies_of_paused()
@@ -455,19 +346,8 @@ class Keeper:
         )
         goes_on = self._goes_on(live, report.epoch, report.metrics)
         if goes_on and message.outcome is None:
-            goes_on = not self._ends_here(live)
+            goes_on = not self.end.ends_with(live)
         return goes_on
-
-    def _ends_here(self, live: LiveTrial) -> bool:
-        """Whether a trial pauses with the report that it has just made: the search has ended, or no time is left."""
-        self.end_search_if_due()
-        number, repeats = live.proposal.number, live.proposal.confirms is not None
-        if number in self.live and not self.ending.leaves_time(time.time(), live.epoch_s, repetition=repeats):
-            self._cut(live, f"no time is left for another epoch ({live.epoch_s:.3g} s)")
-        if number not in self.live:
-            self.cut_off.discard((number, live.attempt))  # the answer to its report ends it
-            return True
-        return False
 
     def _goes_on(self, live: LiveTrial, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Tells the study the value of a recorded epoch; whether the trial goes on. If not, it has ended or paused."""
@@ -669,8 +549,9 @@ class Keeper:
                         del open_trials[number]
         self._give_up_surplus()
         self._queue.extend(open_trials[number] for number in sorted(open_trials))
-        if self._search.stopped is not None:
-            self._set_queue_aside(self._search.stopped.reason)
+        stopped = self._recorder.state.search.stopped
+        if stopped is not None:
+            self.end.set_queue_aside(stopped.reason)
 
     def _check_that_they_belong_together(self) -> None:
         """A trial is in the study before it is in the log, and has ended in the log before it has in the study."""

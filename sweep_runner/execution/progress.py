@@ -87,7 +87,12 @@ def progress_of(
     again = how_far(state, keeper.spec.search.confirm)
     states += [
         text
-        for text in (again, keeper.paused, keeper.waiting, keeper.ending.outlook(now, searching=keeper.searching))
+        for text in (
+            again,
+            keeper.paused,
+            keeper.waiting,
+            keeper.end.ending.outlook(now, searching=keeper.end.searching),
+        )
         if text
     ]
     best = state.best((*RANKED, "RUNNING"))
@@ -95,7 +100,7 @@ def progress_of(
     new, left = ended - ended_before, num_trials - ended
     times = f"{clock(elapsed_s)} elapsed"
     if new and left > 0 and state.search.stopped is None:
-        to_go, allowed = elapsed_s / new * left, keeper.ending.left_s(now)
+        to_go, allowed = elapsed_s / new * left, keeper.end.ending.left_s(now)
         if allowed is None or to_go <= allowed:
             times += f", about {clock(to_go)} to go"
         else:

@@ -86,10 +86,10 @@ class Link:
     def cut_off(self) -> set[tuple[int, int]]:
         """The trials whose workers are to be ended because the search has: looks at the clock first."""
         try:
-            self.keeper.end_search_if_due()
+            self.keeper.end.end_if_due()
         except Exception as error:  # noqa: BLE001 - carried to the caller of `run_trials`
             self.fail(error)
-        found, self.keeper.cut_off = self.keeper.cut_off, set()
+        found, self.keeper.end.cut_off = self.keeper.end.cut_off, set()
         return found
 
     def fail(self, error: BaseException) -> None:

@@ -157,7 +157,7 @@ def test_time_that_runs_out_leaves_the_order_of_the_search(make_spec: MakeSpec, 
             state = keeper._recorder.state
             if sum(map(len, state.repetitions.values())) > 1:
                 keeper._recorder.state._preparing_s += 4000.0  # as if so much time had passed
-                keeper.end_search_if_due()
+                keeper.end.end_if_due()
                 continue
             for epoch in range(1, 5):
                 keeper.on_message(assignment.trial, report(assignment, epoch))

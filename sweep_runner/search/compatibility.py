@@ -27,16 +27,14 @@ _MOST_SHOWN = 3
 def identity(spec: SweepSpec) -> dict[str, Any]:
     """What the trials of one study must have in common, JSON-ready."""
     dumped = spec.model_dump(mode="json")
-    search, objective = dumped["search"], dict(dumped["objective"])
-    if not objective["also"]:
-        del objective["also"]  # as studies have it that were made before there could be several
+    search = dumped["search"]
     return {
         "trainable": dumped["trainable"],
         "space": dumped["space"],
         "fixed": dumped["fixed"],
         # Pairs, because their order gave the trials' numbers.
         "baselines": [[name, params] for name, params in dumped["baselines"].items()],
-        "objective": objective,
+        "objective": dumped["objective"],
         "search": {key: search[key] for key in ("sampler", "seed", "options")},
     }
 

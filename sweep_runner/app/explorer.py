@@ -137,6 +137,7 @@ def _params(board: Leaderboard, paths: SweepPaths) -> None:
         figures.slices(study, board.objective),
         figures.contour(study, board.objective),
         figures.trade_off(board),
+        figures.size_trade_off(board),
     ):
         _draw(shown)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sweep_runner.report import importance
 from sweep_runner.report.plot_data import Confusion, Curve, title_of
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
+from trainables.facts import ONNX_BYTES
 
 if TYPE_CHECKING:
     import optuna
@@ -271,16 +272,27 @@ def trade_off(board: Leaderboard) -> Shown | None:
 
     The cost is the second objective, if there is one; else latency, parameters or time, whichever is known and differs.
     """
+    return _against(board, *_cost_of(board), searched=bool(board.goals))
+
+
+def size_trade_off(board: Leaderboard) -> Shown | None:
+    """The objective against the size of the model, where that was measured and is not drawn by `trade_off`."""
+    if _cost_of(board)[0] in (ONNX_BYTES, "num_parameters") or len({row.goal(ONNX_BYTES) for row in board.ranked}) < 2:
+        return None
+    return _against(board, ONNX_BYTES, "min", _UNITS[ONNX_BYTES], searched=False)
+
+
+def _against(board: Leaderboard, cost: str, way: str, unit: str, *, searched: bool) -> Shown | None:
+    """The figure; `searched`: the line is the front of all objectives, not of these two."""
     import plotly.graph_objects as go
 
-    cost, way, unit = _cost_of(board)
     rows = [row for row in board.ranked if row.state in ("COMPLETED", "PAUSED") and row.value is not None]
     if not board.goals:
         rows = [row for row in rows if row.state == "COMPLETED"]
     rows = [row for row in rows if row.goal(cost) is not None]
     if len(rows) < 2:
         return None
-    members = board.front if board.goals else _cheaper_or_better(rows, cost, board.mode)
+    members = board.front if searched else _cheaper_or_better(rows, cost, board.mode)
     on_front = {row.trial for row in members}
     front = sorted((row for row in rows if row.trial in on_front), key=lambda row: row.goal(cost) or 0.0)
     figure = go.Figure()
@@ -293,13 +305,13 @@ def trade_off(board: Leaderboard) -> Shown | None:
         mode="lines+markers", line={"color": ORANGE, "shape": "hv" if way == "min" else "vh"}, name="Pareto front",
     )  # fmt: skip
     figure.update_layout(xaxis_title=unit, yaxis_title=board.objective)
-    about = (
-        "One objective was searched; what it costs is the other. No trial is better and cheaper than one on the line."
-    )
-    if board.goals:
+    about = "What a trial costs was no objective. No trial is better and cheaper than one on the line."
+    if not board.goals:
+        about = f"One objective was searched. {about}"
+    if searched:
         names = ", ".join([board.objective, *(column for column, _ in board.goals)])
         about = f"Searched were {names}. No trial beats one on the line in all of them."
-    return Shown("pareto", "Quality against cost (Pareto front)", about, figure)
+    return Shown(f"pareto-{cost}", "Quality against cost (Pareto front)", about, figure)
 
 
 def _cost_of(board: Leaderboard) -> tuple[str, str, str]:
@@ -316,7 +328,7 @@ def _cost_of(board: Leaderboard) -> tuple[str, str, str]:
 
 _UNITS = {
     "onnx_latency_ms": "milliseconds for one picture on one thread, in ONNX Runtime",
-    "onnx_bytes": "bytes of the ONNX file",
+    ONNX_BYTES: "bytes of the ONNX file",
     "num_parameters": "parameters of the network",
     "num_flops": "floating-point operations for one picture",
     "duration_s": "seconds of training",

@@ -162,6 +162,7 @@ def all_figures(
         "slices": figures.slices(study, board.objective),
         "contour": figures.contour(study, board.objective),
         "trade_off": figures.trade_off(board),
+        "size_trade_off": figures.size_trade_off(board),
         "confusion": figures.confusion(confusion) if confusion else None,
         "calibration": figures.calibration(facts.calibration_bins(table), confusion.split)
         if table is not None and confusion

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sweep_runner.errors import RequestError
 from sweep_runner.execution import gate as gate_module
@@ -21,7 +23,7 @@ from sweep_runner.spec.check import load_plan
 from sweep_runner.spec.plan import Plan
 from tests.support.sized import BROKEN, CALLS, SLOWER_EXPORTED, UNMEASURABLE
 from tests.support.sized_sweeps import InThisProcess, opened, train_all
-from tests.support.sweeps import log_of, merged
+from tests.support.sweeps import log_of, merged, sweep
 
 SIZED: dict[str, Any] = {
     "name": "sized",
@@ -207,3 +209,35 @@ def test_a_limit_that_no_trained_model_keeps_loses_nothing(make_plan: Callable[.
         assert finish.failed
         assert "no trial keeps the limits" in finish.notes[-1]
         assert all(each.epochs == 2 for each in recorder.state.trials.values())
+
+
+@pytest.mark.ray
+def test_a_real_sweep_with_limits_and_two_objectives(tmp_path: Path) -> None:
+    """As a user meets it: what is told, exit codes, and that a resume measures and trains nothing again."""
+    changes = {"objective": ["val_accuracy", "onnx_latency_ms"], "export": {"latency": False}, "dashboard": False}
+    spec = merged(SIZED, changes)
+    (tmp_path / "sized.yaml").write_text(yaml.safe_dump(spec))
+    repository = str(Path(__file__).parents[2])
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return sweep(*arguments, "--results", "results", cwd=tmp_path, PYTHONPATH=repository)
+
+    nothing = run("run", "sized.yaml", "--set", "name=none", "--set", "limits.num_parameters=100")
+    assert nothing.returncode == 2, nothing.stderr
+    assert "no architecture of the space keeps the limits" in nothing.stderr
+    assert "Traceback" not in nothing.stderr
+
+    done = run("run", "sized.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "width 20: num_parameters 20,000, over limits.num_parameters (10,000)" in done.stderr
+    assert "Pareto front of val_accuracy, onnx_latency_ms: trials " in done.stderr
+    root = tmp_path / "results" / "sized"
+    best = json.loads((root / "best" / "model.json").read_text())
+    assert best["width"] == SLOWER_EXPORTED, "latency is an objective here, and no limit"
+    assert best["facts"]["onnx_latency_ms"] == 80.0
+    measured = (root / "data" / CALLS).read_text().split()
+    assert sorted(measured) == ["2", "20", "4", "8"]
+    before = len(log_of(root))
+    again = run("resume", "sized")
+    assert again.returncode == 0, again.stderr
+    assert [record["kind"] for record in log_of(root)[before:]] == ["sweep", "sweep"]

@@ -263,7 +263,8 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     where = " ".join(["", *results_option(results.root)])
     out.say(f'tables       {paths.tables}   sweep query "select * from trials"{where}')
     if outcome.package is not None and (refit := (published_origin(paths) or {}).get("refit")):
-        out.say(f"The model was trained anew on {' and '.join(refit['splits'])}, for {refit['epochs']} epochs.")
+        epochs = f"{refit['epochs']} epoch{'s' if refit['epochs'] != 1 else ''}"
+        out.say(f"The model was trained anew on {' and '.join(refit['splits'])}, for {epochs}.")
     if outcome.package is not None and (outcome.package / "model.onnx").exists():
         out.say(f"model        {outcome.package / 'model.onnx'}   sweep predict {paths.name} IMAGES{where}")
     elif outcome.package is not None:

@@ -172,7 +172,8 @@ def _finish_best(
         note = f"trial {original.trial} left no checkpoint of epoch {original.best_epoch}: no model to publish"
         return Finish(None, (note,), failed=True)
     if plan.spec.export.refit and (export or "test" in splits):
-        say(f"training trial {original.trial} anew on train and val, {original.best_epoch} epochs (export.refit)")
+        epochs = f"{original.best_epoch} epoch{'s' if original.best_epoch != 1 else ''}"
+        say(f"training trial {original.trial} anew on train and val, {epochs} (export.refit)")
     else:
         say(f"evaluating trial {original.trial}" + (" and exporting its model" if export else ""))
     staging = _staging(paths)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from trainables.errors import DataError
 from trainables.image.data.resplit import resplit
-from trainables.image.data.splits import Ints, numbered, shortened, stratify
+from trainables.image.data.splits import Ints, numbered, shortened
 from trainables.image.data_config import DataConfig, Split
 from trainables.image.index import FOLDS, ImageIndex, flat_labels
 
@@ -56,13 +56,45 @@ def cut_into_folds(table: pa.Table, classes: Sequence[str], split: Split) -> Fol
     rows, labels = flat_labels(some)
     warnings = _too_few(rows, labels, names, classes, split.folds)
     strata = (rows, labels) if split.stratify else (np.arange(len(pool)), np.zeros(len(pool), dtype=np.int64))
-    shares = np.full(split.folds, 1 / split.folds)
     numbers = np.full((len(table), split.repeats), -1, dtype=np.int64)
     for repeat in range(split.repeats):
         groups = numbered(names, split.seed + repeat)
-        numbers[pool, repeat] = stratify(groups, *strata, shares, alike=True)
+        numbers[pool, repeat] = _deal(groups, *strata, split.folds)
         _check(numbers[pool, repeat], rows, labels, classes, split.folds)
     return Folds(numbers, warnings)
+
+
+def _deal(groups: Ints, rows: Ints, labels: Ints, folds: int) -> Ints:
+    """The fold of each example, (N,): groups go one by one to where class counts and sizes stay most even.
+
+    As scikit-learn's StratifiedGroupKFold: those that weigh most go first, each to the fold that makes the spread over
+    the folds of each class's share least. Here it is the variances that are added up, so that only the group's own
+    classes are looked at; and an example may have any number of labels. All examples count as one more class.
+
+    Args:
+        groups: the group of each example, numbered in the (random) order in which to deal those that weigh the same.
+        rows: the example of each label, (L,).
+        labels: class numbers, (L,).
+        folds: how many.
+    """
+    num_groups, num_classes = int(groups.max()) + 1, int(labels.max(initial=0)) + 1
+    pairs, counts = np.unique(groups[rows] * num_classes + labels, return_counts=True)
+    of_group: list[list[tuple[int, int]]] = [[(num_classes, size)] for size in np.bincount(groups).tolist()]
+    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+        of_group[pair // num_classes].append((pair % num_classes, count))
+    totals = [*np.bincount(labels, minlength=num_classes).tolist(), len(groups)]
+    weights = [1 / max(1, total) ** 2 for total in totals]
+    weighs = [sum(count * count * weights[label] for label, count in group) for group in of_group]
+    has = [[0] * (num_classes + 1) for _ in range(folds)]
+    chosen = np.empty(num_groups, dtype=np.int64)
+    for number in sorted(range(num_groups), key=lambda number: (-weighs[number], number)):
+        # Wherever it goes the means stay the same: of the sums of squares this is what differs.
+        spread = [sum(held[label] * count * weights[label] for label, count in of_group[number]) for held in has]
+        fold = spread.index(min(spread))
+        chosen[number] = fold
+        for label, count in of_group[number]:
+            has[fold][label] += count
+    return chosen[groups]
 
 
 def fold_view(index: ImageIndex, number: int, data: DataConfig) -> ImageIndex:

@@ -10,7 +10,7 @@ gets its share to within one example.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -74,7 +74,7 @@ def divide(table: pa.Table, classes: Sequence[str], split: Split) -> Division:
         if not split.stratify:
             rows, labels = np.arange(len(pool)), np.zeros(len(pool), dtype=np.int64)
         fractions = np.array([split.fractions[name] for name in targets])
-        chosen = stratify(groups, rows, labels, fractions / fractions.sum())
+        chosen = _stratify(groups, rows, labels, fractions / fractions.sum())
         splits[pool] = np.array(targets)[chosen]
     wanted = {*present, *targets}
     notes = []
@@ -161,9 +161,7 @@ def limit(table: pa.Table, splits: npt.NDArray[np.str_], most: int, seed: int) -
     return stay
 
 
-def stratify(
-    groups: Ints, rows: Ints, labels: Ints, fractions: npt.NDArray[np.float64], *, alike: bool = False
-) -> Ints:
+def _stratify(groups: Ints, rows: Ints, labels: Ints, fractions: npt.NDArray[np.float64]) -> Ints:
     """The target of each example, (N,).
 
     Args:
@@ -171,7 +169,6 @@ def stratify(
         rows: the example of each label, (L,).
         labels: class numbers, (L,).
         fractions: of each target, adding up to 1.
-        alike: no target comes first where a class has too few groups for all of them.
     """
     num_groups, num_classes = int(groups.max()) + 1, int(labels.max(initial=0)) + 1
     pairs, how_many = np.unique(groups[rows] * num_classes + labels, return_counts=True)
@@ -201,14 +198,14 @@ def stratify(
             has[where][label] += count
             remaining[label] -= 1
 
-    def emptiness(group: int) -> Callable[[int], tuple[float, float]]:
-        """How far a target is from its share of the group's classes, and of all."""
+    def emptiest(group: int) -> int:
+        """Where the group's classes are furthest from their share."""
 
-        def lacking(where: int) -> tuple[float, float]:
+        def emptiness(where: int) -> tuple[float, float]:
             lacks = sum(wanted[where][label] / total[label] for label, _ in of_group[group])
             return lacks / share[where], room[where] / share[where]
 
-        return lacking
+        return max(every, key=emptiness)
 
     waiting = {label for label in range(num_classes) if remaining[label]}
     while waiting:
@@ -219,13 +216,12 @@ def stratify(
                 continue
             without = [where for where in every if not has[where][label]]
             if remaining[label] <= len(without):
-                # The last chance that each target has one.
-                put(group, max(without, key=emptiness(group)) if alike else without[0])
+                put(group, without[0])  # the last chance that each target has one
             else:
-                put(group, max(every, key=emptiness(group)))
+                put(group, emptiest(group))
     for group in range(num_groups):
         if target[group] < 0:
-            put(group, max(every, key=emptiness(group)))
+            put(group, emptiest(group))
     return np.array(target)[groups]
 
 

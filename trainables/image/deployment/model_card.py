@@ -63,9 +63,9 @@ def _refit(card: Mapping[str, Any]) -> str:
     of = "" if card["data"].get("num_folds") else f" of {' and '.join(refit['splits'])}"
     epochs = f"{refit['epochs']} epoch{'s' if refit['epochs'] != 1 else ''}"
     return (
-        f"After the choice this model was trained anew on all {num_examples} examples{of}, for {epochs}: the best epoch "
-        "of its trial. Figures on train and val below are the trial's, whose models had not seen val; those on test are "
-        "this model's.\n"
+        f"After the choice this model was trained anew on all {num_examples} examples{of}, for {epochs}: the best "
+        "epoch of its trial. Figures on train and val below are the trial's, whose models had not seen val; those on "
+        "test are this model's.\n"
     )
 
 

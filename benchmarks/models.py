@@ -1,5 +1,6 @@
 """Every model of timm, the whole way: check, training, a stop, checkpoint, ONNX, agreement. Kept as a table.
 
+    python -m benchmarks.models count                   # the parameters of every name: some minutes
     python -m benchmarks.models prove --until 03:50     # go on where the last run ended
     python -m benchmarks.models write                   # docs/models.md from the table
 
@@ -13,13 +14,12 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,60 +28,80 @@ TABLE = Path(__file__).parents[1] / "trainables" / "image" / "models" / "survey.
 NAMES_PER_PROCESS = 12
 SECONDS_PER_NAME = 600
 MOST_BYTES = 10 * 1024**3
-_SIZES = (
-    "zepto", "atto", "xxnano", "femto", "pico", "nano", "xxs", "xx_small", "xxtiny", "xtiny", "tiny", "xs", "x_small",
-    "mini", "small", "medium", "base",
-)  # fmt: skip
-_LARGE = ["large", "huge", "giant", "gigantic", "enormous", "xxlarge", "xlarge"]
+_LARGE = 150e6
+"""Parameters of names that come last: one of these takes the time of a dozen others."""
 
 
-def ordered_names(pattern: str = "*") -> list[str]:
-    """The smallest name of every module of timm, then the second smallest of each, and so on."""
+def ordered_names(rows: Mapping[str, Mapping[str, str]], patterns: Sequence[str] = ("*",)) -> list[str]:
+    """The order in which names are taken, of those that fit a pattern.
+
+    First the two smallest names of every module of timm, then the smaller before the larger ones; those of more than
+    `_LARGE` parameters at the end.
+
+    Args:
+        rows: of the table, which has each name's parameters.
+        patterns: as in a shell.
+    """
     import timm
     from timm.models._registry import _model_to_module
 
+    def parameters(name: str) -> float:
+        return float(rows.get(name, {}).get("parameters") or "inf")
+
     modules: dict[str, list[str]] = {}
-    for name in timm.list_models(pattern):
+    for name in sorted({name for pattern in patterns for name in timm.list_models(pattern)}, key=parameters):
         modules.setdefault(_model_to_module[name], []).append(name)
-    for names in modules.values():
-        names.sort(key=_about_size)
-    longest = max(map(len, modules.values()))
-    return [names[turn] for turn in range(longest) for names in modules.values() if turn < len(names)]
-
-
-def _about_size(name: str) -> tuple[float, int, str]:
-    """By words of the name: counting the parameters of all models takes half an hour."""
-    large = 30.0 * sum(word in name for word in _LARGE)
-    small = next((number for number, word in enumerate(_SIZES) if word in name), len(_SIZES) // 2 + 4)
-    if letter := re.search(r"_([tsml])(?=\d|_|$)", name):  # gernet_s, efficientnetv2_l
-        small = {"t": 5, "s": 8, "m": 15, "l": 25}[letter[1]]
-    numbers = [float(digits) for digits in re.findall(r"\d+", name)]
-    return large + small + min(numbers[:1] or [0.0]) / 200, len(name), name
+    first = {name for names in modules.values() for name in names[:2]}
+    everyone = [name for names in modules.values() for name in names]
+    return sorted(everyone, key=lambda name: (parameters(name) > _LARGE, name not in first, parameters(name)))
 
 
 def read_table(path: Path = TABLE) -> dict[str, dict[str, str]]:
-    """The rows so far, by name."""
+    """The rows so far, by name; one without an outcome was counted, and not taken."""
     if not path.exists():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
         return {row["name"]: row for row in csv.DictReader(file)}
 
 
-def append(row: dict[str, Any], path: Path = TABLE) -> None:
-    """One more row; the columns are those of `Row` in `benchmarks.models_way`."""
+def taken(path: Path) -> dict[str, dict[str, str]]:
+    """The rows of names that went the whole way, or did not get through."""
+    return {name: row for name, row in read_table(path).items() if row["outcome"]}
+
+
+def write_row(row: Mapping[str, Any], path: Path = TABLE) -> None:
+    """Puts a row into the table, in the place of what was known of the name."""
+    rows: dict[str, Mapping[str, Any]] = {**read_table(path)}
+    rows[row["name"]] = {**rows.get(row["name"], {}), **row}
+    write_table(rows, path)
+
+
+def write_table(rows: Mapping[str, Mapping[str, Any]], path: Path = TABLE) -> None:
+    """The table by name; the columns are those of `benchmarks.models_way`."""
     from benchmarks.models_way import COLUMNS
 
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    new = path.with_suffix(".new")
+    with new.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows[name] for name in sorted(rows))
+    new.replace(path)
+
+
+def count(path: Path = TABLE) -> None:
+    """Counts the parameters of every name of timm, without memory: some minutes."""
+    import timm
+
+    from benchmarks.models_way import counted
+
+    for name in timm.list_models():
+        if not read_table(path).get(name, {}).get("parameters"):
+            write_row(counted(name), path)
 
 
 def prove(names: list[str], until: float, path: Path = TABLE) -> None:
     """Runs names that have no row yet, until a time (seconds since the epoch)."""
-    todo = [name for name in names if name not in read_table(path)]
+    todo = [name for name in names if name not in taken(path)]
     while todo and time.time() < until:
         some = todo[:NAMES_PER_PROCESS]
         with tempfile.TemporaryFile() as errors:
@@ -90,13 +110,13 @@ def prove(names: list[str], until: float, path: Path = TABLE) -> None:
             reason = _follow(child, path)
             errors.seek(0)
             said = errors.read().decode(errors="replace").strip().splitlines()
-        done = read_table(path)
+        done = taken(path)
         left = [name for name in some if name not in done]
-        if left and time.time() < until:
+        if left and child.returncode != 0 and time.time() < until:
             what = reason or f"its process ended with {child.returncode}: {said[-1] if said else 'nothing said'}"
-            append({"name": left[0], "outcome": "failed", "reason": what}, path)
-        todo = [name for name in todo if name not in read_table(path)]
-        print(f"{len(read_table(path))} names done, {len(todo)} to do", flush=True)
+            write_row({"name": left[0], "outcome": "failed", "reason": what}, path)
+        todo = [name for name in todo if name not in taken(path)]
+        print(f"{len(taken(path))} names done, {len(todo)} to do", flush=True)
 
 
 def _follow(child: subprocess.Popen[str], path: Path) -> str:
@@ -115,24 +135,27 @@ def _follow(child: subprocess.Popen[str], path: Path) -> str:
             child.wait()
             return ""
         if line.startswith("{"):
-            append(json.loads(line), path)
+            write_row(json.loads(line), path)
 
 
 def some(names: list[str], until: float) -> Iterator[dict[str, Any]]:
-    """The rows of several names, in this process."""
+    """The rows of several names, in this process; it ends early where memory does, so that a new one tries again."""
     from benchmarks.models_way import whole_way
 
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
     for name in names:
         if time.time() > until:
             return
-        yield whole_way(name)
+        row = whole_way(name)
+        if row["outcome"] == "infeasible" and name != names[0]:
+            return
+        yield row
 
 
 def main() -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models")
-    parser.add_argument("what", choices=["prove", "some", "write"])
+    parser.add_argument("what", choices=["count", "prove", "some", "write"])
     parser.add_argument("names", nargs="*", help="Names, or patterns; all of timm's without any.")
     parser.add_argument("--until", default="23:59", help="When to end, as HH:MM.")
     parser.add_argument("--table", type=Path, default=TABLE)
@@ -146,10 +169,12 @@ def main() -> None:
 
         write_page(read_table(given.table))
         return
+    if given.what == "count":
+        count(given.table)
+        return
     hour, minute = map(int, given.until.split(":"))
     until = datetime.now().replace(hour=hour, minute=minute, second=0).timestamp()
-    patterns = given.names or ["*"]
-    prove([name for pattern in patterns for name in ordered_names(pattern)], until, given.table)
+    prove(ordered_names(read_table(given.table), given.names or ["*"]), until, given.table)
 
 
 if __name__ == "__main__":

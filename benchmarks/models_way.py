@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -16,16 +17,18 @@ from timm.models import get_pretrained_cfg
 from timm.models._registry import _model_to_module
 from torch import nn
 
-from trainables.errors import NotExportable
+from trainables.errors import Infeasible, NotExportable
 from trainables.image.config import ImageConfig, Pooling
 from trainables.image.deployment.agreement import compare
 from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
 from trainables.image.models.factory import build_model, normalization
 from trainables.image.models.layout import channels_last
 from trainables.image.models.tryout import (
+    FAILURES,
     has_effect,
     impossible,
     num_blocks,
+    reason,
     usual_resolution,
     weights_problem,
 )
@@ -33,13 +36,14 @@ from trainables.image.package import ONNX_FILE, Package, PackageFacts
 from trainables.image.trainable import ImageClassifier
 from trainables.image.training.checkpoint import load_trained
 from trainables.image.training.evaluate import GivenImages, compute_logits
+from trainables.image.training.microbatch import is_out_of_memory
 
 COLUMNS = (
-    "name", "module", "outcome", "reason", "parameters", "usual_resolution", "smallest_resolution", "poolings",
-    "misfits", "dropout", "drop_path", "num_blocks", "published", "resizable", "stored_features", "onnx",
+    "name", "module", "outcome", "reason", "parameters", "usual_resolution", "smallest_resolution", "any_size",
+    "poolings", "misfits", "dropout", "drop_path", "num_blocks", "published", "resizable", "stored_features", "onnx",
     "max_difference", "spread", "step_s", "step_mib", "image_ms", "seconds",
 )  # fmt: skip
-SMALLEST = (8, 16, 24, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
+TRIED_SIZES = (8, 16, 24, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
 RESHAPING = ("catavgmax", "token", "map")
 """Poolings that may change the shape of layers."""
 CLASSES = ("a", "b", "c")
@@ -47,7 +51,10 @@ BATCH = 4
 
 
 def whole_way(name: str) -> dict[str, Any]:
-    """The row of a name. `outcome` is right, refused (by the check, with the reason) or failed."""
+    """The row of a name.
+
+    `outcome` is right, refused (by the check, with the reason), infeasible (it does not fit into memory) or failed.
+    """
     began = time.monotonic()
     usual = usual_resolution(name)
     row: dict[str, Any] = {"name": name, "module": _model_to_module[name], "usual_resolution": usual}
@@ -56,10 +63,11 @@ def whole_way(name: str) -> dict[str, Any]:
         told = ImageClassifier.check(_config(name, usual))
         outcome = "refused" if told else "failed"
         return {**row, "outcome": outcome, "reason": told[0].message if told else refusal, "seconds": _since(began)}
-    sizes = [size for size in SMALLEST if size <= usual]
-    smallest = next((size for size in sizes if impossible(name, "native", size) is None), usual)
-    row["smallest_resolution"] = smallest
+    sizes = [size for size in TRIED_SIZES if size <= usual]
+    row |= sizes_of(name, usual)
     size = next(size for size in (*[s for s in sizes if s >= 64], usual) if impossible(name, "native", size) is None)
+    others = (other for other in (size, usual + 32, 2 * usual) if other != usual)
+    other = next((other for other in others if impossible(name, "native", other) is None), usual)
     source = get_pretrained_cfg(name)
     published = bool(source is not None and source.has_weights)
     poolings = [kind for kind in get_args(Pooling) if impossible(name, kind, size) is None]
@@ -72,15 +80,47 @@ def whole_way(name: str) -> dict[str, Any]:
         "drop_path": int(has_effect(name, "drop_path", usual)),
         "num_blocks": num_blocks(name, usual),
         "published": int(published),
-        "resizable": int(size == usual or weights_problem(name, "native", size) is None),
+        "resizable": int(other == usual or weights_problem(name, "native", other) is None),
     }
     try:
-        row |= _cost(name, usual)
         row |= _trained(name, size)
+        row |= _cost(name, usual)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
-        said = next(iter(str(error).strip().splitlines()), "")
-        row |= {"outcome": "failed", "reason": f"{type(error).__name__}: {said}"[:300]}
+        too_large = isinstance(error, Infeasible) or is_out_of_memory(error)
+        said = f"{type(error).__name__}: {reason(error)}"[:300]
+        if not too_large:
+            row |= {"outcome": "failed", "reason": said}
+        elif "outcome" not in row:  # else it is right at this size, and only what the usual one costs is not known
+            row |= {"outcome": "infeasible", "reason": said}
     return {**row, "seconds": _since(began)}
+
+
+def counted(name: str) -> dict[str, Any]:
+    """A row of no more than the name's parameters, as it was published: with 1,000 classes."""
+    row: dict[str, Any] = {"name": name, "module": _model_to_module[name], "usual_resolution": usual_resolution(name)}
+    with torch.device("meta"), suppress(*FAILURES):  # an encoder has no classifier
+        model = build_model(_config(name, usual_resolution(name)), 1000)
+        row["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+    return row
+
+
+def sizes_of(name: str, usual: int) -> dict[str, int]:
+    """The smallest resolution that a model can be trained on, and whether it can be on any above that.
+
+    Where it can, the smallest is exact; else it is the smallest of those that people use.
+    """
+
+    def works(size: int) -> bool:
+        return impossible(name, "native", size) is None
+
+    sizes = [size for size in TRIED_SIZES if size <= usual]
+    smallest = next((size for size in sizes if works(size)), usual)
+    any_size = all(works(size) for size in (smallest + 3, 101, usual + 17) if size > smallest)
+    low = max((size for size in sizes if size < smallest), default=smallest - 1)
+    while any_size and smallest - low > 1:
+        middle = (low + smallest) // 2
+        low, smallest = (low, middle) if works(middle) else (middle, smallest)
+    return {"smallest_resolution": smallest, "any_size": int(any_size)}
 
 
 def _config(name: str, size: int, **values: Any) -> ImageConfig:
@@ -95,7 +135,6 @@ def _cost(name: str, usual: int) -> dict[str, Any]:
     before = psutil.Process().memory_info().rss
     model = channels_last(build_model(config, len(CLASSES))).train()
     images = torch.rand(BATCH, 3, usual, usual).contiguous(memory_format=torch.channels_last)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
     most = 0
 
     def step() -> None:
@@ -111,7 +150,6 @@ def _cost(name: str, usual: int) -> dict[str, Any]:
     with torch.inference_mode():
         one = _seconds(lambda: model(images[:1]))
     return {
-        "parameters": parameters,
         "step_s": f"{seconds:.3g}",
         "step_mib": round(max(0, most - before) / 1024**2),
         "image_ms": f"{1000 * one:.3g}",

@@ -89,14 +89,17 @@ def write_table(rows: Mapping[str, Mapping[str, Any]], path: Path = TABLE) -> No
 
 
 def count(path: Path = TABLE) -> None:
-    """Counts the parameters of every name of timm, without memory: some minutes."""
+    """Counts the parameters of every name of timm, without memory: some minutes. Completes rows of earlier surveys."""
     import timm
 
-    from benchmarks.models_way import counted
+    from benchmarks.models_way import counted, without_memory
 
     for name in timm.list_models():
         if not read_table(path).get(name, {}).get("parameters"):
             write_row(counted(name), path)
+    for name, row in read_table(path).items():
+        if row["poolings"] and not row["kept_mib"]:
+            write_row({"name": name, **without_memory(name, int(row["usual_resolution"]))}, path)
 
 
 def prove(names: list[str], until: float, path: Path = TABLE) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 POOLINGS = ("native", "avg", "max", "avgmax", "catavgmax", "gem", "token", "map")
 HEADER = """\
 | family | names: tried of all | for example | parameters | px, from | poolings | blocks | features | ONNX | step s \
-| step MiB | image ms |
+| MiB kept per image | image ms |
 |---|---|---|---|---|---|---|---|---|---|---|---|"""
 Row = Mapping[str, str]
 
@@ -49,23 +50,27 @@ A sweep file may name any of timm's models, seven nets of torchvision, and four 
 
 `sweep check` refuses what a model cannot do, with what it can: a pooling that it lacks, a resolution that it cannot
 work on, published weights that do not fit, a `dropout`, `drop_path`, `width`, `unfrozen_blocks` or `layer_lr_decay`
-that would change nothing. A model that is not in the table of known ones is tried for it: a step without memory, which
-takes about a second.
+that would change nothing. A model that is not in the table of known ones is tried for it: a step without memory, then,
+in a process of its own, a step on two images, a checkpoint, and its loading. That takes a second or two for most, and
+what came of it is remembered in the cache folder (`$SWEEP_CACHE`), for these versions of torch and timm. The check also
+tells of models without ONNX translation, and of a training step that takes more memory than a machine without GPU has.
 
 ## Families
 
 Of timm {version}, {len(tried)} of {sum(sizes.values()):,} names in {len(families)} of {len(sizes)} families went the
 whole way: check, two epochs with a stop between them, checkpoint, load, ONNX, and agreement with ONNX Runtime in
 batches of 1, 7 and 4. {len(right)} came out right, {sum(row["outcome"] == "refused" for row in tried)} are refused by
-the check, {sum(row["outcome"] == "failed" for row in tried)} failed. Of a model whose statistics and classifier are
-those of a new one, all pictures get nearly the same answer, and agreement says nothing: both were changed before, so
-that answers differ{_but(alike)}.
+the check, {sum(row["outcome"] == "infeasible" for row in tried)} did not fit into 10 GiB,
+{sum(row["outcome"] == "failed" for row in tried)} failed. A name took {_median(tried):.0f} s (median, on a busy
+machine). Of a model whose statistics and classifier are those of a new one, all pictures get nearly the same answer,
+and agreement says nothing: both were changed before, so that answers differ{_but(alike)}.
 
 The figures are those of the family's model that is named: a training step on four images, and the forward pass of one,
 at the resolution that it was published for, in CPU seconds on one thread of a shared machine: compare them with each
 other, not with another machine's. `px` is that resolution and the smallest that it can be trained on; "only" marks
 published weights that fit that one resolution. `blocks` is what `finetune: last_n` and `layer_lr_decay` tell apart, the
-head included. `features` says whether head-only trials share stored features.
+head included. `features` says whether head-only trials share stored features. A training step keeps so many MiB of each
+image for its backward pass.
 
 {HEADER}
 {table}
@@ -85,16 +90,20 @@ resolution use `finetune: scratch`, or a weight file of that resolution.
 
 {_reasons(row for row in tried if row["outcome"] != "right")}
 
-A process of the survey may take 10 GiB, and each name ten minutes. One that ended with -11 or -6 was ended by the
-system for a fault in memory: gernet_s does that in PyTorch 2.15 on a CPU with channels_last, in a backward pass.
+A process of the survey may take 10 GiB, and each name ten minutes.
 
 ## Run it again
 
+    python -m benchmarks.models count                 # parameters of all names
     python -m benchmarks.models prove --until 23:00   # goes on where it ended; a process per dozen of names
     python -m benchmarks.models write                 # this page
 
 The rows are in `trainables/image/models/survey.csv`. So far they took {seconds / 60:.0f} minutes.
 """
+
+
+def _median(rows: Iterable[Row]) -> float:
+    return statistics.median([float(row["seconds"]) for row in rows if row["seconds"]] or [0.0])
 
 
 def _line(module: str, rows: list[Row], total: int) -> str:
@@ -110,7 +119,7 @@ def _line(module: str, rows: list[Row], total: int) -> str:
         f"| {module} | {count} | {row['name']} | {int(row['parameters']) / 1e6:.1f}M "
         f"| {row['usual_resolution']}{only}, {row['smallest_resolution']} | {poolings} | {row['num_blocks']} "
         f"| {'yes' if row['stored_features'] == 'yes' else 'no'} | {'yes' if row['onnx'] == '1' else 'no'} "
-        f"| {row['step_s']} | {row['step_mib']} | {row['image_ms']} |"
+        f"| {row['step_s']} | {row['kept_mib']} | {row['image_ms']} |"
     )
 
 
@@ -121,9 +130,7 @@ def _but(alike: list[Row]) -> str:
 
 
 def _no_onnx(rows: list[Row]) -> str:
-    from trainables.image.models.catalogue import WITHOUT_ONNX
-
-    names = _sentence([*(f"{start}*" for start in WITHOUT_ONNX), *(row["name"] for row in rows)], "")
+    names = _sentence((row["name"] for row in rows), "None of those tried.")
     return (
         f"{names} Their package is published as `model.safetensors`, with the code that loads it in its `README.md`; "
         "the sweep says so, and ends well. `sweep predict`, `evaluate` and `serve` need ONNX."

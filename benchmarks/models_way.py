@@ -26,6 +26,7 @@ from trainables.image.models.layout import channels_last
 from trainables.image.models.tryout import (
     FAILURES,
     has_effect,
+    image_bytes,
     impossible,
     num_blocks,
     reason,
@@ -41,7 +42,7 @@ from trainables.image.training.microbatch import is_out_of_memory
 COLUMNS = (
     "name", "module", "outcome", "reason", "parameters", "usual_resolution", "smallest_resolution", "any_size",
     "poolings", "misfits", "dropout", "drop_path", "num_blocks", "published", "resizable", "stored_features", "onnx",
-    "max_difference", "spread", "step_s", "step_mib", "image_ms", "seconds",
+    "max_difference", "spread", "kept_mib", "step_s", "step_mib", "image_ms", "seconds",
 )  # fmt: skip
 TRIED_SIZES = (8, 16, 24, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
 RESHAPING = ("catavgmax", "token", "map")
@@ -64,7 +65,7 @@ def whole_way(name: str) -> dict[str, Any]:
         outcome = "refused" if told else "failed"
         return {**row, "outcome": outcome, "reason": told[0].message if told else refusal, "seconds": _since(began)}
     sizes = [size for size in TRIED_SIZES if size <= usual]
-    row |= sizes_of(name, usual)
+    row |= without_memory(name, usual)
     size = next(size for size in (*[s for s in sizes if s >= 64], usual) if impossible(name, "native", size) is None)
     others = (other for other in (size, usual + 32, 2 * usual) if other != usual)
     other = next((other for other in others if impossible(name, "native", other) is None), usual)
@@ -102,6 +103,11 @@ def counted(name: str) -> dict[str, Any]:
         model = build_model(_config(name, usual_resolution(name)), 1000)
         row["parameters"] = sum(parameter.numel() for parameter in model.parameters())
     return row
+
+
+def without_memory(name: str, usual: int) -> dict[str, Any]:
+    """What steps on the meta device show: sizes, and what a step keeps of an image for its backward pass."""
+    return {**sizes_of(name, usual), "kept_mib": f"{image_bytes(name, 'native', usual) / 1024**2:.3g}"}
 
 
 def sizes_of(name: str, usual: int) -> dict[str, int]:

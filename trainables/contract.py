@@ -119,10 +119,12 @@ class ConfigProblem:
     Attributes:
         key: the config key to point at.
         message: the value, the rule, and what would be right.
+        fatal: False of what should be known before anything starts, and keeps nothing from running.
     """
 
     key: str
     message: str
+    fatal: bool = True
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,10 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
 
     @classmethod
     def check(cls, config: ConfigT) -> list[ConfigProblem]:
-        """Finds what no single field can know: combinations that cannot work. Reads no data."""
+        """Finds what no single field can know: combinations that cannot work, or of which users should know something.
+
+        Reads no data.
+        """
         return []
 
     @classmethod

@@ -42,16 +42,25 @@ def check_configs(
             if number == MAX_COMBINATIONS:
                 warnings.append(f"only the first {MAX_COMBINATIONS:,} combinations of {', '.join(keys)} were checked")
                 break
-            for found in _check(trainable, spec.config_of(params)):
+            for found in _fatal(_check(trainable, spec.config_of(params)), warnings):
                 told.setdefault((found.key, found.message), _located(found, params, spec, places, value_places))
     for name, baseline in spec.baselines.items():
         if problems and not _complete(baseline, spec):
             continue
-        for found in _check(trainable, spec.config_of(baseline)):
+        for found in _fatal(_check(trainable, spec.config_of(baseline)), warnings):
             at: KeyPath = ("baselines", name, found.key) if found.key in baseline else ("baselines", name)
             problem = Problem(f"{dotted(at)}: {found.message}", where=places.where(at))
             told.setdefault((found.key, found.message), problem)
     problems += told.values()
+
+
+def _fatal(found: Sequence[ConfigProblem], warnings: list[str]) -> Iterator[ConfigProblem]:
+    """The problems that nothing can start with; what else there is to know goes to the warnings, each once."""
+    for problem in found:
+        if problem.fatal:
+            yield problem
+        elif problem.message not in warnings:
+            warnings.append(problem.message)
 
 
 def _groups(check_keys: tuple[str, ...] | tuple[tuple[str, ...], ...]) -> list[tuple[str, ...]]:

@@ -60,6 +60,8 @@ class Own(Trainable):
     def check(cls, config):
         if config.net == "vit" and config.pooling == "catavgmax":
             return [ConfigProblem("pooling", "catavgmax does not go with vit: use avg or max")]
+        if config.net == "mlp" and config.epochs == 9:
+            return [ConfigProblem("net", "an mlp sees no neighbours", fatal=False)]
         return []
 
     def train(self, config, handle):

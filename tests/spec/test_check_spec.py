@@ -25,7 +25,7 @@ def test_a_good_file_becomes_a_plan(plan_of: PlanOf, folder: Path) -> None:
     assert plan.spec.space["batch_size"] == IntRange(low=8, high=64, step=8)
     assert plan.max_epochs == 9
     assert plan.grid_size is None
-    assert plan.warnings == ()
+    assert plan.warnings == ("an mlp sees no neighbours",), "of all its combinations, once"
     config = plan.make_config({"net": "vit", "lr": 0.1, "batch_size": 16})
     assert config.model_dump(include={"net", "epochs", "lr", "momentum"}) == {
         "net": "vit",

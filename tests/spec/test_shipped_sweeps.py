@@ -11,6 +11,7 @@ import pytest
 from sweep_runner.spec.check import check_spec
 from sweep_runner.spec.document import parse
 from sweep_runner.spec.loader import load_spec
+from trainables.image.models import advice
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 FILES = sorted(SWEEPS.glob("*.yaml"))
@@ -21,7 +22,8 @@ def test_there_are_shipped_sweeps() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_a_shipped_sweep_is_valid(path: Path) -> None:
+def test_a_shipped_sweep_is_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advice, "memory_bytes", lambda: None)  # what fits into this machine is not the file's
     plan = check_spec(load_spec(path))
     assert plan.warnings == ()
 

@@ -6,12 +6,14 @@ from trainables.contract import ConfigProblem
 from trainables.errors import WeightsError
 from trainables.image.check_model import has_published_weights, model_problems
 from trainables.image.config import ImageConfig
+from trainables.image.models.advice import advice
 from trainables.image.models.table import timm_name
 from trainables.image.models.weights import local_weights
 from trainables.image.training.optimizer_table import optimizer_problem
 
 CHECK_KEYS = (
     ("model", "pretrained", "finetune", "pooling", "input_resolution", "color"),
+    ("model", "finetune", "input_resolution", "batch_size"),
     ("model", "finetune", "unfrozen_blocks", "layer_lr_decay", "dropout", "drop_path", "width", "batch_norm"),
     ("optimizer", "nesterov", "momentum"),
     ("schedule", "epochs", "warmup_epochs"),
@@ -24,7 +26,8 @@ def config_problems(config: ImageConfig) -> list[ConfigProblem]:
     problems = model_problems(config)
     if not any(problem.key == "model" for problem in problems):
         problems += _weights_problems(config)
-    return problems + _optimizer_problems(config) + _schedule_problems(config)
+    problems += [*_optimizer_problems(config), *_schedule_problems(config)]
+    return problems or list(advice(config))
 
 
 def _optimizer_problems(config: ImageConfig) -> list[ConfigProblem]:

@@ -7,7 +7,19 @@ from typing import get_args
 
 from trainables.contract import ConfigProblem
 from trainables.image.config import ImageConfig, Pooling
+from trainables.image.models.survey import survey
 from trainables.image.models.table import ALIASES, MODELS, OWN_NETS, ModelFacts, nearest, timm_name
+from trainables.image.models.verdicts import (
+    has_effect,
+    impossible,
+    is_model,
+    is_published,
+    num_blocks,
+    tags_of,
+    untrainable,
+    usual_resolution,
+    weights_problem,
+)
 
 _TRIED_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
 
@@ -23,17 +35,22 @@ def model_problems(config: ImageConfig) -> list[ConfigProblem]:
         facts = _found_facts(config, name)
     else:
         problems = list(_listed_problems(config, facts))
-    return problems + list(_effect_problems(config, facts)) + list(_weights_misfits(config, name, facts))
+    problems += [*_effect_problems(config, facts), *_weights_misfits(config, name, facts)]
+    return problems or list(_training_problems(config, name))
 
 
 def has_published_weights(name: str) -> bool:
     """Whether somebody has published weights for a model."""
-    if name in MODELS:
-        return MODELS[name].published
-    from timm.models import get_pretrained_cfg
+    return MODELS[name].published if name in MODELS else is_published(name)
 
-    source = get_pretrained_cfg(name)
-    return bool(source is not None and source.has_weights)
+
+def _training_problems(config: ImageConfig, name: str) -> Iterator[ConfigProblem]:
+    """Of a model that nobody has seen going the whole way: a step, a checkpoint and its loading are tried."""
+    if name in MODELS or survey().get(name.partition(".")[0], {}).get("outcome") == "right":
+        return
+    problem = untrainable(name, config.pooling, config.input_resolution, config.num_channels)
+    if problem is not None:
+        yield ConfigProblem("model", f"{config.model} cannot be trained on {config.input_resolution} pixels: {problem}")
 
 
 def _listed_problems(config: ImageConfig, facts: ModelFacts) -> Iterator[ConfigProblem]:
@@ -48,17 +65,13 @@ def _listed_problems(config: ImageConfig, facts: ModelFacts) -> Iterator[ConfigP
 
 def _unlisted_problems(config: ImageConfig, name: str) -> Iterator[ConfigProblem]:
     """Of a model that the table does not know: timm is asked, and a step tried."""
-    import timm
-
-    from trainables.image.models.tryout import impossible, usual_resolution
-
     architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
-        near = nearest(config.model, [*MODELS, *ALIASES]) or nearest(config.model, timm.list_models())
+    if not is_model(architecture):
+        near = nearest(config.model, [*MODELS, *ALIASES]) or nearest(config.model, survey())
         hint = f"did you mean {', '.join(near)}?" if near else "`sweep models` lists all of them"
         yield ConfigProblem("model", f"there is no model {config.model!r}: {hint}")
         return
-    tags = [full.partition(".")[2] for full in timm.list_models(f"{architecture}.*", include_tags=True)]
+    tags = tags_of(architecture) if tag else []
     if tag and tag not in tags:
         choices = ", ".join(nearest(tag, tags) or tags) or "none"
         yield ConfigProblem("model", f"{architecture} has no weights {tag!r}: it has {choices}")
@@ -85,8 +98,6 @@ def _unlisted_problems(config: ImageConfig, name: str) -> Iterator[ConfigProblem
 
 def _around(name: str, config: ImageConfig) -> Iterator[int]:
     """The nearest sizes below and above the wanted one that a model works on, of those that people use."""
-    from trainables.image.models.tryout import impossible
-
     wanted = config.input_resolution
     above, below = [s for s in _TRIED_SIZES if s > wanted], [s for s in reversed(_TRIED_SIZES) if s < wanted]
     for sizes in (above, below):
@@ -96,8 +107,6 @@ def _around(name: str, config: ImageConfig) -> Iterator[int]:
 
 def _found_facts(config: ImageConfig, name: str) -> ModelFacts:
     """What the checks below ask of an unlisted model that works: only what they need is tried."""
-    from trainables.image.models.tryout import has_effect, num_blocks, usual_resolution
-
     size = usual_resolution(name)
     partly = config.finetune == "last_n" or config.layer_lr_decay != 1.0
     return ModelFacts(
@@ -143,8 +152,6 @@ def _weights_misfits(config: ImageConfig, name: str, facts: ModelFacts) -> Itera
 
 
 def _tried_weights(config: ImageConfig, name: str) -> Iterator[ConfigProblem]:
-    from trainables.image.models.tryout import usual_resolution, weights_problem
-
     resolution, channels, usual = config.input_resolution, config.num_channels, usual_resolution(name)
     problem = weights_problem(name, config.pooling, resolution, channels)
     if problem is None:

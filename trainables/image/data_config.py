@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from trainables.image.caches import cache_folder
 from trainables.image.data_forms import Balance, Cap, Strategy, balance_form
 from trainables.image.pixels.rule import PixelRule
 from trainables.image.table_form import SplitName, Table, table_form
@@ -407,11 +408,7 @@ class DataConfig(BaseModel):
         """Where decoded pixels are kept on this node."""
         if self.cache_dir is not None:
             return self.cache_dir
-        if folder := os.environ.get("SWEEP_CACHE"):
-            return Path(folder).expanduser().absolute()
-        import platformdirs
-
-        return Path(platformdirs.user_cache_dir("sweep-runner"))
+        return cache_folder()
 
 
 def _listed(fractions: Mapping[str, float]) -> str:

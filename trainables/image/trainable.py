@@ -102,7 +102,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         from trainables.image.data.prepare import INDEX_FILE, prepare_images
         from trainables.image.index import ImageIndex
         from trainables.image.models.prepared import write_weights
-        from trainables.image.models.start import onnx_warnings, prepare_weights
+        from trainables.image.models.start import prepare_weights
 
         def values(key: str) -> list[Any]:
             return list(dict.fromkeys(candidates.get(key) or [ImageConfig.model_fields[key].default]))
@@ -142,7 +142,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         problems += [monitor_problem(monitor, index.multilabel) for monitor in values("monitor") if watches]
         if any(problems):
             raise DataError("\n".join(problem for problem in problems if problem))
-        warnings = [*preparation.warnings, *weights.warnings, *onnx_warnings(values("model"))]
+        warnings = [*preparation.warnings, *weights.warnings]
         too_large = [size for size in values("batch_size") if size > num_train]
         if too_large:
             warnings.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -154,6 +155,8 @@ def _strip(proto: onnx.ModelProto) -> None:
 
 def _first_line(error: Exception) -> str:
     cause = error.__cause__ or error
+    if found := re.search(r"target=torch\.ops\.([\w.]+)", str(cause)):  # a line that nobody can read
+        return f"none of {found[1]}"
     return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
 
 

@@ -6,25 +6,17 @@ known models says, and what the survey of models measured (`python -m benchmarks
 
 from __future__ import annotations
 
-import csv
 import fnmatch
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
-from trainables.image.models.sizes import MILLIONS
+from trainables.image.models.survey import has_onnx, survey
 from trainables.image.models.table import ALIASES, MODELS, OWN_NETS, TORCHVISION_NETS
-
-SURVEY = Path(__file__).with_name("survey.csv")
 
 _LIMIT = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<time>ms)|(?P<scale>[kmgb]?)\s*param(eter)?s)", flags=re.IGNORECASE)
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
-
-WITHOUT_ONNX = ("efficientnet_cc_", "tf_efficientnet_cc_")
-"""Their convolutions mix their weights anew for each picture: as many groups as pictures in the batch."""
 
 Weights = Literal["at hand", "published", "none"]
 
@@ -70,13 +62,6 @@ class Entry:
     reason: str
 
 
-def has_onnx(name: str) -> bool:
-    """Whether a model has an ONNX translation, as far as is known: one that nobody tried counts as having one."""
-    if name.startswith(WITHOUT_ONNX):
-        return False
-    return name in MODELS or survey().get(name, {}).get("onnx") != "0"
-
-
 def find_models(pattern: str = "*") -> list[Entry]:
     """The models that a pattern fits, by name.
 
@@ -92,17 +77,6 @@ def find_models(pattern: str = "*") -> list[Entry]:
     return [_entry(name) for name in sorted({*names, *(ALIASES[a] for a in fnmatch.filter(ALIASES, wanted))})]
 
 
-def survey() -> Mapping[str, Mapping[str, str]]:
-    """The rows of the survey, by name."""
-    return _survey()
-
-
-@lru_cache(maxsize=1)
-def _survey() -> dict[str, dict[str, str]]:
-    with SURVEY.open(newline="", encoding="utf-8") as file:
-        return {row["name"]: row for row in csv.DictReader(file)}
-
-
 def _entry(name: str) -> Entry:
     from timm.models import get_pretrained_cfg
     from timm.models._registry import _model_to_module
@@ -114,25 +88,23 @@ def _entry(name: str) -> Entry:
     own = "own" if name in OWN_NETS else "torchvision" if name in TORCHVISION_NETS else None
     source = get_pretrained_cfg(name)
     published = bool(source is not None and source.has_weights)
-    counted = round(MILLIONS[name] * 1e6) if name in MILLIONS else None
     poolings = (row["poolings"].split() if row.get("poolings") else None) or (facts and facts.poolings)
-    smallest = _whole(row.get("smallest_resolution")) or (facts.min_resolution if facts else None)
     return Entry(
         name=name,
         family=own or _model_to_module[name],
-        parameters=_whole(row.get("parameters")) or counted,
+        parameters=facts.parameters if facts else _whole(row.get("parameters")),
         resolution=usual_resolution(name),
-        smallest_resolution=smallest if facts is None else facts.min_resolution,
+        smallest_resolution=facts.min_resolution if facts else _whole(row.get("smallest_resolution")),
         poolings=tuple(poolings) if poolings else None,
         weights=("at hand" if at_hand(True, name) else "published") if published else "none",
         resizable=_yes(row.get("resizable")),
         num_blocks=facts.num_blocks if facts else _whole(row.get("num_blocks")),
         stored_features=None if not row.get("stored_features") else row["stored_features"] == "yes",
-        onnx=_yes(row.get("onnx")) if has_onnx(name) else False,
+        onnx=True if own else has_onnx(name),
         image_ms=_number(row.get("image_ms")),
         step_s=_number(row.get("step_s")),
         step_mib=_whole(row.get("step_mib")),
-        verdict=row.get("outcome"),
+        verdict=row.get("outcome") or None,
         reason=row.get("reason", ""),
     )
 

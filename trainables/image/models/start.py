@@ -13,6 +13,7 @@ from trainables.errors import WeightsError
 from trainables.image.config import ImageConfig
 from trainables.image.models.prepared import WeightsFile
 from trainables.image.models.table import MODELS, timm_name
+from trainables.image.models.verdicts import impossible
 from trainables.image.models.weights import digest_of
 
 _NUM_CLASSES = 2  # any number will do: the classifier is never read from the file
@@ -83,24 +84,9 @@ def prepare_weights(candidates: Mapping[str, Sequence[Any]], progress: Progress)
     )
 
 
-def onnx_warnings(models: Sequence[str]) -> list[str]:
-    """Which models have no ONNX translation, as far as is known, told before one of them is trained."""
-    from trainables.image.models.catalogue import has_onnx
-
-    without = [model for model in models if not has_onnx(timm_name(model))]
-    if not without:
-        return []
-    are = "has" if len(without) == 1 else "have"
-    return [
-        f"{', '.join(without)} {are} no ONNX translation: a best model of this kind is published as weights with the "
-        "code that loads them, and sweep predict, evaluate and serve cannot use it"
-    ]
-
-
 def _try(model: str, pretrained: bool | str, candidates: Mapping[str, Sequence[Any]]) -> tuple[Path | None, list[str]]:
     """The weights, loaded once; and a warning when there are resolutions that they do not fit."""
     from trainables.image.models.factory import find_weights, starting_model
-    from trainables.image.models.tryout import impossible
 
     first = {key: candidates[key][0] for key in ("input_resolution", "color")}
     config = ImageConfig.model_validate({**first, "model": model, "pretrained": pretrained})

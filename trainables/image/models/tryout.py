@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,6 +22,7 @@ from trainables.image.models.layout import channels_last
 
 NUM_CLASSES = 5
 """Of a tried model: any number that is no other dimension's by chance."""
+_IMAGES = 2
 _DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 FAILURES = (TrainableError, *BUILD_FAILURES)
 """What trying a model may end in."""
@@ -36,6 +38,7 @@ class Step:
         drop_paths: how many residual branches may be dropped.
         num_blocks: how many blocks the parameters are of, the head's included.
         num_parameters: of the model with `NUM_CLASSES` classes.
+        saved_bytes: kept of both images for the backward pass.
     """
 
     problem: str | None = None
@@ -43,6 +46,7 @@ class Step:
     drop_paths: int = 0
     num_blocks: int = 0
     num_parameters: int = 0
+    saved_bytes: int = 0
 
 
 def try_step(config: ImageConfig) -> Step:
@@ -51,17 +55,19 @@ def try_step(config: ImageConfig) -> Step:
     try:
         with torch.device("meta"):
             model = channels_last(build_model(config, NUM_CLASSES)).train()
-            images = torch.zeros(2, channels, size, size).contiguous(memory_format=torch.channels_last)
-            with _Drawn() as drawn:
+            images = torch.zeros(_IMAGES, channels, size, size).contiguous(memory_format=torch.channels_last)
+            saved = _Saved(model)
+            with _Drawn(saved) as drawn, torch.autograd.graph.saved_tensors_hooks(saved.note, _as_it_is):
                 logits = model(images)
-            if tuple(logits.shape) != (2, NUM_CLASSES):
+            if tuple(logits.shape) != (_IMAGES, NUM_CLASSES):
                 return Step(f"its output has the shape {tuple(logits.shape)}")
             logits.sum().backward()
             blocks = block_numbers(model)
     except FAILURES as error:
         return Step(reason(error))
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Step(None, frozenset(drawn.dropouts), drawn.drop_paths, max(blocks.values()) + 1, num_parameters)
+    numbers = max(blocks.values()) + 1, num_parameters, saved.num_bytes
+    return Step(None, frozenset(drawn.dropouts), drawn.drop_paths, *numbers)
 
 
 @lru_cache(maxsize=512)
@@ -89,6 +95,11 @@ def num_blocks(name: str, resolution: int) -> int:
     return _tried(name, "native", resolution, 3).num_blocks
 
 
+def image_bytes(name: str, pooling: str, resolution: int, channels: int = 3) -> int:
+    """How much a training step keeps of each image for its backward pass."""
+    return _tried(name, pooling, resolution, channels).saved_bytes // _IMAGES
+
+
 def usual_resolution(name: str) -> int:
     """The resolution that a model was published for, in pixels."""
     source = get_pretrained_cfg(name)
@@ -103,7 +114,7 @@ def weights_problem(name: str, pooling: str, resolution: int, channels: int = 3)
     Their shapes are those of the model as it was published; timm adapts them (position tables, first convolution)
     where it knows how, on the meta device as with real ones.
     """
-    config = _config(name, pooling, resolution, channels)
+    config = configured(name, pooling, resolution, channels)
     try:
         with torch.device("meta"):
             published = timm.create_model(name).state_dict()
@@ -120,20 +131,49 @@ def reason(error: BaseException) -> str:
 
 @lru_cache(maxsize=1024)
 def _tried(name: str, pooling: str, resolution: int, channels: int, rates: tuple[tuple[str, float], ...] = ()) -> Step:
-    return try_step(_config(name, pooling, resolution, channels, **dict(rates)))
+    return try_step(configured(name, pooling, resolution, channels, **dict(rates)))
 
 
-def _config(name: str, pooling: str, resolution: int, channels: int, **rates: float) -> ImageConfig:
+def configured(name: str, pooling: str, resolution: int, channels: int, **rates: float) -> ImageConfig:
+    """A configuration to try a model in; the rest is as by default."""
     color = "rgb" if channels == 3 else "grayscale"
     values = {"model": name, "pooling": pooling, "input_resolution": resolution, "color": color, **rates}
     return ImageConfig.model_validate(values)
 
 
+class _Saved:
+    """Adds up what autograd keeps for the backward pass, but for the model's own weights; each tensor once."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.num_bytes = 0
+        self._fused = False
+        self._seen = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
+
+    def note(self, tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._seen and not self._fused:
+            self._seen.add(storage._cdata)
+            self.num_bytes += storage.nbytes()
+        return tensor
+
+    @contextlib.contextmanager
+    def fused(self) -> Iterator[None]:
+        """Counts nothing: without memory, attention keeps tables of tokens × tokens, and with it none of them."""
+        self._fused = True
+        yield
+        self._fused = False
+
+
+def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
 class _Drawn(TorchFunctionMode):
     """Notes the dropouts that run, and the draws of stochastic depth."""
 
-    def __init__(self) -> None:
+    def __init__(self, saved: _Saved) -> None:
         super().__init__()
+        self._saved = saved
         self.dropouts: set[float] = set()
         self.drop_paths = 0
 
@@ -150,8 +190,14 @@ class _Drawn(TorchFunctionMode):
             rate = args[1] if len(args) > 1 else given.get("p", 0.5)
             if rate and (args[2] if len(args) > 2 else given.get("training", True)):
                 self.dropouts.add(float(rate))
-        elif name == "scaled_dot_product_attention" and given.get("dropout_p"):
-            self.dropouts.add(float(given["dropout_p"]))
+        elif name == "scaled_dot_product_attention":
+            if given.get("dropout_p"):
+                self.dropouts.add(float(given["dropout_p"]))
+            with self._saved.fused():
+                attended: torch.Tensor = func(*args, **given)
+            for tensor in (*args[:3], attended):
+                self._saved.note(tensor)
+            return attended
         elif name == "bernoulli_":  # timm's drop_path
             self.drop_paths += 1
         return func(*args, **given)

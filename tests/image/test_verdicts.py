@@ -1,0 +1,118 @@
+"""What the check tries with a model: in a process of its own, once, and remembered."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainables.image.config import ImageConfig
+from trainables.image.models import advice, rehearsal, tryout, verdicts
+from trainables.image.trainable import ImageClassifier
+
+UNSEEN = "test_unseen_net"
+"""A name that no survey has."""
+
+
+@pytest.fixture
+def own_process(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(rehearsal, "_process", None)
+    rehearsal.rehearse.cache_clear()
+    return monkeypatch
+
+
+def answering(code: str) -> tuple[str, ...]:
+    return sys.executable, "-c", f"import os, signal, sys\nfor line in sys.stdin:\n    {code}"
+
+
+def test_a_step_a_checkpoint_and_its_loading_are_done(own_process: pytest.MonkeyPatch) -> None:
+    assert rehearsal.rehearse("test_vit", "avg", 32, 1) is None
+    assert "don't fit evenly" in str(rehearsal.rehearse("nest_tiny", "native", 100, 3))
+
+
+def test_a_model_that_ends_its_process_is_refused_and_the_next_one_tried(own_process: pytest.MonkeyPatch) -> None:
+    crash = "os.kill(os.getpid(), signal.SIGSEGV) if 'bad' in line else print('null', flush=True)"
+    own_process.setattr(rehearsal, "_COMMAND", answering(crash))
+    assert rehearsal.rehearse("good", "native", 32, 3) is None
+    assert rehearsal.rehearse("bad", "native", 32, 3) == "a training step ends its process (SIGSEGV)"
+    assert rehearsal.rehearse("good", "avg", 32, 3) is None
+
+
+def test_one_that_takes_too_long_is_not_refused(own_process: pytest.MonkeyPatch) -> None:
+    own_process.setattr(rehearsal, "_COMMAND", answering("os.kill(os.getpid(), signal.SIGXCPU)"))
+    assert rehearsal.rehearse("slow", "native", 32, 3) is None, "its processor time is used up"
+    own_process.setattr(rehearsal, "_COMMAND", answering("signal.pause()"))
+    own_process.setattr(rehearsal, "_SECONDS", 0.2)
+    assert rehearsal.rehearse("waiting", "native", 32, 3) is None
+
+
+def test_the_check_tells_what_the_rehearsal_found(own_process: pytest.MonkeyPatch) -> None:
+    own_process.setattr(rehearsal, "_COMMAND", answering("""print('"it has an odd shape"', flush=True)"""))
+    own_process.setattr("trainables.image.check_model.survey", dict)
+    own_process.setattr("trainables.image.check_model.MODELS", {})
+    config = ImageConfig(model="test_efficientnet", finetune="scratch", input_resolution=32)
+    (problem,) = ImageClassifier.check(config)
+    assert problem.message == "test_efficientnet cannot be trained on 32 pixels: it has an odd shape"
+    assert problem.fatal
+
+
+def test_what_was_found_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path))
+    tried: list[str] = []
+
+    def impossible(name: str, *rest: object) -> str:
+        tried.append(name)
+        return "too small"
+
+    monkeypatch.setattr(tryout, "impossible", impossible)
+    for _ in range(2):
+        verdicts._open.cache_clear()  # as another process, which reads the file
+        assert verdicts.impossible(UNSEEN, "avg", 32) == "too small"
+    assert verdicts.impossible(UNSEEN, "max", 32) == "too small"
+    assert tried == [UNSEEN, UNSEEN], "once for each pooling"
+
+    (file,) = (tmp_path / "model-checks").iterdir()
+    file.write_text(file.read_text(encoding="utf-8")[:-5], encoding="utf-8")  # cut short by a kill
+    verdicts._open.cache_clear()
+    assert verdicts.impossible(UNSEEN, "avg", 32) == "too small"
+    assert len(tried) == 2
+    assert verdicts.impossible(UNSEEN, "max", 32) == "too small"
+    assert len(tried) == 3
+    assert json.loads(file.read_text(encoding="utf-8").splitlines()[-1])[1] == "too small"
+
+
+def test_other_versions_are_tried_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = verdicts._versions()
+    verdicts._versions.cache_clear()
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "99.0")
+    other = verdicts._versions()
+    verdicts._versions.cache_clear()
+    assert own != other
+
+
+def test_what_does_not_fit_into_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ImageConfig(model="convnext_atto", batch_size=4096, input_resolution=512)
+    monkeypatch.setattr(advice, "memory_bytes", lambda: 8 * 10**9)
+    (told,) = ImageClassifier.check(config)
+    assert not told.fatal
+    assert "a training step of convnext_atto on 4096 images of 512 pixels takes about" in told.message
+    assert "this machine has 8 GB" in told.message
+    monkeypatch.setattr(advice, "memory_bytes", lambda: None)  # a GPU's memory counts
+    assert ImageClassifier.check(config) == []
+
+
+def test_what_a_step_keeps_grows_with_the_image() -> None:
+    small, large = (tryout.image_bytes("test_efficientnet", "native", size) for size in (32, 64))
+    assert 3.0 < large / small < 5.0
+    # Attention keeps no table of tokens × tokens: it does not grow with their square.
+    few, many = (tryout.image_bytes("test_vit", "native", size) for size in (64, 256))
+    assert many / few < 24.0
+
+
+def test_a_model_without_onnx_is_told_before_it_is_trained() -> None:
+    (told,) = ImageClassifier.check(ImageConfig(model="tf_efficientnet_cc_b0_4e", finetune="scratch"))
+    assert told.message.startswith("tf_efficientnet_cc_b0_4e has no ONNX translation")
+    assert not told.fatal
+    assert ImageClassifier.check(ImageConfig(model="mobilenet_v2")) == []

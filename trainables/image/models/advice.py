@@ -1,0 +1,67 @@
+"""What can be trained, but comes out other than one might think: too large for this machine, or without ONNX."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from trainables.contract import ConfigProblem
+from trainables.image.config import ImageConfig
+from trainables.image.models.survey import has_onnx, survey
+from trainables.image.models.table import MODELS, timm_name
+from trainables.image.models.verdicts import image_bytes
+
+_FLOAT = 4
+_GPUS = ("/dev/nvidiactl", "/dev/kfd")
+
+
+def advice(config: ImageConfig) -> Iterator[ConfigProblem]:
+    """What to know about a configuration that can be trained."""
+    name = timm_name(config.model)
+    if has_onnx(name.partition(".")[0]) is False:
+        yield ConfigProblem(
+            "model",
+            f"{config.model} has no ONNX translation: if it is the best, it is published as weights with the code that "
+            "loads them, and sweep predict, evaluate and serve cannot use it",
+            fatal=False,
+        )
+    needed, there = step_bytes(config), memory_bytes()
+    if needed is not None and there is not None and needed > there:
+        yield ConfigProblem(
+            "model",
+            f"a training step of {config.model} on {config.batch_size} images of {config.input_resolution} pixels "
+            f"takes about {needed / 1e9:.0f} GB, and this machine has {there / 1e9:.0f} GB and no GPU: a trial may end "
+            "for want of memory. Use a smaller batch_size, input_resolution or model",
+            fatal=False,
+        )
+
+
+def step_bytes(config: ImageConfig) -> int | None:
+    """About how much memory a training step takes: weights, gradients, optimizer, and what the backward pass keeps.
+
+    Returns:
+        None for a model that nobody measured.
+    """
+    name = timm_name(config.model)
+    row = survey().get(name.partition(".")[0])
+    if row is None or not row["parameters"]:
+        return None
+    weights = int(row["parameters"]) * _FLOAT
+    if config.finetune in ("head", "last_n"):
+        return weights
+    if row["kept_mib"]:
+        image = float(row["kept_mib"]) * 1024**2 * (config.input_resolution / int(row["usual_resolution"])) ** 2
+    elif name not in MODELS:
+        image = image_bytes(name, config.pooling, config.input_resolution, config.num_channels)
+    else:
+        return None
+    copies = 3 if config.optimizer == "sgd" else 4
+    return int(weights * copies + image * config.batch_size)
+
+
+def memory_bytes() -> int | None:
+    """This machine's memory; None where a GPU's memory counts, or where it cannot be asked."""
+    if any(Path(device).exists() for device in _GPUS) or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -113,3 +113,8 @@ def regrets(course: Course, curves: Curves, choose: Choose, after: Sequence[int]
             values.setdefault(trial, []).append(value)
         found.append(100 * (curves.best - course.truth[choose(values)]))
     return found
+
+
+def epochs_until(course: Course, value: float) -> int | None:
+    """The cost in epochs until a search had seen a value so good; None if it never did."""
+    return next((cost for cost, (_, _, seen) in enumerate(course.rows, start=1) if seen >= value), None)

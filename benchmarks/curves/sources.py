@@ -25,6 +25,7 @@ class Curves(ABC):
         usual: configurations that a practitioner knows, best-known first: one per network.
         misleading: a bad prior; none where nobody made one up.
         best: what counts as regret 0.
+        best_seen: the best value that a search could see; None where the noise is drawn anew in each run.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Curves(ABC):
     usual: Sequence[Params]
     misleading: Sequence[Params] = ()
     best: float
+    best_seen: float | None = None
 
     def start(self, seed: int) -> Replay:
         """One run of a search engine on these curves."""
@@ -95,7 +97,7 @@ class Recorded(Curves):
 
     (Giving each curve once would send a search that knows where it wants to be to ever worse places.) Nearest: equal in
     as many choices of network and optimizer as can be, then by distance over the other parameters, each scaled to its
-    range.
+    range: half a decade of learning rate is as far as the whole range of another parameter.
     """
 
     def __init__(self, name: str, folder: Path = DATA) -> None:
@@ -116,6 +118,7 @@ class Recorded(Curves):
         self._params = [{key: curve[0][key] for key in self.space} for curve in self._curves]
         self._points = [self._point(params) for params in self._params]
         self.best = max(row["unseen_accuracy"] for curve in self._curves for row in curve)
+        self.best_seen = max(row["val_accuracy"] for curve in self._curves for row in curve)
         self.usual = [
             {"model": model, **usual} for model in self._values("model") for usual in [_USUAL[name.partition("-")[2]]]
         ]
@@ -160,7 +163,7 @@ class Recorded(Curves):
                 if isinstance(value, str) or isinstance(other, str):
                     total += (value != other) * (100.0 if key in ("model", "optimizer") else 0.25)
                 else:
-                    total += (4.0 if key == "lr" else 1.0) * (value - other) ** 2  # as twice as far: it matters most
+                    total += (100.0 if key == "lr" else 1.0) * (value - other) ** 2
             return total
 
         return min(range(len(self._curves)), key=distance)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sweep_runner.execution.confirming import candidates, next_repetition
+from sweep_runner.execution.retention import num_kept
 from sweep_runner.results.events import SearchStopped, StopRule
 from sweep_runner.results.state import SweepState, TrialSummary
 from sweep_runner.search.study import Study
@@ -49,10 +50,11 @@ class EndWork:
 
     @classmethod
     def of(cls, plan: Plan) -> EndWork:
-        """Of a sweep: val and test for the best trial, val for each baseline, and a model that is verified."""
+        """Of a sweep: val for each kept trial, test for the best one, and a model that is verified."""
         evaluates = plan.trainable.evaluate is not Trainable.evaluate
         exports = bool(plan.spec.export.formats) and plan.trainable.export is not Trainable.export
-        passes = (2 + len(plan.spec.baselines)) * evaluates + exports
+        kept = min(num_kept(plan.spec) + len(plan.spec.baselines) * plan.spec.keep.baselines, plan.num_trials)
+        passes = (kept + 1) * evaluates + exports
         return cls(passes, _START_S if passes else 1.0, plan.max_epochs, exports and bool(plan.spec.export.refit))
 
 

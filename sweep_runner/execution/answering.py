@@ -22,9 +22,9 @@ from trainables.facts import ONNX_LATENCY
 
 def answer_on_record(plan: Plan, state: SweepState) -> Answer | None:
     """The answer, where it is of this leaderboard, of what was judged on val, and of what is preferred."""
-    if state.answer is None:
+    answer = Answer.read(state.answer)
+    if answer is None:
         return None
-    answer = Answer.from_json(state.answer)
     trials = ranked(state)
     same = (
         answer.ranked == ranking((each.trial, each.best_epoch) for each in trials)

@@ -82,7 +82,7 @@ def finish_search(
         return Finish(None, tuple(errors))
     refused: list[str] = []
     while recorder.state.best() is not None:
-        record_answer(plan, paths, recorder, lambda trial: _checkpoint(paths, recorder.state.trials[trial]) is not None)
+        tell_answer(plan, paths, recorder)
         best = chosen(plan, recorder.state)
         assert best is not None, "there is a best one"
         finish = _finish_best(best, plan, paths, recorder, run, say, stopped)
@@ -110,6 +110,12 @@ def _no_best(state: SweepState) -> str:
     )
 
 
+def tell_answer(plan: Plan, paths: SweepPaths, recorder: Recorder) -> None:
+    """Puts on record what the answer is worth, where a trial has a result and that is not done yet."""
+    if recorder.state.best() is not None:
+        record_answer(plan, paths, recorder, lambda trial: _checkpoint(paths, recorder.state.trials[trial]) is not None)
+
+
 def finished(plan: Plan, paths: SweepPaths, state: SweepState) -> Finish | None:
     """What `finish_search` comes to where nothing is left to evaluate or to publish; None when something is."""
     original = chosen(plan, state)
@@ -120,7 +126,7 @@ def finished(plan: Plan, paths: SweepPaths, state: SweepState) -> Finish | None:
         splits
         or export
         or _kept_due(plan, paths, state)
-        or answer_on_record(plan, state) is None
+        or (plan.spec.export.prefer and answer_on_record(plan, state) is None)
         or due_for_measuring(plan, state, kept_trials(paths, state))
     ):
         return None

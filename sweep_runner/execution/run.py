@@ -25,6 +25,7 @@ from sweep_runner.execution.finish import (
     kept_trials,
     published_trial,
     remove_staging,
+    tell_answer,
 )
 from sweep_runner.execution.forecast import forecast
 from sweep_runner.execution.gate import Gate, apply_limits
@@ -180,6 +181,7 @@ class Run:
             if finish is None:
                 finish = self._search(study, recorder)
             else:
+                tell_answer(self._plan, self._paths, recorder)  # a sweep of an earlier version has none
                 self._observer.noted(nothing_left(recorder.state, self._paths))
             ended = "COMPLETED"
             return SweepOutcome(recorder.state, finish.package, finish.notes, finish.failed)

@@ -60,8 +60,15 @@ class Answer:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_json` made."""
+    def read(cls, values: Mapping[str, Any] | None) -> Self | None:
+        """What `to_json` made; None without it, or when it is of a version that told other things."""
+        try:
+            return None if values is None else cls._from_json(values)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+    @classmethod
+    def _from_json(cls, values: Mapping[str, Any]) -> Self:
         lists = {name: tuple(values[name]) for name in ("ranked", "evaluated", "compared", "alike", "why_not")}
         unseen = values["unseen"]
         return cls(
@@ -132,12 +139,9 @@ def answer_of(board: Leaderboard) -> Answer | None:
     text = board.sweep.values.get("answer")
     if not text:
         return None
-    try:
-        answer = Answer.from_json(json.loads(text))
-    except (ValueError, KeyError, TypeError):
-        return None  # of a version that told other things
+    answer = Answer.read(json.loads(text))
     rows = sorted(board.ranked, key=lambda row: row.rank or 0)  # they may be shown in another order
-    same = answer.ranked == ranking((row.trial, row.row.get("best_epoch")) for row in rows)
+    same = answer is not None and answer.ranked == ranking((row.trial, row.row.get("best_epoch")) for row in rows)
     return answer if same else None
 
 

@@ -57,6 +57,8 @@ def work_out(state: SweepState, paths: SweepPaths, evaluated: Sequence[int]) -> 
         chosen=winner.trial,
     )
     val = _read(trials, paths, evaluated)
+    if not val.rows and not evaluated:
+        return bare  # its trainable judges nothing example by example, and never claimed to
     if winner.trial not in val.rows:
         return _silent(bare, "how right the best trial was on each val example is not on record: nothing is compared")
     if state.objective.mode == "min" or not _is_mean(winner.best_value, val.rows[winner.trial]):
@@ -70,7 +72,8 @@ def work_out(state: SweepState, paths: SweepPaths, evaluated: Sequence[int]) -> 
     same = {compared[place].trial for place in told.members} | {winner.trial}
     notes = []
     if val.unlike:
-        notes.append(f"{val.unlike} trials were judged on other val examples than the best, and are not compared")
+        were = "trial was" if val.unlike == 1 else "trials were"
+        notes.append(f"{val.unlike} {were} judged on other val examples than the best, and not compared")
     unseen, why_not = _unseen(state, trials, val)
     return _with(
         bare,

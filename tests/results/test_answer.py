@@ -124,7 +124,7 @@ def test_a_trial_that_was_judged_on_other_val_examples_is_left_out_and_told(tmp_
     of = outcomes([[0.5, 0.9], [0.6, 0.7]], 60) | {2: outcomes([[0.3, 0.4]], 50)[0]}
     _, answer = write(tmp_path, of)
     assert set(answer.compared) == {0, 1}
-    assert "1 trials were judged on other val examples" in text(answer)
+    assert "1 trial was judged on other val examples than the best" in text(answer)
     assert answer.unseen is None
 
 
@@ -142,3 +142,13 @@ def test_groups_of_the_predictions_widen_the_interval(tmp_path: Path, count: int
     paths, plain = write(tmp_path, of, judged=(0,))
     assert plain.shares[0].num_groups == 60 * count  # the predictions name no groups
     assert paths.root.is_dir()
+
+
+def test_a_trainable_that_judges_no_examples_is_not_told_what_is_missing(tmp_path: Path) -> None:
+    _, answer = write(tmp_path, outcomes([[0.5, 0.8], [0.6, 0.7]], 60), tell=False)
+    assert list(answer.lines()) == []
+
+
+def test_an_answer_of_another_version_is_as_if_there_were_none() -> None:
+    assert Answer.read({"winner": 1}) is None
+    assert Answer.read(None) is None

@@ -23,7 +23,7 @@ _CPU_SECONDS = 60
 """That one rehearsal may take: a second or two for most, more for the largest."""
 _SECONDS = 600.0
 """After which one that waits for something is given up."""
-_COMMAND = (sys.executable, "-m", "trainables.image.models.rehearsal")
+_COMMAND = (sys.executable, "-P", "-m", "trainables.image.models.rehearsal")
 
 
 @lru_cache(maxsize=1024)

@@ -13,6 +13,9 @@ from pathlib import Path
 
 SURVEY = Path(__file__).with_name("survey.csv")
 
+WITHOUT_ONNX = ("efficientnet_cc_", "tf_efficientnet_cc_")
+"""Their convolutions mix their weights anew for each picture: as many groups as pictures in the batch."""
+
 
 @lru_cache(maxsize=1)
 def survey() -> Mapping[str, Mapping[str, str]]:
@@ -37,6 +40,8 @@ def has_onnx(name: str) -> bool | None:
     Returns:
         None where neither says it.
     """
+    if name.startswith(WITHOUT_ONNX):
+        return False
     row = survey().get(name)
     if row is None:
         return None

@@ -109,8 +109,8 @@ def print_trial(
             for line in answer.lines():
                 out.result(f"  {line}")
         else:
-            apart = "cannot be told apart from" if row.trial in answer.alike else "is worse by more than chance than"
-            out.result(f"  on val: {answer.shares[row.trial]}; {apart} the best, trial {answer.winner}")
+            apart = "cannot be told apart from" if row.trial in answer.alike else "worse by more than chance than"
+            out.result(f"  on val {answer.shares[row.trial]}: {apart} the best, trial {answer.winner}")
     _print_pairs("params", row.params, out)
     _print_pairs("metrics at the best epoch", _with_spreads(row.metrics, board.objective), out)
     _print_pairs("facts", {name: row.row.get(name) for name in _FACTS if name != "best_epoch"}, out)

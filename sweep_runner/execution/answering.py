@@ -87,13 +87,17 @@ def _preferred(answer: Answer, prefer: str, state: SweepState, is_kept: Callable
     # Of equals the better one on val: `kept` is in that order.
     chosen = min((trial for trial in kept if trial in costs), key=lambda trial: costs[trial])
     if chosen == answer.winner:
-        why = f"{asked}: trial {chosen} is published, which has the least {what} ({costs[chosen]:,.4g}) {among}"
+        why = f"{asked}: trial {chosen} is published, which has the least {what} ({_figure(costs[chosen])}) {among}"
     else:
         why = (
-            f"{asked}: trial {chosen} is published and not trial {answer.winner}: {what} {costs[chosen]:,.4g} instead "
-            f"of {costs[answer.winner]:,.4g}, the least {among}"
+            f"{asked}: trial {chosen} is published and not trial {answer.winner}: {what} {_figure(costs[chosen])} instead "
+            f"of {_figure(costs[answer.winner])}, the least {among}"
         )
     return dataclasses.replace(answer, chosen=chosen, why_chosen=why)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.4g}"
 
 
 def _costs(prefer: str, trials: list[TrialSummary]) -> tuple[str, Mapping[int, float]]:

@@ -90,8 +90,8 @@ def _preferred(answer: Answer, prefer: str, state: SweepState, is_kept: Callable
         why = f"{asked}: trial {chosen} is published, which has the least {what} ({_figure(costs[chosen])}) {among}"
     else:
         why = (
-            f"{asked}: trial {chosen} is published and not trial {answer.winner}: {what} {_figure(costs[chosen])} instead "
-            f"of {_figure(costs[answer.winner])}, the least {among}"
+            f"{asked}: trial {chosen} is published and not trial {answer.winner}: {what} {_figure(costs[chosen])} "
+            f"instead of {_figure(costs[answer.winner])}, the least {among}"
         )
     return dataclasses.replace(answer, chosen=chosen, why_chosen=why)
 

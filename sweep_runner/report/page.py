@@ -16,6 +16,7 @@ from sweep_runner.durable import write_atomically
 from sweep_runner.report import facts, figures, measures
 from sweep_runner.report.accuracy import best_on_test
 from sweep_runner.report.advice.rules import advice_for
+from sweep_runner.report.board_table import board_table
 from sweep_runner.report.facts import read_spec
 from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import Confusion, best_and_baselines, read_confusion, read_curves, title_of
@@ -31,6 +32,7 @@ from sweep_runner.results.uses_of_test import uses_of_test
 if TYPE_CHECKING:
     import optuna
     from jinja2 import Environment
+    from markupsafe import Markup
 
     from sweep_runner.spec.model import SweepSpec
 
@@ -74,7 +76,7 @@ def render(results: ResultsPaths, name: str, warn: Warn) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = page_environment()
-    environment.filters.update(number=few_digits, percent=_percent, duration=_duration)
+    environment.filters.update(number=few_digits, percent=_percent, duration=_duration, breakable=_breakable)
     values = collect(results, name, warn)
     shown = [group for group in values["figures"].values() if group]
     drawn = {figure.name: figures.as_json(figure.figure) for figure in shown}
@@ -105,7 +107,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
     wrong = [sample for sample in samples if not sample.right][: facts.NUM_SAMPLES]
     pairs = _pairs(confusion, samples)
     wanted = [sample.example for sample in (*right, *wrong, *(each for pair in pairs for each in pair["samples"]))]
-    rows = _rows(board)
+    rows, uses = _rows(board), uses_of_test(results, board)
     return {
         "name": name,
         "board": board,
@@ -113,14 +115,13 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "question": facts.question(paths),
         "sure": list(found.lines()) if (found := answer_of(board)) is not None else [],
         "answer": facts.answer(board, best_on_test(board, paths, warn)),
-        "uses": uses_of_test(results, board),
+        "uses": uses,
         "advice": advice_for(board, paths, spec, warn),
         "rows": rows,
         "left_out": len(board.ranked) - len(rows),
-        "metrics": _metrics(board),
+        "table": board_table(board, rows, uses, _duration),
         "costs": shown_costs(board),
         "machines": "; ".join(sorted({str(row.row["measured_on"]) for row in rows if row.row.get("measured_on")})),
-        "params": [param for param in board.params if any(param in row.params for row in rows)],
         "figures": shown,
         "why_no_importance": matters if isinstance(matters, str) else "",
         "confirmed": any(row.confirmed_mean is not None for row in rows),
@@ -173,13 +174,6 @@ def all_figures(
 
 def _rows(board: Leaderboard) -> list[TrialRow]:
     return [row for number, row in enumerate(board.ranked) if number < MAX_ROWS or row.name is not None]
-
-
-def _metrics(board: Leaderboard) -> list[str]:
-    split, _, metric = board.objective.partition("_")
-    present = {name for row in board.ranked for name, value in row.metrics.items() if value is not None}
-    wanted = (f"test_{metric}", f"{split}_loss", f"{split}_macro_f1", "train_loss")
-    return [name for name in wanted if name in present and name != board.objective]
 
 
 def _measures(
@@ -284,6 +278,13 @@ def _duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores: a long one over short cells would make its column wide."""
+    from markupsafe import Markup, escape
+
+    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
 
 
 def _data_uri(picture: bytes) -> str:

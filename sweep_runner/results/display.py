@@ -19,8 +19,18 @@ def few_digits(value: Any) -> str:
 def column_texts(cells: Sequence[Any]) -> list[str]:
     """The cells of one column: floats of one size get as many decimals, so that they can be compared at a glance."""
     sizes = [abs(cell) for cell in cells if isinstance(cell, float) and cell]
-    alike = bool(sizes) and min(sizes) >= 1e-3 and max(sizes) < 1e3
-    return [f"{cell:.4f}" if alike and isinstance(cell, float) else few_digits(cell) for cell in cells]
+    decimals = _decimals(min(sizes), max(sizes)) if sizes else None
+    return [
+        f"{cell:.{decimals}f}" if decimals is not None and isinstance(cell, float) else few_digits(cell)
+        for cell in cells
+    ]
+
+
+def _decimals(least: float, most: float) -> int | None:
+    """How many suit values of these sizes; None: they are too far apart, or too small or large, for any."""
+    if least >= 1e-3 and most < 1e3:
+        return 4
+    return 6 if least >= 1e-5 and most < 10 else None  # learning rates: three digits of 1e-3 and of 0.1
 
 
 def in_words(params: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ def lines(width: int, monkeypatch: pytest.MonkeyPatch, columns: list[str], rows:
 def test_a_wide_terminal_has_one_line_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     header, first, second = lines(160, monkeypatch, COLUMNS, ROWS)
     assert header.split() == COLUMNS
-    assert first.split() == ["1", "7", "COMPLETED", "0.9827", "0.0001235", "224", "mobilenetv3_large_100"]
+    assert first.split() == ["1", "7", "COMPLETED", "0.9827", "0.000123", "224", "mobilenetv3_large_100"]
     assert "0.5000" in second, "metrics have as many decimals as each other"
 
 
@@ -48,7 +48,7 @@ def test_then_cells_are_wrapped_at_their_blanks(monkeypatch: pytest.MonkeyPatch)
     assert all(len(line.rstrip()) <= 80 for line in table)
     assert any(line.split()[-1] == "mobilenetv3_large_100" for line in table if line.strip())
     words = [word for line in table for word in line.split()]
-    for word in ("longer", "story", "COMPLETED", "0.0001235"):
+    for word in ("longer", "story", "COMPLETED", "0.000123"):
         assert word in words, "no word is broken"
 
 

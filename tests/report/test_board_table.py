@@ -1,0 +1,63 @@
+"""The report's leaderboard shows what trials differ in, and says once what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep_runner.report.page import collect, render
+from sweep_runner.results.display import column_texts
+from sweep_runner.results.events import EpochReported, TrialEnded, TrialStarted
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
+from sweep_runner.results.recorder import Recorder
+from sweep_runner.spec.model import Objective
+
+PARAMS: Sequence[Mapping[str, Any]] = (
+    {"optimizer": "adam", "lr": 0.0004, "epochs": 1, "momentum_of_sgd": None},
+    {"optimizer": "adam", "lr": 0.02, "epochs": 1, "momentum_of_sgd": None},
+)
+
+
+def _write(root: Path, all_params: Sequence[Mapping[str, Any]]) -> ResultsPaths:
+    paths = SweepPaths(root / "small")
+    paths.root.mkdir()
+    with Recorder.open(paths, Objective(), list(all_params[0]), {}) as recorder:
+        for trial, params in enumerate(all_params):
+            known = {name: value for name, value in params.items() if value is not None}
+            recorder.record(TrialStarted(time=1.0, trial=trial, attempt=1, seed=0, params=known))
+            metrics = {"val_accuracy": 0.5 + trial / 10, "val_loss": 0.25}
+            recorder.record(EpochReported(time=2.0, trial=trial, attempt=1, epoch=1, metrics=metrics))
+            recorder.record(TrialEnded(time=3.0, trial=trial, attempt=1, state="COMPLETED"))
+    return ResultsPaths(root)
+
+
+def _silent(text: str) -> None:
+    raise AssertionError(text)
+
+
+def test_empty_columns_are_left_out_and_what_all_share_is_said_once(tmp_path: Path) -> None:
+    table = collect(_write(tmp_path, PARAMS), "small", _silent)["table"]
+    assert [column.title for column in table.columns] == ["rank", "trial", "state", "val_accuracy", "lr", "time"]
+    assert table.alike == "optimizer adam, epochs 1, val_loss 0.25, epochs run 1"
+    page = render(ResultsPaths(tmp_path), "small", _silent)
+    assert "All of them: optimizer adam, epochs 1" in page
+    assert '<th scope="col" class="n">val_<wbr>accuracy</th>' in page
+
+
+def test_params_stand_before_metrics_that_few_look_at(tmp_path: Path) -> None:
+    rows = [{**row, "optimizer": name} for row, name in zip(PARAMS, ("adam", "sgd"), strict=True)]
+    titles = [column.title for column in collect(_write(tmp_path, rows), "small", _silent)["table"].columns]
+    assert titles[3:6] == ["val_accuracy", "optimizer", "lr"]
+
+
+def test_a_single_trial_keeps_its_params(tmp_path: Path) -> None:
+    table = collect(_write(tmp_path, PARAMS[:1]), "small", _silent)["table"]
+    assert {"optimizer", "lr", "epochs"} <= {column.title for column in table.columns}
+    assert table.alike == ""
+
+
+def test_a_column_has_one_number_of_decimals() -> None:
+    assert column_texts([0.0004, 0.0213579, None]) == ["0.000400", "0.021358", ""]
+    assert column_texts([0.5, 12.25]) == ["0.5000", "12.2500"]
+    assert column_texts([3e-9, 0.5]) == ["3e-09", "0.5"]

@@ -119,7 +119,7 @@ def _cells(row: TrialRow, board: Leaderboard, alike: Mapping[str, Any]) -> dict[
 def _curves(board: Leaderboard, paths: SweepPaths, rows: list[TrialRow]) -> None:
     named = [row for row in rows if row.name is not None]
     important = [*rows[:1], *(row for row in named if row is not rows[0])]
-    _draw(figures.best_so_far(board))
+    _draw(figures.best_so_far(board, facts.when_it_ran(paths, _warn)))
     _draw(figures.learning_curves(board, read_curves(paths, rows, _warn, board.objective), important))
 
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from sweep_runner.errors import RequestError
+from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.report.plot_data import title_of
 from sweep_runner.results.display import few_digits
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
+from sweep_runner.results.log import read_events
 from sweep_runner.results.parts import evaluation_path
 from sweep_runner.results.paths import SweepPaths
+from sweep_runner.results.run_time import RunTime, run_time
 from sweep_runner.results.tables import Warn, damaged_message, read_part
 
 if TYPE_CHECKING:
@@ -174,6 +176,15 @@ def where_time_went(board: Leaderboard, epochs: pa.Table) -> dict[str, float]:
     if lost:
         parts["(of it in trials that failed)"] = lost
     return parts or {"in trials": total}
+
+
+def when_it_ran(paths: SweepPaths, warn: Warn) -> RunTime | None:
+    """When the sweep ran, from its log; None without one that can be read."""
+    try:
+        return run_time(read_events(paths.log))
+    except SweepError as error:
+        warn(f"pauses of the sweep are drawn as if it had run: {error}")
+        return None
 
 
 def predictions(paths: SweepPaths, trial: int, split: str, warn: Warn) -> pa.Table | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sweep_runner.report import importance
 from sweep_runner.report.plot_data import Confusion, Curve, title_of
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
+from sweep_runner.results.run_time import RunTime
 from trainables.facts import ONNX_BYTES
 
 if TYPE_CHECKING:
@@ -42,8 +43,13 @@ class Shown:
     figure: Figure
 
 
-def best_so_far(board: Leaderboard) -> Shown | None:
-    """The objective of every trial in the order of their ends, and the best up to then."""
+def best_so_far(board: Leaderboard, ran: RunTime | None = None) -> Shown | None:
+    """The objective of every trial in the order of their ends, and the best up to then.
+
+    Args:
+        board: the sweep's trials.
+        ran: when the sweep ran; None: not known, and pauses are drawn as if it had.
+    """
     import plotly.graph_objects as go
 
     rows = [row for row in board.ranked if row.value is not None]
@@ -52,8 +58,12 @@ def best_so_far(board: Leaderboard) -> Shown | None:
     timed = all(row.row.get("ended") is not None for row in rows)
     rows.sort(key=lambda row: (row.row["ended"], row.trial) if timed else (row.trial, row.trial))
     start = min((row.row["started"] for row in rows if row.row.get("started") is not None), default=None)
+    timed = timed and (ran is not None or start is not None)
     places: list[float] = [
-        (row.row["ended"] - start).total_seconds() / 60 if timed and start is not None else row.trial for row in rows
+        row.trial
+        if not timed
+        else (ran.before(row.row["ended"].timestamp()) if ran else (row.row["ended"] - start).total_seconds()) / 60
+        for row in rows
     ]
     best: list[float] = []
     for row in rows:
@@ -82,7 +92,8 @@ def best_so_far(board: Leaderboard) -> Shown | None:
     figure.add_scatter(
         x=places, y=best, mode="lines", line={"shape": "hv", "color": ORANGE, "width": 2}, name="best so far"
     )
-    figure.update_layout(xaxis_title="minutes since the first start" if timed else "trial", yaxis_title=board.objective)
+    unit = "trial" if not timed else "minutes of running, without pauses" if ran else "minutes since the first start"
+    figure.update_layout(xaxis_title=unit, yaxis_title=board.objective)
     figure.update_xaxes(rangemode="tozero")
     return Shown("best-so-far", "Best so far", "Each point is a trial; the line is the best value up to then.", figure)
 
@@ -114,7 +125,7 @@ def learning_curves(board: Leaderboard, curves: Sequence[Curve], important: Sequ
                 texts += [*[_escaped(curve.title)] * len(values), None]
         if xs:
             name = "pruned or paused" if early else "ran to their end"
-            figure.add_scatter(x=xs, y=ys, text=texts, mode="lines", line={"color": color, "width": 1}, name=name)
+            figure.add_scatter(x=xs, y=ys, text=texts, line={"color": color, "width": 1}, name=name, **_dots(ys, color))
     for curve in with_values:
         if curve.trial in named:
             color = COLORS[list(named).index(curve.trial)]
@@ -124,10 +135,22 @@ def learning_curves(board: Leaderboard, curves: Sequence[Curve], important: Sequ
                 name=named[curve.trial],
             )  # fmt: skip
     figure.update_layout(xaxis_title="epoch", yaxis_title=board.objective)
+    if max(curve.epochs[-1] for curve in with_values) <= 12:
+        figure.update_xaxes(dtick=1)  # there is no epoch 1.5
     about = "Pruned and paused trials are faint; the best trial and the baselines are named."
     if step > 1:
         about += f" Of the other {len(others)} trials every {step}th is drawn."
     return Shown("learning-curves", "Learning curves", about, figure)
+
+
+def _dots(values: Sequence[float | None], color: str) -> dict[str, Any]:
+    """How lines with gaps are drawn: a value between two gaps has no line, and is seen as a dot only."""
+    around = [None, *values, None]
+    alone = [value is not None and around[k] is None and around[k + 2] is None for k, value in enumerate(values)]
+    if not any(alone):
+        return {"mode": "lines"}
+    sizes = [6 if one else 0 for one in alone]
+    return {"mode": "lines+markers", "marker": {"color": color, "size": sizes, "opacity": 1, "line": {"width": 0}}}
 
 
 def importances(study: optuna.Study) -> Shown | str:

@@ -156,7 +156,7 @@ def all_figures(
     curves = read_curves(paths, board.ranked, warn, board.objective)
     important = best_and_baselines(board)
     return {
-        "best": figures.best_so_far(board),
+        "best": figures.best_so_far(board, facts.when_it_ran(paths, warn)),
         "curves": figures.learning_curves(board, curves, important),
         "importances": None if isinstance(matters, str) else matters,
         "parallel": figures.parallel_coordinates(study, board.objective),

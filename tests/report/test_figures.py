@@ -8,9 +8,9 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 
-from sweep_runner.report import figures
+from sweep_runner.report import facts, figures
 from sweep_runner.report.plot_data import read_curves
-from sweep_runner.results.events import EpochReported, TrialEnded, TrialPaused, TrialStarted
+from sweep_runner.results.events import EpochReported, SweepChanged, TrialEnded, TrialPaused, TrialStarted
 from sweep_runner.results.leaderboard import leaderboard
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.recorder import Recorder
@@ -55,5 +55,37 @@ def test_a_paused_trial_is_drawn_as_what_it_is(tmp_path: Path) -> None:
     assert curves is not None
     points = {trace.name: list(trace.y) for trace in best.figure.data}
     assert (points["completed"], points["paused"]) == ([0.9, 0.8], [0.7])
+    paused = next(trace for trace in curves.figure.data if trace.name == "pruned or paused")
+    assert "markers" in paused.mode
+    assert paused.marker.size[0] > 0, "one epoch makes no line: it is seen as a dot"
+    assert curves.figure.layout.xaxis.dtick == 1
     lines = {trace.name: [value for value in trace.y if value is not None] for trace in curves.figure.data}
     assert (lines["pruned or paused"], lines["ran to their end"]) == ([0.7], [0.8] * 3)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_pause_takes_no_room_in_best_so_far(tmp_path: Path, is_killed: bool) -> None:
+    paths = SweepPaths(tmp_path / "small")
+    paths.root.mkdir()
+    with Recorder.open(paths, Objective(), ["lr"], {}) as recorder:
+        for trial, start in ((0, 1_000.0), (1, 10_000.0)):
+            recorder.record(SweepChanged(time=start, state="RUNNING"))
+            recorder.record(TrialStarted(time=start, trial=trial, attempt=1, seed=0, params={"lr": 0.1}))
+            metrics = {"val_accuracy": 0.5}
+            recorder.record(EpochReported(time=start + 60, trial=trial, attempt=1, epoch=1, metrics=metrics))
+            recorder.record(TrialEnded(time=start + 60, trial=trial, attempt=1, state="COMPLETED"))
+            if not is_killed:
+                recorder.record(SweepChanged(time=start + 60, state="INTERRUPTED"))
+    board = leaderboard(ResultsPaths(tmp_path), "small")
+
+    def drawn(said: list[str]) -> tuple[list[float], str]:
+        shown = figures.best_so_far(board, facts.when_it_ran(paths, said.append))
+        assert shown is not None
+        return list(shown.figure.data[-1].x), shown.figure.layout.xaxis.title.text
+
+    said: list[str] = []
+    assert drawn(said) == ([1.0, 2.0], "minutes of running, without pauses")
+    assert said == []
+    paths.log.write_text("damaged\n" + paths.log.read_text())
+    assert drawn(said) == ([1.0, 151.0], "minutes since the first start")
+    assert "as if it had run" in said[0]

@@ -128,14 +128,15 @@ def _params(board: Leaderboard, paths: SweepPaths) -> None:
         st.write("No trial has a value yet.")
         return
     study = study_of(board, facts.read_spec(paths))
-    matters = figures.importances(study)
+    found = figures.known_importances(study)
+    matters = figures.importances(study, found)
     if isinstance(matters, str):
         st.write(f"Hyperparameter importance. {matters}")
     for shown in (
         None if isinstance(matters, str) else matters,
-        figures.parallel_coordinates(study, board.objective),
-        figures.slices(study, board.objective),
-        figures.contour(study, board.objective),
+        figures.parallel_coordinates(study, board.objective, found),
+        figures.slices(study, board.objective, found),
+        figures.contour(study, board.objective, found),
         figures.trade_off(board),
         figures.size_trade_off(board),
     ):

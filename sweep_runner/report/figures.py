@@ -23,6 +23,8 @@ MAX_SLICES = 6
 MAX_PARALLEL = 400
 GREY, BLUE, ORANGE = "rgba(128,128,128,0.25)", "#0072B2", "#D55E00"
 ORANGE_RGB = "rgb(213,94,0)"
+Found = list[importance.Importance] | str
+"""Importances, of which one at least is known; or why none is."""
 COLORS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
@@ -153,11 +155,15 @@ def _dots(values: Sequence[float | None], color: str) -> dict[str, Any]:
     return {"mode": "lines+markers", "marker": {"color": color, "size": sizes, "opacity": 1, "line": {"width": 0}}}
 
 
-def importances(study: optuna.Study) -> Shown | str:
-    """Which hyperparameters matter, with intervals; or why it cannot be known."""
+def importances(study: optuna.Study, found: Found) -> Shown | str:
+    """Which hyperparameters matter, with intervals; or why it cannot be known.
+
+    Args:
+        study: the trials.
+        found: of `known_importances`.
+    """
     import plotly.graph_objects as go
 
-    found = known_importances(study)
     if isinstance(found, str):
         return found
     shown = [one for one in found if one.known][::-1]
@@ -186,7 +192,7 @@ def importances(study: optuna.Study) -> Shown | str:
     return Shown("importances", "Hyperparameter importance", about, figure)
 
 
-def known_importances(study: optuna.Study) -> list[importance.Importance] | str:
+def known_importances(study: optuna.Study) -> Found:
     """The importances, of which one at least is known; or why none is."""
     found = importance.measure(study, _common(study))
     if isinstance(found, str) or any(one.known for one in found):
@@ -202,30 +208,48 @@ def _common(study: optuna.Study) -> list[str]:
     return [name for name in names if len({trial.params[name] for trial in trials}) > 1]
 
 
-def by_importance(study: optuna.Study) -> list[str]:
-    """The parameters that all trials have, the most important first."""
-    import optuna
+def by_importance(study: optuna.Study, found: Found) -> list[str]:
+    """The parameters that all trials have: the most important first, then in the sweep file's order those of which it
+    is not known.
 
-    names = _common(study)
-    if len(study.get_trials(deepcopy=False)) < 4 or len(names) < 2:
-        return names
-    try:
-        weights = optuna.importance.get_param_importances(study, params=names)
-    except (ValueError, RuntimeError):
-        return names
-    return sorted(names, key=lambda name: -weights.get(name, 0.0))
+    Args:
+        study: the trials.
+        found: of `known_importances`.
+    """
+    known = _known(found)
+    return [*known, *(name for name in _common(study) if name not in known)]
 
 
-def parallel_coordinates(study: optuna.Study, objective: str) -> Shown | None:
-    """All common parameters and the objective, a line per trial."""
+def _known(found: Found) -> list[str]:
+    return [] if isinstance(found, str) else [one.name for one in found if one.known]
+
+
+def _order_in_words(found: Found, names: Sequence[str]) -> str:
+    known = [name for name in _known(found) if name in names]
+    if not known:
+        return "Hyperparameters are in the order of the sweep file: which matter most is not known."
+    rest = ", then the others in the order of the sweep file" if len(known) < len(names) else ""
+    return f"The most important come first ({', '.join(known)}){rest}."
+
+
+def parallel_coordinates(study: optuna.Study, objective: str, found: Found) -> Shown | None:
+    """All common parameters and the objective, a line per trial.
+
+    Args:
+        study: the trials.
+        objective: its name.
+        found: of `known_importances`.
+    """
     from optuna.visualization import plot_parallel_coordinate
 
-    names = by_importance(study)[:8]
+    names = by_importance(study, found)[:8]
     if not names or len(study.get_trials(deepcopy=False)) < 2:
         return None
     figure = plot_parallel_coordinate(_thinned(study), params=names, target_name=objective)
+    _reorder(figure, names)
     _recolor(figure, best=max if study.direction.name == "MAXIMIZE" else min)
-    about = "A line per trial, from its value to its params. The more orange, the better."
+    about = "One line per trial, from its value to its params. The more orange, the better. "
+    about += _order_in_words(found, names)
     return Shown("parallel-coordinates", "Parallel coordinates", about, figure)
 
 
@@ -249,28 +273,89 @@ def _recolor(figure: Figure, best: Callable[[Sequence[float]], float]) -> None:
     figure.update_layout(margin_t=30)
 
 
-def slices(study: optuna.Study, objective: str) -> Shown | None:
-    """The objective over each parameter on its own."""
-    from optuna.visualization import plot_slice
+def _reorder(figure: Figure, names: Sequence[str]) -> None:
+    """Optuna puts the axes in the order of the alphabet, after that of the objective."""
+    axes = [0, *(1 + sorted(names).index(name) for name in names)]
+    for trace in figure.data:
+        if trace.customdata is not None:
+            trace.update(y=[trace.y[axis] for axis in axes], customdata=[trace.customdata[axis] for axis in axes])
+    for note in figure.layout.annotations:
+        note.x = axes.index(note.x)
+    figure.layout.xaxis.ticktext = [figure.layout.xaxis.ticktext[axis] for axis in axes]
 
-    names = by_importance(study)[:MAX_SLICES]
+
+def slices(study: optuna.Study, objective: str, found: Found) -> Shown | None:
+    """The objective over each parameter on its own.
+
+    Args:
+        study: the trials.
+        objective: its name.
+        found: of `known_importances`.
+    """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from plotly.subplots import make_subplots
+
+    names = by_importance(study, found)[:MAX_SLICES]
     if not names:
         return None
-    figure = plot_slice(_thinned(study), params=names, target_name=objective)
-    figure.update_layout(width=None, height=380)
-    figure.update_traces(marker_colorscale=[[0, "#56B4E9"], [1, ORANGE_RGB]])  # seen on light and dark pages alike
-    return Shown("slices", "Slices", "The objective over one parameter at a time.", figure)
+    trials = _thinned(study).get_trials(deepcopy=False)
+    figure = make_subplots(rows=1, cols=len(names), shared_yaxes=True, horizontal_spacing=0.02)
+    for column, name in enumerate(names, start=1):
+        distribution = trials[0].distributions[name]
+        choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else None
+        values = [trial.params[name] for trial in trials]
+        figure.add_scatter(
+            x=[_escaped(str(value)) for value in values] if choices is not None else values,
+            y=[trial.value for trial in trials],
+            text=[f"trial {trial.user_attrs.get('trial', trial.number)}" for trial in trials],
+            mode="markers",
+            marker={"color": BLUE, "size": 7, "opacity": 0.6},
+            showlegend=False,
+            row=1,
+            col=column,
+        )
+        figure.update_xaxes(title_text=_escaped(name), row=1, col=column)
+        if choices is not None:
+            order = [_escaped(str(choice)) for choice in choices]
+            figure.update_xaxes(type="category", categoryorder="array", categoryarray=order, row=1, col=column)
+        elif isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log:
+            figure.update_xaxes(type="log", dtick=1, row=1, col=column)
+    figure.update_yaxes(title_text=objective, row=1, col=1)
+    figure.update_layout(height=380)
+    about = f"{objective} over one hyperparameter at a time. {_order_in_words(found, names)}"
+    return Shown("slices", "Slices", about, figure)
 
 
-def contour(study: optuna.Study, objective: str) -> Shown | None:
-    """The objective over the two parameters that matter most."""
+def contour_pair(study: optuna.Study, found: Found) -> list[str]:
+    """The first two parameters, by importance, between whose values there are others; empty: there are no two.
+
+    Between two choices there is nothing, and a surface over them would show what no trial could have.
+    """
+    from optuna.distributions import CategoricalDistribution
+
+    trials = study.get_trials(deepcopy=False)
+    if len(trials) < 4:
+        return []
+    spaces = trials[0].distributions
+    ranged = [name for name in by_importance(study, found) if not isinstance(spaces[name], CategoricalDistribution)]
+    return ranged[:2] if len(ranged) > 1 else []
+
+
+def contour(study: optuna.Study, objective: str, found: Found) -> Shown | None:
+    """The objective over two parameters that have a range of numbers.
+
+    Args:
+        study: the trials.
+        objective: its name.
+        found: of `known_importances`.
+    """
     from optuna.visualization import plot_contour
 
-    names = by_importance(study)[:2]
-    if len(names) < 2 or len(study.get_trials(deepcopy=False)) < 4:
+    names = contour_pair(study, found)
+    if not names:
         return None
     figure = plot_contour(_thinned(study), params=names, target_name=objective)
-    about = f"The objective over {names[0]} and {names[1]}: darker is better; points are trials."
+    about = f"{objective} over {names[0]} and {names[1]}: darker is better; points are trials."
     return Shown("contour", "Contour", about, figure)
 
 

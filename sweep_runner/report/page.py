@@ -100,8 +100,8 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
     confusion = read_confusion(paths, *evaluated, warn) if evaluated else None
     table = facts.predictions(paths, evaluated[0].trial, evaluated[1], warn) if evaluated else None
     study = study_of(board, spec)
-    matters = figures.importances(study)
-    shown = all_figures(board, paths, spec, epochs, confusion, table, study, matters, warn)
+    found = figures.known_importances(study)
+    shown = all_figures(board, paths, spec, epochs, confusion, table, study, found, warn)
     samples = facts.samples(table) if table is not None else []
     right = [sample for sample in samples if sample.right][: facts.NUM_SAMPLES]
     wrong = [sample for sample in samples if not sample.right][: facts.NUM_SAMPLES]
@@ -113,7 +113,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "board": board,
         "paths": paths,
         "question": facts.question(paths),
-        "sure": list(found.lines()) if (found := answer_of(board)) is not None else [],
+        "sure": list(told.lines()) if (told := answer_of(board)) is not None else [],
         "answer": facts.answer(board, best_on_test(board, paths, warn)),
         "uses": uses,
         "advice": advice_for(board, paths, spec, warn),
@@ -123,7 +123,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "costs": shown_costs(board),
         "machines": "; ".join(sorted({str(row.row["measured_on"]) for row in rows if row.row.get("measured_on")})),
         "figures": shown,
-        "why_no_importance": matters if isinstance(matters, str) else "",
+        "why_no_importance": found if isinstance(found, str) else "",
         "confirmed": any(row.confirmed_mean is not None for row in rows),
         "saved": facts.saved_by_pruning(board, spec),
         "evaluated": (title_of(evaluated[0]), evaluated[1]) if evaluated else None,
@@ -149,19 +149,20 @@ def all_figures(
     confusion: Confusion | None,
     table: pa.Table | None,
     study: optuna.Study,
-    matters: Shown | str,
+    found: figures.Found,
     warn: Warn,
 ) -> dict[str, Shown | None]:
     """Every figure that the sweep has something to show in, by its place in the page."""
     curves = read_curves(paths, board.ranked, warn, board.objective)
     important = best_and_baselines(board)
+    matters = figures.importances(study, found)
     return {
         "best": figures.best_so_far(board, facts.when_it_ran(paths, warn)),
         "curves": figures.learning_curves(board, curves, important),
         "importances": None if isinstance(matters, str) else matters,
-        "parallel": figures.parallel_coordinates(study, board.objective),
-        "slices": figures.slices(study, board.objective),
-        "contour": figures.contour(study, board.objective),
+        "parallel": figures.parallel_coordinates(study, board.objective, found),
+        "slices": figures.slices(study, board.objective, found),
+        "contour": figures.contour(study, board.objective, found),
         "trade_off": figures.trade_off(board),
         "size_trade_off": figures.size_trade_off(board),
         "confusion": figures.confusion(confusion) if confusion else None,

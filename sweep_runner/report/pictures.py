@@ -54,9 +54,8 @@ def _optuna_figures(study: Any, objective: str) -> Iterator[tuple[str, Figure]]:
     import matplotlib.pyplot as plt
     import optuna.visualization.matplotlib as of_optuna
 
-    names = figures.by_importance(study)
-    enough = len(study.trials) >= 4
     found = figures.known_importances(study)
+    names, pair = figures.by_importance(study, found), figures.contour_pair(study, found)
     matters = [] if isinstance(found, str) else [one for one in found if one.known]
     named: dict[str, Any] = {"target_name": objective}
     wanted: list[tuple[str, Callable[[], Any], bool]] = [
@@ -64,7 +63,7 @@ def _optuna_figures(study: Any, objective: str) -> Iterator[tuple[str, Figure]]:
         ("importances", lambda: _bars(matters), bool(matters)),
         ("parallel-coordinates", lambda: of_optuna.plot_parallel_coordinate(study, names[:8], **named), bool(names)),
         ("slices", lambda: of_optuna.plot_slice(study, names[: figures.MAX_SLICES], **named), bool(names)),
-        ("contour", lambda: of_optuna.plot_contour(study, names[:2], **named), enough and len(names) > 1),
+        ("contour", lambda: of_optuna.plot_contour(study, pair, **named), bool(pair)),
     ]
     for stem, draw, possible in wanted:
         if not possible:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from sweep_runner.report import facts, figures
+from sweep_runner.report.importance import Importance
 from sweep_runner.report.plot_data import read_curves
 from sweep_runner.results.events import EpochReported, SweepChanged, TrialEnded, TrialPaused, TrialStarted
 from sweep_runner.results.leaderboard import leaderboard
@@ -25,8 +26,8 @@ def test_the_best_trial_has_the_strongest_color(direction: str) -> None:
         study.add_trial(
             optuna.create_trial(params={"lr": value, "momentum": value**2}, distributions=spaces, value=value)
         )
-    parallel = figures.parallel_coordinates(study, "score")
-    contour = figures.contour(study, "score")
+    parallel = figures.parallel_coordinates(study, "score", "not known")
+    contour = figures.contour(study, "score", "not known")
     assert parallel is not None
     assert contour is not None
     lines = {float(line.customdata[0][1]): line.line.color for line in parallel.figure.data if line.customdata}
@@ -89,3 +90,63 @@ def test_a_pause_takes_no_room_in_best_so_far(tmp_path: Path, is_killed: bool) -
     paths.log.write_text("damaged\n" + paths.log.read_text())
     assert drawn(said) == ([1.0, 151.0], "minutes since the first start")
     assert "as if it had run" in said[0]
+
+
+def _study_of_four_kinds() -> optuna.Study:
+    study = optuna.create_study(direction="maximize")
+    spaces: dict[str, BaseDistribution] = {
+        "width": FloatDistribution(0, 1), "batch": CategoricalDistribution([32, 64]), "alpha": FloatDistribution(0, 1),
+        "lr": FloatDistribution(0.1, 1, log=True),
+    }  # fmt: skip
+    for number in range(1, 7):
+        params = {"width": number / 10, "batch": (32, 64)[number % 2], "alpha": 1 / number, "lr": number / 6}
+        study.add_trial(optuna.create_trial(params=params, distributions=spaces, value=number / 10))
+    return study
+
+
+LR_MATTERS = [
+    Importance("lr", 0.8, 0.6, 0.9, known=True),
+    Importance("alpha", 0.2, 0.0, 0.4, known=False),
+]
+
+
+def test_the_most_important_hyperparameter_comes_first_where_it_is_known() -> None:
+    study = _study_of_four_kinds()
+    order = ["lr", "width", "batch", "alpha"]
+    parallel = figures.parallel_coordinates(study, "score", LR_MATTERS)
+    slices = figures.slices(study, "score", LR_MATTERS)
+    assert parallel is not None
+    assert slices is not None
+    assert list(parallel.figure.layout.xaxis.ticktext) == ["score", *order]
+    line = next(trace for trace in parallel.figure.data if trace.customdata is not None)
+    assert [cell[0] for cell in line.customdata] == ["score", *order]
+    titles = [slices.figure.layout[f"xaxis{number or ''}"].title.text for number in ("", 2, 3, 4)]
+    assert titles == order
+    for shown in (parallel, slices):
+        assert "The most important come first (lr)" in shown.about
+    unknown = figures.slices(study, "score", "Not known: too few trials.")
+    assert unknown is not None
+    assert unknown.figure.layout.xaxis.title.text == "width"
+    assert "which matter most is not known" in unknown.about
+
+
+def test_values_lie_on_the_axis_of_their_hyperparameter() -> None:
+    shown = figures.parallel_coordinates(_study_of_four_kinds(), "score", LR_MATTERS)
+    assert shown is not None
+    ends = {round(note.x): note.text for note in shown.figure.layout.annotations if note.text in ("32", "64")}
+    assert list(ends) == [3], "batch is the third hyperparameter"
+
+
+def test_a_contour_is_drawn_over_ranges_of_numbers_alone() -> None:
+    study = _study_of_four_kinds()
+    shown = figures.contour(study, "score", LR_MATTERS)
+    assert shown is not None
+    assert "over lr and width" in shown.about
+    choices = optuna.create_study(direction="maximize")
+    spaces: dict[str, BaseDistribution] = {
+        "lr": FloatDistribution(0, 1), "model": CategoricalDistribution(["a", "b"]),
+    }  # fmt: skip
+    for number in range(1, 7):
+        params = {"lr": number / 10, "model": "ab"[number % 2]}
+        choices.add_trial(optuna.create_trial(params=params, distributions=spaces, value=number / 10))
+    assert figures.contour(choices, "score", "not known") is None

@@ -36,6 +36,10 @@ def study_of(number: int, completed: Callable[[float], bool] = lambda x: True) -
     return study
 
 
+def _shown(study: optuna.Study) -> figures.Shown | str:
+    return figures.importances(study, figures.known_importances(study))
+
+
 def test_what_matters_is_told_with_an_interval_and_the_rest_is_not_known() -> None:
     found = {one.name: one for one in figures.known_importances(study_of(60))}
     assert found["x"].known
@@ -44,7 +48,7 @@ def test_what_matters_is_told_with_an_interval_and_the_rest_is_not_known() -> No
     assert not found["y"].known
     assert not found["kind"].known
     assert "optimizer" not in found  # it did not vary
-    shown = figures.importances(study_of(60))
+    shown = _shown(study_of(60))
     assert not isinstance(shown, str)
     assert list(shown.figure.data[0].y) == ["x"]
     assert "Not known" in shown.about
@@ -54,13 +58,13 @@ def test_what_matters_is_told_with_an_interval_and_the_rest_is_not_known() -> No
 @pytest.mark.parametrize(("number", "completed"), [(5, 5), (20, 2)])
 def test_too_few_trials_to_tell(number: int, completed: int) -> None:
     left = iter([True] * completed + [False] * number)
-    why = figures.importances(study_of(number, lambda x: next(left)))
+    why = _shown(study_of(number, lambda x: next(left)))
     assert isinstance(why, str)
     assert why.startswith(f"Not known: {number} trials have a value, and {completed} of them ran to their end.")
 
 
 def test_the_best_must_have_run_to_their_end() -> None:
-    why = figures.importances(study_of(40, lambda x: x < 0.7))
+    why = _shown(study_of(40, lambda x: x < 0.7))
     assert isinstance(why, str)
     assert "stopped or paused early" in why
 

@@ -13,7 +13,7 @@ import streamlit as st
 from sweep_runner.app import model_view
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.report import facts, figures
-from sweep_runner.report.accuracy import best_on_test
+from sweep_runner.report.accuracy import published_on_test
 from sweep_runner.report.comparison import differing, significance
 from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import read_confusion, read_curves, title_of
@@ -57,7 +57,7 @@ def _body(results: ResultsPaths, name: str) -> None:
     paths = results.sweep(name)
     counts = ", ".join(f"{count} {state.lower()}" for state, count in board.sweep.counts.items())
     st.caption(" · ".join(part for part in (board.sweep.state.lower(), counts) if part))
-    st.info(_plain(facts.answer(board, best_on_test(board, paths, _warn))))
+    st.info(_plain(facts.answer(board, published_on_test(board, paths, _warn))))
     if (answer := answer_of(board)) is not None:
         st.markdown("\n".join(f"- {_plain(line)}" for line in answer.lines()))
     trials, curves, params, confusions, compare, model = st.tabs(TABS)

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from sweep_runner.report import facts, page
+from sweep_runner.results.answer import published_first
 from sweep_runner.results.leaderboard import Leaderboard
 from sweep_runner.results.paths import SweepPaths
 from trainables.errors import DataError
@@ -50,7 +51,7 @@ def show(paths: SweepPaths, board: Leaderboard) -> None:
 
 def _pick(paths: SweepPaths, board: Leaderboard) -> bytes | None:
     """Pictures of the data to choose from, those first that the best trial took for something else; the chosen one."""
-    found = facts.best_with_evaluation(paths, board.ranked)
+    found = facts.best_with_evaluation(paths, published_first(board))
     table = None if found is None else facts.predictions(paths, found[0].trial, found[1], _ignore)
     if found is None or table is None:
         return None

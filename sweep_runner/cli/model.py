@@ -19,6 +19,7 @@ from trainables.cpus import num_cpus
 
 if TYPE_CHECKING:
     from sweep_runner.results.state import SweepState
+    from sweep_runner.spec.plan import Plan
     from trainables.image.deployment.predict import Package
 
 ONNX_FILE = "model.onnx"
@@ -106,9 +107,10 @@ def predict(
 def export(name: str, trial: str | None, output: Path | None, results: ResultsPaths, out: Out) -> None:
     """Export the model of a trial of the sweep NAME: writes the package, verifies it, prints its folder.
 
-    TRIAL is a number, a baseline's name, or best (the default).
+    TRIAL is a number, a baseline's name, or best. By default it is the trial whose model the sweep publishes: the
+    best, or the one that `export.prefer` asks for.
 
-    The test split is not evaluated: only the best trial's model is held against it, once, when the sweep ends.
+    The test split is not evaluated: only the published model is, once, when the sweep ends.
 
     \b
     Examples:
@@ -128,7 +130,7 @@ def export(name: str, trial: str | None, output: Path | None, results: ResultsPa
     paths = find_sweep(results, name)
     plan = check_spec(load_resolved(spec_file(paths)))
     state = fold(read_events(paths.log), plan.spec.objective)
-    number = _exportable(name, state, trial)
+    number = _exportable(name, plan, state, trial, out)
     bring_checkpoint(results, plan.spec, state.trials[number])
     if output is None and published_trial(paths) == number:
         out.say(f"trial {number} is the published model already")
@@ -211,13 +213,19 @@ def _trial_of(model: str, results: ResultsPaths) -> Path | None:
     return package
 
 
-def _exportable(name: str, state: SweepState, trial: str | None) -> int:
-    """The trial to export: of a copy, the trial that was trained."""
+def _exportable(name: str, plan: Plan, state: SweepState, trial: str | None, out: Out) -> int:
+    """The trial to export: of a copy, the trial that was trained; where none is named, the one that is published."""
+    from sweep_runner.execution.answering import answer_on_record, chosen
     from sweep_runner.results.trial_names import pick_trial
 
+    if trial is None:
+        published, answer = chosen(plan, state), answer_on_record(plan, state)
+        if published is None:
+            raise RequestError(f"the sweep {name!r} has no trial with a result: there is no model to export")
+        if answer is not None and answer.chosen != answer.winner:
+            out.say(answer.why_chosen)
+        return published.trial
     best = state.best()
-    if best is None and trial is None:
-        raise RequestError(f"the sweep {name!r} has no trial with a result: there is no model to export")
     names = {number: summary.name for number, summary in state.trials.items()}
     summary = state.trials[pick_trial(name, names, None if best is None else best.trial, trial)]
     return summary.trial if summary.copy_of is None else summary.copy_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from sweep_runner.report.facts import predictions
+from sweep_runner.results.answer import published
 from sweep_runner.results.leaderboard import Leaderboard
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.rightness import groups_of, scores
@@ -12,9 +13,10 @@ from sweep_runner.results.tables import Warn
 from trainables.intervals import Share, share
 
 
-def best_on_test(board: Leaderboard, paths: SweepPaths, warn: Warn) -> Share | None:
-    """The accuracy on test of a leaderboard's first trial; None where it was not evaluated there."""
-    return accuracy_of(paths, board.ranked[0].trial, "test", warn) if board.ranked else None
+def published_on_test(board: Leaderboard, paths: SweepPaths, warn: Warn) -> Share | None:
+    """The accuracy on test of the trial whose model is published; None where it was not evaluated there."""
+    row = published(board)
+    return None if row is None else accuracy_of(paths, row.trial, "test", warn)
 
 
 def accuracy_of(paths: SweepPaths, trial: int, split: str, warn: Warn) -> Share | None:

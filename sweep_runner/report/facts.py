@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.report.plot_data import title_of
-from sweep_runner.results.display import few_digits
+from sweep_runner.results.answer import published
+from sweep_runner.results.display import few_digits, in_words
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from sweep_runner.results.log import read_events
 from sweep_runner.results.parts import evaluation_path
@@ -72,25 +73,24 @@ def answer(board: Leaderboard, on_test: Share | None = None) -> str:
 
     Args:
         board: the leaderboard.
-        on_test: the best trial's accuracy on test, where it was evaluated.
+        on_test: the accuracy on test of the trial whose model is published, where it was evaluated.
     """
     if not board.ranked:
         return "No trial has a value yet. Nothing can be said."
     best = board.ranked[0]
     assert best.value is not None
     metric = board.objective.partition("_")[2]
-    test = best.metrics.get(f"test_{metric}")
-    params = ", ".join(f"{name} {few_digits(value)}" for name, value in best.params.items())
+    model = published(board) or best
+    params = in_words(best.params)
     value = best.runs or f"{best.value:.4f}"
     first = f"{title_of(best).capitalize()} is the best of {len(board.ranked)}: {board.objective} {value}"
     if best.runs:
         first += f"; {best.value:.4f} in the search"
-    if on_test is not None:
-        named = "" if metric == "accuracy" or test is None else f"{test:.4f}, "
-        first += f", and on test {named}{'accuracy ' if named else ''}{on_test}"
-    elif test is not None:
-        first += f", and {test:.4f} on test"
+    if model.trial == best.trial:
+        first += _on_test(model, metric, on_test)
     first += f", with {params}." if params else "."
+    if model.trial != best.trial:
+        first += f" {_instead(model, board, metric, on_test)}"
     if board.goals:
         first += f" {front_in_words(board)}"
     rivals = [row for row in board.ranked if row.name is not None and row.trial != best.trial]
@@ -103,7 +103,24 @@ def answer(board: Leaderboard, on_test: Share | None = None) -> str:
     assert rival.counts is not None
     gap = abs(best.counts - rival.counts)
     which = f"the best {'other ' if best.name else ''}baseline, {rival.name} ({rival.counts:.4f})"
-    return f"{first} That is {gap:.4f} better than {which}."
+    who = "That" if model.trial == best.trial else f"Trial {best.trial}"
+    return f"{first} {who} is {gap:.4f} better than {which}."
+
+
+def _on_test(row: TrialRow, metric: str, on_test: Share | None) -> str:
+    """What a trial has on test, to be said after what it has on val; empty where it was not evaluated there."""
+    test = row.metrics.get(f"test_{metric}")
+    if on_test is not None:
+        named = "" if metric == "accuracy" or test is None else f"{test:.4f}, "
+        return f", and on test {named}{'accuracy ' if named else ''}{on_test}"
+    return "" if test is None else f", and {test:.4f} on test"
+
+
+def _instead(row: TrialRow, board: Leaderboard, metric: str, on_test: Share | None) -> str:
+    """Of a trial that is published although it is not the first: why is told elsewhere."""
+    value = f"{board.objective} {row.counts:.4f}" if row.counts is not None else "no value"
+    params = f", with {in_words(row.params)}" if row.params else ""
+    return f"The published model is that of {title_of(row)}: {value}{_on_test(row, metric, on_test)}{params}."
 
 
 def front_in_words(board: Leaderboard) -> str:

@@ -14,14 +14,14 @@ import pyarrow as pa
 
 from sweep_runner.durable import write_atomically
 from sweep_runner.report import facts, figures, measures
-from sweep_runner.report.accuracy import best_on_test
+from sweep_runner.report.accuracy import published_on_test
 from sweep_runner.report.advice.rules import advice_for
 from sweep_runner.report.board_table import board_table
 from sweep_runner.report.facts import read_spec
 from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import Confusion, best_and_baselines, read_confusion, read_curves, title_of
 from sweep_runner.report.trial_study import study_of
-from sweep_runner.results.answer import answer_of
+from sweep_runner.results.answer import answer_of, published_first
 from sweep_runner.results.costs import shown_costs
 from sweep_runner.results.display import few_digits
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard
@@ -96,7 +96,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
     board, paths = leaderboard(results, name), results.sweep(name)
     spec = read_spec(paths)
     epochs = load_table(results, "epochs", (name,), warn)
-    evaluated = facts.best_with_evaluation(paths, board.ranked)
+    evaluated = facts.best_with_evaluation(paths, published_first(board))
     confusion = read_confusion(paths, *evaluated, warn) if evaluated else None
     table = facts.predictions(paths, evaluated[0].trial, evaluated[1], warn) if evaluated else None
     study = study_of(board, spec)
@@ -114,7 +114,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "paths": paths,
         "question": facts.question(paths),
         "sure": list(told.lines()) if (told := answer_of(board)) is not None else [],
-        "answer": facts.answer(board, best_on_test(board, paths, warn)),
+        "answer": facts.answer(board, published_on_test(board, paths, warn)),
         "uses": uses,
         "advice": advice_for(board, paths, spec, warn),
         "rows": rows,

@@ -12,6 +12,7 @@ from sweep_runner.report.facts import read_spec
 from sweep_runner.report.importance import Importance
 from sweep_runner.report.plot_data import best_and_baselines, read_confusion, read_curves
 from sweep_runner.report.trial_study import study_of
+from sweep_runner.results.answer import published_first
 from sweep_runner.results.leaderboard import leaderboard
 from sweep_runner.results.paths import ResultsPaths
 from sweep_runner.results.tables import Warn
@@ -43,7 +44,7 @@ def _figures(results: ResultsPaths, name: str, warn: Warn) -> Iterator[tuple[str
     if curves:
         yield "learning-curves", plots.overview(curves, [row.trial for row in important], board.objective)
     yield from _optuna_figures(study_of(board, read_spec(paths)), board.objective)
-    evaluated = facts.best_with_evaluation(paths, board.ranked)
+    evaluated = facts.best_with_evaluation(paths, published_first(board))
     confusion = read_confusion(paths, *evaluated, warn) if evaluated else None
     if confusion is not None:
         for what, draw in plots.ABOUT_CONFUSIONS.items():

@@ -13,7 +13,7 @@ from trainables.intervals import Share
 from trainables.selection import Unseen
 
 if TYPE_CHECKING:
-    from sweep_runner.results.leaderboard import Leaderboard
+    from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 
 _MOST_NAMED = 10
 _FELT = 0.005
@@ -143,6 +143,20 @@ def answer_of(board: Leaderboard) -> Answer | None:
     rows = sorted(board.ranked, key=lambda row: row.rank or 0)  # they may be shown in another order
     same = answer is not None and answer.ranked == ranking((row.trial, row.row.get("best_epoch")) for row in rows)
     return answer if same else None
+
+
+def published(board: Leaderboard) -> TrialRow | None:
+    """The trial whose model is published, or will be: the best, or what is preferred among those that are alike."""
+    answer = answer_of(board)
+    if answer is not None:
+        return board.trial(answer.chosen)
+    return min(board.ranked, key=lambda row: row.rank or 0, default=None)
+
+
+def published_first(board: Leaderboard) -> list[TrialRow]:
+    """The ranked trials, before them the one whose model is published."""
+    first = published(board)
+    return [] if first is None else [first, *(row for row in board.ranked if row.trial != first.trial)]
 
 
 def ranking(trials: Iterable[tuple[int, int | None]]) -> tuple[str, ...]:

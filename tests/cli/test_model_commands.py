@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pyarrow as pa
@@ -19,6 +20,7 @@ import pytest
 from PIL import Image
 
 from sweep_runner.cli.main import main
+from tests.support.evaluated import write_evaluated_sweep
 
 COLORS = {"blue": (0, 0, 250), "green": (0, 250, 0), "red": (250, 0, 0)}
 COLUMNS = ["path", "predicted", "probability", "p_red", "p_green", "p_blue", "error"]
@@ -212,6 +214,29 @@ def test_export_of_an_unknown_sweep_or_trial(results: Path, capsys: pytest.Captu
     assert "has no trial 4" in capsys.readouterr().err
     assert main(["export", "unfinished", "--results", str(results)]) == 2
     assert "no trial with a result" in capsys.readouterr().err
+
+
+def test_export_takes_the_published_trial_where_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = write_evaluated_sweep(tmp_path, ("a", "b"), published=3)
+    paths.spec.write_text(
+        "name: balls\ndata: {dataset: digits, limit: 60}\n"
+        "space: {lr: {low: 0.01, high: 0.1}}\nexport: {prefer: smaller}\n"
+    )
+    asked: list[int] = []
+
+    def export_trial(plan: object, paths: object, state: object, number: int, partial: Path) -> object:
+        asked.append(number)
+        partial.mkdir(parents=True)
+        return SimpleNamespace(verified={})
+
+    monkeypatch.setattr("sweep_runner.execution.finish.export_trial", export_trial)
+    monkeypatch.setattr("sweep_runner.cli.remote.bring_checkpoint", lambda *of: None)
+    assert main(["export", "balls", "--results", str(tmp_path)]) == 0
+    assert "prefer: smaller: trial 3 is published" in capsys.readouterr().err
+    assert main(["export", "balls", "best", "--results", str(tmp_path)]) == 0
+    assert asked == [3, 4]
 
 
 @pytest.mark.ray

@@ -70,6 +70,18 @@ def test_the_answer_names_the_best_trial_and_the_best_baseline(results: ResultsP
     assert values["commands"][0][1].startswith("sweep reproduce balls 7")
 
 
+def test_of_a_preferred_trial_the_report_tells_what_its_model_has_on_test(tmp_path: Path) -> None:
+    write_evaluated_sweep(tmp_path, ("a", "b"), published=3)
+    values = collect(ResultsPaths(tmp_path), "balls", _silent)
+    first, second = values["answer"].split(". ", 1)
+    assert first.startswith("Trial 4 is the best of 5")
+    assert "on test" not in first, "the best trial was not evaluated on test"
+    assert second.startswith("The published model is that of trial 3: val_accuracy 0.")
+    assert re.search(r"and on test 0\.\d+ \(\d+ of 400", second)
+    assert "with lr 0.025" in second
+    assert values["evaluated"] == ("trial 3", "test")
+
+
 def test_a_report_without_pictures_says_so(page: str) -> None:
     assert "No pictures:" in page
 

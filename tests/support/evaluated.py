@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sweep_runner.results.events import EpochReported, FinalEvaluated, SweepChanged, TrialEnded, TrialStarted
+from sweep_runner.results.answer import Answer, ranking
+from sweep_runner.results.events import Answered, EpochReported, FinalEvaluated, SweepChanged, TrialEnded, TrialStarted
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.spec.model import Objective
@@ -25,9 +26,14 @@ def write_evaluated_sweep(
     num_others: int = 3,
     metrics: Sequence[str] = ("train_loss", "train_accuracy", "val_loss", "val_accuracy"),
     examples: int = 400,
+    published: int | None = None,
 ) -> SweepPaths:
     """The baselines are the first trials; all later ones are better. The last is evaluated on val and test, the
-    baselines on val."""
+    baselines on val.
+
+    Args:
+        published: the trial that is preferred to the last one, and evaluated on test instead of it.
+    """
     paths = SweepPaths(results / name)
     paths.root.mkdir(parents=True)
     paths.spec.write_text(f"name: {name}\n")
@@ -49,9 +55,22 @@ def write_evaluated_sweep(
                 reported = {metric: float(values[metric]) for metric in metrics}
                 recorder.record(EpochReported(time=3.0, trial=number, attempt=1, epoch=epoch, metrics=reported))
             recorder.record(TrialEnded(time=4.0, trial=number, attempt=1, state="COMPLETED", duration_s=2.0))
-            splits = ("val", "test") if number == len(names) - 1 else ("val",) if baseline else ()
+            last = len(names) - 1
+            tested = last if published is None else published
+            splits = ("val", "test") if number == tested else ("val",) if baseline or number == last else ()
             for split in splits:
                 _evaluate(recorder, number, split, classes, multilabel, examples, sharpness=2 + 4 * level)
+        if published is not None:
+            ranked = recorder.state.ranked()
+            answer = Answer(
+                winner=len(names) - 1,
+                ranked=ranking((each.trial, each.best_epoch) for each in ranked),
+                evaluated=tuple(each.trial for each in ranked if each.has_final("val")),
+                prefer="smaller",
+                chosen=published,
+                why_chosen=f"prefer: smaller: trial {published} is published",
+            )
+            recorder.record(Answered(time=5.0, answer=answer.to_json()))
         recorder.record(SweepChanged(time=5.0, state="COMPLETED"))
     return paths
 

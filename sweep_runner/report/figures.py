@@ -413,13 +413,13 @@ def _against(board: Leaderboard, cost: str, way: str, unit: str, *, searched: bo
         mode="lines+markers", line={"color": ORANGE, "shape": "hv" if way == "min" else "vh"}, name="Pareto front",
     )  # fmt: skip
     figure.update_layout(xaxis_title=unit, yaxis_title=board.objective)
-    about = "What a trial costs was no objective. No trial is better and cheaper than one on the line."
+    about = f"{cost} was not optimised. No trial is both better and cheaper than one on the line."
     if not board.goals:
-        about = f"One objective was searched. {about}"
+        about = f"Only {board.objective} was optimised. No trial is both better and cheaper than one on the line."
     if searched:
         names = ", ".join([board.objective, *(column for column, _ in board.goals)])
-        about = f"Searched were {names}. No trial beats one on the line in all of them."
-    return Shown(f"pareto-{cost}", "Quality against cost (Pareto front)", about, figure)
+        about = f"The sweep optimised {names}. No trial beats one on the line in all of them."
+    return Shown(f"pareto-{cost}", "Pareto front", about, figure)
 
 
 def _cost_of(board: Leaderboard) -> tuple[str, str, str]:
@@ -480,7 +480,7 @@ def confusion(found: Confusion) -> Shown | None:
     figure.update_xaxes(type="category")
     figure.update_yaxes(autorange="reversed", type="category")
     return Shown(
-        f"confusion-{found.split}", "Confusion matrix", "Rows are actual classes, columns what was predicted.", figure
+        f"confusion-{found.split}", "Confusion matrix", "Rows are actual classes, columns predicted classes.", figure
     )
 
 
@@ -496,12 +496,12 @@ def calibration(bins: Sequence[Mapping[str, float]], split: str) -> Shown | None
         x=[each["confidence"] for each in bins], y=[each["accuracy"] for each in bins],
         customdata=[each["count"] for each in bins], mode="lines+markers", line={"color": BLUE},
         marker={"size": 8}, name="model",
-        hovertemplate="says %{x:.1%}, is right %{y:.1%} (%{customdata} examples)<extra></extra>",
+        hovertemplate="confidence %{x:.1%}, accuracy %{y:.1%} (%{customdata} examples)<extra></extra>",
     )  # fmt: skip
-    figure.update_layout(xaxis_title="how sure the model is", yaxis_title="how often it is right")
+    figure.update_layout(xaxis_title="confidence", yaxis_title="accuracy")
     figure.update_xaxes(range=[0, 1.02])
     figure.update_yaxes(range=[0, 1.02])
-    about = "Below the dotted line the model is surer than it should be, above it more careful."
+    about = "Below the dotted line the model is overconfident, above it underconfident."
     return Shown(f"calibration-{split}", "Calibration", about, figure)
 
 
@@ -519,7 +519,7 @@ def time_spent(parts: Mapping[str, float]) -> Shown | None:
     )  # fmt: skip
     figure.update_layout(xaxis_title="seconds, over all workers", height=140 + 40 * len(parts))
     figure.update_yaxes(autorange="reversed")
-    return Shown("time", "Where the time went", "Added up over all trials.", figure)
+    return Shown("time", "Where the time went", "Sum over all trials.", figure)
 
 
 def _label(row: TrialRow) -> str:

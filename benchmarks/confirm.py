@@ -1,6 +1,7 @@
 """Whether running the best trials again with other seeds (`search.confirm`) publishes better models.
 
-`python -m benchmarks.confirm SET --data DIR --weights DIR [--sweeps 10] [--output FILE]`
+`python -m benchmarks.confirm SET --data DIR --weights DIR [--sweeps FIRST END] [--output FILE]`; `--confirm TOP SEEDS`
+for more of either, `--scratch` for small networks from random weights instead of heads.
 
 Heads on stored features of pretrained networks, on few pictures: a quarter of a hundred or so decide, as in small
 projects, and many others say what the published model is worth. One sweep serves both arms: its winner before
@@ -41,6 +42,8 @@ from trainables.image.trainable import ImageClassifier
 from trainables.local import LocalHandle
 
 WEIGHTS = {"mobilenetv2_100": "mobilenetv2_100_imagenet.pth", "tf_efficientnet_lite0": "tf_efficientnet_lite0.pth"}
+NETS = ("simple_cnn3", "cnn4", "mlp6")
+SCRATCH_RESOLUTION = 32
 NUM_SEEN = 45
 """Examples of val that the search sees; the others say what a model is worth."""
 SETS: Mapping[str, tuple[float, float, int]] = {
@@ -71,9 +74,23 @@ def _seen_and_unseen(
     return {**metrics, "unseen_accuracy": of_others["unseen_accuracy"]}
 
 
-def sweep_file(name: str, data: Path, weights: Path, seed: int, folder: Path) -> Path:
-    """Writes the sweep file of one sweep: what `sweep init` writes for a small set, and `confirm`."""
+def sweep_file(
+    name: str, data: Path, weights: Path | None, seed: int, folder: Path, top: int = 5, seeds: int = 3
+) -> Path:
+    """Writes the sweep file of one sweep: much like what `sweep init` writes for a small set, and `confirm`.
+
+    Args:
+        name: of the set.
+        data: its folder.
+        weights: folder of weights for heads; None: small networks from scratch.
+        seed: of the sweep and of its division of the data.
+        folder: where to write.
+        top, seeds: of `search.confirm`.
+    """
     train, val, resolution = SETS[name]
+    start = f'finetune: head, pretrained: "{weights}"' if weights else "finetune: scratch, pretrained: false"
+    models = WEIGHTS if weights else NETS
+    resolution = resolution if weights else SCRATCH_RESOLUTION
     file = folder / f"{name}-{seed}.yaml"
     file.write_text(
         f"""
@@ -83,15 +100,15 @@ data:
   root: {data}
   split: {{train: {train}, val: {val}, test: {max(0.0, round(1 - train - val, 3))}, given: false, seed: {seed}}}
 trainable: benchmarks.confirm:Judged
-fixed: {{epochs: 12, finetune: head, input_resolution: {resolution}, pretrained: "{weights}"}}
+fixed: {{epochs: 12, {start}, input_resolution: {resolution}}}
 space:
-  model: [{", ".join(WEIGHTS)}]
+  model: [{", ".join(models)}]
   optimizer: [adamw, sgd]
   lr: {{low: 1.0e-4, high: 1.0, log: true}}
   batch_size: [8, 16, 32]
   weight_decay: {{low: 1.0e-6, high: 1.0e-1, log: true}}
   label_smoothing: {{low: 0.0, high: 0.3}}
-search: {{sampler: guided, trials: 20, seed: {seed}, confirm: {{top: 5, seeds: 3}}}}
+search: {{sampler: guided, trials: 20, seed: {seed}, confirm: {{top: {top}, seeds: {seeds}}}}}
 pruner: {{kind: promotion}}
 export: {{formats: []}}
 """
@@ -156,11 +173,11 @@ def _train(keeper: Keeper, assignment: Assignment) -> None:
     keeper.on_message(assignment.trial, Message(**said, outcome="completed"))
 
 
-def judged(state: SweepState) -> dict[str, float]:
+def judged(state: SweepState, top: int) -> dict[str, float]:
     """What both arms would publish, in unseen accuracy, and what that cost."""
     searched = [each for each in state.trials.values() if each.confirms is None]
-    top = candidates(state, Confirm(top=5))
-    plain = top[0]
+    best = candidates(state, Confirm(top=top))
+    plain = best[0]
     winner = state.best()
     assert winner is not None
     again = [state.trials[number] for number in state.repetitions[winner.trial]]
@@ -176,7 +193,7 @@ def judged(state: SweepState) -> dict[str, float]:
         "plain_val": plain.best_value or math.nan,
         "confirmed_val": mean.mean,
         "changed": float(winner.trial != plain.trial),
-        "oracle_of_top": max(map(_unseen, top)),
+        "oracle_of_top": max(map(_unseen, best)),
         "epochs": float(sum(each.epochs for each in searched)),
         "epochs_again": float(sum(each.epochs for each in state.trials.values() if each.confirms is not None)),
         "seconds": sum(each.duration_s for each in searched),
@@ -206,6 +223,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="Folder with the sets (flowers, cifar10_jpeg, ...).")
     parser.add_argument("--weights", type=Path, required=True, help=f"Folder with {', '.join(WEIGHTS.values())}.")
     parser.add_argument("--sweeps", type=int, nargs=2, default=(0, 10), metavar=("FIRST", "END"), help="Seeds.")
+    parser.add_argument(
+        "--confirm", type=int, nargs=2, default=(5, 3), metavar=("TOP", "SEEDS"), help="As in the file."
+    )
+    parser.add_argument("--scratch", action="store_true", help=f"Train {', '.join(NETS)} instead of heads.")
     parser.add_argument("--output", type=Path, help="A line of JSON per sweep is added here; those there count, too.")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -222,9 +243,9 @@ def main() -> None:
     if given.output is not None and given.output.exists():
         rows = [json.loads(line) for line in given.output.read_text().splitlines()]
     for seed in range(*given.sweeps):
-        file = sweep_file(given.set, data, weights, seed, folder)
+        file = sweep_file(given.set, data, None if given.scratch else weights, seed, folder, *given.confirm)
         began = time.monotonic()
-        rows.append(judged(run_sweep(load_plan(file), folder / f"{given.set}-{seed}")))
+        rows.append(judged(run_sweep(load_plan(file), folder / f"{given.set}-{seed}"), given.confirm[0]))
         print(f"sweep {seed}: {time.monotonic() - began:.0f} s {json.dumps(rows[-1])}", flush=True)
         if given.output is not None:
             with given.output.open("a") as stream:

@@ -120,7 +120,7 @@ def main(request: Path, pipe: int) -> int:
         pipe: the descriptor to write into.
     """
     asked = json.loads(request.read_text(encoding="utf-8"))
-    threading.Thread(target=_stop_when_left, name="lifeline", daemon=True).start()
+    listen()
     teller = Teller(pipe, 0, None)
     try:
         plan = load_plan(Path(asked["spec"]), resolved=True)
@@ -160,6 +160,13 @@ def _report(results: ResultsPaths, name: str, outcome: SweepOutcome, teller: Tel
     except Exception as error:  # noqa: BLE001 - hours of training stand behind it, and it can be made again
         teller.tell("warning", text=f"no report was written ({error}); try again: sweep.report()")
     teller.tell("ended")
+
+
+def listen() -> None:
+    """Hears from now on when the process that asked for the sweep is gone, and stops."""
+    # What a shell starts in the background inherits that SIGINT is ignored, and so would this process.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=_stop_when_left, name="lifeline", daemon=True).start()
 
 
 def _stop_when_left() -> None:

@@ -65,7 +65,7 @@ def test_tables_are_tab_separated_for_programs_and_aligned_for_people() -> None:
     rows = [["a\tb", 0.123456789], [None, 12.0]]
     plain = io.StringIO()
     print_table(["name", "value"], rows, stream=plain)
-    assert plain.getvalue() == "name\tvalue\na b\t0.123456789\n\t12.0\n"
+    assert plain.getvalue() == "name\tvalue\na b\t0.123457\n\t12\n"
     terminal = Terminal()
     print_table(["name", "value"], rows, stream=terminal, title="T")
     assert "0.1235" in terminal.getvalue()

@@ -186,7 +186,7 @@ def test_tables_and_figures_in_a_folder(
     data = make_folder({"blue": ["blue", "red"], "red": ["red"]})
     folder = tmp_path / "out" / "here"
     evaluate(color_model, data, "--output", folder, "--format", file_format, "--quiet")
-    tables = {f"{name}.{file_format}" for name in ("predictions", "classes", "confusions")}
+    tables = {f"{name}.{file_format}" for name in ("predictions", "classes", "confusions", "coverage")}
     figures = {f"{name}.png" for name in ("confusion", "pairs", "classes", "calibration")}
     assert {path.name for path in folder.iterdir()} == tables | figures | {"metrics.json"}
     metrics = json.loads((folder / "metrics.json").read_text())

@@ -91,6 +91,15 @@ def test_the_end_of_the_process_is_the_end_of_the_call(tmp_path: Path, monkeypat
         run_sweep(CURVES, results=tmp_path)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, as in a terminal; tests in the background inherit that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_stops_the_sweep_politely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = """
 def stop(*_):
@@ -113,8 +122,11 @@ time.sleep(60)
 
 
 def test_a_process_whose_notebook_is_gone_stops(tmp_path: Path) -> None:
-    program = "import time; from sweep_runner.python.driver import _stop_when_left; _stop_when_left(); time.sleep(60)"
-    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    program = "import time; from sweep_runner.python.driver import listen; listen(); time.sleep(60)"
+    # As a shell starts it in the background.
+    quiet = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", quiet, sys.executable, "-c", program]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.close()
     assert process.wait(60) in (1, 130, -signal.SIGINT)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sweep_runner.results.paths import SweepPaths
 
 SPLITS = ("test", "val")
+_MOST_NAMED = 8
 
 
 @click.command()
@@ -104,7 +105,9 @@ def _of_trials(
     curves = read_curves(paths, rows, out.warn, board.objective)
     if not curves:
         raise RequestError("there is nothing to draw yet: no epoch was reported", hint=f"sweep top {board.sweep.sweep}")
-    figures = [("curves", draw.overview(curves, [row.trial for row in important], board.objective))]
+    # Named trials have a file of their own: that of all trials is not to be overwritten by a figure of one.
+    together = f"curves-of-{_joined([row.trial for row in rows])}" if names else "curves"
+    figures = [(together, draw.overview(curves, [row.trial for row in important], board.objective))]
     by_trial = {curve.trial: curve for curve in curves}
     for row in chosen:
         stem = f"trial-{row.trial}"
@@ -118,6 +121,12 @@ def _of_trials(
                     for what, function in draw.ABOUT_CONFUSIONS.items()
                 ]
     return figures
+
+
+def _joined(trials: Sequence[int]) -> str:
+    """Trials in the name of a file, which may not be of any length: `3-7`; of many the first, and how many more."""
+    more = f"-and-{len(trials) - _MOST_NAMED}-more" if len(trials) > _MOST_NAMED else ""
+    return "-".join(map(str, trials[:_MOST_NAMED])) + more
 
 
 def _comparison(board: Leaderboard, paths: SweepPaths, names: tuple[str, str], out: Out) -> list[tuple[str, Figure]]:

@@ -54,6 +54,15 @@ def test_the_best_trial_and_the_baselines_are_drawn(tmp_path: Path, capsys: pyte
     assert "baseball → basketball" in texts["trial-0-val-pairs"]
 
 
+def test_figures_of_named_trials_leave_those_of_all_as_they_are(tmp_path: Path) -> None:
+    paths = write_evaluated_sweep(tmp_path, BALLS)
+    plots(tmp_path, "balls", "--format", "svg")
+    plots(tmp_path, "balls", "2", "--trial", "adam-max", "--format", "svg")
+    texts = drawn(paths.plots)
+    assert "Learning curves of 5 trials" in texts["curves"]
+    assert "Learning curves of 2 trials" in texts["curves-of-2-0"]
+
+
 def test_the_confusion_matrix_is_the_tables(tmp_path: Path) -> None:
     paths = write_evaluated_sweep(tmp_path, BALLS)
     results = ResultsPaths(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,16 @@ def write_color_model(
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(model, folder / ONNX_FILE)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def environment_of_its_own() -> Iterator[None]:
+    """What a test's own sweep sets for Ray in this process (TMPDIR, a folder that is gone then) ends with the test."""
+    before = dict(os.environ)
+    yield
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def test_a_sweep_from_file_to_tables(write_spec: WriteSpec, tmp_path: Path) -> N
     assert len({(row["trial"], row["epoch"]) for row in epochs}) == len(epochs)
     left = {path.name for path in (tmp_path / "results" / "small").iterdir()}
     expected = {"sweep.yaml", "environment.json", "study.journal", "log.jsonl", "lock", "data", "tables", "trials"}
-    expected.add("report.html")
+    expected |= {"report.html", "requirements.txt"}
     assert left == expected
 
     again = sweep("run", file, cwd=tmp_path)

@@ -214,7 +214,7 @@ def test_killed_inside_each_kind_of_write(write_own: Callable[..., Path], tmp_pa
     moments: list[tuple[str, str]] = [
         ("a checkpoint", "trials/*/attempt-*/checkpoints/.partial-*/a"),
         ("a table", "tables/*/.*.partial"),
-        ("the final evaluation", ".final-*/predictions-val.parquet"),
+        ("the final evaluation", ".final-*/predictions-test.parquet"),
         ("the export", ".final-*/package/model.part"),
         ("after the export", "best/model.json"),
     ]
@@ -234,10 +234,13 @@ def test_killed_inside_each_kind_of_write(write_own: Callable[..., Path], tmp_pa
     )
     events = log_of(root)
     final = [(event["trial"], event["split"]) for event in events if event["kind"] == "final"]
-    assert sorted(final) == [(trials["ccc"]["trial"], "test"), (trials["ccc"]["trial"], "val")]
+    # Every trial that kept a checkpoint is evaluated on val, so that they can be compared; the best one on test.
+    assert sorted(final) == sorted(
+        [(trials["ccc"]["trial"], "test"), *((row["trial"], "val") for row in trials.values())]
+    )
     rows = pq.read_table(root / "tables" / "predictions").to_pylist()
-    assert sorted((row["split"], row["example"]) for row in rows) == sorted(
-        (split, example) for split in ("val", "test") for example in "xy"
+    assert sorted((row["trial"], row["split"], row["example"]) for row in rows) == sorted(
+        (trial, split, example) for trial, split in final for example in "xy"
     )
     assert {path.name for path in (root / "best").iterdir()} == {"model.onnx", "model.json"}
     hidden = [path for path in root.rglob(".*") if not path.is_relative_to(root / "trials")]

@@ -18,11 +18,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
-from unittest.mock import patch
 
 import torch
 
+from benchmarks.curves.recorded_classifier import RecordedClassifier
 from sweep_runner.execution.build import build
 from sweep_runner.execution.confirming import candidates
 from sweep_runner.execution.keeper import Keeper
@@ -35,10 +34,7 @@ from sweep_runner.search.study import Proposal, Study
 from sweep_runner.spec.check import load_plan
 from sweep_runner.spec.ending import Confirm
 from sweep_runner.spec.plan import Plan
-from trainables.contract import EpochReport, Mode
-from trainables.image.config import ImageConfig
-from trainables.image.measures.metrics import classification_metrics
-from trainables.image.trainable import ImageClassifier
+from trainables.contract import EpochReport
 from trainables.local import LocalHandle
 
 WEIGHTS = {"mobilenetv2_100": "mobilenetv2_100_imagenet.pth", "tf_efficientnet_lite0": "tf_efficientnet_lite0.pth"}
@@ -54,24 +50,12 @@ SETS: Mapping[str, tuple[float, float, int]] = {
 """Name → shares of train and val, resolution."""
 
 
-class Judged(ImageClassifier):
+class Judged(RecordedClassifier):
     """The image classifier, which also reports what the search may not see, as `unseen_accuracy`."""
 
-    metrics: ClassVar[Mapping[str, Mode]] = {**ImageClassifier.metrics, "unseen_accuracy": "max"}
-
-    def train(self, config: ImageConfig, handle: Any) -> None:
-        with patch("trainables.image.training.classifier.classification_metrics", _seen_and_unseen):
-            super().train(config, handle)
-
-
-def _seen_and_unseen(
-    split: str, logits: torch.Tensor, targets: torch.Tensor, *others: Any, **named: Any
-) -> dict[str, float]:
-    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
-    seen, unseen = order.tensor_split([NUM_SEEN])
-    metrics = classification_metrics(split, logits[seen], targets[seen], *others, **named)
-    of_others = classification_metrics("unseen", logits[unseen], targets[unseen], *others, **named)
-    return {**metrics, "unseen_accuracy": of_others["unseen_accuracy"]}
+    def num_seen(self, num_examples: int) -> int:
+        """As in a small project."""
+        return NUM_SEEN
 
 
 def sweep_file(

@@ -6,7 +6,8 @@ the accuracy on the others is reported as `unseen_accuracy`: what a model chosen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 from unittest.mock import patch
 
@@ -28,15 +29,20 @@ class RecordedClassifier(ImageClassifier):
     def train(self, config: ImageConfig, handle: TrialHandle) -> None:
         # The loop has one place where a split is judged. Evaluating each epoch's checkpoint on a split of its own would
         # run the whole backbone, which costs a thousand times the training of a head.
-        with patch("trainables.image.training.classifier.classification_metrics", _seen_and_unseen):
+        judge = partial(_seen_and_unseen, self.num_seen)
+        with patch("trainables.image.training.classifier.classification_metrics", judge):
             super().train(config, handle)
+
+    def num_seen(self, num_examples: int) -> int:
+        """How many of val the search sees."""
+        return round(SEEN_FRACTION * num_examples)
 
 
 def _seen_and_unseen(
-    split: str, logits: torch.Tensor, targets: torch.Tensor, *others: Any, **named: Any
+    num_seen: Callable[[int], int], split: str, logits: torch.Tensor, targets: torch.Tensor, *others: Any, **named: Any
 ) -> dict[str, float]:
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
-    seen, unseen = order.tensor_split([round(SEEN_FRACTION * len(order))])
+    seen, unseen = order.tensor_split([num_seen(len(order))])
     metrics = classification_metrics(split, logits[seen], targets[seen], *others, **named)
     of_others = classification_metrics("unseen", logits[unseen], targets[unseen], *others, **named)
     return {**metrics, "unseen_accuracy": of_others["unseen_accuracy"]}

@@ -100,14 +100,15 @@ def finalize(task: FinalTask) -> FinalResult:
     error = ""
     model = checkpoint
     try:
+        if task.refit_folder is not None and (task.export or "test" in task.splits):
+            model = refit(trainable, config, checkpoint, Path(task.refit_folder), task.info, task.num_threads)
+        # Of the model to publish: a trial with folds has no single one before.
         if task.limits and task.export:
-            facts = _facts_as_exported(trainable, config, checkpoint, task)
+            facts = _facts_as_exported(trainable, config, model, task)
             if any(facts.get(fact, math.inf) > most for fact, most in task.limits.items()):
                 return FinalResult(
                     metrics={}, num_examples={}, verified=None, facts=facts, machine=machine_name(), is_over=True
                 )
-        if task.refit_folder is not None and (task.export or "test" in task.splits):
-            model = refit(trainable, config, checkpoint, Path(task.refit_folder), task.info, task.num_threads)
         for split in task.splits:
             judged = model if split == "test" else checkpoint  # val was trained on
             evaluation = trainable.evaluate(config, judged, split, task.num_threads)

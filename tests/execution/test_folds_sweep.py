@@ -19,6 +19,7 @@ data: {dataset: digits, limit: 120, split: {folds: 3}}
 fixed: {epochs: 6, input_resolution: 16, color: grayscale, model: mlp6, pretrained: false, width: 16}
 space: {lr: [1.0e-3, 1.0e-2]}
 search: {sampler: grid, trials: 2}
+limits: {num_parameters: 1.0e+9} # held against the model that is trained anew
 resources: {max_concurrent: 1}
 dashboard: false
 """

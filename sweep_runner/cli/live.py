@@ -100,6 +100,11 @@ class View:
             self._dashboard = session.dashboard_url
             token = f" (asks once for the token in {short_path(session.token_file)})" if session.token_file else ""
             self._say(f"Ray dashboard: {session.dashboard_url}{token}")
+        elif session.lacks_dashboard:
+            self._warn(
+                "Ray's dashboard did not start in time: the sweep runs without it. The machine may be overloaded; "
+                "RAY_DASHBOARD_STARTUP_TIMEOUT_S=180 waits longer (default: 60 seconds)"
+            )
         at_a_time = f"{max_concurrent} trial{'s' if max_concurrent > 1 else ''} at a time"
         self._say(f"running {self._name}: {self._num_trials} trials, {at_a_time}, on {resources_text(session)}")
         self._began = time.monotonic()

@@ -47,6 +47,8 @@ def quieten() -> None:
     from ray.job_config import JobConfig
 
     logging.getLogger("ray").setLevel(logging.ERROR)
+    # Tells at length of a dashboard that did not start; the sweep says it in a line.
+    logging.getLogger("ray._private.services").setLevel(logging.CRITICAL)
     # Three private places in Ray: it would have workers look for every module in the current directory first, put a
     # handler of its own in place of ours, which ends the process without a word, and print to stdout (where our
     # results go) what it thinks of every worker that died.

@@ -45,6 +45,7 @@ class RaySession:
         nodes: that are alive.
         preflight: looks at nodes that come later; None for an instance of the sweep's own.
         servers: Ray's own processes without which nothing goes on, of an instance of the sweep's own.
+        lacks_dashboard: whether a dashboard was asked for that did not come up in time.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class RaySession:
     nodes: tuple[Node, ...]
     preflight: Preflight | None = None
     servers: Mapping[str, psutil.Process] = field(default_factory=dict)
+    lacks_dashboard: bool = False
 
     @property
     def cpus(self) -> float:
@@ -140,7 +142,8 @@ def _started(
                 context = ray.init(
                     address="local",
                     num_cpus=num_cpus(),
-                    include_dashboard=dashboard,
+                    # None: with a dashboard, and without it where it does not come up. True would end the sweep then.
+                    include_dashboard=None if dashboard else False,
                     dashboard_host="127.0.0.1",
                     log_to_driver=False,
                     logging_level="ERROR",
@@ -161,16 +164,19 @@ def _started(
                     f"Ray did not start: {reason}\nNothing is lost.{hint} Go on with: sweep resume {name}"
                 ) from error
         url = f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else ""
-        yield RaySession(folder, url, token, live_nodes(), servers=servers())
+        without = dashboard and not url
+        yield RaySession(folder, url, token, live_nodes(), servers=servers(), lacks_dashboard=without)
     finally:
-        processes = _processes_of_ray(before)
+        processes = _processes_of_ray(before, sockets)
         _end_without_grace()
         ray.shutdown()
         end(processes)
 
 
-def _processes_of_ray(before: Sequence[psutil.Process]) -> list[psutil.Process]:
+def _processes_of_ray(before: Sequence[psutil.Process], sockets: Path) -> list[psutil.Process]:
     """Ray's servers and everything that they started; of a Ray that is half started, all that has come since `before`.
+
+    Ray forgets a dashboard that was not up in time; its command line has the folder `sockets`.
 
     What others have started meanwhile (a tracker its service, the assistant) is theirs to end.
     """
@@ -184,9 +190,16 @@ def _processes_of_ray(before: Sequence[psutil.Process]) -> list[psutil.Process]:
     numbers = {server.process.pid for each in servers.values() for server in each}
     found: list[psutil.Process] = []
     for process in psutil.Process().children():
-        if process.pid in numbers:
+        if process.pid in numbers or _mentions(process, sockets):
             found += [process, *_children_of(process)]
     return found
+
+
+def _mentions(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return any(str(folder) in word for word in process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def _children_of(process: psutil.Process) -> list[psutil.Process]:

@@ -54,6 +54,18 @@ def test_a_checkpoint_takes_no_more_than_was_forecast(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= use.checkpoint_bytes
 
 
+def test_averaged_weights_take_a_copy_per_epoch_beside_those_that_are_trained() -> None:
+    def bytes_with(**values: list[float]) -> int:
+        use = disk_use(DataConfig(), {"model": ["resnet18"], "input_resolution": [32], **values})
+        assert use is not None
+        return use.checkpoint_bytes
+
+    copy = bytes_with(ema_decay=[0.9]) - bytes_with()
+    assert copy > 40_000_000
+    assert bytes_with(average_weights=[1]) == bytes_with()
+    assert bytes_with(average_weights=[1, 5], ema_decay=[0.0, 0.9]) == bytes_with() + 5 * copy
+
+
 def test_a_model_that_is_not_in_the_table_is_not_known() -> None:
     assert disk_use(DataConfig(), {"model": ["resnet18", "some_new_net"]}) is None
 

@@ -90,6 +90,7 @@ def train_apart(
         ("resnet10t", {"pooling": "max", "dropout": 0.4, "head_lr_multiplier": 2.0}),
         ("mobilenetv3_small_050", {"pooling": "avgmax", "dropout": 0.2, "label_smoothing": 0.1}),
         ("mobilenetv2_050", {"ema_decay": 0.9, "schedule": "one_cycle"}),
+        ("mobilenetv2_050", {"average_weights": 2, "dropout": 0.2}),
         ("convnext_atto", {"dropout": 0.3}),
         ("vit_tiny_patch16_224", {"dropout": 0.3, "pooling": "token"}),
         ("dla46x_c", {"dropout": 0.3}),  # the classifier is a convolution of 1×1

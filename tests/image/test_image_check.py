@@ -47,6 +47,7 @@ def test_the_default_configuration_is_fine() -> None:
         ({"model": "simple_cnn3", "finetune": "last_n"}, "finetune", "leaves the first blocks frozen"),
         ({"epochs": 3, "warmup_epochs": 3}, "warmup_epochs", "must be fewer"),
         ({"schedule": "one_cycle", "warmup_epochs": 1}, "warmup_epochs", "a rise of its own"),
+        ({"average_weights": 5, "ema_decay": 0.99}, "average_weights", "leave ema_decay at 0"),
         ({"optimizer": "adagad"}, "optimizer", "did you mean adagrad"),
         ({"optimizer": "bnbadam8bit"}, "optimizer", "try adam"),
         ({"optimizer": "adahessian"}, "optimizer", "second derivatives"),

@@ -31,6 +31,7 @@ BATCHES = {
     "with batch norm, augmented": {**NORMALISED, "batch_size": 7, "augment": "light", "rotation_degrees": 10.0},
     "without batch norm, augmented": {"model": "simple_cnn3", "batch_size": 7, "augment": "trivialaugment"},
     "mixed images, averaged weights": {**NORMALISED, "batch_size": 9, "mixup": 0.4, "cutmix": 1.0, "ema_decay": 0.9},
+    "mean of the last epochs": {**NORMALISED, "batch_size": 9, "average_weights": 2, "epochs": 3},
     "residual net of timm": {"model": "resnet10t", "batch_size": 12},
     "erased and cropped": {"model": "mlp6", "batch_size": 5, "random_erasing": 0.5, "crop_scale": 0.6, "hflip": 0.5},
     "a batch of fewer examples than workers": {"model": "simple_cnn3", "batch_size": 1, "epochs": 1},

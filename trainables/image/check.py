@@ -17,6 +17,7 @@ CHECK_KEYS = (
     ("model", "finetune", "unfrozen_blocks", "layer_lr_decay", "dropout", "drop_path", "width", "batch_norm"),
     ("optimizer", "nesterov", "momentum"),
     ("schedule", "epochs", "warmup_epochs"),
+    ("ema_decay", "average_weights"),
 )
 """Within a group every combination matters; what is of two groups never depends on the other."""
 
@@ -26,7 +27,7 @@ def config_problems(config: ImageConfig) -> list[ConfigProblem]:
     problems = model_problems(config)
     if not any(problem.key == "model" for problem in problems):
         problems += _weights_problems(config)
-    problems += [*_optimizer_problems(config), *_schedule_problems(config)]
+    problems += [*_optimizer_problems(config), *_schedule_problems(config), *_averaging_problems(config)]
     return problems or list(advice(config))
 
 
@@ -51,6 +52,16 @@ def _schedule_problems(config: ImageConfig) -> list[ConfigProblem]:
         message = f"{config.warmup_epochs:g} warm-up epochs leave none of {config.epochs}: must be fewer"
         return [ConfigProblem("warmup_epochs", message)]
     return []
+
+
+def _averaging_problems(config: ImageConfig) -> list[ConfigProblem]:
+    if config.average_weights == 1 or not config.ema_decay:
+        return []
+    message = (
+        f"average_weights {config.average_weights} and ema_decay {config.ema_decay:g} are two ways to average the "
+        "weights, and a trial keeps one: leave ema_decay at 0, or average_weights at 1"
+    )
+    return [ConfigProblem("average_weights", message)]
 
 
 def _weights_problems(config: ImageConfig) -> list[ConfigProblem]:

@@ -136,6 +136,13 @@ class ImageConfig(BaseModel):
         lt=1.0,
         description="Evaluate and keep a moving average of the weights with this decay, such as 0.999; 0: the weights.",
     )
+    average_weights: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Evaluate and keep the mean of the weights of this many last epochs, with the statistics of batch "
+        "normalisation measured anew on train; 1: the weights. Suits schedule: constant. Not with ema_decay.",
+    )
     batch_size: int = Field(32, ge=1, le=65_536, description="Examples in one optimizer step.")
     label_smoothing: float = Field(
         0.0, ge=0.0, lt=1.0, description="Share of the target spread evenly over the classes."

@@ -32,7 +32,9 @@ def disk_use(data: DataConfig, candidates: Mapping[str, Sequence[Any]]) -> DiskU
     if len(known) < len(sizes):
         return None
     weights = max(known) * _BYTES
-    averages = any(values("ema_decay"))
+    # Averaged weights beside those that training goes on with, and those of the epochs before.
+    spans = [int(value) for value in values("average_weights") if value > 1]
+    averages = max(int(any(values("ema_decay"))), *spans, 0)
     return DiskUse(
         checkpoint_bytes=(weights * (1 + _OPTIMIZER_COPIES + averages) + _FIXED_BYTES) * (data.split.num_folds or 1),
         package_bytes=weights + _FIXED_BYTES,

@@ -1,7 +1,8 @@
 """The classifier's state after an epoch: all that going on to the bit needs, and nothing that runs when read.
 
 `model.safetensors` holds the weights that were judged, `training.safetensors` those that training goes on with where
-these are others (averaged weights); `state.pt` holds tensors and plain values, and is read with `weights_only=True`.
+these are others (averaged weights), `earlier.safetensors` those of the epochs before where the mean is of these, too;
+`state.pt` holds tensors and plain values, and is read with `weights_only=True`.
 The learning rate and the order of the examples are functions of seed, epoch and step, and of the metrics reported so
 far: they need no state.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from trainables.errors import TrainableError, WeightsError
 from trainables.image.config import ImageConfig
 from trainables.image.features.head import Backbone, Head, load_head
 from trainables.image.models.factory import build_model, starting_model
+
+if TYPE_CHECKING:
+    from trainables.image.training.averaging import LastEpochs
 
 MODEL_FILE = "model.safetensors"
 HEAD_FILE = "head.safetensors"
@@ -39,6 +43,7 @@ def save_state(
     scaler: Scaler = None,
     average: nn.Module | None = None,
     backbone: Backbone | None = None,
+    last: LastEpochs | None = None,
 ) -> None:
     """Writes model, optimizer, loss scaler and every random number generator's state.
 
@@ -49,6 +54,7 @@ def save_state(
         scaler: of the loss, in fp16.
         average: the same model with averaged weights, if there is one: it is what is judged.
         backbone: that a head was trained on, apart from it: it is named, not written.
+        last: what `average` is the mean of, where it is that of some epochs.
     """
     _save_weights(folder / (MODEL_FILE if backbone is None else HEAD_FILE), model if average is None else average)
     if backbone is not None:
@@ -56,6 +62,8 @@ def save_state(
         (folder / BACKBONE_FILE).write_text(json.dumps(named), encoding="utf-8")
     if average is not None:
         _save_weights(folder / TRAINING_FILE, model)
+    if last is not None:
+        last.save(folder)
     state = {
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else {},
@@ -70,12 +78,15 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     scaler: Scaler = None,
     average: nn.Module | None = None,
+    last: LastEpochs | None = None,
 ) -> None:
     """Puts everything back that `save_state` wrote."""
     judged = HEAD_FILE if is_head_only(folder) else MODEL_FILE
     if average is not None:
         _load_weights(average, folder / judged)
     _load_weights(model, folder / (judged if average is None else TRAINING_FILE))
+    if last is not None:
+        last.load(folder, model)
     state = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
     optimizer.load_state_dict(state["optimizer"])
     if scaler is not None and state["scaler"]:

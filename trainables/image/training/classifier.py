@@ -33,6 +33,7 @@ from trainables.image.models.layout import channels_last
 from trainables.image.package import THRESHOLD
 from trainables.image.parallel.workers import Workers, accelerator_of
 from trainables.image.training.augment import make_augmentation, with_generator
+from trainables.image.training.averaging import MOST_EXAMPLES, LastEpochs
 from trainables.image.training.checkpoint import load_state, save_state
 from trainables.image.training.feed import Feed, Rows, Source
 from trainables.image.training.memory import peak_memory_bytes, reset_peak_memory
@@ -76,8 +77,8 @@ def train_classifier(
     Of the figures reported: `train_loss` and `train_accuracy` are those seen while training (augmented, with
     dropout, smoothed labels, and of mixed images counting the label that they had before); `val_loss` is the log loss,
     whatever is minimised, so that trials compare; `lr` is that of the epoch's last step; `images_per_s` is of training
-    alone; `num_parameters` counts frozen ones, too. With `ema_decay` it is the averaged weights that are judged, kept
-    and exported.
+    alone; `num_parameters` counts frozen ones, too. With `ema_decay` or `average_weights` it is the averaged weights
+    that are judged, kept and exported.
 
     Of several workers each goes through the same batches and takes its part of them: see `parallel.workers`. Figures
     are of all of them together, `peak_memory_bytes` is of the one that took most.
@@ -166,11 +167,13 @@ def epochs(
         num_parameters += pixels.backbone.num_parameters
     # Before Accelerate wraps `forward`: a copy of the wrapped one would compute with the original's weights.
     ema = ModelEmaV3(net, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
+    last = LastEpochs(net, config.average_weights) if config.average_weights > 1 else None
+    average = ema.module if ema is not None else last.module if last is not None else None
     with infeasible_when_out_of_memory(f"{config.model} itself"):
         # On the device; its forward runs in mixed precision, its outputs are float32. Gradients are added up
         # in `MicroBatches`: `evaluation_mode` says that Accelerate need not.
         model = accelerator.prepare_model(net, evaluation_mode=True)
-        judged = model if ema is None else accelerator.prepare_model(ema.module, evaluation_mode=True)
+        judged = model if average is None else accelerator.prepare_model(average, evaluation_mode=True)
     optimizer = make_optimizer(config, net)
     # Accelerate's optimizer scales losses. It also looks for a package on disk twice a step, which would be a
     # tenth of a small net's step: so only where losses are scaled.
@@ -194,7 +197,7 @@ def epochs(
     targets = targets.to(device)
     steps_per_epoch = math.ceil(epoch_size(len(train_rows), config.batch_size) / config.batch_size)
     if resumed is not None:
-        load_state(resumed, net, optimizer, accelerator.scaler, ema and ema.module)
+        load_state(resumed, net, optimizer, accelerator.scaler, average, last)
     workers.start_alike(net)
 
     def train_mode() -> None:
@@ -254,6 +257,10 @@ def epochs(
         train_s = perf_counter() - started
         train_wait_s = feed.wait_s
 
+        if last is not None:
+            last.add(net)
+            together = min(config.batch_size, add_gradients.size * workers.number)
+            last.measure(judged, feed, order[: epoch_size(min(len(order), MOST_EXAMPLES), together)], together, workers)
         at_once = add_gradients.size if isinstance(feed, Feed) else max(_FEATURES_AT_ONCE, add_gradients.size)
         on_val: dict[str, float] = {}
         right = ""
@@ -282,10 +289,11 @@ def epochs(
             model=net,
             optimizer=optimizer,
             scaler=accelerator.scaler,
-            average=ema and ema.module,
+            average=average,
+            last=last,
             backbone=pixels.backbone if isinstance(pixels, Features) else None,
         )
-        with off_the_gpu(net, ema and ema.module, optimizer) if takes_turns else contextlib.nullcontext():
+        with off_the_gpu(net, average, optimizer) if takes_turns else contextlib.nullcontext():
             yield Epoch(EpochReport(epoch, metrics, right), save)
 
 

@@ -83,6 +83,10 @@ class Results:
         """A row a cell of a confusion matrix. As `trials`."""
         return self._table("confusions", sweep, trial)
 
+    def candidates(self, sweep: str | Collection[str] | None = None) -> pa.Table:
+        """A row per model that a sweep had to choose from when it published one. As `trials`."""
+        return self._table("candidates", sweep, None)
+
     def query(self, sql: str) -> pa.Table:
         """One SQL query (DuckDB's) over all tables, which can only read; `@name` is a saved one.
 

@@ -231,6 +231,7 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
         facts: what can be told of a model before it is trained, by name, in words (`trainables.facts`): limits and
             further objectives of a sweep file may name it, next to `metrics`. Of every fact less is better.
         architecture_keys: the config keys that facts depend on.
+        scales: whether `export` divides the model's logits by `info["temperature"]["value"]`, where that is given.
         imports: modules that `train` needs and that take long to import, by name. Workers import them when they start,
             while the data is still being prepared. They must be found without the folder of the sweep file.
     """
@@ -243,6 +244,7 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
     facts: ClassVar[Mapping[str, str]] = {}
     architecture_keys: ClassVar[tuple[str, ...]] = ()
     imports: ClassVar[tuple[str, ...]] = ()
+    scales: ClassVar[bool] = False
 
     def __init__(self, data: DataT, folder: Path) -> None:
         """Made once in each process, before any of the methods below.

@@ -12,8 +12,8 @@ from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths
 
 if TYPE_CHECKING:
-    from sweep_runner.report.comparison import Significance
     from sweep_runner.results.leaderboard import Leaderboard, TrialRow
+    from sweep_runner.results.pairing import Significance
 
 
 @click.command()

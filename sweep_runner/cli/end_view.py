@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sweep_runner.results.candidates import rows_of_candidates, text_table
 from sweep_runner.results.state import SweepState
 
 
@@ -29,6 +30,19 @@ def end_lines(state: SweepState) -> Iterator[str]:
             f"confirmed: trial {best.trial} has the best mean, {state.objective.metric} {runs}: "
             f"{runs.values[0]:.4f} in the search, {values} again. Its own checkpoint is what is published"
         )
+
+
+def candidate_lines(state: SweepState, sweep: str) -> Iterator[str]:
+    """The models that there were to choose from, where it was more than one; and why one of them is published."""
+    rows = rows_of_candidates(sweep, state)
+    if len(rows) < 2:
+        return
+    yield "models to publish (*: published):"
+    for line in text_table(rows):
+        yield f"  {line}"
+    for row in rows:
+        if row["reason"]:
+            yield f"{row['candidate']}: {row['reason']}"
 
 
 def trials_text(state: SweepState) -> str:

@@ -11,7 +11,7 @@ from sweep_runner.cli.common import Out
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sweep_runner.report.measures import Answered, Calibration, ClassMeasures
+    from sweep_runner.results.measures import Answered, Calibration, ClassMeasures
     from sweep_runner.results.paths import ResultsPaths
 
 _SHOWN = 10
@@ -38,7 +38,7 @@ class Measures:
         threshold: float | None,
         confidence: float | None,
     ) -> None:
-        from sweep_runner.report import measures
+        from sweep_runner.results import measures
 
         self._found = measures.judged(predictions)
         self.threshold, self.confidence = threshold, confidence
@@ -54,12 +54,14 @@ class Measures:
         self.top = measures.top_k(self._found)
         if split == "val":
             self.calibration = "no temperature: it is fitted on val, and would look good there whatever it is"
+        elif value := (origin.get("temperature") or {}).get("value"):
+            self.calibration = f"with the temperature of {value:.4g} that the model has in it"
         else:
             self.calibration = measures.calibration(self._found, _own_val(origin, results))
 
     def say(self, out: Out) -> None:
         """Tells people what was asked for, and what is worth knowing of the rest."""
-        from sweep_runner.report.measures import calibration_error
+        from sweep_runner.results.measures import calibration_error
 
         if self._found is None:
             return
@@ -147,10 +149,10 @@ def calibration_words(found: Calibration) -> str:
 def _own_val(origin: Mapping[str, Any], results: ResultsPaths) -> Any:
     """The model's predictions on val, as its sweep kept them; None where they are not there, or not this model's."""
     from sweep_runner.report.facts import predictions
-    from sweep_runner.report.measures import judged
+    from sweep_runner.results.measures import judged
 
     sweep, trial = origin.get("sweep"), origin.get("trial")
-    if not isinstance(sweep, str) or not isinstance(trial, int) or origin.get("refit"):
+    if not isinstance(sweep, str) or not isinstance(trial, int) or origin.get("refit") or origin.get("candidate"):
         return None
     found = {paths.name: paths for paths in results.sweeps()}
     if sweep not in found:

@@ -120,7 +120,8 @@ def export(name: str, trial: str | None, output: Path | None, results: ResultsPa
     """
     from sweep_runner.cli.remote import bring_checkpoint
     from sweep_runner.execution.finalize import publish
-    from sweep_runner.execution.finish import export_trial, partial_of, published_trial
+    from sweep_runner.execution.finish import export_trial, partial_of
+    from sweep_runner.execution.package_origin import published_trial
     from sweep_runner.results.log import read_events
     from sweep_runner.results.lookup import find_sweep, spec_file
     from sweep_runner.results.state import fold
@@ -197,7 +198,7 @@ def _trial_of(model: str, results: ResultsPaths) -> Path | None:
     Raises:
         RequestError: there is no such trial, or it was not exported.
     """
-    from sweep_runner.execution.finish import published_trial
+    from sweep_runner.execution.package_origin import published_trial
     from sweep_runner.results.leaderboard import leaderboard
     from sweep_runner.results.trial_names import find_trials, split_name
 

@@ -242,7 +242,7 @@ def query(
     @NAME runs a saved query: one that comes with the project, or yours from queries/NAME.sql in the results folder.
 
     \b
-    Tables: sweeps, trials, epochs, predictions, classes, confusions.
+    Tables: sweeps, trials, epochs, predictions, classes, confusions, candidates.
     Examples:
       sweep query "select pooling, max(best_val_accuracy) from trials group by pooling"
       sweep query --format csv "select * from epochs where sweep = 'digits'" > epochs.csv

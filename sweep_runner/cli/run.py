@@ -94,7 +94,7 @@ def resume(
       sweep resume voc-crops --set space.lr.high=1.0
       sweep resume voc-crops --file sweeps/voc.yaml
     """
-    _resume(name, with_address(overrides, address), as_json, results, out, file=file, take_over=take_over)
+    go_on_with(name, with_address(overrides, address), as_json, results, out, file=file, take_over=take_over)
 
 
 @click.command()
@@ -133,7 +133,7 @@ def extend(
     if sweep_row(paths).values.get("stopped_by"):
         planned = sum(row.confirms is None for row in leaderboard(results, name).rows)
     more = (*with_address(overrides, address), f"search.trials={planned + trials}")
-    _resume(name, more, as_json, results, out, extended=True)
+    go_on_with(name, more, as_json, results, out, extended=True)
 
 
 @click.command()
@@ -148,10 +148,10 @@ def retry(name: str, address: str | None, as_json: bool, results: ResultsPaths, 
     Example:
       sweep retry voc-crops
     """
-    _resume(name, with_address((), address), as_json, results, out, retry_failed=True)
+    go_on_with(name, with_address((), address), as_json, results, out, retry_failed=True)
 
 
-def _resume(
+def go_on_with(
     name: str,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -163,6 +163,7 @@ def _resume(
     extended: bool = False,
     take_over: bool = False,
 ) -> None:
+    """Goes on with a sweep, with what is set anew in its file. See `resume_sweep`."""
     from sweep_runner.execution.sweep import resume_sweep
     from sweep_runner.results.lookup import find_sweep, spec_file
     from sweep_runner.spec.changes import differences
@@ -226,9 +227,10 @@ def _drive(
 
 def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
     """The end of a sweep: leaderboard to stdout; where everything is, to stderr."""
-    from sweep_runner.cli.end_view import end_lines, trials_text
+    from sweep_runner.cli.end_view import candidate_lines, end_lines, trials_text
     from sweep_runner.cli.results import show_leaderboard
-    from sweep_runner.execution.finish import published_origin
+    from sweep_runner.execution.package_origin import published_origin
+    from sweep_runner.execution.scaling import scaling_words
     from sweep_runner.results.display import clock
 
     show_leaderboard(results, paths.name, limit=10, out=out)
@@ -250,6 +252,8 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
             figures = ", ".join(_figures(paths, original.trial, split, final, metric, out))
             if figures:
                 out.say(f"{which} trial {original.trial} on {split}: {figures}")
+        for line in candidate_lines(state, paths.name):
+            out.say(line)
         _say_uses_of_test(results, paths, out)
         _say_front(state, outcome.package is not None, paths, out)
     for trial in state.trials.values():
@@ -265,6 +269,8 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     if outcome.package is not None and (refit := (published_origin(paths) or {}).get("refit")):
         epochs = f"{refit['epochs']} epoch{'s' if refit['epochs'] != 1 else ''}"
         out.say(f"The model was trained anew on {' and '.join(refit['splits'])}, for {epochs}.")
+    if outcome.package is not None and (told := (published_origin(paths) or {}).get("temperature")):
+        out.say(scaling_words(told))
     if outcome.package is not None and (outcome.package / "model.onnx").exists():
         out.say(f"model        {outcome.package / 'model.onnx'}   sweep predict {paths.name} IMAGES{where}")
     elif outcome.package is not None:

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sweep_runner.execution.candidates import passes_of_candidates
 from sweep_runner.execution.confirming import candidates, next_repetition
 from sweep_runner.execution.retention import num_kept
 from sweep_runner.results.events import SearchStopped, StopRule
@@ -54,7 +55,7 @@ class EndWork:
         evaluates = plan.trainable.evaluate is not Trainable.evaluate
         exports = bool(plan.spec.export.formats) and plan.trainable.export is not Trainable.export
         kept = min(num_kept(plan.spec) + len(plan.spec.baselines) * plan.spec.keep.baselines, plan.num_trials)
-        passes = (kept + 1) * evaluates + exports
+        passes = (kept + 1) * evaluates + exports + passes_of_candidates(plan.spec, kept)
         return cls(passes, _START_S if passes else 1.0, plan.max_epochs, exports and bool(plan.spec.export.refit))
 
 

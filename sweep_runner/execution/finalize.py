@@ -8,16 +8,22 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweep_runner.execution.build import build
+from sweep_runner.execution.combining import Recipe, make
 from sweep_runner.execution.refit import refit
+from sweep_runner.execution.scaling import scaling
+from sweep_runner.results.parts import read_predictions
 from sweep_runner.results.rightness import groups_of, scores
 from trainables.contract import Trainable
 from trainables.errors import TrainableError
 from trainables.intervals import share
 from trainables.machine import machine_name
 from trainables.own_modules import find_own_modules
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,9 @@ class FinalTask:
         import_paths: put behind `sys.path`.
         facts: what is to be measured of the package.
         limits: the most of some of them: a package that is over one is not published, and not tested.
+        temperature: whether the model that is exported divides its logits by one.
+        predictions: where the model's predictions of earlier evaluations are, by split: a temperature is fitted on val.
+        recipe: the checkpoint is made first, of several others: a `Recipe` as a mapping; None: it is there.
     """
 
     trainable: str
@@ -56,6 +65,9 @@ class FinalTask:
     refit_folder: str | None = None
     facts: Sequence[str] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
+    temperature: bool = False
+    predictions: Mapping[str, str] = field(default_factory=dict)
+    recipe: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +82,7 @@ class FinalResult:
         facts: what was measured of the package.
         machine: on which it was.
         is_over: whether the package is over a limit; then nothing was evaluated.
+        made: of what the checkpoint was made, as `Made.to_json` tells it; None: it was there.
     """
 
     metrics: Mapping[str, Mapping[str, float]]
@@ -79,6 +92,7 @@ class FinalResult:
     facts: Mapping[str, float] = field(default_factory=dict)
     machine: str = ""
     is_over: bool = False
+    made: Mapping[str, Any] | None = None
 
 
 def finalize(task: FinalTask) -> FinalResult:
@@ -98,8 +112,15 @@ def finalize(task: FinalTask) -> FinalResult:
     facts: Mapping[str, float] = {}
     sure = dict(task.info.get("intervals", {}))
     error = ""
+    told: Mapping[str, Any] | None = None
     model = checkpoint
     try:
+        if task.recipe is not None:
+            made = make(trainable, Recipe(**task.recipe), task.num_threads)
+            told, config = made.to_json(), made.config
+            if made.checkpoint is None:
+                return FinalResult(metrics={}, num_examples={}, verified=None, made=told)
+            model = checkpoint = made.checkpoint
         if task.refit_folder is not None and (task.export or "test" in task.splits):
             model = refit(trainable, config, checkpoint, Path(task.refit_folder), task.info, task.num_threads)
         # Of the model to publish: a trial with folds has no single one before.
@@ -129,6 +150,10 @@ def finalize(task: FinalTask) -> FinalResult:
             for each in metrics.values():
                 final.update(each)
             info = {**task.info, "final_metrics": final, "intervals": sure}
+            if task.temperature:
+                info["temperature"] = scaling(*(_predictions(task, split) for split in ("val", "test")))
+            if task.recipe is not None and told is not None:
+                info["candidate"] = {"kind": task.recipe["kind"], "made_of": told["members"]}
             verified = trainable.export(config, model, package, info, task.num_threads)
             if verified is not None and task.facts:
                 facts = facts or trainable.measure_package(package, task.facts)
@@ -138,8 +163,23 @@ def finalize(task: FinalTask) -> FinalResult:
     except OSError as problem:
         error = f"{problem.strerror or problem}: {problem.filename or staging}"
     return FinalResult(
-        metrics=metrics, num_examples=counts, verified=verified, error=error, facts=facts, machine=machine_name()
+        metrics=metrics,
+        num_examples=counts,
+        verified=verified,
+        error=error,
+        facts=facts,
+        machine=machine_name(),
+        made=told,
     )
+
+
+def _predictions(task: FinalTask, split: str) -> pa.Table | None:
+    """Those of this evaluation, else of an earlier one."""
+    earlier = [Path(task.predictions[split])] if split in task.predictions else []
+    for path in (Path(task.staging) / f"predictions-{split}.parquet", *earlier):
+        if (table := read_predictions(path)) is not None:
+            return table
+    return None
 
 
 def _facts_as_exported(

@@ -18,11 +18,15 @@ import psutil
 
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.execution.answering import answer_on_record, chosen, record_answer
+from sweep_runner.execution.candidates import config_of, is_judged, judge, origin_of, published, record_test
 from sweep_runner.execution.finalize import FinalResult, FinalTask, finalize, publish
 from sweep_runner.execution.gate import apply_limits
 from sweep_runner.execution.measuring import due_for_measuring, record_facts, wanted_facts
+from sweep_runner.execution.package_origin import published_origin
 from sweep_runner.execution.refit import drop_other_refits
+from sweep_runner.results.candidates import Candidate
 from sweep_runner.results.events import FinalEvaluated
+from sweep_runner.results.parts import evaluation_path
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.results.state import RANKED, SweepState, TrialSummary
@@ -85,8 +89,12 @@ def finish_search(
         tell_answer(plan, paths, recorder)
         best = chosen(plan, recorder.state)
         assert best is not None, "there is a best one"
+        unmade = _judge_candidates(best, plan, paths, recorder, run, say, stopped)
+        if stopped():
+            return Finish(None, (*errors, *unmade))
         finish = _finish_best(best, plan, paths, recorder, run, say, stopped)
         if not finish.over:
+            errors += unmade
             break
         refused.append(f"trial {best.trial} is over a limit as exported, and not published: {finish.over}")
         say(f"trial {best.trial} is over a limit as exported ({finish.over}); the next best is taken")
@@ -95,6 +103,28 @@ def finish_search(
     if stopped():
         return replace(finish, notes=(*refused, *finish.notes))
     return Finish(finish.package, (*refused, *finish.notes, *errors), failed=finish.failed or bool(errors))
+
+
+def _judge_candidates(
+    single: TrialSummary,
+    plan: Plan,
+    paths: SweepPaths,
+    recorder: Recorder,
+    run: Finalizer,
+    say: Callable[[str], None],
+    stopped: Callable[[], bool],
+) -> list[str]:
+    """Makes and judges what may be published instead of a single trial's model; notes on what did not come out."""
+
+    def make_task(recipe: Mapping[str, Any], staging: Path) -> FinalTask:
+        state, checkpoint = recorder.state, Path(recipe["members"][0]["checkpoint"])
+        task = _task(plan, paths, state, single, checkpoint, staging, ("val",), True)
+        # A soup is of its trial's architecture, which is measured already.
+        facts = () if recipe["kind"] == "soup" else task.facts
+        info = {**task.info, "metrics": {}, "final_metrics": {}, "answer": []}
+        return replace(task, recipe=recipe, info=info, facts=facts, predictions={}, limits={})
+
+    return judge(plan, paths, recorder, single, make_task, run, lambda: _staging(paths), say, stopped)
 
 
 def _no_best(state: SweepState) -> str:
@@ -121,24 +151,38 @@ def finished(plan: Plan, paths: SweepPaths, state: SweepState) -> Finish | None:
     original = chosen(plan, state)
     if original is None:
         return Finish(None, (_no_best(state),), failed=True)
-    splits, export = _due(plan, paths, original)
+    splits, export = _due(plan, paths, state, original, published(plan, paths, state, original))
     if (
         splits
         or export
+        or not is_judged(plan, paths, state, original)
         or _kept_due(plan, paths, state)
         or (plan.spec.export.prefer and answer_on_record(plan, state) is None)
         or due_for_measuring(plan, state, kept_trials(paths, state))
     ):
         return None
-    return Finish(paths.best if _is_published(paths, original) else None)
+    made = published(plan, paths, state, original)
+    return Finish(paths.best if _is_published(paths, original, made, plan.spec.export.temperature) else None)
 
 
-def _due(plan: Plan, paths: SweepPaths, best: TrialSummary) -> tuple[list[str], bool]:
-    """On which splits the best trial is still to be evaluated, and whether its model is to be published."""
+def _due(
+    plan: Plan, paths: SweepPaths, state: SweepState, best: TrialSummary, made: Candidate | None
+) -> tuple[list[str], bool]:
+    """On which splits the best model is still to be evaluated, and whether it is to be published.
+
+    Args:
+        plan: the sweep.
+        paths: of its folder.
+        state: as it is recorded.
+        best: the trial.
+        made: what is published instead of its model, if anything.
+    """
     evaluates = plan.trainable.evaluate is not Trainable.evaluate
     splits = [split for split in SPLITS if evaluates and not best.has_final(split)]
+    if made is not None:
+        splits = [] if made.name in state.tested or not evaluates else ["test"]
     has_package = plan.trainable.export is not Trainable.export
-    is_published = _is_published(paths, best)
+    is_published = _is_published(paths, best, made, plan.spec.export.temperature)
     if is_published and bool((published_origin(paths) or {}).get("refit")) != bool(plan.spec.export.refit):
         # `export.refit` was changed since: the figures on test are of the model that was published then.
         is_published, splits = False, [split for split in SPLITS if evaluates and split in (*splits, "test")]
@@ -169,10 +213,11 @@ def _finish_best(
     stopped: Callable[[], bool],
 ) -> Finish:
     state, original = recorder.state, best
-    splits, export = _due(plan, paths, original)
-    published = _is_published(paths, original) and not export
+    made = published(plan, paths, state, original)
+    splits, export = _due(plan, paths, state, original, made)
+    there = _is_published(paths, original, made, plan.spec.export.temperature) and not export
     if not splits and not export:
-        return Finish(paths.best if published else None)
+        return Finish(paths.best if there else None)
     checkpoint = _checkpoint(paths, original)
     if checkpoint is None:
         note = f"trial {original.trial} left no checkpoint of epoch {original.best_epoch}: no model to publish"
@@ -181,26 +226,33 @@ def _finish_best(
         epochs = f"{original.best_epoch} epoch{'s' if original.best_epoch != 1 else ''}"
         say(f"training trial {original.trial} anew on train and val, {epochs} (export.refit)")
     else:
-        say(f"evaluating trial {original.trial}" + (" and exporting its model" if export else ""))
+        model = f"trial {original.trial}" if made is None else f"the {made.name}"
+        say(f"evaluating {model}" + (" and exporting its model" if export else ""))
     staging = _staging(paths)
     try:
         task = _task(plan, paths, state, original, checkpoint, staging, splits, export)
+        if made is not None:
+            task = _task_of(made, paths, task)
         (result,) = run([task], stopped)
         if result.is_over:
             record_facts(plan, recorder, original.trial, result)
             apply_limits(plan, recorder)
             return Finish(None, over=recorder.state.trials[original.trial].over_limit)
-        _record(recorder, original, result, staging)
+        if made is None:
+            _record(recorder, original, result, staging)
+        else:
+            record_test(paths, recorder, made, result, staging)
         notes = (result.error,) if result.error else ()
         if result.verified is not None:
             publish(staging / "package", paths.best)
             drop_other_refits(paths, keep=original.trial)
-            published = True
-            record_facts(plan, recorder, original.trial, result)
+            there = True
+            if made is None:
+                record_facts(plan, recorder, original.trial, result)
             notes += (result.verified["note"],) if "note" in result.verified else ()
         elif export and not result.error:
             notes = (f"trainable {plan.spec.trainable!r} gave no model package to publish",)
-        return Finish(paths.best if published else None, notes, failed=bool(result.error))
+        return Finish(paths.best if there else None, notes, failed=bool(result.error))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -266,27 +318,30 @@ def export_trial(plan: Plan, paths: SweepPaths, state: SweepState, trial: int, t
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def published_trial(paths: SweepPaths) -> int | None:
-    """Which trial the package under `best/` is of."""
+def _is_published(paths: SweepPaths, best: TrialSummary, made: Candidate | None, temperature: bool) -> bool:
+    """Whether the package is of this trial, at its best epoch: a paused trial may have gone on to a better one. Or of
+    what is published instead."""
     origin = published_origin(paths)
-    return None if origin is None else int(origin["trial"])
+    if origin is None or int(origin["trial"]) != best.trial or origin.get("epoch") != best.best_epoch:
+        return False
+    if bool(origin.get("temperature")) != temperature:
+        return False  # `export.temperature` was changed since
+    return origin.get("candidate") == (None if made is None else origin_of(made))
 
 
-def published_origin(paths: SweepPaths) -> Mapping[str, Any] | None:
-    """Where the package under `best/` comes from: its trial, epoch and more. None without one of ours."""
-    try:
-        origin = json.loads((paths.best / "model.json").read_bytes())["origin"]
-        int(origin["trial"])
-    except (OSError, ValueError, KeyError, TypeError):
-        # No package, or not one of ours: either way there is none that counts as published.
-        return None
-    return dict(origin)
-
-
-def _is_published(paths: SweepPaths, best: TrialSummary) -> bool:
-    """Whether the package is of this trial, at its best epoch: a paused trial may have gone on to a better one."""
-    origin = published_origin(paths)
-    return origin is not None and int(origin["trial"]) == best.trial and origin.get("epoch") == best.best_epoch
+def _task_of(made: Candidate, paths: SweepPaths, task: FinalTask) -> FinalTask:
+    """The task for what is published instead of a single trial's model."""
+    checkpoint, config = config_of(paths, made)
+    info = {
+        **task.info,
+        "candidate": origin_of(made),
+        "metrics": {},
+        "final_metrics": dict(made.metrics),
+        "answer": [made.reason],
+        "intervals": {} if made.share is None else {"val_accuracy": str(made.share)},
+    }
+    predictions = {split: str(paths.candidate_predictions(made.name, split)) for split in SPLITS}
+    return replace(task, checkpoint=str(checkpoint), config=config, info=info, predictions=predictions, limits={})
 
 
 def _checkpoint(paths: SweepPaths, summary: TrialSummary) -> Path | None:
@@ -373,6 +428,8 @@ def _task(
         num_threads=num_cpus(),
         import_paths=folders_of_own_modules(plan.spec.trainable, plan.spec.data),
         refit_folder=str(paths.refit(summary.trial, summary.best_epoch or 0)) if refits else None,
+        temperature=plan.spec.export.temperature,
+        predictions={split: str(evaluation_path(paths.table("predictions"), summary.trial, split)) for split in SPLITS},
         facts=wanted_facts(plan) if export else (),
         limits={limit.fact(name): limit.max for name, limit in plan.spec.limits.items()} if export else {},
     )

@@ -20,6 +20,12 @@ _WHILE_RUNNING = 4
 _WHILE_PAUSED = 3
 """Checkpoints of a paused trial: its best, its last, and the one before."""
 
+_OF_A_SOUP = 5
+"""Its weights, those that are tried, and its own package, which like every one holds weights and an ONNX file."""
+
+_OF_A_MODEL = 5
+"""Of an ensemble: in its checkpoint, and in the package that it is tried with and, where it is, published."""
+
 _PACKAGES = 2  # the new one is complete before the old one goes
 
 
@@ -57,13 +63,15 @@ def forecast(plan: Plan, folder: Path) -> Forecast:
     kept = min(num_kept(spec) + (len(spec.baselines) if spec.keep.baselines else 0), plan.num_trials)
     paused = min(spec.keep.paused, plan.num_trials) if isinstance(spec.pruner, Promotion) else 0
     packages = use.package_bytes * _PACKAGES if spec.export.formats else 0
-    needed = use.checkpoint_bytes * (_WHILE_RUNNING * running + _WHILE_PAUSED * paused + kept) + packages
+    made = use.package_bytes * (_OF_A_SOUP * bool(spec.export.soup) + _OF_A_MODEL * (spec.export.ensemble or 0))
+    needed = use.checkpoint_bytes * (_WHILE_RUNNING * running + _WHILE_PAUSED * paused + kept) + packages + made
     lines = (
         f"needs up to {size_text(needed)} of {size_text(free)} free in {folder}: "
         f"{running} running trials × {_WHILE_RUNNING} checkpoints + "
         + (f"{paused} paused × {_WHILE_PAUSED} + " if paused else "")
         + f"{kept} kept, {size_text(use.checkpoint_bytes)} each"
-        + (f", and {size_text(packages)} for the model package" if packages else ""),
+        + (f", and {size_text(packages)} for the model package" if packages else "")
+        + (f", {size_text(made)} for soup and ensemble (export)" if made else ""),
         *_cache_line(use),
     )
     return Forecast(lines, needed, free, _too_little(free, wanted, needed, folder))

@@ -9,7 +9,7 @@ from sweep_runner.results.events import State
 from sweep_runner.results.front import Point, front, point_of
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.state import SweepState, TrialSummary
-from sweep_runner.spec.model import SweepSpec
+from sweep_runner.spec.model import SOUP_CHECKPOINTS, SweepSpec
 from trainables.checkpoints import attempt_folders
 
 _RANKED: tuple[State, ...] = ("COMPLETED", "PRUNED")
@@ -98,8 +98,9 @@ class Retention:
 
 
 def num_kept(spec: SweepSpec) -> int:
-    """How many of the best trials keep their best checkpoint."""
-    return max(spec.keep.best, spec.search.confirm.top if spec.search.confirm is not None else 0)
+    """How many of the best trials keep their best checkpoint: as many as anything that follows the search may want."""
+    confirmed = spec.search.confirm.top if spec.search.confirm is not None else 0
+    return max(spec.keep.best, confirmed, SOUP_CHECKPOINTS if spec.export.soup else 0, spec.export.ensemble or 0)
 
 
 def _may_stay(summary: TrialSummary) -> bool:

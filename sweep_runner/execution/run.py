@@ -23,7 +23,6 @@ from sweep_runner.execution.finish import (
     finish_search,
     finished,
     kept_trials,
-    published_trial,
     remove_staging,
     tell_answer,
 )
@@ -33,6 +32,7 @@ from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.measuring import measure_kept
 from sweep_runner.execution.messages import Assignment
 from sweep_runner.execution.observer import Observer, SweepOutcome
+from sweep_runner.execution.package_origin import published_trial
 from sweep_runner.execution.preparing import Preparing
 from sweep_runner.execution.ray_session import RaySession, ray_session
 from sweep_runner.execution.ray_token import token_file

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sweep_runner.durable import write_atomically
-from sweep_runner.report import facts, figures, measures
+from sweep_runner.report import facts, figures
 from sweep_runner.report.accuracy import published_on_test
 from sweep_runner.report.advice.rules import advice_for
 from sweep_runner.report.board_table import board_table
@@ -21,6 +21,7 @@ from sweep_runner.report.facts import read_spec
 from sweep_runner.report.figures import Shown
 from sweep_runner.report.plot_data import Confusion, best_and_baselines, read_confusion, read_curves, title_of
 from sweep_runner.report.trial_study import study_of
+from sweep_runner.results import measures
 from sweep_runner.results.answer import answer_of, published_first
 from sweep_runner.results.costs import shown_costs
 from sweep_runner.results.display import few_digits
@@ -115,6 +116,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "question": facts.question(paths),
         "sure": list(told.lines()) if (told := answer_of(board)) is not None else [],
         "answer": facts.answer(board, published_on_test(board, paths, warn)),
+        "candidates": load_table(results, "candidates", (name,), warn).to_pylist(),
         "uses": uses,
         "advice": advice_for(board, paths, spec, warn),
         "rows": rows,

@@ -213,6 +213,29 @@ class Answered(Event):
     answer: Mapping[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class CandidateJudged(Event):
+    """A model that may be published, as `results.candidates.Candidate` tells it. The last one of a name counts."""
+
+    kind: ClassVar[str] = "candidate"
+    candidate: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateTested(Event):
+    """A model that was made of several trials was evaluated on test. `made_of`: the trials, as the candidate has them.
+
+    Of a single trial's model `FinalEvaluated` tells the same.
+    """
+
+    kind: ClassVar[str] = "candidate_test"
+    candidate: str
+    made_of: Sequence[str]
+    num_examples: int
+    metrics: Mapping[str, float]
+
+
 KINDS: dict[str, type[Event]] = {
     kind.kind: kind
     for kind in (
@@ -230,6 +253,8 @@ KINDS: dict[str, type[Event]] = {
         ModelMeasured,
         LimitChecked,
         Answered,
+        CandidateJudged,
+        CandidateTested,
     )
 }
 

@@ -49,6 +49,16 @@ def evaluation_path(folder: Path, trial: int, split: str) -> Path:
     return folder / f"part-{trial:05d}-{split}.parquet"
 
 
+def read_predictions(path: Path) -> pa.Table | None:
+    """The predictions of one evaluation as they were written; None where they are not there, or damaged."""
+    try:
+        check_parquet(path)
+        with pq.ParquetFile(path) as file:
+            return file.read()
+    except (OSError, pa.ArrowInvalid):
+        return None
+
+
 def set_aside_damaged(folder: Path) -> list[tuple[Path, Path, str]]:
     """Renames the parts of a table that cannot be read to the end, so that nobody reads or overwrites them.
 

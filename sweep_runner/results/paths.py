@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-TABLES = ("sweeps", "trials", "epochs", "predictions", "classes", "confusions")
+TABLES = ("sweeps", "trials", "epochs", "predictions", "classes", "confusions", "candidates")
 ADDRESS_FILE = ".address.json"
 """In a results folder that is the working copy of remote results: of which."""
 LEASE_FILE = "lease.json"
@@ -108,9 +108,17 @@ class SweepPaths:
         """The published model package."""
         return self.root / "best"
 
-    def export(self, number: int) -> Path:
-        """The model package of a trial that was exported on request."""
-        return self.root / "exports" / f"trial-{number}"
+    def export(self, model: int | str) -> Path:
+        """The model package of a trial that was exported on request; by its name, of a soup or an ensemble."""
+        return self.root / "exports" / (model if isinstance(model, str) else f"trial-{model}")
+
+    def candidate(self, name: str) -> Path:
+        """Where what is made of several trials has its checkpoint and its evaluations: `soup`, `ensemble`."""
+        return self.root / "candidates" / name
+
+    def candidate_predictions(self, name: str, split: str) -> Path:
+        """What such a model said on a split."""
+        return self.candidate(name) / f"predictions-{split}.parquet"
 
     @property
     def report(self) -> Path:

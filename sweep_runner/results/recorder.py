@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from sweep_runner.durable import remove_leftovers
 from sweep_runner.errors import SweepError
+from sweep_runner.results.candidates import candidates_table
 from sweep_runner.results.events import Confirmed, EpochReported, Event, FinalEvaluated, ModelMeasured
 from sweep_runner.results.front import front_of
 from sweep_runner.results.log import EventLog, read_events
@@ -33,7 +34,7 @@ FLUSH_INTERVAL_S = 2.0
 # A flush writes every trial's row: with very many trials flushing takes at most this share of the time.
 _FLUSH_FRACTION = 0.1
 _REBUILD_ROWS = 5_000
-FROM_LOG = ("sweeps", "trials", "epochs")
+FROM_LOG = ("sweeps", "trials", "epochs", "candidates")
 """The tables whose rows the log has."""
 
 _LOGGER = logging.getLogger(__name__)
@@ -234,12 +235,15 @@ class Recorder:
                 rows = [self._rows[number] for number in sorted(self._rows)]
                 metrics = list(self._metrics)
                 sweep = sweeps_table(self._paths.name, self.state, self._info)
+                candidates = candidates_table(self._paths.name, self.state) if self.state.candidates else None
             # Outside the lock: reports need not wait while files are written.
             try:
                 self._epochs.add(pending)
                 pending = []
                 self._epochs.write()
                 self._write("trials", trials_table(self._paths.name, rows, self._params, metrics))
+                if candidates is not None:
+                    self._write("candidates", candidates)
                 self._write("sweeps", sweep)
             except BaseException as error:
                 with self._lock:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from sweep_runner.results.candidates import empty_candidates
 from sweep_runner.results.events import STATES
 from sweep_runner.results.front import goals_of
 from sweep_runner.results.ranking import Runs
@@ -319,7 +320,7 @@ def empty_table(table: str) -> pa.Table:
         return epochs_table("", ())
     if table == "sweeps":
         return sweeps_table("", SweepState(_NoObjective()), {}).slice(0, 0)
-    return EVALUATIONS[table].empty_table()
+    return empty_candidates() if table == "candidates" else EVALUATIONS[table].empty_table()
 
 
 class _NoObjective:
@@ -331,8 +332,8 @@ class _NoObjective:
         return one > other
 
 
-def evaluation_table(sweep: str, trial: int, split: str, table: pa.Table) -> pa.Table:
-    """A trainable's table of an evaluation, with the columns that say whose it is in front."""
+def evaluation_table(sweep: str, trial: int | None, split: str, table: pa.Table) -> pa.Table:
+    """A trainable's table of an evaluation, with columns in front that say whose it is (`trial` None: of several)."""
     rest = table.drop_columns([name for name in ("sweep", "trial", "split") if name in table.column_names])
     front = {
         "sweep": pa.array([sweep] * len(table), pa.string()),

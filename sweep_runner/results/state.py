@@ -11,6 +11,8 @@ from typing import Any, Literal, Protocol
 from sweep_runner.results.events import (
     Answered,
     AttemptFailed,
+    CandidateJudged,
+    CandidateTested,
     Confirmed,
     EpochReported,
     Event,
@@ -32,6 +34,10 @@ from sweep_runner.results.search_progress import SearchProgress
 
 RANKED: tuple[State, ...] = ("COMPLETED", "PRUNED", "PAUSED")
 """Trials in these states have a result that stands, so that one of them can be the sweep's best."""
+
+
+_OF_THE_END = (FinalEvaluated, ModelMeasured, Answered, CandidateJudged, CandidateTested, SweepChanged)
+"""Events that are no part of the search."""
 
 
 class Further(Protocol):
@@ -269,6 +275,8 @@ class SweepState:
         digests: of what else their results depend on, by what it is in words.
         test_uses: how many models the sweep itself has judged on the test split.
         answer: what the answer of the sweep is worth, as `results.answer.Answer.to_json` has it; None: not known yet.
+        candidates: the models to choose from, by name, as `results.candidates.Candidate.to_json` has them.
+        tested: of those that are made of several trials: `made_of` and `metrics` on test, by name.
         measured: the facts of each architecture that was measured.
         started: seconds since the epoch (UTC) of its first start.
         finished: when it stopped or ended; None while it runs.
@@ -286,6 +294,8 @@ class SweepState:
     digests: Mapping[str, str] = field(default_factory=dict)
     test_uses: int = 0
     answer: Mapping[str, Any] | None = None
+    candidates: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    tested: dict[str, dict[str, Any]] = field(default_factory=dict)
     measured: dict[str, ModelMeasured] = field(default_factory=dict)
     started: float | None = None
     finished: float | None = None
@@ -390,12 +400,16 @@ class SweepState:
             self._trial(event.trial).over_limit = event.over
         elif isinstance(event, Answered):
             self.answer = event.answer
+        elif isinstance(event, CandidateJudged):
+            self._judge(event)
+        elif isinstance(event, CandidateTested):
+            self._test(event)
         elif isinstance(event, SweepChanged):
             self._change(event)
         elif isinstance(event, SearchStopped | SearchWentOn | Confirmed):
             self.updated = event.time
             self.search.take(event, self.spent_s() + self.search.spent_before_s)
-        if not isinstance(event, FinalEvaluated | ModelMeasured | Answered | SweepChanged):
+        if not isinstance(event, _OF_THE_END):
             self._searched, self._evaluated = event.time, False
         self.updated = event.time
         return True
@@ -411,6 +425,20 @@ class SweepState:
             trial.facts.update(event.facts)
             trial.measured_on = event.machine
             trial.num_parameters = trial.num_parameters or whole(event.facts.get("num_parameters"))
+
+    def _judge(self, event: CandidateJudged) -> None:
+        self.candidates[event.candidate] = event.values
+        known = self.tested.get(event.candidate)
+        if known is not None and known["made_of"] != list(event.values.get("trials", ())):
+            del self.tested[event.candidate]  # of another model
+
+    def _test(self, event: CandidateTested) -> None:
+        if event.candidate not in self.tested:
+            self.test_uses += 1
+        self.tested[event.candidate] = {
+            "made_of": list(event.made_of),
+            "metrics": {**event.metrics, "test_num_examples": event.num_examples},
+        }
 
     def _trial(self, trial: int) -> TrialSummary:
         return self.trials.setdefault(trial, TrialSummary(trial))

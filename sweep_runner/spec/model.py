@@ -140,6 +140,10 @@ class Keep(_Section):
     )
 
 
+SOUP_CHECKPOINTS = 8
+"""Of the best trials, that are kept for `export.soup`: those of other networks among them are of no use to it."""
+
+
 class Export(_Section):
     """What the best model becomes."""
 
@@ -155,6 +159,25 @@ class Export(_Section):
         description="true: the best model is trained anew on train and val together, for as many epochs as its best "
         "epoch says, and that is what is tested and published; false: the checkpoint of the best epoch is. By default "
         "only where a trial leaves no single model, as with data.split.folds.",
+    )
+    soup: Literal["auto"] | None = Field(
+        None,
+        description="auto: when the search has ended, the weights of kept checkpoints of one network that began from "
+        "the same weights are averaged (greedy soup), and the mean is published instead of the single model where it "
+        f"is better on val by more than chance. At least {SOUP_CHECKPOINTS} checkpoints are kept for it.",
+    )
+    ensemble: int | None = Field(
+        None,
+        ge=2,
+        le=16,
+        description="The models of this many best trials, which keep their checkpoints, answer together in one ONNX "
+        "file (the mean of their probabilities). It is published instead of the single model where it is better on val "
+        "by more than chance and keeps the limits.",
+    )
+    temperature: bool = Field(
+        False,
+        description="true: the exported model divides its logits by a temperature that is fitted on val, so that its "
+        "probabilities say how often it is right. The predicted classes stay what they are.",
     )
     latency: bool = Field(
         True,

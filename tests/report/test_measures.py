@@ -12,7 +12,7 @@ from scipy.special import expit, softmax
 from sklearn import metrics as sk
 from torchmetrics.functional import classification as tm
 
-from sweep_runner.report.measures import (
+from sweep_runner.results.measures import (
     Calibration,
     Judged,
     answered,

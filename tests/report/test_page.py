@@ -12,9 +12,10 @@ from click.testing import CliRunner
 
 from benchmarks.generate_results import generate
 from sweep_runner.cli.main import sweep
-from sweep_runner.report.comparison import Significance, significance
+from sweep_runner.report.comparison import significance
 from sweep_runner.report.page import collect, render
 from sweep_runner.results.leaderboard import leaderboard
+from sweep_runner.results.pairing import Significance
 from sweep_runner.results.paths import ResultsPaths
 from tests.support.evaluated import write_evaluated_sweep
 from trainables.image.index import SCHEMA, ImageIndex

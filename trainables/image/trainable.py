@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from trainables.allocator import kept_memory
+from trainables.combining import Combines, Member
 from trainables.contract import (
     Checkpoint,
     ConfigProblem,
@@ -31,13 +32,14 @@ from trainables.look import Section
 from trainables.suggestion import Suggestion
 
 
-class ImageClassifier(Trainable[ImageConfig, DataConfig]):
+class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig]):
     """Fine-tunes an image classifier, or trains one from scratch; one label per example, or any number."""
 
     config_class = ImageConfig
     data_class = DataConfig
     check_keys = CHECK_KEYS
     supports_workers = True
+    scales = True
     facts = MEANINGS
     architecture_keys = ("model", "input_resolution", "pooling", "color", "width", "batch_norm")
     imports = ("trainables.image.training.classifier", "trainables.image.features.store")
@@ -260,6 +262,51 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig]):
         from trainables.image.training.evaluate import evaluate_checkpoint
 
         return evaluate_checkpoint(config, self.data, self.folder, checkpoint, split, num_threads)
+
+    @classmethod
+    def why_no_soup(cls, candidates: Mapping[str, Sequence[Any]]) -> str:
+        """See `trainables.image.combining.lineage`."""
+        from trainables.image.combining.lineage import why_no_soup
+
+        return why_no_soup(candidates)
+
+    def layers(self, config: ImageConfig) -> str:
+        """See `trainables.image.combining.lineage`."""
+        from trainables.image.combining.lineage import layers
+
+        return layers(config)
+
+    def start(self, config: ImageConfig, seed: int) -> str:
+        """See `trainables.image.combining.lineage`."""
+        from trainables.image.combining.lineage import start
+
+        return start(config, seed, self.folder)
+
+    def sees(self, config: ImageConfig) -> str:
+        """See `trainables.image.combining.lineage`."""
+        from trainables.image.combining.lineage import sees
+
+        return sees(config)
+
+    def joined_config(self, members: Sequence[Member[ImageConfig]]) -> ImageConfig:
+        """See `trainables.image.combining.ensemble.joined_config`."""
+        from trainables.image.combining.ensemble import joined_config
+
+        return joined_config(members)
+
+    def join(self, members: Sequence[Member[ImageConfig]], folder: Path) -> None:
+        """See `trainables.image.combining.ensemble`."""
+        from trainables.image.data.prepare import INDEX_FILE
+        from trainables.image.index import ImageIndex
+        from trainables.image.training.checkpoint import join_checkpoints
+
+        join_checkpoints(members, ImageIndex.load(self.folder / INDEX_FILE).multilabel, folder)
+
+    def average(self, members: Sequence[Member[ImageConfig]], folder: Path, num_threads: int = 1) -> None:
+        """See `trainables.image.combining.average.average_checkpoints`."""
+        from trainables.image.combining.average import average_checkpoints
+
+        average_checkpoints(members, self.data, self.folder, folder, num_threads)
 
     def pictures(self, examples: Sequence[str], size: int) -> Mapping[str, bytes]:
         """See `trainables.image.pixels.thumbnails.thumbnails`."""

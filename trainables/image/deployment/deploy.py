@@ -6,7 +6,7 @@ import contextlib
 import json
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,10 +20,19 @@ import torch
 from safetensors.torch import save_file
 
 from trainables.errors import NotExportable, TrainableError
+from trainables.image.combining.ensemble import Ensemble, members_of
 from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
-from trainables.image.deployment.agreement import TOLERANCE, check_file, compare, require, without_folders
+from trainables.image.deployment.agreement import (
+    TOLERANCE,
+    Pixels,
+    Probabilities,
+    check_file,
+    compare,
+    require,
+    without_folders,
+)
 from trainables.image.deployment.model_card import README_FILE, model_card
 from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
 from trainables.image.deployment.plain_weights import architecture, verify_weights
@@ -42,7 +51,7 @@ NUM_VERIFIED = 256
 """Images that the exported model is compared on, at most; spread evenly over the split."""
 NUM_OWN_SIZE = 16
 """Of these, as many go through once more at their own size, to see what resizing in the graph changes."""
-ORIGIN_KEYS = ("sweep", "trial", "name", "epoch", "refit")
+ORIGIN_KEYS = ("sweep", "trial", "name", "epoch", "refit", "candidate", "temperature")
 """What of `info` the ONNX file itself carries."""
 METRIC_KEYS = ("metrics", "final_metrics")
 """What of `info` are the model's figures: at its best epoch, and in the final evaluation."""
@@ -93,33 +102,43 @@ def export_package(
         )
     model = load_trained(config, len(index.classes), checkpoint)
     mean, std = normalization(model)
+    temperature: float | None = info.get("temperature", {}).get("value")
     facts = PackageFacts(
         classes=index.classes,
         multilabel=index.multilabel,
         input_resolution=config.input_resolution,
         channels=config.num_channels,
-        threshold=_thresholds(config, data, index, model, checkpoint, num_threads),
-        preprocessing=describe_preprocessing(config, mean, std, index.multilabel),
+        threshold=_thresholds(config, data, index, model, checkpoint, num_threads, temperature),
+        preprocessing=describe_preprocessing(config, mean, std, index.multilabel, temperature),
         origin=without_folders({key: info[key] for key in ORIGIN_KEYS if key in info}),
         fit=config.fit,
         rule=replace(rule_of(index, data), max_pixels=MAX_PIXELS),
     )
     with threads(num_threads):
         save_file(state_to_save(model), package / WEIGHTS_FILE, metadata={"format": "pt"})
-        classifier = DeployedClassifier(model, mean, std, index.multilabel).eval()
+        classifier = DeployedClassifier(model, mean, std, index.multilabel, temperature).eval()
         try:
             write_onnx(classifier, facts, package / ONNX_FILE)
         except NotExportable as error:
             (package / ONNX_FILE).unlink(missing_ok=True)
+            if isinstance(model, Ensemble):
+                raise TrainableError(
+                    f"an ensemble is published as ONNX alone, and this one has none: {error}"
+                ) from error
             verification = verify_weights(config, model, index, data, package / WEIGHTS_FILE, num_threads)
             verification["note"] = (
                 f"the package has no {ONNX_FILE}: {error}. {WEIGHTS_FILE} holds the weights, {README_FILE} the code "
                 "that loads them"
             )
         else:
-            verification = _verify(model, index, data, package / ONNX_FILE, facts, num_threads)
+            verification = _verify(model, index, data, package / ONNX_FILE, facts, num_threads, temperature)
     verification["export_s"] = round(time.monotonic() - started, 2)
     card = _card(config, model, index, facts, verification, info, package)
+    if isinstance(model, Ensemble):
+        card["num_backbones"] = model.num_backbones
+        card["networks"] = [
+            {"model": each.model, "input_resolution": each.input_resolution} for each in members_of(checkpoint)[0]
+        ]
     (package / CARD_FILE).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (package / README_FILE).write_text(model_card(card), encoding="utf-8")
     # safetensors lets nobody but the owner read what it writes; a package is for others, too.
@@ -128,7 +147,11 @@ def export_package(
 
 
 def describe_preprocessing(
-    config: ImageConfig, mean: tuple[float, ...], std: tuple[float, ...], multilabel: bool
+    config: ImageConfig,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    multilabel: bool,
+    temperature: float | None = None,
 ) -> dict[str, Any]:
     """What the graph does to an image, in order, and what it expects; for people who use it elsewhere."""
     side = config.input_resolution
@@ -146,7 +169,11 @@ def describe_preprocessing(
             "mean": list(mean),
             "std": list(std),
         },
-        "output": {"name": OUTPUT, "function": "sigmoid" if multilabel else "softmax"},
+        "output": {
+            "name": OUTPUT,
+            "function": "sigmoid" if multilabel else "softmax",
+            **({} if temperature is None else {"temperature": temperature}),
+        },
     }
 
 
@@ -157,18 +184,29 @@ def _thresholds(
     model: torch.nn.Module,
     checkpoint: Path,
     num_threads: int,
+    temperature: float | None,
 ) -> float | tuple[float, ...]:
-    """From which probability a label counts, as the evaluation has it."""
+    """From which probability a label counts: as the evaluation has it, in the exported model's probabilities."""
     if not index.multilabel:
         return THRESHOLD
     pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads, fit=config.fit)
     with contextlib.closing(pixels), threads(num_threads):
         threshold = chosen_threshold(config, index, model, pixels, checkpoint)
+    if temperature is not None:
+        # A probability of `threshold` is this one when logits are divided: decisions stay.
+        scaled = (torch.as_tensor(threshold, dtype=torch.float64).logit() / temperature).sigmoid()
+        threshold = float(scaled) if isinstance(threshold, float) else scaled
     return threshold if isinstance(threshold, float) else tuple(threshold.tolist())
 
 
 def _verify(
-    model: torch.nn.Module, index: ImageIndex, data: DataConfig, path: Path, facts: PackageFacts, num_threads: int
+    model: torch.nn.Module,
+    index: ImageIndex,
+    data: DataConfig,
+    path: Path,
+    facts: PackageFacts,
+    num_threads: int,
+    temperature: float | None,
 ) -> dict[str, Any]:
     """Compares the file with the trained model on images of the test split (of val if there is no test).
 
@@ -182,7 +220,7 @@ def _verify(
     rows = index.rows(split)
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, NUM_VERIFIED).astype(np.int64))]
     pixels = open_pixels(index, data, facts.input_resolution, facts.channels, num_threads, fit=facts.fit)
-    reference = partial(_probabilities, model, facts.multilabel)
+    reference = partial(_probabilities, model, facts.multilabel, temperature)
     with contextlib.closing(pixels):
         images = pixels.gather(rows)
     agreement = compare(exported, reference, images, split)
@@ -190,12 +228,16 @@ def _verify(
     return {
         "onnx_checker": "passed",
         **agreement.to_json(),
-        "own_size": _at_own_size(model, index, data, exported, rows),
+        "own_size": _at_own_size(reference, index, data, exported, rows),
     }
 
 
 def _at_own_size(
-    model: torch.nn.Module, index: ImageIndex, data: DataConfig, exported: Package, rows: npt.NDArray[np.int64]
+    reference: Callable[[Pixels], Probabilities],
+    index: ImageIndex,
+    data: DataConfig,
+    exported: Package,
+    rows: npt.NDArray[np.int64],
 ) -> dict[str, Any]:
     """How far resizing in the graph is from resizing with Pillow; grey levels may be rounded otherwise, so no gate."""
     facts = exported.facts
@@ -210,7 +252,7 @@ def _at_own_size(
         except (UnreadableImage, OSError):
             continue  # gone since the data was prepared: the comparison that counts has its pixels
         (one,) = exported.probabilities(whole[np.newaxis])
-        (other,) = _probabilities(model, facts.multilabel, square[np.newaxis])
+        (other,) = reference(square[np.newaxis])
         differences.append(float(np.abs(one - other).max()))
         same += (
             bool(((one >= facts.thresholds) == (other >= facts.thresholds)).all())
@@ -220,10 +262,14 @@ def _at_own_size(
     return {"num_images": len(differences), "num_agreeing": same, "max_difference": max(differences, default=0.0)}
 
 
-def _probabilities(model: torch.nn.Module, multilabel: bool, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """The trained model's way from pixels to probabilities, as in the evaluation."""
+def _probabilities(
+    model: torch.nn.Module, multilabel: bool, temperature: float | None, images: Pixels
+) -> Probabilities:
+    """The trained model's way from pixels to probabilities, as in the evaluation, and with its temperature."""
     rows = np.arange(len(images))
     logits = torch.from_numpy(compute_logits(model, GivenImages(images), rows, torch.device("cpu")))
+    if temperature is not None:
+        logits = logits / temperature
     return (logits.sigmoid() if multilabel else logits.softmax(dim=-1)).numpy()
 
 
@@ -259,7 +305,7 @@ def _card(
         "tolerance": {"value": TOLERANCE, "of": "1" if facts.multilabel else "the row's largest probability"},
         "origin": without_folders({key: value for key, value in info.items() if key not in METRIC_KEYS}),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        "architecture": architecture(config, model),
+        "architecture": None if isinstance(model, Ensemble) else architecture(config, model),
         "files": {
             name: (package / name).stat().st_size for name in (ONNX_FILE, WEIGHTS_FILE) if (package / name).exists()
         },

@@ -31,6 +31,10 @@ def _use_weights(card: Mapping[str, Any]) -> str:
     mode, size = "RGB" if card["channels"] == 3 else "L", card["input_resolution"]
     gem = ["from trainables.image.models.gem import use_gem; use_gem(model)"] if made["gem"] else []
     function = "sigmoid()" if card["multilabel"] else "softmax(dim=-1)"
+    temperature = card["preprocessing"]["output"].get("temperature")
+    logits = "model((pixels - mean) / std)"
+    if temperature is not None:
+        logits = f"({logits} / {temperature})"
     lines = [
         "import json, numpy as np, timm, torch",
         "from PIL import Image, ImageOps; from safetensors.torch import load_file",
@@ -43,7 +47,7 @@ def _use_weights(card: Mapping[str, Any]) -> str:
         f"pixels = torch.from_numpy(np.array(photo)).view({size}, {size}, {card['channels']})",
         "pixels = pixels.permute(2, 0, 1)[None] / 255",
         f"mean, std = (torch.tensor(one).view(1, -1, 1, 1) for one in ({pixels['mean']}, {pixels['std']}))",
-        f'print(dict(zip(card["classes"], model((pixels - mean) / std).{function}[0].tolist())))',
+        f'print(dict(zip(card["classes"], {logits}.{function}[0].tolist())))',
     ]
     return "\n".join(lines) + "\n"
 
@@ -103,6 +107,39 @@ def _how_sure(origin: Mapping[str, Any]) -> str:
     return f"## How sure\n\n{lines}\n" if lines else ""
 
 
+def _network(card: Mapping[str, Any]) -> str:
+    """The network's name; of an ensemble all of them, and how many run for a picture."""
+    if "networks" not in card:
+        return str(card["config"].get("model", "unknown"))
+    names = ", ".join(f"{each['model']} at {each['input_resolution']} px" for each in card["networks"])
+    shared = "" if card["num_backbones"] == len(card["networks"]) else f", {card['num_backbones']} of them run"
+    return f"the mean of the probabilities of {len(card['networks'])} networks ({names}{shared})"
+
+
+def _how_calibrated(origin: Mapping[str, Any]) -> str:
+    """What a probability says."""
+    told = origin.get("temperature") or {}
+    if "value" not in told:
+        return "Probabilities are the model's own and may be more certain than it is right."
+    split = "test" if "test_log_loss" in told else "val"
+    error, loss = told[f"{split}_calibration_error"], told[f"{split}_log_loss"]
+    return (
+        f"Logits are divided by a temperature of {told['value']:.4g}, fitted on {told['num_examples']:,} val examples. "
+        f"On {split} the calibration error is {error[1]:.4f} ({error[0]:.4f} without it), the log loss {loss[1]:.4f} "
+        f"({loss[0]:.4f}). The predicted classes are the same."
+    )
+
+
+def _made_of(origin: Mapping[str, Any]) -> str:
+    """Which trials the weights are of."""
+    made = origin.get("candidate")
+    if not made:
+        return f"trial {origin.get('trial', 'unknown')}, epoch {origin.get('epoch', '?')}"
+    what = {"soup": "the mean of the weights (greedy soup) of", "ensemble": "an ensemble of"}[made["kind"]]
+    of = [f"trial {trial} (epoch {epoch})" for trial, _, epoch in (each.partition(":") for each in made["made_of"])]
+    return f"{what} {', '.join(of)}"
+
+
 def model_card(card: Mapping[str, Any]) -> str:
     """The page, in Markdown.
 
@@ -136,8 +173,8 @@ def model_card(card: Mapping[str, Any]) -> str:
 
 Gives a picture {kind} out of {len(card["classes"])}: {shown}.
 
-- Model: {card["config"].get("model", "unknown")}, {card["num_parameters"]:,} parameters, {card["input_resolution"]} px
-- From: sweep {origin.get("sweep", "unknown")}, trial {origin.get("trial", "unknown")}, epoch {origin.get("epoch", "?")}
+- Model: {_network(card)}, {card["num_parameters"]:,} parameters, {card["input_resolution"]} px
+- From: sweep {origin.get("sweep", "unknown")}, {_made_of(origin)}
 - Exported: {card["created"]}
 
 ## Use
@@ -161,5 +198,5 @@ Gives a picture {kind} out of {len(card["classes"])}: {shown}.
 
 - It knows these classes only, and gives one of them its probability also for a picture of something else.
 - The figures hold for pictures like those of the data above; others should be tried first (`sweep evaluate`).
-- Probabilities are the model's own and may be more certain than it is right.
+- {_how_calibrated(origin)}
 {test}"""

@@ -34,7 +34,14 @@ class DeployedClassifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float], multilabel: bool) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        multilabel: bool,
+        temperature: float | None = None,
+    ) -> None:
         """Wraps a trained model.
 
         Args:
@@ -42,10 +49,12 @@ class DeployedClassifier(nn.Module):
             mean: of each channel, for pixels in [0, 1].
             std: as `mean`.
             multilabel: sigmoid instead of softmax.
+            temperature: what the logits are divided by; None: they are taken as they are.
         """
         super().__init__()
         self.model = model
         self.multilabel = multilabel
+        self.temperature = temperature
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
 
@@ -53,6 +62,8 @@ class DeployedClassifier(nn.Module):
         """(N, resolution, resolution, C) uint8 → (N, classes) float32 probabilities."""
         pixels = images.permute(0, 3, 1, 2).to(torch.float32)
         logits: Tensor = self.model((pixels / 255.0 - self.mean) / self.std)
+        if self.temperature is not None:
+            logits = logits / self.temperature
         return logits.sigmoid() if self.multilabel else logits.softmax(dim=-1)
 
 

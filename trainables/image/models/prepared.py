@@ -81,6 +81,13 @@ def weights_of(folder: Path, config: ImageConfig) -> Path | None:
     return find_weights(config)
 
 
+def weights_digest(folder: Path, config: ImageConfig) -> str | None:
+    """Which weights a configuration starts from: the digest that was noted; None without any."""
+    files, earlier = _read(folder)
+    noted = (each.digest for each in files if (each.model, each.pretrained) == (config.model, config.pretrained))
+    return next(noted, None) or earlier.get(config.weights_path or "")
+
+
 def _checked(file: WeightsFile) -> Path:
     path = Path(file.path)
     if not path.is_file():

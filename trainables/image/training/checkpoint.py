@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from trainables.combining import Member
 from trainables.errors import TrainableError, WeightsError
+from trainables.image.combining.ensemble import Ensemble, Trained, join, member_folder, members_of
 from trainables.image.config import ImageConfig
 from trainables.image.features.head import Backbone, Head, load_head
 from trainables.image.models.factory import build_model, starting_model
@@ -105,6 +108,13 @@ def load_trained(config: ImageConfig, num_classes: int, checkpoint: Path) -> nn.
     Raises:
         TrainableError: it holds a model per fold, and no single one.
     """
+    configs, multilabel = members_of(checkpoint)
+    if configs:
+        members = [
+            Trained(each, load_trained(each, num_classes, member_folder(checkpoint, number)))
+            for number, each in enumerate(configs)
+        ]
+        return Ensemble(members, multilabel).eval()
     if folds := fold_folders(checkpoint):
         raise TrainableError(
             f"{checkpoint} holds the {len(folds)} models of a trial with folds: there is no single one to load"
@@ -116,6 +126,11 @@ def load_trained(config: ImageConfig, num_classes: int, checkpoint: Path) -> nn.
         model = build_model(config, num_classes)
         _load_weights(model, checkpoint / MODEL_FILE)
     return model.eval()
+
+
+def join_checkpoints(members: Sequence[Member[ImageConfig]], multilabel: bool, target: Path) -> None:
+    """Writes a checkpoint of an ensemble, with what its members' checkpoints have of their models."""
+    join(members, multilabel, (MODEL_FILE, HEAD_FILE, BACKBONE_FILE), target)
 
 
 def state_to_save(model: nn.Module) -> dict[str, torch.Tensor]:

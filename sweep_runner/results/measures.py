@@ -26,6 +26,8 @@ NUM_BINS = 15
 _SMALLEST = 1e-12
 """A float32 probability of 0 or 1 would be an infinite logit."""
 _TEMPERATURES = (0.05, 20.0)
+_OF_LABELS = (0.6, 20.0)
+"""Of labels: with a smaller one, a threshold of 0.99 would become one that float32 cannot tell from 1."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,7 @@ def fit_temperature(val: Judged) -> float | None:
         right = (val.probabilities > 0.5) == val.truth
     if right.all():
         return None
-    low, high = np.log(_TEMPERATURES)
+    low, high = np.log(_TEMPERATURES if val.single else _OF_LABELS)
     best = minimize_scalar(
         lambda logarithm: log_loss(with_temperature(val, float(np.exp(logarithm))), val),
         bounds=(low, high),

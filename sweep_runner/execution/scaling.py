@@ -1,0 +1,49 @@
+"""The temperature of a model that is exported: fitted on val, judged on test where that was evaluated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from sweep_runner.results.measures import calibration_error, fit_temperature, judged, log_loss, with_temperature
+
+
+def scaling(val: pa.Table | None, test: pa.Table | None) -> dict[str, Any]:
+    """What a package says of its temperature, JSON-ready; `export` applies `value`.
+
+    Args:
+        val: the model's predictions on val, or out of fold; None: they are not there.
+        test: its predictions on test; None: it was not evaluated there.
+
+    Returns:
+        Without `value` where there is none: `why_not` says why.
+    """
+    on_val = None if val is None else judged(val)
+    if on_val is None:
+        return {"why_not": "the predictions of this model on val, on which a temperature is fitted, are not there"}
+    temperature = fit_temperature(on_val)
+    if temperature is None:
+        return {"why_not": f"all {len(on_val.truth)} val examples are right, so that no temperature is best"}
+    told: dict[str, Any] = {"value": temperature, "num_examples": len(on_val.truth)}
+    for side in ("val", "test"):
+        found = on_val if side == "val" else None if test is None else judged(test)
+        if found is not None:
+            told |= {
+                f"{side}_{name}": [measure(found.probabilities, found), measure(scaled, found)]
+                for scaled in (with_temperature(found, temperature),)
+                for name, measure in (("log_loss", log_loss), ("calibration_error", calibration_error))
+            }
+    return told
+
+
+def scaling_words(told: dict[str, Any]) -> str:
+    """One line for people."""
+    if "value" not in told:
+        return f"no temperature: {told['why_not']}"
+    split = "test" if "test_log_loss" in told else "val"
+    error, loss = told[f"{split}_calibration_error"], told[f"{split}_log_loss"]
+    return (
+        f"temperature {told['value']:.3g} (fitted on {told['num_examples']:,} val examples), in the model: calibration "
+        f"error on {split} {error[0]:.4f} before, {error[1]:.4f} with it; log loss {loss[0]:.4f} and {loss[1]:.4f}"
+    )

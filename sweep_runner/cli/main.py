@@ -39,7 +39,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "explain": ("sweep_runner.cli.explain:explain", "What to do next; why a trial stopped."),
     "compare": ("sweep_runner.cli.compare:compare", "Two sweeps or trials: params, metrics, significance."),
     "reproduce": ("sweep_runner.cli.reproduce:reproduce", "A trial again: are its figures the same?"),
-    "soup": ("sweep_runner.cli.soup:soup", "Average the weights of several trials; adopted where val says so."),
+    "soup": ("sweep_runner.cli.soup:soup", "Average the weights of several trials."),
     "report": ("sweep_runner.cli.report:report", "One sweep as one HTML file."),
     "app": ("sweep_runner.cli.app:app", "Explore all sweeps in the browser."),
     "query": ("sweep_runner.cli.results:query", "SQL over the tables of all sweeps, read-only."),

@@ -34,7 +34,7 @@ def trainable(tmp_path_factory: pytest.TempPathFactory) -> ImageClassifier:
     folder = tmp_path_factory.mktemp("data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SWEEP_CACHE", str(folder / "cache"))
-        data = ImageClassifier.data_class(dataset="digits", limit=60, cache={"dir": str(folder / "cache")})
+        data = ImageClassifier.data_class(dataset="digits", limit=60)
         made = ImageClassifier(data, folder / "data")
         made.prepare({"input_resolution": (16, 24), "color": ("grayscale",), "pretrained": (False,)})
     return made

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from sweep_runner.app import model_view
+from sweep_runner.app import model_view, notes_view
 from sweep_runner.errors import RequestError, SweepError
-from sweep_runner.report import facts, figures
+from sweep_runner.report import facts
 from sweep_runner.report.accuracy import published_on_test
+from sweep_runner.report.board_table import Column, board_table
+from sweep_runner.report.charts.evaluation import confusion as confusion_matrix
+from sweep_runner.report.charts.plot import Shown
+from sweep_runner.report.charts.progress import learning_curves
 from sweep_runner.report.comparison import differing, significance
-from sweep_runner.report.figures import Shown
+from sweep_runner.report.embedded import alone, linked_trials
+from sweep_runner.report.page import duration
 from sweep_runner.report.plot_data import read_confusion, read_curves, title_of
-from sweep_runner.report.trial_study import study_of
+from sweep_runner.results.annotations import read_annotations
 from sweep_runner.results.answer import answer_of
-from sweep_runner.results.costs import shown_costs
-from sweep_runner.results.display import few_digits, in_words, shared
+from sweep_runner.results.display import few_digits
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard, sweep_rows
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
 LIVE_S = 5  # between two looks at a sweep that runs (no docstring: Streamlit would show it)
-TABS = ("Trials", "Curves", "Hyperparameters", "Confusions", "Compare two", "Try the model")
+TABS = ("Trials", "Figures", "Confusion matrices", "Compare two", "Try the model")
+HEIGHT = 1400  # of the linked figures
 
 
 def main(results: ResultsPaths) -> None:
@@ -60,13 +64,12 @@ def _body(results: ResultsPaths, name: str) -> None:
     st.info(_plain(facts.answer(board, published_on_test(board, paths, _warn))))
     if (answer := answer_of(board)) is not None:
         st.markdown("\n".join(f"- {_plain(line)}" for line in answer.lines()))
-    trials, curves, params, confusions, compare, model = st.tabs(TABS)
+    trials, linked, confusions, compare, model = st.tabs(TABS)
     with trials:
-        chosen = _filtered(board)
-    with curves:
-        _curves(board, paths, chosen)
-    with params:
-        _params(board, paths)
+        _filtered(board, paths)
+        notes_view.edit(results, board, _warn)
+    with linked:
+        _linked(board, paths)
     with confusions:
         _confusions(board, paths)
     with compare:
@@ -75,8 +78,8 @@ def _body(results: ResultsPaths, name: str) -> None:
         model_view.show(paths, board)
 
 
-def _filtered(board: Leaderboard) -> list[TrialRow]:
-    """The leaderboard with its filters; the trials that they leave."""
+def _filtered(board: Leaderboard, paths: SweepPaths) -> None:
+    """The leaderboard with its filters."""
     rows = [*board.ranked, *board.unranked]
     left, right = st.columns(2)
     states = left.multiselect("State", sorted({row.state for row in rows}), key="states")
@@ -92,55 +95,42 @@ def _filtered(board: Leaderboard) -> list[TrialRow]:
             wanted = column.multiselect(param, values, key=f"param-{param}")
             rows = [row for row in rows if not wanted or str(row.params.get(param)) in wanted]
     rows = [row for row in rows if (not states or row.state in states) and (not only or row.name)]
-    alike = shared(board.params, [row.params for row in rows])
-    st.dataframe([_cells(row, board, alike) for row in rows], hide_index=True, width="stretch")
-    same = f"; all of them: {in_words(alike)}" if alike else ""
+    table = board_table(board, rows, None, duration, read_annotations(paths, _warn))
+    columns = [*table.columns, *_reasons(rows)]
+    cells = {column.title: list(column.numbers or column.texts) for column in columns}
+    shown = {column.title: _shown_as(column) for column in columns if column.numbers}
+    st.dataframe(cells, hide_index=True, width="stretch", column_config=shown)
+    same = f"; all of them: {table.alike}" if table.alike else ""
     st.caption(f"{len(rows)} of {len(board.ranked) + len(board.unranked)} trials{same}".replace("$", "\\$"))
-    return rows
 
 
-def _cells(row: TrialRow, board: Leaderboard, alike: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "rank": row.rank,
-        "trial": row.trial,
-        "name": row.name or "",
-        "state": row.state,
-        board.objective: row.value,
-        **{column: row.goal(column) for column in shown_costs(board)},
-        **({"front": row.on_front} if board.goals else {}),
-        # One column holds one type: choices may mix them.
-        **{param: few_digits(row.params.get(param)) for param in board.params if param not in alike},
-        "epochs": row.row["epochs"],
-        "seconds": row.row["duration_s"],
-        "reason": row.reason or "",
-    }
+def _shown_as(column: Column) -> Any:
+    """As many decimals as the report's column has; sorted as numbers all the same."""
+    if column.title == "time":
+        return st.column_config.NumberColumn("time (s)", format="%.1f", width="small")
+    decimals = max(
+        (len(text.partition(".")[2]) for text in column.texts if "e" not in text and " " not in text), default=0
+    )
+    if any("e" in text for text in column.texts):
+        return st.column_config.NumberColumn(format="%.3g", width="small")
+    return st.column_config.NumberColumn(format=f"%.{decimals}f", width="small")
 
 
-def _curves(board: Leaderboard, paths: SweepPaths, rows: list[TrialRow]) -> None:
-    named = [row for row in rows if row.name is not None]
-    important = [*rows[:1], *(row for row in named if row is not rows[0])]
-    _draw(figures.best_so_far(board, facts.when_it_ran(paths, _warn)))
-    _draw(figures.learning_curves(board, read_curves(paths, rows, _warn, board.objective), important))
+def _reasons(rows: list[TrialRow]) -> list[Column]:
+    """Why trials ended, where one of them ended otherwise than by running to its end."""
+    reasons = [row.reason or "" for row in rows]
+    return [Column("reason", reasons, False)] if any(reasons) else []
 
 
-def _params(board: Leaderboard, paths: SweepPaths) -> None:
+def _linked(board: Leaderboard, paths: SweepPaths) -> None:
     if not board.ranked:
         st.write("No trial has a value yet.")
         return
-    study = study_of(board, facts.read_spec(paths))
-    found = figures.known_importances(study)
-    matters = figures.importances(study, found)
-    if isinstance(matters, str):
-        st.write(f"Hyperparameter importance. {matters}")
-    for shown in (
-        None if isinstance(matters, str) else matters,
-        figures.parallel_coordinates(study, board.objective, found),
-        figures.slices(study, board.objective, found),
-        figures.contour(study, board.objective, found),
-        figures.trade_off(board),
-        figures.size_trade_off(board),
-    ):
-        _draw(shown)
+    st.iframe(linked_trials(board, paths, _theme(), _warn), height=HEIGHT)
+
+
+def _theme() -> str:
+    return str(st.context.theme.type or "light")
 
 
 def _confusions(board: Leaderboard, paths: SweepPaths) -> None:
@@ -159,7 +149,7 @@ def _confusions(board: Leaderboard, paths: SweepPaths) -> None:
     confusion = read_confusion(paths, row, split, _warn)
     if confusion is None:
         return
-    _draw(figures.confusion(confusion))
+    _draw(confusion_matrix(confusion), height=760)
     left, right = st.columns(2)
     pairs = [{"actual": a, "predicted": b, "examples": n} for a, b, n in confusion.pairs[:15]]
     left.dataframe(pairs, hide_index=True)
@@ -182,11 +172,12 @@ def _compare(board: Leaderboard, paths: SweepPaths) -> None:
         with column:
             st.metric(board.objective, "–" if row.value is None else f"{row.value:.4f}")
             st.caption(_plain(f"{row.state.lower()}{': ' + row.reason if row.reason else ''}"))
-            _draw(figures.learning_curves(board, read_curves(paths, [row], _warn, board.objective), [row]), key=side)
     if chosen[0].trial == chosen[1].trial:
         st.write("Choose two different trials.")
         return
     first, second = chosen
+    # Both in one figure: on axes of their own the worse of two looks like the better.
+    _draw(learning_curves(board, read_curves(paths, chosen, _warn, board.objective), chosen))
     st.subheader("What differs")
     pairs = differing(first.params, second.params)
     same = [{"param": name, "first": few_digits(a), "second": few_digits(b)} for name, a, b in pairs]
@@ -202,13 +193,10 @@ def _compare(board: Leaderboard, paths: SweepPaths) -> None:
     )
 
 
-def _draw(shown: Shown | None, key: str = "") -> None:
-    if shown is None:
-        return
-    st.markdown(f"**{shown.title}**")
-    st.caption(shown.about)
-    shown.figure.update_layout(title=None, margin={"t": 30})
-    st.plotly_chart(shown.figure, width="stretch", key=f"figure-{shown.name}-{key}")
+def _draw(shown: Shown | None, height: int = 560) -> None:
+    if shown is not None:
+        st.markdown(f"**{shown.title}**")
+        st.iframe(alone(shown, _theme()), height=height)
 
 
 def _warn(text: str) -> None:

@@ -55,7 +55,7 @@ def app(port: int, host: str, no_browser: bool, results: ResultsPaths, out: Out)
         "--server.fileWatcherType", "none",
         "--browser.gatherUsageStats", "false",
         "--runner.magicEnabled", "false",
-        "--client.toolbarMode", "viewer",
+        "--client.toolbarMode", "minimal",
         "--logger.level", "error",
         "--", str(results.root),
     ]  # fmt: skip

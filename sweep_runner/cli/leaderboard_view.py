@@ -8,8 +8,9 @@ from typing import Any
 
 from sweep_runner.cli.common import Out
 from sweep_runner.cli.tables import fits_terminal
+from sweep_runner.results.annotations import STAR, Annotation
 from sweep_runner.results.answer import answer_of, interval
-from sweep_runner.results.display import in_words, shared
+from sweep_runner.results.display import BASELINE, in_words, shared
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from trainables.facts import ONNX_LATENCY
 
@@ -19,7 +20,13 @@ _NO_METRICS = ("test_use", *_CONFIRMED)
 """Columns that are shown among the metrics."""
 
 
-def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out, by: str | None = None) -> None:
+def print_ranked(
+    board: Leaderboard,
+    rows: Sequence[TrialRow],
+    out: Out,
+    by: str | None = None,
+    notes: Mapping[int, Annotation] | None = None,
+) -> None:
     """Prints these trials of a leaderboard: of the metrics only the objective, and what it is on test; and the latency.
 
     On a terminal params that are the same in all rows go below the table; and on a narrow one the params in one column.
@@ -30,6 +37,7 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out, by: str
         rows: those of its ranked trials that are shown.
         out: where to.
         by: the column of costs that the rows are ordered by; None: by the objective.
+        notes: what people have noted of trials: a column where one of these rows has something.
     """
     costs = _cost_columns(board, rows, by)
     answer = answer_of(board)
@@ -42,22 +50,25 @@ def print_ranked(board: Leaderboard, rows: Sequence[TrialRow], out: Out, by: str
     places = [place for place in ("host", "device") if len({row.row[place] for row in rows if row.row[place]}) > 1]
     params = [param for param in board.params if any(param in row.params for row in rows)]
     if not sys.stdout.isatty():
-        out.table(*_table(board, rows, intervals, metrics, costs, params, ("host", "device"), with_names=True))
+        table = _table(board, rows, intervals, metrics, costs, params, ("host", "device"), with_names=True)
+        out.table(*_with_notes(*table, rows, notes or {}))
         _tell_machines(rows, costs, out)
         return
     alike = shared(params, [row.params for row in rows])
     params = [param for param in params if param not in alike]
     named = any(row.name for row in rows)
-    columns, cells = _table(board, rows, intervals, metrics, costs, params, places, with_names=named)
+    table = _table(board, rows, intervals, metrics, costs, params, places, with_names=named)
+    columns, cells = _with_notes(*table, rows, notes or {})
     if not fits_terminal(columns, cells):
         columns, cells = _table(board, rows, intervals, metrics, costs, (), places, with_names=False)
         columns = (*columns, "params")
-        cells = [(*line, _inin_words(row, params)) for line, row in zip(cells, rows, strict=True)]
+        cells = [(*line, _in_one_cell(row, params)) for line, row in zip(cells, rows, strict=True)]
+        columns, cells = _with_notes(columns, cells, rows, notes or {})
     out.table(columns, cells)
     if alike:
         out.say(f"all of them: {in_words(alike)}")
     if any(row.name for row in rows):
-        out.say("★ baseline")
+        out.say(f"{BASELINE} baseline")
     if "test_use" in metrics:
         out.say("test_use: which use of the test split the figure is; those before the last are of earlier winners")
     if "confirmed_mean" in metrics:
@@ -83,7 +94,7 @@ def _table(
         (
             row.rank,
             row.trial,
-            *([_starred(row)] if with_names else []),
+            *([_named(row)] if with_names else []),
             row.state,
             row.value,
             *([intervals.get(row.trial)] if sure else []),
@@ -98,14 +109,25 @@ def _table(
     return columns, cells
 
 
-def _starred(row: TrialRow) -> str | None:
-    return f"★ {row.name}" if row.name else None
+def _with_notes(
+    columns: tuple[str, ...], cells: list[tuple[Any, ...]], rows: Sequence[TrialRow], notes: Mapping[int, Annotation]
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """With a last column of what is noted of these rows, if anything is."""
+    own = [notes.get(row.trial, Annotation()) for row in rows]
+    if all(one.is_empty for one in own):
+        return columns, cells
+    texts = [f"{STAR if one.starred else ''} {one.note}".strip() for one in own]
+    return (*columns, "note"), [(*line, text) for line, text in zip(cells, texts, strict=True)]
 
 
-def _inin_words(row: TrialRow, params: Sequence[str]) -> str:
-    """One cell: `★ adam-max: optimizer adam, lr 0.001`."""
+def _named(row: TrialRow) -> str | None:
+    return f"{BASELINE} {row.name}" if row.name else None
+
+
+def _in_one_cell(row: TrialRow, params: Sequence[str]) -> str:
+    """One cell: `◆ adam-max: optimizer adam, lr 0.001`."""
     words = in_words({param: row.params[param] for param in params if param in row.params})
-    return f"{_starred(row)}: {words}" if row.name else words
+    return f"{_named(row)}: {words}" if row.name else words
 
 
 def _metrics_to_show(board: Leaderboard, rows: Sequence[TrialRow]) -> list[str]:

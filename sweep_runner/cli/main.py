@@ -37,6 +37,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "top": ("sweep_runner.cli.results:top", "The leaderboard of a sweep."),
     "show": ("sweep_runner.cli.results:show", "One trial: params, metrics, why it ended."),
     "explain": ("sweep_runner.cli.explain:explain", "What to do next; why a trial stopped."),
+    "note": ("sweep_runner.cli.annotate:note", "Write a note on a trial."),
+    "star": ("sweep_runner.cli.annotate:star", "Give a trial a star."),
     "compare": ("sweep_runner.cli.compare:compare", "Two sweeps or trials: params, metrics, significance."),
     "reproduce": ("sweep_runner.cli.reproduce:reproduce", "A trial again: are its figures the same?"),
     "soup": ("sweep_runner.cli.soup:soup", "Average the weights of several trials."),

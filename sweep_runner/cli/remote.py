@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sweep_runner.spec.model import SweepSpec
 
 _TABLES_OF_ALL = ("ls", "query", "app")
-_TABLES = ("top",)
+_TABLES = ("top", "note", "star")
 _MODEL = ("predict", "serve")
 _MODEL_AND_TABLES = ("evaluate",)
 _EVERYTHING = (
@@ -91,16 +91,9 @@ def upload_look(results: ResultsPaths, name: str, look: Path) -> None:
     Raises:
         StoreError: the storage does not take it.
     """
-    from sweep_runner.results.paths import remote_url
+    from sweep_runner.results.remote.files import upload_file
 
-    if remote_url(results.root) is None:
-        return
-    from sweep_runner.results.remote.address import address_of
-    from sweep_runner.results.remote.store import Store
-
-    address = address_of(results.root)
-    assert address is not None
-    Store(address.below(name)).put_file(f"{look.parent.name}/{look.name}", look)
+    upload_file(results, name, look)
 
 
 def upload_report(results: ResultsPaths, name: str, report: Path) -> str:

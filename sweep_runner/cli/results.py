@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from sweep_runner.results.costs import COSTS, cheapest_first, cost
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
 if TYPE_CHECKING:
+    from sweep_runner.results.annotations import Annotation
     from sweep_runner.results.leaderboard import Leaderboard, SweepRow
 
 
@@ -89,6 +90,7 @@ def top(name: str, limit: int, by: str, front: bool, as_json: bool, results: Res
       sweep top small-and-good --front
       sweep top quickstart --limit 50 --json
     """
+    from sweep_runner.results.annotations import read_annotations
     from sweep_runner.results.leaderboard import leaderboard
 
     board = leaderboard(results, name)
@@ -100,7 +102,7 @@ def top(name: str, limit: int, by: str, front: bool, as_json: bool, results: Res
         board = replace(board, ranked=board.front)
     board = _ordered(board, COSTS.get(by), out)
     if as_json:
-        out.json(_board_json(board, limit))
+        out.json(_board_json(board, limit, read_annotations(results.sweep(name), out.warn)))
         return
     _print_board(board, results.sweep(name), limit, out, COSTS.get(by))
 
@@ -124,6 +126,7 @@ def show_leaderboard(results: ResultsPaths, name: str, limit: int, out: Out) -> 
 
 def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out, by: str | None = None) -> None:
     from sweep_runner.cli.leaderboard_view import print_ranked
+    from sweep_runner.results.annotations import read_annotations
     from sweep_runner.results.answer import answer_of
 
     sweep = board.sweep
@@ -137,7 +140,7 @@ def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out, by
         out.say(f"go on with: {paths.command('resume')}")
     shown = board.ranked[:limit]
     if shown:
-        print_ranked(board, shown, out, by)
+        print_ranked(board, shown, out, by, read_annotations(paths, out.warn))
     else:
         out.say("No trial that keeps the limits has a value yet." if board.over_limit else "No trial has a value yet.")
     _say_over_limit(board, out)
@@ -184,6 +187,7 @@ def show(name: str, trial: str | None, as_json: bool, results: ResultsPaths, out
     """
     from sweep_runner.cli.trial_view import print_trial, trial_json
     from sweep_runner.report.accuracy import accuracy_of
+    from sweep_runner.results.annotations import read_annotations
     from sweep_runner.results.history import attempts_of, files_of, learning_curve
     from sweep_runner.results.leaderboard import leaderboard
     from sweep_runner.results.trial_names import find_trial
@@ -194,12 +198,14 @@ def show(name: str, trial: str | None, as_json: bool, results: ResultsPaths, out
     paths, number = results.sweep(name), row.trial
     curve = learning_curve(paths, number, out.warn)
     attempts, files = attempts_of(paths, number), files_of(paths, number)
+    noted = read_annotations(paths, out.warn).get(number)
     found = {split: accuracy_of(paths, number, split, out.warn) for split in ("val", "test")}
     shares = {split: share for split, share in found.items() if share is not None}
     if as_json:
-        out.json(trial_json(board, row, curve, attempts, files, shares))
+        out.json(trial_json(board, row, curve, attempts, files, shares, noted))
     else:
-        print_trial(board, row, curve, attempts, files, shares, paths.command("reproduce", str(row.trial)), out)
+        again = paths.command("reproduce", str(row.trial))
+        print_trial(board, row, curve, attempts, files, shares, again, out, noted)
         if "test" in shares:
             out.say(f"test split: {uses_of_test(results, board)}")
 
@@ -282,7 +288,7 @@ def _sweep_json(row: SweepRow) -> dict[str, Any]:
     return {**row.values, "sweep": row.sweep, "state": row.state}
 
 
-def _board_json(board: Leaderboard, limit: int) -> dict[str, Any]:
+def _board_json(board: Leaderboard, limit: int, notes: Mapping[int, Annotation]) -> dict[str, Any]:
     from sweep_runner.cli.trial_view import row_json
     from sweep_runner.results.answer import answer_of
 
@@ -296,8 +302,8 @@ def _board_json(board: Leaderboard, limit: int) -> dict[str, Any]:
         "front": [row.trial for row in board.front],
         "counts": board.sweep.counts,
         "answer": None if answer is None else answer.to_json(),
-        "trials": [row_json(row) for row in board.ranked[:limit]],
-        "unranked": [row_json(row) for row in board.unranked],
+        "trials": [row_json(row, notes.get(row.trial)) for row in board.ranked[:limit]],
+        "unranked": [row_json(row, notes.get(row.trial)) for row in board.unranked],
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep_runner.cli.common import Out
+from sweep_runner.results.annotations import STAR, Annotation
 from sweep_runner.results.answer import answer_of
 from sweep_runner.results.display import few_digits
 
@@ -31,8 +32,8 @@ _FACTS = (
 )  # fmt: skip
 
 
-def row_json(row: TrialRow) -> dict[str, Any]:
-    """A trial for scripts."""
+def row_json(row: TrialRow, note: Annotation | None = None) -> dict[str, Any]:
+    """A trial for scripts, with what somebody has noted of it."""
     facts = {name: row.row.get(name) for name in _FACTS}
     return {
         "rank": row.rank,
@@ -43,6 +44,8 @@ def row_json(row: TrialRow) -> dict[str, Any]:
         "value": row.value,
         "metrics": {name: value for name, value in row.metrics.items() if value is not None},
         "params": row.params,
+        "starred": note is not None and note.starred,
+        "note": "" if note is None else note.note,
         **facts,
     }
 
@@ -54,12 +57,13 @@ def trial_json(
     attempts: Sequence[Attempt],
     files: Sequence[Path],
     shares: Mapping[str, Share],
+    note: Annotation | None = None,
 ) -> dict[str, Any]:
     """A trial with its history, for scripts."""
     return {
         "sweep": board.sweep.sweep,
         "objective": board.objective,
-        **row_json(row),
+        **row_json(row, note),
         "epochs_reported": [
             {name: value for name, value in epoch.items() if name not in ("sweep", "trial")} for epoch in curve
         ],
@@ -87,13 +91,16 @@ def print_trial(
     shares: Mapping[str, Share],
     again: str,
     out: Out,
+    note: Annotation | None = None,
 ) -> None:
-    """Prints a trial for people; `again` is the command that trains it again."""
+    """Prints a trial for people; `again` is the command that trains it again, `note` what somebody has noted of it."""
     place = f", rank {row.rank} of {len(board.ranked)}" if row.rank else ""
     baseline = f" (baseline {row.name})" if row.name else ""
     out.result(f"{board.sweep.sweep} trial {row.trial}{baseline}: {row.state}{place}")
     if row.reason:
         out.result(f"  {row.reason}")
+    if note is not None:
+        out.result(f"  {STAR + ' ' if note.starred else ''}{note.note}".rstrip())
     if row.value is not None:
         spread = row.metrics.get(f"{board.objective}{SPREAD}")
         over_folds = "" if spread is None else f" ± {few_digits(spread)} over the folds"

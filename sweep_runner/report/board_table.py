@@ -6,12 +6,13 @@ what people read a leaderboard for, and is to be seen without scrolling.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweep_runner.results.annotations import STAR, Annotation
 from sweep_runner.results.costs import shown_costs
-from sweep_runner.results.display import column_texts, in_words, shared
+from sweep_runner.results.display import BASELINE, column_texts, in_words, shared
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from sweep_runner.results.uses_of_test import UsesOfTest
 
@@ -25,12 +26,14 @@ class Column:
         texts: a cell per row.
         is_number: whether it is aligned at its right.
         hints: by row, what is to be said beside a cell.
+        numbers: by row, what a cell is sorted and filtered by; empty: by its text.
     """
 
     title: str
     texts: Sequence[str]
     is_number: bool
     hints: Sequence[str] = ()
+    numbers: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,11 @@ class BoardTable:
 
 
 def board_table(
-    board: Leaderboard, rows: Sequence[TrialRow], uses: UsesOfTest, duration: Callable[[float | None], str]
+    board: Leaderboard,
+    rows: Sequence[TrialRow],
+    uses: UsesOfTest | None,
+    duration: Callable[[float | None], str],
+    notes: Mapping[int, Annotation] | None = None,
 ) -> BoardTable:
     """The table of some ranked trials.
 
@@ -56,6 +63,7 @@ def board_table(
         rows: those of its ranked trials that are shown.
         uses: of the test split.
         duration: seconds as text.
+        notes: what people have noted of trials.
     """
     goals = [column for column, _ in board.goals]
     costs = [column for column in shown_costs(board) if column not in goals]
@@ -69,16 +77,23 @@ def board_table(
     by_row = [{name: cells[number] for name, cells in present.items()} for number in range(len(rows))]
     alike = shared(list(present), by_row)
     columns = [
-        Column("rank", [str(row.rank) for row in rows], True),
-        Column("trial", [str(row.trial) for row in rows], True),
+        Column("rank", [str(row.rank or "") for row in rows], True, numbers=[row.rank for row in rows]),
+        Column("trial", [str(row.trial) for row in rows], True, numbers=[row.trial for row in rows]),
+        *_starred(rows, notes or {}),
         *_named(rows),
+        *_noted(rows, notes or {}),
         Column("state", [row.state.lower() for row in rows], False),
         *_confirmed(rows),
-        Column(board.objective, column_texts([row.value for row in rows]), True),
+        Column(board.objective, column_texts([row.value for row in rows]), True, numbers=[row.value for row in rows]),
         *(_column(name, [row.goal(name) for row in rows]) for name in goals),
         *([Column("front", ["yes" if row.on_front else "" for row in rows], False)] if goals else []),
         *(_column(name, cells, rows, uses) for name, cells in present.items() if name not in alike),
-        Column("time", [duration(row.row["duration_s"]) for row in rows], True),
+        Column(
+            "time",
+            [duration(row.row["duration_s"]) for row in rows],
+            True,
+            numbers=[row.row["duration_s"] for row in rows],
+        ),
     ]
     return BoardTable(columns, in_words(alike))
 
@@ -86,16 +101,27 @@ def board_table(
 def _named(rows: Sequence[TrialRow]) -> list[Column]:
     if not any(row.name for row in rows):
         return []
-    return [Column("name", [f"★ {row.name}" if row.name else "" for row in rows], False)]
+    return [Column("name", [f"{BASELINE} {row.name}" if row.name else "" for row in rows], False)]
+
+
+def _starred(rows: Sequence[TrialRow], notes: Mapping[int, Annotation]) -> list[Column]:
+    stars = [STAR if row.trial in notes and notes[row.trial].starred else "" for row in rows]
+    return [Column("star", stars, False)] if any(stars) else []
+
+
+def _noted(rows: Sequence[TrialRow], notes: Mapping[int, Annotation]) -> list[Column]:
+    texts = [notes[row.trial].note if row.trial in notes else "" for row in rows]
+    return [Column("note", texts, False)] if any(texts) else []
 
 
 def _confirmed(rows: Sequence[TrialRow]) -> list[Column]:
     if not any(row.confirmed_mean is not None for row in rows):
         return []
     means = [f"{row.confirmed_mean:.4f} ± {row.row['confirmed_std']:.4f}" if row.runs else "" for row in rows]
+    runs = [str(row.row["confirmed_runs"] or 1) for row in rows]
     return [
-        Column("mean ± std", means, True),
-        Column("runs", [str(row.row["confirmed_runs"] or 1) for row in rows], True),
+        Column("mean ± std", means, True, numbers=[row.confirmed_mean for row in rows]),
+        Column("runs", runs, True, numbers=[float(each) for each in runs]),
     ]
 
 
@@ -107,7 +133,8 @@ def _column(name: str, cells: Sequence[Any], rows: Sequence[TrialRow] = (), uses
         hints = [uses.of(row) for row in rows]
         earlier = [bool(hint) and row.row["test_use"] < uses.num_own for row, hint in zip(rows, hints, strict=True)]
         texts = [f"{text} (earlier)" if old else text for text, old in zip(texts, earlier, strict=True)]
-    return Column(name, texts, numeric, hints)
+    numbers = [float(cell) if cell is not None else None for cell in cells] if numeric else []
+    return Column(name, texts, numeric, hints, numbers)
 
 
 def _metrics(board: Leaderboard, rows: Sequence[TrialRow]) -> list[str]:

@@ -261,6 +261,15 @@ def calibration_bins(table: pa.Table) -> list[dict[str, float]]:
     ]
 
 
+def evaluated(paths: SweepPaths, rows: Sequence[TrialRow], most: int) -> list[tuple[TrialRow, str]]:
+    """The first trials that were evaluated, and on which split: test if there is one."""
+    found: list[tuple[TrialRow, str]] = []
+    for row in rows:
+        if len(found) < most and (one := best_with_evaluation(paths, [row])) is not None:
+            found.append(one)
+    return found
+
+
 def best_with_evaluation(paths: SweepPaths, rows: Sequence[TrialRow]) -> tuple[TrialRow, str] | None:
     """The best trial that was evaluated, and on which split: test if there is one."""
     for row in rows:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import base64
 import importlib
-import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from sweep_runner.durable import write_atomically
-from sweep_runner.report import facts, figures
+from sweep_runner.report import facts, palette
 from sweep_runner.report.accuracy import published_on_test
 from sweep_runner.report.advice.rules import advice_for
 from sweep_runner.report.board_table import board_table
+from sweep_runner.report.drawn import draw, draw_evaluations
 from sweep_runner.report.facts import read_spec
-from sweep_runner.report.figures import Shown
-from sweep_runner.report.plot_data import Confusion, best_and_baselines, read_confusion, read_curves, title_of
+from sweep_runner.report.param_order import known_importances
+from sweep_runner.report.plot_data import Confusion, read_confusion, title_of
 from sweep_runner.report.trial_study import study_of
 from sweep_runner.results import measures
+from sweep_runner.results.annotations import read_annotations
 from sweep_runner.results.answer import answer_of, published_first
 from sweep_runner.results.costs import shown_costs
 from sweep_runner.results.display import few_digits
@@ -31,14 +34,14 @@ from sweep_runner.results.tables import Warn, load_table
 from sweep_runner.results.uses_of_test import uses_of_test
 
 if TYPE_CHECKING:
-    import optuna
     from jinja2 import Environment
     from markupsafe import Markup
 
     from sweep_runner.spec.model import SweepSpec
 
-MAX_ROWS = 200
-"""Of the leaderboard: baselines are always among them."""
+MAX_ROWS = 1000
+"""Of the leaderboard and the figures: the best half of them, of all others evenly many, and baselines."""
+PRINTED_ROWS = 100
 MAX_CLASSES = 400
 _NUM_PAIRS = 8
 _PAIR_PICTURES = 4
@@ -48,7 +51,7 @@ THUMBNAIL = 96
 
 def import_ahead() -> None:
     """Imports what `write_report` will: seconds, which are better spent while something else is being waited for."""
-    for name in ("jinja2", "plotly.graph_objects", "plotly.offline", "optuna.visualization", "optuna.importance"):
+    for name in ("jinja2", "optuna.importance"):
         importlib.import_module(name)
 
 
@@ -73,23 +76,10 @@ def write_report(results: ResultsPaths, name: str, output: Path | None, warn: Wa
 
 def render(results: ResultsPaths, name: str, warn: Warn) -> str:
     """The report's HTML. Every name of the user's is escaped."""
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
     environment = page_environment()
-    environment.filters.update(number=few_digits, percent=_percent, duration=_duration, breakable=_breakable)
+    environment.filters.update(number=few_digits, percent=_percent, duration=duration)
     values = collect(results, name, warn)
-    shown = [group for group in values["figures"].values() if group]
-    drawn = {figure.name: figures.as_json(figure.figure) for figure in shown}
-    return environment.get_template("report.html.j2").render(
-        **values, plotly=Markup(get_plotlyjs()), drawn=Markup(_script_json(drawn))
-    )
-
-
-def _script_json(value: Any) -> str:
-    """JSON that no browser takes for the end of its script."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").replace("\u2028", "\\u2028")
+    return environment.get_template("report.html.j2").render(**values)
 
 
 def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
@@ -101,14 +91,16 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
     confusion = read_confusion(paths, *evaluated, warn) if evaluated else None
     table = facts.predictions(paths, evaluated[0].trial, evaluated[1], warn) if evaluated else None
     study = study_of(board, spec)
-    found = figures.known_importances(study)
-    shown = all_figures(board, paths, spec, epochs, confusion, table, study, found, warn)
+    found = known_importances(study)
+    rows, uses, noted = shown_rows(board), uses_of_test(results, board), read_annotations(paths, warn)
+    shown = draw(board, rows, paths, study, found, warn) | draw_evaluations(
+        paths, board, confusion, table, epochs, warn
+    )
     samples = facts.samples(table) if table is not None else []
     right = [sample for sample in samples if sample.right][: facts.NUM_SAMPLES]
     wrong = [sample for sample in samples if not sample.right][: facts.NUM_SAMPLES]
     pairs = _pairs(confusion, samples)
     wanted = [sample.example for sample in (*right, *wrong, *(each for pair in pairs for each in pair["samples"]))]
-    rows, uses = _rows(board), uses_of_test(results, board)
     return {
         "name": name,
         "board": board,
@@ -121,7 +113,11 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "advice": advice_for(board, paths, spec, warn),
         "rows": rows,
         "left_out": len(board.ranked) - len(rows),
-        "table": board_table(board, rows, uses, _duration),
+        "table": board_table(board, rows, uses, duration, noted),
+        "notes": noted,
+        "printed_rows": PRINTED_ROWS,
+        "states": sorted({row.state.lower() for row in rows}),
+        "titles": [title_of(row) for row in rows],
         "costs": shown_costs(board),
         "machines": "; ".join(sorted({str(row.row["measured_on"]) for row in rows if row.row.get("measured_on")})),
         "figures": shown,
@@ -139,44 +135,19 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "num_samples": len(samples),
         "pictures": pictures_of(paths, spec, list(dict.fromkeys(wanted)), warn),
         "failures": [row for row in board.unranked if row.state in ("FAILED", "INFEASIBLE")],
-        "commands": [(row, paths.command("reproduce", str(row.trial))) for row in rows[:MAX_ROWS]],
+        "commands": [(row, paths.command("reproduce", str(row.trial))) for row in rows[:PRINTED_ROWS]],
     }
 
 
-def all_figures(
-    board: Leaderboard,
-    paths: SweepPaths,
-    spec: SweepSpec | None,
-    epochs: pa.Table,
-    confusion: Confusion | None,
-    table: pa.Table | None,
-    study: optuna.Study,
-    found: figures.Found,
-    warn: Warn,
-) -> dict[str, Shown | None]:
-    """Every figure that the sweep has something to show in, by its place in the page."""
-    curves = read_curves(paths, board.ranked, warn, board.objective)
-    important = best_and_baselines(board)
-    matters = figures.importances(study, found)
-    return {
-        "best": figures.best_so_far(board, facts.when_it_ran(paths, warn)),
-        "curves": figures.learning_curves(board, curves, important),
-        "importances": None if isinstance(matters, str) else matters,
-        "parallel": figures.parallel_coordinates(study, board.objective, found),
-        "slices": figures.slices(study, board.objective, found),
-        "contour": figures.contour(study, board.objective, found),
-        "trade_off": figures.trade_off(board),
-        "size_trade_off": figures.size_trade_off(board),
-        "confusion": figures.confusion(confusion) if confusion else None,
-        "calibration": figures.calibration(facts.calibration_bins(table), confusion.split)
-        if table is not None and confusion
-        else None,
-        "time": figures.time_spent(facts.where_time_went(board, epochs)),
-    }
-
-
-def _rows(board: Leaderboard) -> list[TrialRow]:
-    return [row for number, row in enumerate(board.ranked) if number < MAX_ROWS or row.name is not None]
+def shown_rows(board: Leaderboard) -> list[TrialRow]:
+    """The ranked trials that are shown, best first."""
+    rows = board.ranked
+    if len(rows) <= MAX_ROWS:
+        return list(rows)
+    half = MAX_ROWS // 2
+    step = -(-(len(rows) - half) // half)
+    wanted = {row.trial for row in (*rows[:half], *rows[half::step])}
+    return [row for row in rows if row.trial in wanted or row.name is not None]
 
 
 def _measures(
@@ -257,6 +228,7 @@ def pictures_of(
 def page_environment() -> Environment:
     """Makes pages of templates. Every name of the user's is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+    from markupsafe import Markup
 
     environment = Environment(
         loader=PackageLoader("sweep_runner.report"),
@@ -265,7 +237,10 @@ def page_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["data_uri"] = _data_uri
+    environment.filters.update(
+        data_uri=_data_uri, svg=Markup, breakable=_breakable, without_about=partial(replace, about="")
+    )
+    environment.globals["palette"] = Markup(palette.css())
     return environment
 
 
@@ -273,7 +248,8 @@ def _percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %" if whole else "–"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """Seconds for people: `12.3 s`, `4 min 05 s`, `2 h 03 min`; nothing where they are not known."""
     if seconds is None:
         return ""
     if seconds < 60:

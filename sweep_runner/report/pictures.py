@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep_runner.report import facts, figures, plots
+from sweep_runner.report import facts, plots
+from sweep_runner.report.charts.params import MAX_SLICES
 from sweep_runner.report.facts import read_spec
 from sweep_runner.report.importance import Importance
+from sweep_runner.report.param_order import by_importance, known_importances, number_pair
 from sweep_runner.report.plot_data import best_and_baselines, read_confusion, read_curves
 from sweep_runner.report.trial_study import study_of
 from sweep_runner.results.answer import published_first
@@ -55,15 +57,15 @@ def _optuna_figures(study: Any, objective: str) -> Iterator[tuple[str, Figure]]:
     import matplotlib.pyplot as plt
     import optuna.visualization.matplotlib as of_optuna
 
-    found = figures.known_importances(study)
-    names, pair = figures.by_importance(study, found), figures.contour_pair(study, found)
+    found = known_importances(study)
+    names, pair = by_importance(study, found), number_pair(study, found)
     matters = [] if isinstance(found, str) else [one for one in found if one.known]
     named: dict[str, Any] = {"target_name": objective}
     wanted: list[tuple[str, Callable[[], Any], bool]] = [
         ("best-so-far", lambda: of_optuna.plot_optimization_history(study, **named), True),
         ("importances", lambda: _bars(matters), bool(matters)),
         ("parallel-coordinates", lambda: of_optuna.plot_parallel_coordinate(study, names[:8], **named), bool(names)),
-        ("slices", lambda: of_optuna.plot_slice(study, names[: figures.MAX_SLICES], **named), bool(names)),
+        ("slices", lambda: of_optuna.plot_slice(study, names[:MAX_SLICES], **named), bool(names)),
         ("contour", lambda: of_optuna.plot_contour(study, pair, **named), bool(pair)),
     ]
     for stem, draw, possible in wanted:

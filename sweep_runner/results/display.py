@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+BASELINE = "◆"
+"""Before the name of a baseline, in every table; a star is what a user gives a trial."""
+
 
 def few_digits(value: Any) -> str:
     """A value as text: a float with four significant digits, None as nothing."""
@@ -20,6 +23,9 @@ def column_texts(cells: Sequence[Any]) -> list[str]:
     """The cells of one column: floats of one size get as many decimals, so that they can be compared at a glance."""
     sizes = [abs(cell) for cell in cells if isinstance(cell, float) and cell]
     decimals = _decimals(min(sizes), max(sizes)) if sizes else None
+    if decimals is not None:
+        needed = (len(f"{size:.{decimals}f}".rstrip("0").partition(".")[2]) for size in sizes)
+        decimals = max(1, *needed) if len(sizes) > 1 else max(1, next(needed))
     return [
         f"{cell:.{decimals}f}" if decimals is not None and isinstance(cell, float) else few_digits(cell)
         for cell in cells

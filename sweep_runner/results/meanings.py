@@ -16,6 +16,11 @@ _SHARED = {
     "duration_s": "how long it took, without interruptions",
 }
 _MEANINGS: dict[str, dict[str, str]] = {
+    "annotations": {
+        "starred": "whether somebody gave the trial a star (sweep star)",
+        "note": "what somebody noted of it (sweep note); empty without a note",
+        "changed": "when star or note were last changed",
+    },
     "sweeps": {
         "state": "RUNNING, INTERRUPTED, COMPLETED or FAILED, as of now",
         "started": "when it began",

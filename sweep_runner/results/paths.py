@@ -130,6 +130,11 @@ class SweepPaths:
         return self.root / "looks-at-test"
 
     @property
+    def annotations(self) -> Path:
+        """Stars and notes of trials, a file each."""
+        return self.root / "annotations"
+
+    @property
     def plots(self) -> Path:
         """The figures that `sweep plots` draws."""
         return self.root / "plots"

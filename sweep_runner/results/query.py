@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from sweep_runner.errors import RequestError, SweepError
+from sweep_runner.results.annotations import TABLE as ANNOTATIONS
+from sweep_runner.results.annotations import annotations_table
 from sweep_runner.results.meanings import meaning
 from sweep_runner.results.paths import TABLES, ResultsPaths
 from sweep_runner.results.schemas import empty_table
@@ -34,6 +36,8 @@ from sweep_runner.results.tables import (
     united_schema,
 )
 
+QUERIED = (*TABLES, ANNOTATIONS)
+"""What SQL may name."""
 TIME_LIMIT_S = 300.0
 MEMORY_LIMIT = "4GB"
 READS_ONLY = "a query can only read: SELECT, WITH, FROM, VALUES, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN"
@@ -146,12 +150,15 @@ def _check_statement(sql: str) -> None:
 def _named_tables(sql: str) -> list[str]:
     """The tables that the text names; all when it names none (SHOW TABLES)."""
     words = set(re.findall(r"\w+", sql.casefold()))
-    return [table for table in TABLES if table in words] or list(TABLES)
+    return [table for table in QUERIED if table in words] or list(QUERIED)
 
 
 def _register(database: Any, results: ResultsPaths, table: str, skip: Collection[Path], warn: Warn) -> None:
     if table == "sweeps":  # small, and its states depend on who is alive now
         database.register(table, load_table(results, table, warn=warn))
+        return
+    if table == ANNOTATIONS:
+        database.register(table, annotations_table(results, warn))
         return
     parts = [part for part in find_parts(results, table, warn=warn) if part.path not in skip]
     if not parts:
@@ -218,6 +225,8 @@ def _quoted(name: str) -> str:
 def _damaged_pages(results: ResultsPaths, tables: Collection[str], skip: Collection[Path], warn: Warn) -> set[Path]:
     damaged = set()
     for table in tables:
+        if table == ANNOTATIONS:
+            continue
         for part in find_parts(results, table, warn=lambda text: None):
             if part.path in skip:
                 continue
@@ -247,10 +256,10 @@ def _told(error: duckdb.Error) -> Exception:
         )
     unknown = re.match(r'Table with name "?(.+?)"? does not exist', message)
     if unknown:
-        near = difflib.get_close_matches(unknown[1], TABLES, n=1)
+        near = difflib.get_close_matches(unknown[1], QUERIED, n=1)
         did_you_mean = f"did you mean {near[0]!r}? " if near else ""
         return RequestError(
-            f"there is no table {unknown[1]!r}", hint=f"{did_you_mean}Tables: {', '.join(TABLES)}; {_LIST_HINT}"
+            f"there is no table {unknown[1]!r}", hint=f"{did_you_mean}Tables: {', '.join(QUERIED)}; {_LIST_HINT}"
         )
     return RequestError(f"the query is wrong: {message}" + (f"\n{place.rstrip()}" if place else ""), hint=_LIST_HINT)
 
@@ -259,7 +268,7 @@ def list_tables(results: ResultsPaths, warn: Warn = _LOGGER.warning) -> pa.Table
     """Every column of every table: a row each, with its table, column, type (as a query sees it) and meaning."""
     rows = []
     with _closed_database(MEMORY_LIMIT) as database:
-        for table in TABLES:
+        for table in QUERIED:
             _register(database, results, table, (), warn)
             described = database.execute(f"DESCRIBE {table}").fetchall()
             rows += [

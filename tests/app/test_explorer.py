@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,14 +16,15 @@ from PIL import Image
 
 from sweep_runner.cli import app as command
 from sweep_runner.cli.main import main
+from sweep_runner.results.annotations import read_annotations
 from sweep_runner.results.paths import SweepPaths
+from tests.support.browser import browser, needs_browser
 from tests.support.evaluated import write_evaluated_sweep
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 
 PAGE = Path(command.__file__).parents[1] / "app" / "explorer.py"
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture
@@ -48,9 +48,28 @@ def test_it_shows_a_sweep_and_goes_to_another(opened: AppTest) -> None:
 def test_trials_are_filtered(opened: AppTest) -> None:
     opened.toggle(key="baselines").set_value(True).run()
     assert not opened.exception
-    assert opened.dataframe[0].value["name"].tolist() == ["adam-max"]
+    assert opened.dataframe[0].value["name"].tolist() == ["◆ adam-max"]
     opened.multiselect(key="states").select("COMPLETED").run()
     assert not opened.exception
+
+
+def test_the_table_has_the_columns_of_the_report(opened: AppTest) -> None:
+    table = opened.dataframe[0].value
+    assert list(table.columns[:5]) == ["rank", "trial", "name", "state", "val_accuracy"]
+    assert "lr" in table.columns
+    assert table["trial"].tolist() == [3, 2, 1, 0] or table["trial"].tolist() == [3, 2, 0, 1]
+    assert table["rank"].notna().all()
+
+
+def test_a_star_and_a_note_are_kept_with_the_sweep(opened: AppTest, tmp_path: Path) -> None:
+    opened.selectbox(key="noted-balls").select("trial 0 · adam-max").run()
+    opened.toggle(key="star-balls-0").set_value(True).run()
+    opened.text_input(key="note-balls-0").set_value("the  classic one").run()
+    assert not opened.exception
+    kept = read_annotations(SweepPaths(tmp_path / "balls"), str)
+    assert [(trial, one.starred, one.note) for trial, one in kept.items()] == [(0, True, "the classic one")]
+    assert "the classic one" in opened.dataframe[0].value["note"].tolist()
+    assert opened.dataframe[0].value["star"].tolist().count("★") == 1
 
 
 def test_two_trials_are_compared(opened: AppTest) -> None:
@@ -74,9 +93,8 @@ def test_without_streamlit_it_says_what_to_install(
     assert "[app]" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium")
+@needs_browser
 def test_in_a_browser(tmp_path: Path) -> None:
-    sync = pytest.importorskip("playwright.sync_api")
     write_evaluated_sweep(tmp_path, ("basket", "golf"))
     with socket.socket() as free:
         free.bind((command.LOOPBACK, 0))
@@ -85,17 +103,20 @@ def test_in_a_browser(tmp_path: Path) -> None:
     server = subprocess.Popen([sys.executable, "-m", "sweep_runner", *arguments], start_new_session=True)
     try:
         _wait_for(f"http://{command.LOOPBACK}:{port}/_stcore/health", server)
-        with sync.sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-            tab = browser.new_page()
+        with browser() as chromium:
+            tab = chromium.new_page()
             asked: list[str] = []
             tab.on("request", lambda request: asked.append(request.url))
             tab.goto(f"http://{command.LOOPBACK}:{port}")
-            for name in ("Curves", "Confusions", "Compare two", "Try the model"):
+            for name in ("Figures", "Confusion matrices", "Compare two", "Try the model"):
                 tab.get_by_role("tab", name=name).click(timeout=120_000)
+                if name == "Figures":
+                    linked = tab.frame_locator("iframe").first
+                    linked.locator("#trial-4 .pick").click(timeout=120_000)
+                    linked.locator("#panel").get_by_text("trial 4").first.wait_for()
+                    assert linked.locator("#trials tr.chosen").count() == 1
             tab.get_by_text("There is no exported model yet").wait_for(timeout=120_000)
             assert tab.get_by_test_id("stException").count() == 0
-            browser.close()
         local = (f"http://{command.LOOPBACK}:{port}", f"ws://{command.LOOPBACK}:{port}", "data:", "blob:")
         assert [url for url in asked if not url.startswith(local)] == []
     finally:

@@ -42,7 +42,7 @@ def test_empty_columns_are_left_out_and_what_all_share_is_said_once(tmp_path: Pa
     assert table.alike == "optimizer adam, epochs 1, val_loss 0.25, epochs run 1"
     page = render(ResultsPaths(tmp_path), "small", _silent)
     assert "All of them: optimizer adam, epochs 1" in page
-    assert '<th scope="col" class="n">val_<wbr>accuracy</th>' in page
+    assert '<button type="button">val_<wbr>accuracy</button></th>' in page
 
 
 def test_params_stand_before_metrics_that_few_look_at(tmp_path: Path) -> None:
@@ -59,5 +59,6 @@ def test_a_single_trial_keeps_its_params(tmp_path: Path) -> None:
 
 def test_a_column_has_one_number_of_decimals() -> None:
     assert column_texts([0.0004, 0.0213579, None]) == ["0.000400", "0.021358", ""]
-    assert column_texts([0.5, 12.25]) == ["0.5000", "12.2500"]
+    assert column_texts([0.5, 12.25]) == ["0.50", "12.25"]
+    assert column_texts([0.9, None, 0.8]) == ["0.9", "", "0.8"]
     assert column_texts([3e-9, 0.5]) == ["3e-09", "0.5"]

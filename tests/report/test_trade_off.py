@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sweep_runner.report.figures import size_trade_off, trade_off
+from sweep_runner.report.charts.costs import size_trade_off, trade_off
+from sweep_runner.report.charts.plot import Shown
 from sweep_runner.results.leaderboard import Leaderboard, SweepRow, TrialRow
+from tests.support.drawn import marks
 
 
 def board(rows: list[dict[str, Any]], goals: tuple[tuple[str, str], ...] = ()) -> Leaderboard:
@@ -19,9 +21,10 @@ def board(rows: list[dict[str, Any]], goals: tuple[tuple[str, str], ...] = ()) -
     return Leaderboard(SweepRow("s", "COMPLETED", {}), "val_accuracy", "max", (), ranked, (), goals)
 
 
-def joined(shown: Any) -> list[tuple[float, float]]:
-    line = shown.figure.data[1]
-    return list(zip(line.x, line.y, strict=True))
+def joined(shown: Shown) -> list[int]:
+    """The trials on the line, from its left."""
+    front = marks(shown)["dot second"]
+    return sorted(front, key=lambda trial: front[trial])
 
 
 def test_latency_and_size_where_they_were_measured() -> None:
@@ -35,8 +38,8 @@ def test_latency_and_size_where_they_were_measured() -> None:
     assert latency is not None
     assert size is not None
     assert latency.name != size.name
-    assert joined(latency) == [(2.0, 0.7), (9.0, 0.9)]
-    assert joined(size) == [(4, 0.8), (5, 0.9)]
+    assert joined(latency) == [2, 0]
+    assert joined(size) == [1, 0]
 
 
 def test_parameters_or_time_where_latency_was_not() -> None:
@@ -46,10 +49,10 @@ def test_parameters_or_time_where_latency_was_not() -> None:
     ]
     found = trade_off(board([dict(row) for row in rows]))
     assert found is not None
-    assert joined(found) == [(2, 0.8), (4, 0.9)]
+    assert joined(found) == [1, 0]
     same = trade_off(board([{**row, "num_parameters": 4} for row in rows]))
     assert same is not None
-    assert joined(same) == [(1.0, 0.9)]
+    assert joined(same) == [0]
     assert size_trade_off(board([dict(row) for row in rows])) is None
 
 
@@ -62,5 +65,5 @@ def test_of_several_objectives_the_line_is_the_front_of_all() -> None:
     ]
     found = trade_off(board(rows, (("onnx_latency_ms", "min"), ("onnx_bytes", "min"))))
     assert found is not None
-    assert joined(found) == [(5.0, 0.9), (6.0, 0.8)]
+    assert joined(found) == [0, 1]
     assert "val_accuracy, onnx_latency_ms, onnx_bytes" in found.about

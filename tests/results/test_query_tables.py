@@ -97,7 +97,7 @@ def test_the_list_has_every_column(mixed: ResultsPaths) -> None:
     listed = {(row["table"], row["column"]): row["type"] for row in list_tables(mixed).to_pylist()}
     assert listed["trials", "batch_size"] == "VARCHAR"
     assert listed["trials", "lr"] == "DOUBLE"
-    assert {table for table, _ in listed} == set(TABLES)
+    assert {table for table, _ in listed} == {*TABLES, "annotations"}
 
 
 @pytest.mark.parametrize(

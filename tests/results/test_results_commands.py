@@ -144,7 +144,7 @@ def test_a_baseline_is_marked(run: Run, make_sweep: MakeSweep) -> None:
         ],
     )
     best, other = run.rows("top", "base")
-    assert (best["name"], other["name"]) == ("★ known", "")
+    assert (best["name"], other["name"]) == ("◆ known", "")
 
 
 def test_a_smaller_objective_can_be_better(results: ResultsPaths, new_sweep: Callable[[str], SweepPaths]) -> None:

@@ -46,8 +46,6 @@ SPEC: dict[str, Any] = {
 }
 _IMPORTED_AHEAD = (
     "duckdb",
-    "plotly.graph_objects",
-    "plotly.io",
     "pyarrow.parquet",
     "sweep_runner.cli.data",
     "sweep_runner.cli.init",

@@ -37,7 +37,7 @@ UNSYNCED = ".unsynced"
 """In a sweep's working copy while it may hold what is not on the storage."""
 _THREADS = 8
 _FOLDERS: dict[Part, tuple[str, ...]] = {
-    "tables": ("tables", "looks-at-test"),
+    "tables": ("tables", "looks-at-test", "annotations"),
     "history": ("trials",),
     "model": ("best", "exports"),
     "data": ("data",),

@@ -51,6 +51,18 @@ class Combines(ABC, Generic[ConfigT]):
         """Names the weights that a trial's training began from, in words: only of the same start can be averaged."""
 
     @abstractmethod
+    def resolution(self, config: ConfigT) -> int:
+        """Of the pictures that a network is given, in pixels."""
+
+    @abstractmethod
+    def at_resolution(self, config: ConfigT, resolution: int) -> ConfigT:
+        """The config with which `evaluate` and `export` take the same checkpoint at another resolution.
+
+        Raises:
+            TrainableError: its network takes no such pictures.
+        """
+
+    @abstractmethod
     def sees(self, config: ConfigT) -> str:
         """Names what a network is given, but for its resolution: where it is the same, models can answer together."""
 

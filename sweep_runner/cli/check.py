@@ -148,6 +148,14 @@ def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "at a time", "as many trials as fit the machine" if concurrent == "auto" else f"{concurrent} trials"
     anew = ", of the best trial's model trained anew on train and val" if spec.export.refit else ""
     yield "export", (", ".join(spec.export.formats) or "nothing") + anew
+    more = {
+        "a soup of kept checkpoints": spec.export.soup,
+        f"an ensemble of the best {spec.export.ensemble}": spec.export.ensemble,
+    }
+    if made := [text for text, asked in more.items() if asked]:
+        yield "published instead", f"{' or '.join(made)}, where better on val by more than chance"
+    if spec.export.temperature:
+        yield "temperature", "fitted on val, in the exported model"
     without_effect: frozenset[str] = getattr(plan.data, "without_effect", frozenset())
     for key, value in _flat(plan.data.model_dump(mode="json", exclude=set(without_effect))):
         yield f"data.{key}", str(value)

@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "compare": ("sweep_runner.cli.compare:compare", "Two sweeps or trials: params, metrics, significance."),
     "reproduce": ("sweep_runner.cli.reproduce:reproduce", "A trial again: are its figures the same?"),
     "soup": ("sweep_runner.cli.soup:soup", "Average the weights of several trials."),
+    "resolutions": ("sweep_runner.cli.resolutions:resolutions", "The same weights at other resolutions, on val."),
     "report": ("sweep_runner.cli.report:report", "One sweep as one HTML file."),
     "app": ("sweep_runner.cli.app:app", "Explore all sweeps in the browser."),
     "query": ("sweep_runner.cli.results:query", "SQL over the tables of all sweeps, read-only."),

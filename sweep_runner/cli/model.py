@@ -103,12 +103,20 @@ def predict(
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="By default in the sweep's folder."
 )
+@click.option(
+    "--resolution",
+    type=click.IntRange(min=1),
+    metavar="PX",
+    help="Resolution of the exported model: the same weights, evaluated on val there. See `sweep resolutions`.",
+)
 @common_options
-def export(name: str, trial: str | None, output: Path | None, results: ResultsPaths, out: Out) -> None:
+def export(
+    name: str, trial: str | None, output: Path | None, resolution: int | None, results: ResultsPaths, out: Out
+) -> None:
     """Export the model of a trial of the sweep NAME: writes the package, verifies it, prints its folder.
 
-    TRIAL is a number, a baseline's name, or best. By default it is the trial whose model the sweep publishes: the
-    best, or the one that `export.prefer` asks for.
+    TRIAL is a number, a baseline's name, best, or the soup or ensemble that the sweep has made. By default it is the
+    trial whose model the sweep publishes: the best, or the one that `export.prefer` asks for.
 
     The test split is not evaluated: only the published model is, once, when the sweep ends.
 
@@ -117,11 +125,13 @@ def export(name: str, trial: str | None, output: Path | None, results: ResultsPa
       sweep export voc-crops
       sweep export voc-crops/adam-max
       sweep export voc-crops 12 --output /tmp/trial-12
+      sweep export voc-crops --resolution 160
     """
     from sweep_runner.cli.remote import bring_checkpoint
     from sweep_runner.execution.finalize import publish
     from sweep_runner.execution.finish import export_trial, partial_of
     from sweep_runner.execution.package_origin import published_trial
+    from sweep_runner.results.candidates import MADE
     from sweep_runner.results.log import read_events
     from sweep_runner.results.lookup import find_sweep, spec_file
     from sweep_runner.results.state import fold
@@ -131,18 +141,22 @@ def export(name: str, trial: str | None, output: Path | None, results: ResultsPa
     paths = find_sweep(results, name)
     plan = check_spec(load_resolved(spec_file(paths)))
     state = fold(read_events(paths.log), plan.spec.objective)
-    number = _exportable(name, plan, state, trial, out)
+    if trial in MADE and trial not in plan.spec.baselines and resolution is None:
+        _export_made(paths, trial, output, out)
+        return
+    number = pick_exportable(name, plan, state, trial, out)
     bring_checkpoint(results, plan.spec, state.trials[number])
-    if output is None and published_trial(paths) == number:
+    if output is None and resolution is None and published_trial(paths) == number:
         out.say(f"trial {number} is the published model already")
         out.result(str(paths.best))
         return
-    target = output.expanduser().absolute() if output is not None else paths.export(number)
+    usual = paths.export(number if resolution is None else f"trial-{number}-{resolution}px")
+    target = output.expanduser().absolute() if output is not None else usual
     if output is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RequestError(f"--output {output}: there is something already", hint="Name a new or an empty folder.")
     out.say(f"exporting trial {number} of {name}")
     partial = partial_of(target)
-    verified = export_trial(plan, paths, state, number, partial).verified or {}
+    verified = export_trial(plan, paths, state, number, partial, resolution).verified or {}
     publish(partial, target)
     if "max_difference" in verified:
         out.say(
@@ -152,6 +166,37 @@ def export(name: str, trial: str | None, output: Path | None, results: ResultsPa
     if "note" in verified:
         out.warn(verified["note"])
     out.result(str(target))
+
+
+def _made_package(paths: SweepPaths, kind: str) -> Path:
+    """The package of a sweep's soup or ensemble: the published one, if it is it.
+
+    Raises:
+        RequestError: the sweep has made none.
+    """
+    from sweep_runner.execution.package_origin import published_origin
+
+    if ((published_origin(paths) or {}).get("candidate") or {}).get("kind") == kind:
+        return paths.best
+    if not (paths.export(kind) / CARD_FILE).is_file():
+        setting = "export.soup=auto" if kind == "soup" else "export.ensemble=3"
+        raise RequestError(
+            f"the sweep {paths.name!r} has no {kind}", hint=f"Make it: {paths.command('resume', '--set', setting)}"
+        )
+    return paths.export(kind)
+
+
+def _export_made(paths: SweepPaths, kind: str, output: Path | None, out: Out) -> None:
+    """The package of a soup or an ensemble, which was made when the sweep ended; a copy, where one is asked for."""
+    import shutil
+
+    package = _made_package(paths, kind)
+    if output is not None:
+        target = output.expanduser().absolute()
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise RequestError(f"--output {output}: there is something already", hint="Name a new or an empty folder.")
+        package = Path(shutil.copytree(package, target, dirs_exist_ok=True))
+    out.result(str(package))
 
 
 def find_model(model: str, results: ResultsPaths) -> Path:
@@ -199,13 +244,16 @@ def _trial_of(model: str, results: ResultsPaths) -> Path | None:
         RequestError: there is no such trial, or it was not exported.
     """
     from sweep_runner.execution.package_origin import published_trial
+    from sweep_runner.results.candidates import MADE
     from sweep_runner.results.leaderboard import leaderboard
     from sweep_runner.results.trial_names import find_trials, split_name
 
-    name, slash, _ = model.partition("/")
+    name, slash, inside = model.partition("/")
     if not slash or name not in {paths.name for paths in results.sweeps()}:
         return None
     paths = results.sweep(name)
+    if inside in MADE:
+        return _made_package(paths, inside)
     row = find_trials(leaderboard(results, name), [split_name(model)[1]])[0]
     package = paths.best if published_trial(paths) == row.trial else paths.export(row.trial)
     if not (package / ONNX_FILE).is_file():
@@ -214,7 +262,7 @@ def _trial_of(model: str, results: ResultsPaths) -> Path | None:
     return package
 
 
-def _exportable(name: str, plan: Plan, state: SweepState, trial: str | None, out: Out) -> int:
+def pick_exportable(name: str, plan: Plan, state: SweepState, trial: str | None, out: Out) -> int:
     """The trial to export: of a copy, the trial that was trained; where none is named, the one that is published."""
     from sweep_runner.execution.answering import answer_on_record, chosen
     from sweep_runner.results.trial_names import pick_trial
@@ -254,6 +302,9 @@ def _say_model(package: Package, out: Out) -> None:
     origin = ", ".join(f"{key} {value}" for key, value in plain.items())
     if refit := facts.origin.get("refit"):
         origin += f", trained anew on {' and '.join(refit['splits'])}"
+    if made := facts.origin.get("candidate"):
+        trials = ", ".join(each.partition(":")[0] for each in made["made_of"])
+        origin = f"sweep {facts.origin.get('sweep')}, the {made['kind']} of trials {trials}"
     kind = "labels" if facts.multilabel else "classes"
     out.say(
         f"{package.path}: {len(facts.classes)} {kind}, {facts.input_resolution} px" + (f" ({origin})" if origin else "")

@@ -18,7 +18,7 @@ _MODEL = ("predict", "serve")
 _MODEL_AND_TABLES = ("evaluate",)
 _EVERYTHING = (
     "show", "explain", "reproduce", "compare", "report", "plots", "dashboard", "export", "resume", "extend", "retry",
-    "soup",
+    "soup", "resolutions",
 )  # fmt: skip
 _NAMES = ("name", "model", "first", "second", "data", "of")
 

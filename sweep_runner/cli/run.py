@@ -368,6 +368,8 @@ def _runs_json(runs: Runs | None) -> dict[str, object] | None:
 
 
 def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]:
+    from sweep_runner.results.candidates import rows_of_candidates
+
     state = outcome.state
     best = state.best()
     return {
@@ -388,6 +390,7 @@ def _outcome_json(outcome: SweepOutcome, paths: SweepPaths) -> dict[str, object]
             "final": best.final_metrics,
             "test_uses": state.test_uses,
         },
+        "candidates": rows_of_candidates(paths.name, state),
         "model": _model_file(outcome.package),
         "notes": list(outcome.notes),
     }

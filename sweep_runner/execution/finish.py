@@ -24,6 +24,7 @@ from sweep_runner.execution.gate import apply_limits
 from sweep_runner.execution.measuring import due_for_measuring, record_facts, wanted_facts
 from sweep_runner.execution.package_origin import published_origin
 from sweep_runner.execution.refit import drop_other_refits
+from sweep_runner.execution.resolutions import resized_config
 from sweep_runner.results.candidates import Candidate
 from sweep_runner.results.events import FinalEvaluated
 from sweep_runner.results.parts import evaluation_path
@@ -288,8 +289,12 @@ def _evaluate_kept(
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def export_trial(plan: Plan, paths: SweepPaths, state: SweepState, trial: int, target: Path) -> FinalResult:
+def export_trial(
+    plan: Plan, paths: SweepPaths, state: SweepState, trial: int, target: Path, resolution: int | None = None
+) -> FinalResult:
     """Exports one trial's model into `target`, in this process and without touching the test split.
+
+    With another resolution than it was trained at it is evaluated on val there, and says so.
 
     Raises:
         RequestError: the trial has no checkpoint, or its trainable no package.
@@ -297,6 +302,11 @@ def export_trial(plan: Plan, paths: SweepPaths, state: SweepState, trial: int, t
     """
     summary = state.trials[trial]
     checkpoint = _checkpoint(paths, summary)
+    if resolution is not None and plan.spec.export.refit:
+        raise RequestError(
+            f"--resolution {resolution}: with export.refit the model is trained anew on train and val, and no examples "
+            "are left to judge it by at another resolution"
+        )
     if checkpoint is None:
         kept = [number for number in state.trials if _checkpoint(paths, state.trials[number]) is not None]
         raise RequestError(
@@ -306,7 +316,13 @@ def export_trial(plan: Plan, paths: SweepPaths, state: SweepState, trial: int, t
     staging = _staging(paths)
     try:
         # A model that was asked for by its number may be over a limit.
-        result = finalize(replace(_task(plan, paths, state, summary, checkpoint, staging, (), True), limits={}))
+        task = replace(_task(plan, paths, state, summary, checkpoint, staging, (), True), limits={})
+        if resolution is not None:
+            resized = resized_config(plan, plan.spec.config_of(summary.params), paths.data, resolution)
+            info = {**task.info, "metrics": {}, "final_metrics": {}, "answer": [], "intervals": {}}
+            info |= {"resolution": resolution}
+            task = replace(task, config=resized, splits=("val",), info=info, predictions={})
+        result = finalize(task)
         if result.error:
             raise SweepError(result.error)
         if result.verified is None:

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from sweep_runner.durable import write_atomically
+from sweep_runner.results.candidates import SINGLE
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, sweep_rows
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
+from sweep_runner.results.tables import load_table
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class UsesOfTest:
     Attributes:
         num_own: how many models the sweep itself has judged.
         trials: whose they are, as far as the tables know, in the order of the looks.
+        made: what of several trials was judged: `soup`, `ensemble`.
         evaluated: others, that `sweep evaluate` has judged on the same examples.
         other_sweeps: sweeps of the same results folder with the very same data and splits → how many models each has
             judged.
@@ -36,6 +39,7 @@ class UsesOfTest:
     trials: tuple[int, ...] = ()
     evaluated: tuple[str, ...] = ()
     other_sweeps: Mapping[str, int] | None = None
+    made: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -61,6 +65,8 @@ class UsesOfTest:
         if self.trials:
             word = "trials" if len(self.trials) > 1 else "trial"
             named.append(f"{word} {_and([str(number) for number in self.trials])}")
+        if self.made:
+            named.append(f"the {_and(self.made)}")
         if self.evaluated:
             named.append(f"by sweep evaluate: {_and(self.evaluated)}")
         return f"used {self.count} times ({'; '.join(named)})" + self._elsewhere()
@@ -101,7 +107,15 @@ def uses_of_test(results: ResultsPaths, board: Leaderboard) -> UsesOfTest:
         tuple(row.trial for row in rows),
         tuple(str(look["model"]) for look in looks),
         {name: count for name, count in others.items() if count},
+        _made(results, board.sweep.sweep),
     )
+
+
+def _made(results: ResultsPaths, sweep: str) -> tuple[str, ...]:
+    """What was made of several trials and judged on test."""
+    table = load_table(results, "candidates", (sweep,), lambda text: None)
+    rows = zip(table["candidate"].to_pylist(), table["test_accuracy"].to_pylist(), strict=True)
+    return tuple(name for name, tested in rows if name != SINGLE and tested is not None)
 
 
 def note_look(paths: SweepPaths, origin: Mapping[str, Any], model: str) -> Path:

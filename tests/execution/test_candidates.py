@@ -21,9 +21,11 @@ from sweep_runner.execution import candidates
 from sweep_runner.execution.candidates import refuse_soup
 from sweep_runner.execution.combining import made_checkpoint
 from sweep_runner.execution.forecast import forecast
+from sweep_runner.results.leaderboard import leaderboard
 from sweep_runner.results.log import read_events
-from sweep_runner.results.paths import SweepPaths
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.state import SweepState, fold
+from sweep_runner.results.uses_of_test import uses_of_test
 from tests.support import averaged
 from tests.support.averaged import Averaged
 from tests.support.trained import DIGITS, finish, plan_of, run_here, train_sweep
@@ -100,7 +102,9 @@ def test_a_real_soup_of_networks_is_published_with_what_it_is_made_of(
     assert capsys.readouterr().out.split() == ["candidate,published", "single,False", "soup,True"]
 
 
-def test_single_soup_and_ensemble_are_judged_in_one_table_and_a_resume_does_nothing_again(tmp_path: Path) -> None:
+def test_single_soup_and_ensemble_are_judged_in_one_table_and_a_resume_does_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     paths = numbers(tmp_path)
     plan = plan_of(paths, SOUP, ENSEMBLE)
     assert not finish(paths, plan).failed
@@ -118,6 +122,12 @@ def test_single_soup_and_ensemble_are_judged_in_one_table_and_a_resume_does_noth
     before = paths.log.read_bytes()
     assert finish(paths, plan).package == paths.best
     assert paths.log.read_bytes() == before
+    monkeypatch.setenv("SWEEP_RESULTS", str(tmp_path))
+    for kind in ("soup", "ensemble"):
+        assert main(["export", "numbers", kind]) == 0
+        assert origin(Path(capsys.readouterr().out.strip()))["candidate"]["kind"] == kind
+    assert main(["export", "numbers", "soup", "--output", str(tmp_path / "copy")]) == 0
+    assert origin(tmp_path / "copy")["candidate"]["kind"] == "soup"
 
 
 def test_without_it_the_single_model_comes_back(tmp_path: Path) -> None:
@@ -130,6 +140,9 @@ def test_without_it_the_single_model_comes_back(tmp_path: Path) -> None:
     finish(paths, plan_of(paths, SOUP))
     assert "candidate" in origin(paths.best)
     assert state_of(paths).test_uses == 2, "it was judged already"
+    results = ResultsPaths(tmp_path)
+    single = best(state_of(paths))
+    assert str(uses_of_test(results, leaderboard(results, "numbers"))) == f"used 2 times (trial {single}; the soup)"
 
 
 def test_what_is_no_better_is_told_and_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,3 +257,23 @@ def test_the_forecast_of_the_disk_counts_what_is_kept_and_made(tmp_path: Path, m
     assert plain.needed_bytes is not None
     assert more.needed_bytes is not None
     assert more.needed_bytes - plain.needed_bytes == 7 * 10_000_000 + 25 * 1_000_000
+
+
+def test_other_resolutions_are_judged_and_a_model_is_exported_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWEEP_RESULTS", str(tmp_path))
+    paths = numbers(tmp_path)
+    finish(paths, plan_of(paths))
+    assert main(["resolutions", "numbers", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["resolution"] for row in told["resolutions"]] == [48, 64, 80]
+    assert [row["difference"] for row in told["resolutions"]] == [0.0, None, 0.0], "its pixels mean nothing to it"
+    assert told["verdict"].startswith("48 px is cheaper, and on val cannot be told apart from 64 px")
+    assert main(["export", "numbers", "--resolution", "32"]) == 0
+    package = Path(capsys.readouterr().out.strip())
+    assert package.name == f"trial-{told['trial']}-32px"
+    assert origin(package)["resolution"] == 32
+    assert state_of(paths).test_uses == 1
+    assert main(["resolutions", "numbers", "--at", "128"]) == 2
+    assert "no 128 px" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from trainables.combining import Member
 from trainables.errors import TrainableError
 from trainables.image.combining.average import different_layers, mean_state, moved_norms
 from trainables.image.combining.lineage import layers, start
+from trainables.image.combining.resolution import at_resolution
 from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.index import ImageIndex
@@ -100,3 +101,14 @@ def test_only_the_same_network_pixels_and_start_go_together(tmp_path: Path) -> N
     assert start(config, 1, tmp_path) != start(config, 2, tmp_path), "random weights are the trial's own"
     seeded = config.model_copy(update={"seed": 5})
     assert start(seeded, 1, tmp_path) == start(seeded, 2, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "resolution", "told"),
+    [("simple_cnn3", 4, "it must be from 8 to 2048"), ("vit_tiny_patch16_224", 192, "weights for each place")],
+)
+def test_a_resolution_that_the_network_cannot_take_is_refused(model: str, resolution: int, told: str) -> None:
+    config = ImageConfig(model=model, pretrained=False, input_resolution=224)
+    with pytest.raises(TrainableError, match=told):
+        at_resolution(config, resolution)
+    assert at_resolution(config, 224) == config

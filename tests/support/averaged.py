@@ -32,6 +32,7 @@ class AveragedConfig(BaseModel):
     noise: float = 1.0
     network: str = "small"
     color: str = "rgb"
+    side: int = 64
     seed: int | None = None
     begin: str = "the same weights"
 
@@ -86,6 +87,14 @@ class Averaged(Trainable[AveragedConfig, NoData], Combines[AveragedConfig]):
 
     def start(self, config: AveragedConfig, seed: int) -> str:
         return config.begin
+
+    def resolution(self, config: AveragedConfig) -> int:
+        return config.side
+
+    def at_resolution(self, config: AveragedConfig, resolution: int) -> AveragedConfig:
+        if resolution > 100:
+            raise TrainableError(f"no {resolution} px")
+        return config.model_copy(update={"side": resolution})
 
     def sees(self, config: AveragedConfig) -> str:
         return config.color

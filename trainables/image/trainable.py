@@ -282,6 +282,16 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
 
         return start(config, seed, self.folder)
 
+    def resolution(self, config: ImageConfig) -> int:
+        """As the config has it."""
+        return config.input_resolution
+
+    def at_resolution(self, config: ImageConfig, resolution: int) -> ImageConfig:
+        """See `trainables.image.combining.resolution`."""
+        from trainables.image.combining.resolution import at_resolution
+
+        return at_resolution(config, resolution)
+
     def sees(self, config: ImageConfig) -> str:
         """See `trainables.image.combining.lineage`."""
         from trainables.image.combining.lineage import sees

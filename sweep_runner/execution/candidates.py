@@ -33,7 +33,7 @@ from sweep_runner.results.state import SweepState, TrialSummary
 from sweep_runner.spec.goals import over_in_words
 from sweep_runner.spec.model import SOUP_CHECKPOINTS, SweepSpec
 from sweep_runner.spec.plan import Plan
-from trainables.checkpoints import checkpoint_of_epoch
+from trainables.checkpoints import attempt_folders, checkpoint_of_epoch
 from trainables.combining import Combines, Member
 from trainables.intervals import Share, share
 
@@ -70,12 +70,18 @@ def wanted(plan: Plan, paths: SweepPaths, state: SweepState, single: TrialSummar
         single: the trial whose model is published without them.
     """
     export = plan.spec.export
+    if not export.soup and not export.ensemble:
+        return []
     others = [each for each in ranked(state) if each.trial != single.trial]
-    kept = [each for each in (single, *others) if checkpoint_of(paths, each) is not None]
-    limits = {name: limit.max for name, limit in plan.spec.limits.items()}
+    kept = [each for each in (single, *others) if is_kept(paths, each)]
+    settings = {
+        "soup": export.soup,  # an ensemble is judged against it
+        "ensemble": export.ensemble,
+        "limits": {name: limit.max for name, limit in plan.spec.limits.items()},
+    }
 
     def of(kind: Kind, members: Sequence[TrialSummary]) -> Wanted:
-        return Wanted(kind, tuple(members), asked_for([label(each) for each in members], limits))
+        return Wanted(kind, tuple(members), asked_for([label(each) for each in members], settings))
 
     soup = [of("soup", kept)] if export.soup else []
     return [*soup, *([of("ensemble", kept[: export.ensemble])] if export.ensemble else [])]
@@ -206,9 +212,10 @@ def recipe_of(plan: Plan, paths: SweepPaths, each: Wanted) -> dict[str, Any]:
             "epoch": member.best_epoch,
             "seed": member.seed,
             "config": plan.spec.config_of(member.params),
-            "checkpoint": str(checkpoint_of(paths, member)),
+            "checkpoint": str(checkpoint),
         }
         for member in each.members
+        if (checkpoint := checkpoint_of(paths, member)) is not None  # a damaged one is as if it were gone
     ]
     objective = plan.spec.objective
     recipe = Recipe(each.kind, members, str(paths.candidate(each.kind)), objective.metric, objective.mode)
@@ -255,6 +262,12 @@ def config_of(paths: SweepPaths, candidate: Candidate) -> tuple[Path, dict[str, 
 def label(summary: TrialSummary) -> str:
     """A trial at its best epoch, `trial:epoch`."""
     return f"{summary.trial}:{summary.best_epoch}"
+
+
+def is_kept(paths: SweepPaths, summary: TrialSummary) -> bool:
+    """Whether the checkpoint of a trial's best epoch is there; whether it is whole takes reading all of it."""
+    name = f"epoch-{summary.best_epoch or 0:05d}"
+    return any((each / "checkpoints" / name).is_dir() for each in attempt_folders(paths.trial(summary.trial)))
 
 
 def checkpoint_of(paths: SweepPaths, summary: TrialSummary) -> Path | None:

@@ -74,6 +74,8 @@ def make(trainable: Trainable[Any, Any], recipe: Recipe, num_threads: int) -> Ma
         OSError: it could not be written (disk full, ...); nothing of it is left.
     """
     assert isinstance(trainable, Combines), "the check of the sweep file has seen to it"
+    if not recipe.members:
+        raise TrainableError("every kept checkpoint is damaged")
     folder = Path(recipe.folder)
     asked = [_label(each) for each in recipe.members]
     members = [_member(trainable, each) for each in recipe.members]

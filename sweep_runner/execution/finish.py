@@ -35,6 +35,7 @@ from sweep_runner.spec.plan import Plan
 from trainables.checkpoints import checkpoint_of_epoch
 from trainables.contract import Trainable
 from trainables.cpus import num_cpus
+from trainables.facts import NUM_FLOPS, NUM_PARAMETERS, ONNX_BYTES
 from trainables.own_modules import folders_of_own_modules
 
 
@@ -118,10 +119,12 @@ def _judge_candidates(
     """Makes and judges what may be published instead of a single trial's model; notes on what did not come out."""
 
     def make_task(recipe: Mapping[str, Any], staging: Path) -> FinalTask:
-        state, checkpoint = recorder.state, Path(recipe["members"][0]["checkpoint"])
+        state = recorder.state
+        checkpoint = next((Path(each["checkpoint"]) for each in recipe["members"]), paths.root)
         task = _task(plan, paths, state, single, checkpoint, staging, ("val",), True)
-        # A soup is of its trial's architecture, which is measured already.
-        facts = () if recipe["kind"] == "soup" else task.facts
+        facts = tuple(fact for fact in (NUM_PARAMETERS, NUM_FLOPS, ONNX_BYTES) if fact in plan.trainable.facts)
+        if recipe["kind"] != "soup":  # which is of its trial's architecture, whose latency is known
+            facts = tuple(dict.fromkeys((*facts, *task.facts)))
         info = {**task.info, "metrics": {}, "final_metrics": {}, "answer": []}
         return replace(task, recipe=recipe, info=info, facts=facts, predictions={}, limits={})
 

@@ -130,7 +130,9 @@ def rows_of_candidates(sweep: str, state: SweepState) -> list[dict[str, Any]]:
 
 def _row(sweep: str, candidate: Candidate, state: SweepState) -> dict[str, Any]:
     first = state.trials.get(candidate.numbers[0]) if candidate.trials else None
-    facts: Mapping[str, float] = candidate.facts or ({} if first is None else first.facts)
+    facts: Mapping[str, float] = candidate.facts
+    if first is not None and candidate.name != "ensemble":  # of the same architecture
+        facts = {**first.facts, **facts}
     tested: Mapping[str, float] = state.tested.get(candidate.name, {}).get("metrics", {})
     if candidate.name == SINGLE and first is not None:
         tested = first.final_metrics

@@ -21,6 +21,7 @@ from sweep_runner.execution import candidates
 from sweep_runner.execution.candidates import refuse_soup
 from sweep_runner.execution.combining import made_checkpoint
 from sweep_runner.execution.forecast import forecast
+from sweep_runner.report.page import render
 from sweep_runner.results.leaderboard import leaderboard
 from sweep_runner.results.log import read_events
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
@@ -114,7 +115,7 @@ def test_single_soup_and_ensemble_are_judged_in_one_table_and_a_resume_does_noth
     assert rows["soup"]["difference_low"] > 0
     assert rows["ensemble"]["compared_with"] == "soup", "what would be published without it"
     assert len(rows["ensemble"]["trials"]) == 3
-    assert rows["ensemble"]["onnx_bytes"] == 3000, "measured of its own package"
+    assert [rows[name]["onnx_bytes"] for name in ("soup", "ensemble")] == [1000, 3000], "of its own package"
     assert state.test_uses == 1
     assert origin(paths.best)["candidate"]["kind"] == next(name for name, row in rows.items() if row["published"])
     assert origin(paths.export("ensemble"))["candidate"]["kind"] == "ensemble"
@@ -123,6 +124,9 @@ def test_single_soup_and_ensemble_are_judged_in_one_table_and_a_resume_does_noth
     assert finish(paths, plan).package == paths.best
     assert paths.log.read_bytes() == before
     monkeypatch.setenv("SWEEP_RESULTS", str(tmp_path))
+    page = render(ResultsPaths(tmp_path), "numbers", lambda text: None)
+    assert "Models to publish" in page
+    assert rows["soup"]["reason"] in page
     for kind in ("soup", "ensemble"):
         assert main(["export", "numbers", kind]) == 0
         assert origin(Path(capsys.readouterr().out.strip()))["candidate"]["kind"] == kind

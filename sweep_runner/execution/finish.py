@@ -25,7 +25,7 @@ from sweep_runner.execution.measuring import due_for_measuring, record_facts, wa
 from sweep_runner.execution.package_origin import published_origin
 from sweep_runner.execution.refit import drop_other_refits
 from sweep_runner.execution.resolutions import resized_config
-from sweep_runner.results.candidates import Candidate
+from sweep_runner.results.candidates import Candidate, tested_metrics
 from sweep_runner.results.events import FinalEvaluated
 from sweep_runner.results.parts import evaluation_path
 from sweep_runner.results.paths import SweepPaths
@@ -236,7 +236,7 @@ def _finish_best(
     try:
         task = _task(plan, paths, state, original, checkpoint, staging, splits, export)
         if made is not None:
-            task = _task_of(made, paths, task)
+            task = _task_of(made, paths, state, task)
         (result,) = run([task], stopped)
         if result.is_over:
             record_facts(plan, recorder, original.trial, result)
@@ -348,14 +348,15 @@ def _is_published(paths: SweepPaths, best: TrialSummary, made: Candidate | None,
     return origin.get("candidate") == (None if made is None else origin_of(made))
 
 
-def _task_of(made: Candidate, paths: SweepPaths, task: FinalTask) -> FinalTask:
+def _task_of(made: Candidate, paths: SweepPaths, state: SweepState, task: FinalTask) -> FinalTask:
     """The task for what is published instead of a single trial's model."""
     checkpoint, config = config_of(paths, made)
+    tested = {name: value for name, value in tested_metrics(state, made).items() if name != "test_num_examples"}
     info = {
         **task.info,
         "candidate": origin_of(made),
         "metrics": {},
-        "final_metrics": dict(made.metrics),
+        "final_metrics": {**made.metrics, **tested},
         "answer": [made.reason],
         "intervals": {} if made.share is None else {"val_accuracy": str(made.share)},
     }
@@ -422,10 +423,13 @@ def _task(
         "git_commit": environment.get("git_commit"),
         "test_uses": state.test_uses + ("test" in splits),
     }
-    if summary.has_final("val"):  # judged before the model was chosen
-        final = summary.final_metrics.items()
+    # Judged before the model was chosen; on test, too, when it is exported another time.
+    judged = [split for split in SPLITS if summary.has_final(split) and split not in splits]
+    if judged:
         origin["final_metrics"] = {
-            name: value for name, value in final if name.startswith("val_") and name != "val_num_examples"
+            name: value
+            for name, value in summary.final_metrics.items()
+            if name.partition("_")[0] in judged and not name.endswith("_num_examples")
         }
     if (answer := answer_on_record(plan, state)) is not None:
         origin["answer"] = list(answer.lines())

@@ -123,6 +123,12 @@ def empty_candidates() -> pa.Table:
     return pa.schema(list(_COLUMNS.items())).empty_table()
 
 
+def tested_metrics(state: SweepState, candidate: Candidate) -> Mapping[str, float]:
+    """What is on record of what was made of several trials, on test; empty where it was not judged there."""
+    metrics: Mapping[str, float] = state.tested.get(candidate.name, {}).get("metrics", {})
+    return metrics
+
+
 def rows_of_candidates(sweep: str, state: SweepState) -> list[dict[str, Any]]:
     """The rows of the table, by column."""
     return [_row(sweep, each, state) for each in candidates_of(state)]
@@ -133,7 +139,7 @@ def _row(sweep: str, candidate: Candidate, state: SweepState) -> dict[str, Any]:
     facts: Mapping[str, float] = candidate.facts
     if first is not None and candidate.name != "ensemble":  # of the same architecture
         facts = {**first.facts, **facts}
-    tested: Mapping[str, float] = state.tested.get(candidate.name, {}).get("metrics", {})
+    tested = tested_metrics(state, candidate)
     if candidate.name == SINGLE and first is not None:
         tested = first.final_metrics
     whole = {name: None if facts.get(name) is None else int(facts[name]) for name in (NUM_FLOPS, ONNX_BYTES)}

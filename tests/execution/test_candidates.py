@@ -149,6 +149,22 @@ def test_without_it_the_single_model_comes_back(tmp_path: Path) -> None:
     assert str(uses_of_test(results, leaderboard(results, "numbers"))) == f"used 2 times (trial {single}; the soup)"
 
 
+@pytest.mark.parametrize("extra", [(), (SOUP,)])
+def test_a_temperature_that_is_asked_for_later_comes_with_the_figures_on_test_that_are_known(
+    tmp_path: Path, extra: tuple[str, ...]
+) -> None:
+    paths = numbers(tmp_path)
+    finish(paths, plan_of(paths, *extra))
+    assert "temperature" not in origin(paths.best)
+    tested = origin(paths.best)["final_metrics"]["test_accuracy"]
+    finish(paths, plan_of(paths, *extra, "export.temperature=true"))
+    told = origin(paths.best)
+    assert told["temperature"]["value"] > 0
+    assert len(told["temperature"]["test_log_loss"]) == 2
+    assert told["final_metrics"]["test_accuracy"] == tested
+    assert state_of(paths).test_uses == 1
+
+
 def test_what_is_no_better_is_told_and_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = candidates.paired
     monkeypatch.setattr(candidates, "paired", lambda split, one, other: told(split, one, one))

@@ -50,10 +50,12 @@ A sweep file may name any of timm's models, seven nets of torchvision, and four 
 
 `sweep check` refuses what a model cannot do, with what it can: a pooling that it lacks, a resolution that it cannot
 work on, published weights that do not fit, a `dropout`, `drop_path`, `width`, `unfrozen_blocks` or `layer_lr_decay`
-that would change nothing. A model that is not in the table of known ones is tried for it: a step without memory, then,
-in a process of its own, a step on two images, a checkpoint, and its loading. That takes a second or two for most, and
-what came of it is remembered in the cache folder (`$SWEEP_CACHE`), for these versions of torch and timm. The check also
-tells of models without ONNX translation, and of a training step that takes more memory than a machine without GPU has.
+that would change nothing, a `pooling` of a map of one pixel (ResNet-18 at 32 pixels).
+
+A model that is not in the table of known ones is tried for it: a step without memory, then, in a process of its own, a
+step on two images, a checkpoint, and its loading. That takes a second or two for most, and what came of it is
+remembered in the cache folder (`$SWEEP_CACHE`), for these versions of torch and timm. The check also tells of models
+without ONNX translation, and of a training step that takes more memory than a machine without GPU has.
 
 ## Families
 

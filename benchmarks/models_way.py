@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import torch
+from timm.layers import SelectAdaptivePool2d
 from timm.models import get_pretrained_cfg
 from timm.models._registry import _model_to_module
 from torch import nn
@@ -20,6 +22,7 @@ from torch import nn
 from trainables.errors import Infeasible, NotExportable
 from trainables.image.config import ImageConfig, Pooling
 from trainables.image.deployment.agreement import compare
+from trainables.image.deployment.exactly import exact_probabilities
 from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
 from trainables.image.models.factory import build_model, normalization
 from trainables.image.models.layout import channels_last
@@ -28,6 +31,7 @@ from trainables.image.models.tryout import (
     has_effect,
     image_bytes,
     impossible,
+    is_one_pixel,
     num_blocks,
     reason,
     usual_resolution,
@@ -41,8 +45,8 @@ from trainables.image.training.microbatch import is_out_of_memory
 
 COLUMNS = (
     "name", "module", "outcome", "reason", "parameters", "usual_resolution", "smallest_resolution", "any_size",
-    "poolings", "misfits", "dropout", "drop_path", "num_blocks", "published", "resizable", "stored_features", "onnx",
-    "max_difference", "spread", "kept_mib", "step_s", "step_mib", "image_ms", "seconds",
+    "pools_from", "poolings", "misfits", "dropout", "drop_path", "num_blocks", "published", "resizable",
+    "stored_features", "onnx", "max_difference", "spread", "kept_mib", "step_s", "step_mib", "image_ms", "seconds",
 )  # fmt: skip
 TRIED_SIZES = (8, 16, 24, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
 RESHAPING = ("catavgmax", "token", "map")
@@ -107,7 +111,48 @@ def counted(name: str) -> dict[str, Any]:
 
 def without_memory(name: str, usual: int) -> dict[str, Any]:
     """What steps on the meta device show: sizes, and what a step keeps of an image for its backward pass."""
-    return {**sizes_of(name, usual), "kept_mib": f"{image_bytes(name, 'native', usual) / 1024**2:.3g}"}
+    sizes = sizes_of(name, usual)
+    kept = f"{image_bytes(name, 'native', usual) / 1024**2:.3g}"
+    from_size = pools_from(name, sizes["smallest_resolution"]) if sizes["any_size"] else ""
+    return {**sizes, "pools_from": from_size, "kept_mib": kept}
+
+
+def pools_from(name: str, smallest: int) -> int:
+    """The smallest resolution at which kinds of pooling differ, exactly for a model that works on any from `smallest`.
+
+    Returns:
+        0: they differ on all, or on none of those that people use.
+    """
+    source = get_pretrained_cfg(name)
+    fixed = source is not None and source.fixed_input_size
+
+    @lru_cache(maxsize=1)
+    def built(size: int) -> nn.Module:
+        return build_model(_config(name, size), len(CLASSES)).eval()
+
+    @lru_cache
+    def pools(size: int) -> bool:
+        found: list[bool] = []
+        with torch.device("meta"), torch.no_grad(), suppress(*FAILURES):
+            model = built(size if fixed else smallest)
+            places = [module for module in model.modules() if isinstance(module, SelectAdaptivePool2d)]
+            hooks = [p.register_forward_pre_hook(lambda _, maps: found.append(is_one_pixel(maps[0]))) for p in places]
+            model(torch.zeros(1, 3, size, size))
+            for hook in hooks:
+                hook.remove()
+            return not found or not found[-1]
+        return False
+
+    if pools(smallest):
+        return 0
+    # Most models halve five times: 32 pixels become one, and 33 become four.
+    larger = (size for size in (33, *TRIED_SIZES) if size > smallest)
+    first = next((size for size in larger if pools(size)), 0)
+    low, middle = smallest, first - 1
+    while first - low > 1:
+        low, first = (low, middle) if pools(middle) else (middle, first)
+        middle = (low + first) // 2
+    return first
 
 
 def sizes_of(name: str, usual: int) -> dict[str, int]:
@@ -197,7 +242,8 @@ def _trained(name: str, size: int) -> dict[str, Any]:
             logits = compute_logits(model, GivenImages(images), rows, torch.device("cpu"))
             return torch.from_numpy(logits).softmax(dim=-1).numpy()
 
-        agreement = compare(Package(path), reference, pictures.images, "train")
+        exact = partial(exact_probabilities, graph)
+        agreement = compare(Package(path), reference, pictures.images, "train", exact)
     row |= {"onnx": 1, "max_difference": f"{agreement.max_difference:.2g}"}
     if not agreement.agrees:
         return {**row, "outcome": "failed", "reason": f"ONNX differs by {agreement.max_difference:.2g}"}

@@ -27,6 +27,23 @@ def test_the_default_configuration_is_fine() -> None:
     assert problems() == {}
 
 
+@pytest.mark.parametrize(("model", "size", "enough"), [("resnet18", 32, 33), ("vgg11", 224, 256), ("cnn4", 16, 32)])
+def test_a_kind_of_pooling_needs_more_than_one_pixel(model: str, size: int, enough: int) -> None:
+    own = {"model": model, "finetune": "scratch", "input_resolution": size}
+    told = problems(**own, pooling="max")["pooling"]
+    assert f"makes a map of one pixel of {size} pixels, so that max would change nothing" in told
+    assert f"{enough} pixels or more" in told
+    assert problems(**own, pooling="avg") == {}
+    assert problems(**{**own, "input_resolution": enough}, pooling="max") == {}
+
+
+def test_one_pixel_is_seen_of_models_that_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainables.image.check_model.MODELS", {})
+    own = {"model": "test_efficientnet", "finetune": "scratch"}
+    assert "or 64 pixels or more" in problems(**own, input_resolution=32, pooling="gem")["pooling"]
+    assert problems(**own, input_resolution=64, pooling="gem") == {}
+
+
 @pytest.mark.parametrize(
     ("values", "key", "words"),
     [

@@ -21,7 +21,7 @@ from trainables.image.models.factory import build_model, find_weights, normaliza
 from trainables.image.models.freezing import block_numbers, frozen_norms
 from trainables.image.models.gem import GeM
 from trainables.image.models.table import ALIASES, MODELS, OWN_NETS, TORCHVISION_NETS
-from trainables.image.models.tryout import has_effect, impossible, num_blocks
+from trainables.image.models.tryout import has_effect, has_nothing_to_pool, impossible, num_blocks
 from trainables.image.models.weights import published_weights, read_weights
 
 NUM_CLASSES = 5
@@ -41,9 +41,13 @@ def save_published(folder: Path, model: str, **options: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    "model", [*OWN_NETS, "resnet10t", "mobilenetv3_small_050", "shufflenet_v2_x0_5", "squeezenet1_1", "googlenet"]
+    ("model", "pooling"),
+    [
+        (model, pooling)
+        for model in [*OWN_NETS, "resnet10t", "mobilenetv3_small_050", "shufflenet_v2_x0_5", "squeezenet1_1"]
+        for pooling in MODELS[model].poolings
+    ],
 )
-@pytest.mark.parametrize("pooling", ["native", "avg", "max", "avgmax", "catavgmax", "gem"])
 def test_every_pooling_trains(model: str, pooling: str) -> None:
     net = build_model(configured(model=model, pooling=pooling, pretrained=False), NUM_CLASSES).train()
     logits = net(torch.rand(4, 3, 32, 32))
@@ -330,6 +334,8 @@ def test_the_table_says_what_is(name: str) -> None:
     assert impossible(name, "avg", facts.min_resolution) is None
     if facts.min_resolution > 8:
         assert impossible(name, "avg", facts.min_resolution - 1) is not None
+    if facts.pools_from:
+        assert [has_nothing_to_pool(name, facts.pools_from - less) for less in (1, 0)] == [True, False]
     assert facts.published == bool(timm.models.get_pretrained_cfg(name).has_weights)
 
 

@@ -11,6 +11,7 @@ from trainables.image.models.survey import survey
 from trainables.image.models.table import ALIASES, MODELS, OWN_NETS, ModelFacts, nearest, timm_name
 from trainables.image.models.verdicts import (
     has_effect,
+    has_nothing_to_pool,
     impossible,
     is_model,
     is_published,
@@ -21,6 +22,8 @@ from trainables.image.models.verdicts import (
     weights_problem,
 )
 
+_OF_SEVERAL = ("max", "avgmax", "gem")
+"""Poolings that make the same as `avg` of one pixel; catavgmax makes twice as much."""
 _TRIED_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
 
 
@@ -61,6 +64,8 @@ def _listed_problems(config: ImageConfig, facts: ModelFacts) -> Iterator[ConfigP
             "input_resolution",
             f"{config.model} needs at least {facts.min_resolution} pixels, {config.input_resolution} are asked for",
         )
+    elif config.pooling in _OF_SEVERAL and config.input_resolution < facts.pools_from:
+        yield _nothing_to_pool(config, facts.pools_from)
 
 
 def _unlisted_problems(config: ImageConfig, name: str) -> Iterator[ConfigProblem]:
@@ -79,6 +84,11 @@ def _unlisted_problems(config: ImageConfig, name: str) -> Iterator[ConfigProblem
     resolution, channels = config.input_resolution, config.num_channels
     reason = impossible(name, config.pooling, resolution, channels)
     if reason is None:
+        if config.pooling in _OF_SEVERAL and has_nothing_to_pool(name, resolution, channels):
+            larger = (size for size in _TRIED_SIZES if size > resolution)
+            works = (size for size in larger if not impossible(name, config.pooling, size, channels))
+            pools = (size for size in works if not has_nothing_to_pool(name, size, channels))
+            yield _nothing_to_pool(config, next(pools, None))
         return
     usual = usual_resolution(name)
     if impossible(name, config.pooling, usual, channels) is None:
@@ -176,6 +186,15 @@ def _listed(sizes: list[int]) -> str:
 
 def _pooling_problem(config: ImageConfig, poolings: tuple[Pooling, ...]) -> ConfigProblem:
     return ConfigProblem("pooling", f"{config.model} cannot do {config.pooling}: it can do {', '.join(poolings)}")
+
+
+def _nothing_to_pool(config: ImageConfig, pools_from: int | None) -> ConfigProblem:
+    more = "" if pools_from is None else f", or {pools_from} pixels or more"
+    return ConfigProblem(
+        "pooling",
+        f"{config.model} makes a map of one pixel of {config.input_resolution} pixels, so that {config.pooling} would "
+        f"change nothing: use native or avg{more}",
+    )
 
 
 def _pooling_misfit(config: ImageConfig) -> ConfigProblem:

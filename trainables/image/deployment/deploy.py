@@ -33,6 +33,7 @@ from trainables.image.deployment.agreement import (
     require,
     without_folders,
 )
+from trainables.image.deployment.exactly import exact_probabilities
 from trainables.image.deployment.model_card import README_FILE, model_card
 from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
 from trainables.image.deployment.plain_weights import architecture, verify_weights
@@ -223,7 +224,8 @@ def _verify(
     reference = partial(_probabilities, model, facts.multilabel, temperature)
     with contextlib.closing(pixels):
         images = pixels.gather(rows)
-    agreement = compare(exported, reference, images, split)
+    classifier = DeployedClassifier(model, *normalization(model), facts.multilabel, temperature)
+    agreement = compare(exported, reference, images, split, partial(exact_probabilities, classifier))
     require(agreement)
     return {
         "onnx_checker": "passed",

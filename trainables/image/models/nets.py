@@ -78,7 +78,7 @@ class SimpleCNN(TimmProtocol):
 class MLP(TimmProtocol):
     """Linear layers on the flattened pixels; the head's linear layer is the last of `num_layers`.
 
-    The feature map is 1×1: every pooling but catavgmax (which doubles it) leaves it as it is.
+    The feature map is 1×1, so that there is nothing to pool, and no kind of pooling to choose.
     """
 
     _blocks = r"^features\.(\d+)"
@@ -94,6 +94,8 @@ class MLP(TimmProtocol):
         drop_rate: float = 0.0,
     ) -> None:
         super().__init__()
+        if global_pool != "avg":
+            raise ValueError(f"it has no map to pool: {global_pool} would be the same as native")
         self.num_classes = num_classes
         height, breadth = (img_size, img_size) if isinstance(img_size, int) else img_size
         sizes = [in_chans * height * breadth] + [width] * (num_layers - 1)
@@ -103,6 +105,7 @@ class MLP(TimmProtocol):
             self.features.append(nn.ReLU(inplace=True))
         self.num_features = width
         self.head = ClassifierHead(width, num_classes, pool_type=global_pool, drop_rate=drop_rate)
+        self.head.global_pool.pool = nn.Identity()
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """`(N, C, H, W)` → `(N, width, 1, 1)`."""

@@ -22,6 +22,8 @@ class ModelFacts:
     Attributes:
         parameters: as published, with 1,000 classes.
         min_resolution: the smallest input, in pixels, that it can be trained on.
+        pools_from: the smallest input, in pixels, whose last map has more than one pixel: below, kinds of pooling are
+            all the same. 0: that is not so, or not known.
         poolings: that it has.
         misfits: poolings that change the shape of layers, so that published weights do not fit.
         published: whether there are published weights.
@@ -33,6 +35,7 @@ class ModelFacts:
 
     parameters: int = 0
     min_resolution: int = 8
+    pools_from: int = 0
     poolings: tuple[Pooling, ...] = ("native", "avg", "max", "avgmax", "catavgmax", "gem")
     misfits: tuple[Pooling, ...] = ()
     published: bool = True
@@ -43,20 +46,21 @@ class ModelFacts:
 
 
 OWN_NETS: dict[str, ModelFacts] = {
-    "simple_cnn3": ModelFacts(222_248, num_blocks=4, published=False, drop_path=False, batch_norm=True),
-    "cnn4": ModelFacts(550_312, 16, num_blocks=5, published=False, drop_path=False, batch_norm=True),
-    "cnn5_avg": ModelFacts(2_083_560, 32, num_blocks=6, published=False, drop_path=False, batch_norm=True),
-    "mlp6": ModelFacts(39_055_592, num_blocks=6, published=False, drop_path=False),  # at 224 pixels
+    "simple_cnn3": ModelFacts(222_248, 8, 16, num_blocks=4, published=False, drop_path=False, batch_norm=True),
+    "cnn4": ModelFacts(550_312, 16, 32, num_blocks=5, published=False, drop_path=False, batch_norm=True),
+    "cnn5_avg": ModelFacts(2_083_560, 32, 64, num_blocks=6, published=False, drop_path=False, batch_norm=True),
+    # At 224 pixels. A vector has nothing to pool.
+    "mlp6": ModelFacts(39_055_592, poolings=("native", "avg"), num_blocks=6, published=False, drop_path=False),
 }
 
 TORCHVISION_NETS: dict[str, ModelFacts] = {
-    "shufflenet_v2_x0_5": ModelFacts(1_366_792, num_blocks=18, drop_path=False),
-    "shufflenet_v2_x1_0": ModelFacts(2_278_604, num_blocks=18, drop_path=False),
-    "shufflenet_v2_x1_5": ModelFacts(3_503_624, num_blocks=18, drop_path=False),
-    "shufflenet_v2_x2_0": ModelFacts(7_393_996, num_blocks=18, drop_path=False),
-    "squeezenet1_0": ModelFacts(1_248_424, 21, num_blocks=10, drop_path=False),
-    "squeezenet1_1": ModelFacts(1_235_496, 17, num_blocks=10, drop_path=False),
-    "googlenet": ModelFacts(6_624_904, 15, num_blocks=11, drop_path=False),
+    "shufflenet_v2_x0_5": ModelFacts(1_366_792, 8, 33, num_blocks=18, drop_path=False),
+    "shufflenet_v2_x1_0": ModelFacts(2_278_604, 8, 33, num_blocks=18, drop_path=False),
+    "shufflenet_v2_x1_5": ModelFacts(3_503_624, 8, 33, num_blocks=18, drop_path=False),
+    "shufflenet_v2_x2_0": ModelFacts(7_393_996, 8, 33, num_blocks=18, drop_path=False),
+    "squeezenet1_0": ModelFacts(1_248_424, 21, 37, num_blocks=10, drop_path=False),
+    "squeezenet1_1": ModelFacts(1_235_496, 17, 33, num_blocks=10, drop_path=False),
+    "googlenet": ModelFacts(6_624_904, 15, 47, num_blocks=11, drop_path=False),
 }
 
 
@@ -72,6 +76,7 @@ def facts_of(row: Mapping[str, str]) -> ModelFacts:
     return ModelFacts(
         parameters=int(row["parameters"]),
         min_resolution=int(row["smallest_resolution"]),
+        pools_from=int(row.get("pools_from") or 0),
         poolings=_poolings(row["poolings"]),
         misfits=_poolings(row["misfits"]),
         published=row["published"] == "1",

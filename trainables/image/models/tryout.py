@@ -10,6 +10,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import SelectAdaptivePool2d
 from timm.models import get_pretrained_cfg
 from torch.overrides import TorchFunctionMode
 
@@ -39,6 +40,8 @@ class Step:
         num_blocks: how many blocks the parameters are of, the head's included.
         num_parameters: of the model with `NUM_CLASSES` classes.
         saved_bytes: kept of both images for the backward pass.
+        pools: whether the map that is pooled has more than one pixel: of one, every kind of pooling makes the same.
+            None: no layer pools that has other kinds.
     """
 
     problem: str | None = None
@@ -47,6 +50,7 @@ class Step:
     num_blocks: int = 0
     num_parameters: int = 0
     saved_bytes: int = 0
+    pools: bool | None = None
 
 
 def try_step(config: ImageConfig) -> Step:
@@ -57,6 +61,9 @@ def try_step(config: ImageConfig) -> Step:
             model = channels_last(build_model(config, NUM_CLASSES)).train()
             images = torch.zeros(_IMAGES, channels, size, size).contiguous(memory_format=torch.channels_last)
             saved = _Saved(model)
+            pooled: list[bool] = []
+            for place in (module for module in model.modules() if isinstance(module, SelectAdaptivePool2d)):
+                place.register_forward_pre_hook(lambda _, inputs: pooled.append(not is_one_pixel(inputs[0])))
             with _Drawn(saved) as drawn, torch.autograd.graph.saved_tensors_hooks(saved.note, _as_it_is):
                 logits = model(images)
             if tuple(logits.shape) != (_IMAGES, NUM_CLASSES):
@@ -66,7 +73,7 @@ def try_step(config: ImageConfig) -> Step:
     except FAILURES as error:
         return Step(reason(error))
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    numbers = max(blocks.values()) + 1, num_parameters, saved.num_bytes
+    numbers = max(blocks.values()) + 1, num_parameters, saved.num_bytes, pooled[-1] if pooled else None
     return Step(None, frozenset(drawn.dropouts), drawn.drop_paths, *numbers)
 
 
@@ -93,6 +100,17 @@ def has_effect(name: str, key: str, resolution: int) -> bool:
 def num_blocks(name: str, resolution: int) -> int:
     """How many blocks a model has, its head included: with one there is nothing to freeze or to scale apart."""
     return _tried(name, "native", resolution, 3).num_blocks
+
+
+def is_one_pixel(maps: torch.Tensor) -> bool:
+    """Whether maps are 1×1: (N, C, 1, 1), or (N, 1, 1, C) of Swin and its kin."""
+    return maps.ndim == 4 and sorted(maps.shape[1:])[-2] == 1
+
+
+@lru_cache(maxsize=512)
+def has_nothing_to_pool(name: str, resolution: int, channels: int = 3) -> bool:
+    """Whether a model's last map is of one pixel, so that kinds of pooling are all the same."""
+    return _tried(name, "native", resolution, channels).pools is False
 
 
 def image_bytes(name: str, pooling: str, resolution: int, channels: int = 3) -> int:

@@ -87,6 +87,14 @@ def has_effect(name: str, key: str, resolution: int) -> bool:
 
 
 @remembered
+def has_nothing_to_pool(name: str, resolution: int, channels: int = 3) -> bool:
+    """Whether a model's last map is of one pixel, so that kinds of pooling are all the same."""
+    from trainables.image.models import tryout
+
+    return tryout.has_nothing_to_pool(name, resolution, channels)
+
+
+@remembered
 def num_blocks(name: str, resolution: int) -> int:
     """How many blocks a model has, its head included."""
     from trainables.image.models import tryout

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 
 from pydantic import BaseModel, ConfigDict
 
+from trainables.formats import FormatsWanted
 from trainables.look import Section
 from trainables.suggestion import Suggestion
 
@@ -388,6 +389,20 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
     def note_facts(self, package: Path, facts: Mapping[str, float], machine: str) -> None:
         """Writes what was measured of a package, and on which machine, into what the package says of itself."""
         return
+
+    def add_formats(self, config: ConfigT, package: Path, wanted: FormatsWanted, num_threads: int = 1) -> Sequence[str]:
+        """Adds further formats to an exported model package, each only if it answers as well as the model in it.
+
+        Args:
+            config: of the trial.
+            package: what `export` wrote; the caller publishes it after this.
+            wanted: which formats, and what they must keep.
+            num_threads: CPU threads to use.
+
+        Returns:
+            What came of each, in words. A format that is left out is no error; a trainable without this has none.
+        """
+        return ()
 
     def evaluate(self, config: ConfigT, checkpoint: Path, split: str, num_threads: int = 1) -> Evaluation | None:
         """Evaluates a checkpoint's model on `val` or `test`. None: there is no such split, or nothing to say."""

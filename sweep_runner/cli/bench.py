@@ -51,9 +51,9 @@ def bench(
 
     MODEL is the name of a sweep (its best model), the folder of a model package, or an ONNX file of one.
 
-    Prints one row per batch size and number of threads: the median and the 95th percentile of single runs after a
-    warm-up, in milliseconds for the whole batch, and pictures per second. A GPU is measured, too, if ONNX Runtime has
-    one. Reading and resizing picture files is not part of it.
+    Prints one row per file of the package, batch size and number of threads: the median and the 95th percentile of
+    single runs after a warm-up, in milliseconds for the whole batch, and pictures per second. A GPU is measured, too,
+    if ONNX Runtime has one. Reading and resizing picture files is not part of it.
 
     \b
     Examples:
@@ -71,12 +71,15 @@ def bench(
     settings = [LatencySetting(batch, _threads(text)) for text in threads for batch in batches]
     package = find_model(model, results)
     warning = busy()
-    rows = latency.bench(package, settings, out.detail)
+    files = sorted(package.glob("model*.onnx")) if package.is_dir() else [package]
+    found = [(file.name, row) for file in files for row in latency.bench(file, settings, out.detail)]
+    rows = [row for _, row in found]
     out.say(f"{package}: on {machine_name()}, {latency.runtime_name()}; times are of the whole batch")
     if warning:
         out.warn(warning)
     table = pa.table(
         {
+            "file": [name for name, _ in found],
             "device": [row.device for row in rows],
             "batch": [row.batch for row in rows],
             "threads": pa.array([row.threads or None for row in rows], pa.int64()),

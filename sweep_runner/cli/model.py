@@ -16,6 +16,7 @@ from sweep_runner.cli.trial_name import model_trial_option, trial_arguments
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from trainables.cpus import num_cpus
+from trainables.formats import FORMATS as MODEL_FORMATS
 
 if TYPE_CHECKING:
     from sweep_runner.results.state import SweepState
@@ -37,7 +38,9 @@ FORMATS = ("tsv", "csv", "json", "parquet")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Write into a file, not to stdout."
 )
-@click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True, help="Images at a time.")
+@click.option(
+    "--batch-size", type=click.IntRange(1, 4096), default=8, show_default=True, help="Images at a time, per CPU."
+)
 @click.option("--top", type=click.IntRange(min=1), metavar="K", help="The K most probable classes instead of all.")
 @common_options
 def predict(
@@ -74,14 +77,16 @@ def predict(
 
     file_format = _format(file_format, output)
     num_threads = num_cpus()
-    package = load_package(find_model(model, results), num_threads)
+    package = load_package(find_model(model, results))  # a thread of ours runs the model for each CPU
     given = [line.rstrip("\n") for line in sys.stdin if line.strip()] if "-" in images else []
     files = find_images([*(path for path in images if path != "-"), *given])
     _say_model(package, out)
     started = time.monotonic()
     batches = []
     with _progress(out, len(files)) as advance:
-        for batch in predict_paths(package, files, batch_size, num_threads):
+        # Few files: each CPU gets its share.
+        at_a_time = min(batch_size, -(-len(files) // num_threads))
+        for batch in predict_paths(package, files, at_a_time, num_threads):
             batches.append(batch)
             advance(len(batch))
     table = pa.Table.from_batches(batches, schema=predictions_schema(package.facts))
@@ -109,24 +114,45 @@ def predict(
     metavar="PX",
     help="Resolution of the exported model: the same weights, evaluated on val there. See `sweep resolutions`.",
 )
+@click.option(
+    "--formats",
+    metavar="NAMES",
+    help=f"Formats to add: {', '.join(MODEL_FORMATS)}, with commas between. By default those of export.formats.",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 100),
+    metavar="POINTS",
+    help="Percentage points of accuracy on val that a format may lose. By default export.max_drop.",
+)
 @common_options
 def export(
-    name: str, trial: str | None, output: Path | None, resolution: int | None, results: ResultsPaths, out: Out
+    name: str,
+    trial: str | None,
+    output: Path | None,
+    resolution: int | None,
+    formats: str | None,
+    max_drop: float | None,
+    results: ResultsPaths,
+    out: Out,
 ) -> None:
     """Export the model of a trial of the sweep NAME: writes the package, verifies it, prints its folder.
 
     TRIAL is a number, a baseline's name, best, or the soup or ensemble that the sweep has made. By default it is the
     trial whose model the sweep publishes: the best, or the one that `export.prefer` asks for.
 
-    The test split is not evaluated: only the published model is, once, when the sweep ends.
+    The test split is not evaluated: only the published model is, once, when the sweep ends, and each format that
+    --formats adds to it.
 
     \b
     Examples:
       sweep export voc-crops
+      sweep export voc-crops --formats onnx-int8
       sweep export voc-crops/adam-max
       sweep export voc-crops 12 --output /tmp/trial-12
       sweep export voc-crops --resolution 160
     """
+    from sweep_runner.cli.export_formats import add_to, wanted_formats
     from sweep_runner.cli.remote import bring_checkpoint
     from sweep_runner.execution.finalize import publish
     from sweep_runner.execution.finish import export_trial, partial_of
@@ -141,8 +167,15 @@ def export(
     paths = find_sweep(results, name)
     plan = check_spec(load_resolved(spec_file(paths)))
     state = fold(read_events(paths.log), plan.spec.objective)
-    if trial in MADE and trial not in plan.spec.baselines and resolution is None:
-        _export_made(paths, trial, output, out)
+    is_made = trial in MADE and trial not in plan.spec.baselines
+    wanted = wanted_formats(plan, formats, max_drop)
+    if wanted and output is None and resolution is None:
+        package = _made_package(paths, str(trial)) if is_made else _package_of(name, plan, state, paths, trial, out)
+        if package is not None:
+            add_to(package, plan, paths, state, {**wanted, "test": package == paths.best}, out)
+            return
+    if is_made and resolution is None:
+        _export_made(paths, str(trial), output, out)
         return
     number = pick_exportable(name, plan, state, trial, out)
     bring_checkpoint(results, plan.spec, state.trials[number])
@@ -156,16 +189,31 @@ def export(
         raise RequestError(f"--output {output}: there is something already", hint="Name a new or an empty folder.")
     out.say(f"exporting trial {number} of {name}")
     partial = partial_of(target)
-    verified = export_trial(plan, paths, state, number, partial, resolution).verified or {}
+    result = export_trial(plan, paths, state, number, partial, resolution, wanted)
+    verified = result.verified or {}
     publish(partial, target)
     if "max_difference" in verified:
         out.say(
             f"verified on {verified['num_images']} {verified['split']} images: {verified['num_agreeing']} of "
             f"{verified['num_decisions']} predictions agree, probabilities within {verified['max_difference']:.1g}"
         )
+    for line in result.formats:
+        out.say(line)
     if "note" in verified:
         out.warn(verified["note"])
     out.result(str(target))
+
+
+def _package_of(
+    name: str, plan: Plan, state: SweepState, paths: SweepPaths, trial: str | None, out: Out
+) -> Path | None:
+    """The published package, if it is the one that is meant; None: it is another trial's."""
+    from sweep_runner.execution.package_origin import published_origin, published_trial
+
+    if trial is None and (published_origin(paths) or {}).get("candidate"):
+        return paths.best
+    number = published_trial(paths)
+    return paths.best if number is not None and pick_exportable(name, plan, state, trial, out) == number else None
 
 
 def _made_package(paths: SweepPaths, kind: str) -> Path:

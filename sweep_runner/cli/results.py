@@ -190,6 +190,7 @@ def show(name: str, trial: str | None, as_json: bool, results: ResultsPaths, out
     from sweep_runner.results.annotations import read_annotations
     from sweep_runner.results.history import attempts_of, files_of, learning_curve
     from sweep_runner.results.leaderboard import leaderboard
+    from sweep_runner.results.package_formats import COLUMNS, package_formats
     from sweep_runner.results.trial_names import find_trial
     from sweep_runner.results.uses_of_test import uses_of_test
 
@@ -201,11 +202,22 @@ def show(name: str, trial: str | None, as_json: bool, results: ResultsPaths, out
     noted = read_annotations(paths, out.warn).get(number)
     found = {split: accuracy_of(paths, number, split, out.warn) for split in ("val", "test")}
     shares = {split: share for split, share in found.items() if share is not None}
+    formats = package_formats(paths.best)
+    if formats is not None and formats.trial != number:
+        formats = package_formats(paths.export(number))
     if as_json:
-        out.json(trial_json(board, row, curve, attempts, files, shares, noted))
+        told = trial_json(board, row, curve, attempts, files, shares, noted)
+        rows = [dict(zip(COLUMNS, each, strict=True)) for each in formats.rows] if formats else []
+        out.json({**told, "formats": rows, "formats_left_out": formats.left_out if formats else {}})
     else:
         again = paths.command("reproduce", str(row.trial))
         print_trial(board, row, curve, attempts, files, shares, again, out, noted)
+        if formats is not None:
+            out.result("\nformats of the model")
+            if formats.rows:
+                out.table(COLUMNS, formats.rows)
+            for line in formats.lines():
+                out.result(f"  {line}")
         if "test" in shares:
             out.say(f"test split: {uses_of_test(results, board)}")
 

@@ -33,7 +33,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option("--max-batch", type=click.IntRange(1, 1024), default=32, show_default=True, help="Images run together.")
 @click.option(
-    "--max-wait-ms", type=click.FloatRange(0, 1000), default=5.0, show_default=True, help="For a batch to fill."
+    "--max-wait-ms",
+    type=click.FloatRange(0, 1000),
+    default=5.0,
+    show_default=True,
+    help="For other pictures that are being decoded; one that is alone does not wait.",
 )
 @click.option("--max-bytes", type=click.IntRange(min=1), default=20_000_000, show_default=True, help="Of a picture.")
 @click.option("--max-pixels", type=click.IntRange(min=1), default=50_000_000, show_default=True, help="Of a picture.")
@@ -70,7 +74,7 @@ def serve(
     from trainables.image.package import load_package
 
     num_threads = num_cpus()
-    package = load_package(find_model(model, results), num_threads)
+    package = load_package(find_model(model, results), num_threads, shares_cpus=True)
     token = os.environ.get("SWEEP_TOKEN") or None
     if host not in LOOPBACK and token is None:
         token = secrets.token_urlsafe(24)

@@ -18,6 +18,7 @@ from sweep_runner.results.parts import read_predictions
 from sweep_runner.results.rightness import groups_of, scores
 from trainables.contract import Trainable
 from trainables.errors import TrainableError
+from trainables.formats import FormatsWanted
 from trainables.intervals import share
 from trainables.machine import machine_name
 from trainables.own_modules import find_own_modules
@@ -49,6 +50,7 @@ class FinalTask:
         temperature: whether the model that is exported divides its logits by one.
         predictions: where the model's predictions of earlier evaluations are, by split: a temperature is fitted on val.
         recipe: the checkpoint is made first, of several others: a `Recipe` as a mapping; None: it is there.
+        formats: the fields of a `FormatsWanted`: what the package is to hold beside the model as it was trained.
     """
 
     trainable: str
@@ -68,6 +70,7 @@ class FinalTask:
     temperature: bool = False
     predictions: Mapping[str, str] = field(default_factory=dict)
     recipe: Mapping[str, Any] | None = None
+    formats: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,7 @@ class FinalResult:
         machine: on which it was.
         is_over: whether the package is over a limit; then nothing was evaluated.
         made: of what the checkpoint was made, as `Made.to_json` tells it; None: it was there.
+        formats: what came of each further format, in words.
     """
 
     metrics: Mapping[str, Mapping[str, float]]
@@ -93,6 +97,7 @@ class FinalResult:
     machine: str = ""
     is_over: bool = False
     made: Mapping[str, Any] | None = None
+    formats: Sequence[str] = ()
 
 
 def finalize(task: FinalTask) -> FinalResult:
@@ -113,6 +118,7 @@ def finalize(task: FinalTask) -> FinalResult:
     sure = dict(task.info.get("intervals", {}))
     error = ""
     told: Mapping[str, Any] | None = None
+    formats: Sequence[str] = ()
     model = checkpoint
     try:
         if task.recipe is not None:
@@ -158,6 +164,8 @@ def finalize(task: FinalTask) -> FinalResult:
             if verified is not None and task.facts:
                 facts = facts or trainable.measure_package(package, task.facts)
                 trainable.note_facts(package, facts, machine_name())
+            if verified is not None and task.formats:
+                formats = trainable.add_formats(config, package, FormatsWanted(**task.formats), task.num_threads)
     except TrainableError as problem:
         error = str(problem)
     except OSError as problem:
@@ -170,6 +178,7 @@ def finalize(task: FinalTask) -> FinalResult:
         facts=facts,
         machine=machine_name(),
         made=told,
+        formats=formats,
     )
 
 

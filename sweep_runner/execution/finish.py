@@ -20,6 +20,7 @@ from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.execution.answering import answer_on_record, chosen, record_answer
 from sweep_runner.execution.candidates import config_of, is_judged, judge, origin_of, published, record_test
 from sweep_runner.execution.finalize import FinalResult, FinalTask, finalize, publish
+from sweep_runner.execution.further_formats import formats_due, formats_wanted
 from sweep_runner.execution.gate import apply_limits
 from sweep_runner.execution.measuring import due_for_measuring, record_facts, wanted_facts
 from sweep_runner.execution.package_origin import published_origin
@@ -126,7 +127,8 @@ def _judge_candidates(
         if recipe["kind"] != "soup":  # which is of its trial's architecture, whose latency is known
             facts = tuple(dict.fromkeys((*facts, *task.facts)))
         info = {**task.info, "metrics": {}, "final_metrics": {}, "answer": []}
-        return replace(task, recipe=recipe, info=info, facts=facts, predictions={}, limits={})
+        # Further formats are of the model that is published.
+        return replace(task, recipe=recipe, info=info, facts=facts, predictions={}, limits={}, formats={})
 
     return judge(plan, paths, recorder, single, make_task, run, lambda: _staging(paths), say, stopped)
 
@@ -190,7 +192,8 @@ def _due(
     if is_published and bool((published_origin(paths) or {}).get("refit")) != bool(plan.spec.export.refit):
         # `export.refit` was changed since: the figures on test are of the model that was published then.
         is_published, splits = False, [split for split in SPLITS if evaluates and split in (*splits, "test")]
-    return splits, bool(plan.spec.export.formats) and has_package and not is_published
+    due = not is_published or formats_due(plan.spec.export, paths.best)
+    return splits, bool(plan.spec.export.formats) and has_package and due
 
 
 def _kept_due(plan: Plan, paths: SweepPaths, state: SweepState) -> dict[int, Path]:
@@ -254,6 +257,8 @@ def _finish_best(
             if made is None:
                 record_facts(plan, recorder, original.trial, result)
             notes += (result.verified["note"],) if "note" in result.verified else ()
+            for line in result.formats:
+                say(line)
         elif export and not result.error:
             notes = (f"trainable {plan.spec.trainable!r} gave no model package to publish",)
         return Finish(paths.best if there else None, notes, failed=bool(result.error))
@@ -293,11 +298,18 @@ def _evaluate_kept(
 
 
 def export_trial(
-    plan: Plan, paths: SweepPaths, state: SweepState, trial: int, target: Path, resolution: int | None = None
+    plan: Plan,
+    paths: SweepPaths,
+    state: SweepState,
+    trial: int,
+    target: Path,
+    resolution: int | None = None,
+    formats: Mapping[str, Any] | None = None,
 ) -> FinalResult:
     """Exports one trial's model into `target`, in this process and without touching the test split.
 
-    With another resolution than it was trained at it is evaluated on val there, and says so.
+    With another resolution than it was trained at it is evaluated on val there, and says so. `formats` are wanted
+    beside the model itself, as `formats_wanted` gives them; by default those of the sweep file.
 
     Raises:
         RequestError: the trial has no checkpoint, or its trainable no package.
@@ -318,8 +330,10 @@ def export_trial(
         )
     staging = _staging(paths)
     try:
+        if formats is None:
+            formats = formats_wanted(plan.spec.export, plan.trainable.facts, test=False)
         # A model that was asked for by its number may be over a limit.
-        task = replace(_task(plan, paths, state, summary, checkpoint, staging, (), True), limits={})
+        task = replace(_task(plan, paths, state, summary, checkpoint, staging, (), True), limits={}, formats=formats)
         if resolution is not None:
             resized = resized_config(plan, plan.spec.config_of(summary.params), paths.data, resolution)
             info = {**task.info, "metrics": {}, "final_metrics": {}, "answer": [], "intervals": {}}
@@ -455,6 +469,7 @@ def _task(
         predictions={split: str(evaluation_path(paths.table("predictions"), summary.trial, split)) for split in SPLITS},
         facts=wanted_facts(plan) if export else (),
         limits={limit.fact(name): limit.max for name, limit in plan.spec.limits.items()} if export else {},
+        formats=formats_wanted(plan.spec.export, plan.trainable.facts, test=True) if export else {},
     )
 
 

@@ -172,7 +172,7 @@ class Sweep:
         from trainables.image.deployment.given_images import predict_given
         from trainables.image.package import load_package
 
-        package = load_package(self.model, num_cpus())
+        package = load_package(self.model)
         rows = predict_given(package, images, num_cpus()).to_pylist()
         classes = package.facts.classes
         return [

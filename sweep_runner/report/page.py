@@ -29,6 +29,7 @@ from sweep_runner.results.answer import answer_of, published_first
 from sweep_runner.results.costs import shown_costs
 from sweep_runner.results.display import few_digits
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard
+from sweep_runner.results.package_formats import COLUMNS, package_formats
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.tables import Warn, load_table
 from sweep_runner.results.uses_of_test import uses_of_test
@@ -119,6 +120,8 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "states": sorted({row.state.lower() for row in rows}),
         "titles": [title_of(row) for row in rows],
         "costs": shown_costs(board),
+        "formats": package_formats(paths.best),
+        "format_columns": COLUMNS,
         "machines": "; ".join(sorted({str(row.row["measured_on"]) for row in rows if row.row.get("measured_on")})),
         "figures": shown,
         "why_no_importance": found if isinstance(found, str) else "",

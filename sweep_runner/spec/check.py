@@ -13,6 +13,7 @@ from sweep_runner.errors import Problem, RequestError
 from sweep_runner.spec.baselines import complete_baseline
 from sweep_runner.spec.check_candidates import check_candidates
 from sweep_runner.spec.check_ending import check_ending
+from sweep_runner.spec.check_formats import check_formats
 from sweep_runner.spec.cluster import absolute, wrong_paths
 from sweep_runner.spec.combine import check_configs
 from sweep_runner.spec.document import KeyPath
@@ -161,6 +162,7 @@ class _Check:
         spec = self.spec.model_copy(update={**sections, "export": export})
         check_ending(spec, self.trainable, self.places, self.problems, self.warnings)
         check_candidates(spec, self.trainable, data, candidates, self.places, self.problems)
+        check_formats(spec, self.trainable, self.places, self.problems)
         check_configs(spec, self.trainable, self.places, self.value_places, self.problems, self.warnings)
         if self.problems:
             raise RequestError(in_file_order(self.problems))

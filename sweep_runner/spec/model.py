@@ -13,6 +13,7 @@ from sweep_runner.spec.ending import Confirm, Stop
 from sweep_runner.spec.goals import Goal, Limit
 from sweep_runner.spec.space import Parameter, Scalar
 from sweep_runner.spec.strategies import NoPruner, Pruner, Sampler, sampler_options
+from trainables.formats import MAX_DROP, FormatName
 from trainables.units import Size
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
@@ -147,7 +148,19 @@ SOUP_CHECKPOINTS = 8
 class Export(_Section):
     """What the best model becomes."""
 
-    formats: tuple[Literal["onnx"], ...] = Field(("onnx",), description="Formats of the model package.")
+    formats: tuple[FormatName | Literal["auto"], ...] = Field(
+        ("onnx",),
+        description="Formats of the model package: onnx, and of the same model onnx-int8 and onnx-fp16. Each answers "
+        "as well on val as the float model (export.max_drop), or is left out. auto: those that are faster on this "
+        "machine, too. []: no package.",
+    )
+    max_drop: float = Field(
+        MAX_DROP,
+        ge=0,
+        le=100,
+        description="The most percentage points of accuracy on val (with several labels: of the mean F1 score of an "
+        "example) that another format than onnx may lose against it.",
+    )
     prefer: Literal["smaller", "faster"] | None = Field(
         None,
         description="Of the trials that cannot be told apart from the best one and have a checkpoint (keep.best), "

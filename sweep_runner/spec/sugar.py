@@ -40,8 +40,8 @@ def resolve_sugar(values: Mapping[str, Any], places: Places, problems: list[Prob
             if limit is not None
         }
     export = plain.get("export")
-    if isinstance(export, dict) and isinstance(export.get("formats"), list):
-        plain["export"] = {**export, "formats": tuple(export["formats"])}
+    if isinstance(export, dict) and isinstance(formats := export.get("formats"), list | str):
+        plain["export"] = {**export, "formats": (formats,) if isinstance(formats, str) else tuple(formats)}
     if isinstance(plain.get("loggers"), list):
         plain["loggers"] = tuple(plain["loggers"])
     search = plain.get("search")

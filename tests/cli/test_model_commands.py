@@ -226,10 +226,10 @@ def test_export_takes_the_published_trial_where_none_is_named(
     )
     asked: list[int] = []
 
-    def export_trial(plan: object, paths: object, state: object, number: int, partial: Path) -> object:
+    def export_trial(plan: object, paths: object, state: object, number: int, partial: Path, *more: object) -> object:
         asked.append(number)
         partial.mkdir(parents=True)
-        return SimpleNamespace(verified={})
+        return SimpleNamespace(verified={}, formats=())
 
     monkeypatch.setattr("sweep_runner.execution.finish.export_trial", export_trial)
     monkeypatch.setattr("sweep_runner.cli.remote.bring_checkpoint", lambda *of: None)

@@ -96,7 +96,10 @@ def test_an_empty_section_counts_as_left_out(load: Load) -> None:
         ("name: x\nresources: {gpus: all}", "resources.gpus is 'all': must be auto or a number"),
         ("name: x\nresources: {cpus: .inf}", "resources.cpus is inf: must be finite"),
         ("name: x\nresources: {max_concurrent: 0}", "resources.max_concurrent is 0: must be auto or at least 1"),
-        ("name: x\nexport: {formats: [onx]}", "export.formats.0 is 'onx': must be onnx\n    Did you mean onnx?"),
+        (
+            "name: x\nexport: {formats: [onx]}",
+            "export.formats.0 is 'onx': must be one of onnx, onnx-int8, onnx-fp16 or auto\n    Did you mean onnx?",
+        ),
         ("name: x\nspace: [a]", "s.yaml:2: space is ['a']: must be a mapping of keys"),
         ("name: x\nspace: {p: []}", "space.p lists no values"),
         ("name: x\nspace: {p: [[1]]}", "space.p: the value [1] must be one plain value"),

@@ -143,13 +143,17 @@ class Package:
         facts: classes, resolution and the rest.
     """
 
-    def __init__(self, path: Path, num_threads: int = 1, provider: str = CPU_PROVIDER) -> None:
+    def __init__(
+        self, path: Path, num_threads: int = 1, provider: str = CPU_PROVIDER, *, shares_cpus: bool = False
+    ) -> None:
         """Loads the ONNX file.
 
         Args:
             path: of the file.
             num_threads: CPU threads for the model.
             provider: of ONNX Runtime; what it cannot do runs on the CPU.
+            shares_cpus: whether others need the CPUs while the model waits for work; else its threads spin meanwhile,
+                and are there a moment earlier.
 
         Raises:
             DataError: no such file, damaged, or not a model package's ONNX file.
@@ -160,6 +164,8 @@ class Package:
         options = ort.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.inter_op_num_threads = 1
+        if shares_cpus:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4  # errors come as exceptions; without this they are printed, too
         refusals = (
             states.Fail,
@@ -216,13 +222,16 @@ class Package:
         return result
 
 
-def load_package(path: Path, num_threads: int = 1, provider: str = CPU_PROVIDER) -> Package:
+def load_package(
+    path: Path, num_threads: int = 1, provider: str = CPU_PROVIDER, *, shares_cpus: bool = False
+) -> Package:
     """Opens a model package.
 
     Args:
         path: the package's folder, or its ONNX file.
         num_threads: CPU threads for the model.
         provider: of ONNX Runtime.
+        shares_cpus: as for `Package`.
 
     Raises:
         DataError: there is none, it is damaged, or it is something else.
@@ -232,7 +241,7 @@ def load_package(path: Path, num_threads: int = 1, provider: str = CPU_PROVIDER)
         if not (path / ONNX_FILE).is_file():
             raise DataError(f"{path}: no model package, it holds no {ONNX_FILE}")
         path = path / ONNX_FILE
-    return Package(path, num_threads, provider)
+    return Package(path, num_threads, provider, shares_cpus=shares_cpus)
 
 
 def _fit(values: Mapping[str, Any]) -> Fit:

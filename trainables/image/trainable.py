@@ -24,6 +24,7 @@ from trainables.contract import (
 )
 from trainables.errors import DataError
 from trainables.facts import MEANINGS
+from trainables.formats import FormatsWanted
 from trainables.image.check import CHECK_KEYS, config_problems
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
@@ -256,6 +257,16 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
         from trainables.image.deployment.package_facts import note_facts
 
         note_facts(package, facts, machine)
+
+    def add_formats(
+        self, config: ImageConfig, package: Path, wanted: FormatsWanted, num_threads: int = 1
+    ) -> Sequence[str]:
+        """See `trainables.image.deployment.formats.publish.add_formats`."""
+        from trainables.image.data.prepare import INDEX_FILE
+        from trainables.image.deployment.formats.publish import add_formats
+        from trainables.image.index import ImageIndex
+
+        return add_formats(package, ImageIndex.load(self.folder / INDEX_FILE), self.data, wanted, num_threads)
 
     def evaluate(self, config: ImageConfig, checkpoint: Path, split: str, num_threads: int = 1) -> Evaluation | None:
         """See `trainables.image.training.evaluate.evaluate_checkpoint`."""

@@ -23,7 +23,7 @@ def predict_given(package: Package, images: Any, num_threads: int = 1) -> pa.Tab
     Args:
         package: the model.
         images: a path (of a folder: all images in it), a PIL image, an array (H, W) or (H, W, 3) of uint8, or several.
-        num_threads: threads that decode.
+        num_threads: threads that decode and run the model.
 
     Returns:
         Rows as in `predictions_schema`; the path of an image that is no file is null.

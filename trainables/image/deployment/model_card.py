@@ -102,6 +102,44 @@ of single runs after a warm-up, without reading picture files.
 """
 
 
+def _formats(card: Mapping[str, Any]) -> str:
+    """The files of the same model, and what each is worth; empty where there is the float one alone."""
+    formats, left_out = card.get("formats", {}), card.get("formats_left_out", {})
+    if not formats and not left_out:
+        return ""
+    rows = "".join(_format_row(entry) for entry in formats.values())
+    text = "## Formats\n\n"
+    if rows:
+        score = "F1 of an example" if card["multilabel"] else "accuracy"
+        text += (
+            f"Each file is the whole model, and is used as `model.onnx` is.\n\n| file | MB | {score} on val "
+            "| drop on val | same answers | on test | ms for one picture, one thread |\n|---|---|---|---|---|---|---|\n"
+            f"{rows}\nMeasured on {card['formats_measured_on']}. A file was added only if it loses at most "
+            f"{card['formats_max_drop']:g} percentage points on val; recipes were chosen there, too.\n"
+        )
+    text += "".join(f"\n{name} is left out: {why}.\n" for name, why in left_out.items())
+    return text + "\n"
+
+
+def _format_row(entry: Mapping[str, Any]) -> str:
+    judged = dict(entry["judged"])
+    test = judged.pop("test", None)
+    (chosen,) = judged.values()
+    took = entry["facts"].get(ONNX_LATENCY)
+    compared = ("", "")
+    if "recipe" in entry:
+        compared = (chosen["drop"], f"{chosen['num_agreeing']} of {chosen['num_examples']}")
+    cells = (
+        f"`{entry['file']}`",
+        f"{entry['bytes'] / 1e6:.2f}",
+        chosen["score"],
+        *compared,
+        test["score"] if test else "",
+        "" if took is None else f"{took:.4g}",
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
 def _how_sure(origin: Mapping[str, Any]) -> str:
     lines = "".join(f"- {line[:1].upper()}{line[1:]}.\n" for line in origin.get("answer", ()))
     return f"## How sure\n\n{lines}\n" if lines else ""
@@ -194,7 +232,7 @@ Gives a picture {kind} out of {len(card["classes"])}: {shown}.
 | metric | value |
 |---|---|
 {metrics}
-{_how_sure(origin)}{_speed(card)}## Limits
+{_how_sure(origin)}{_speed(card)}{_formats(card)}## Limits
 
 - It knows these classes only, and gives one of them its probability also for a picture of something else.
 - The figures hold for pictures like those of the data above; others should be tried first (`sweep evaluate`).

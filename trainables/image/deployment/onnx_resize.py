@@ -37,6 +37,9 @@ def put_before(core: onnx.ModelProto, side: int, channels: int, fit: Fit) -> onn
     opset = [each for each in core.opset_import if each.domain == ""]
     first = helper.make_model(graph, opset_imports=opset, ir_version=core.ir_version)
     merged = compose.merge_models(first, core, io_map=[(_OUTPUT, name)], name=core.graph.name)
+    # Both parts have the same operators, and the merged model names them twice, which ONNX Runtime's quantizer refuses.
+    del merged.opset_import[:]
+    merged.opset_import.extend(core.opset_import)
     merged.graph.input[0].name = name  # free again: what followed it follows the squares now
     for node in merged.graph.node:
         for place, given in enumerate(node.input):

@@ -84,9 +84,13 @@ def predictions_schema(facts: PackageFacts) -> pa.Schema:
 
 
 def predict_paths(
-    package: Package, paths: Iterable[Path], batch_size: int = 32, num_threads: int = 1
+    package: Package, paths: Iterable[Path], batch_size: int = 8, num_threads: int = 1
 ) -> Iterator[pa.RecordBatch]:
     """Predicts image files, a batch at a time, in the order given.
+
+    Each thread decodes the images of a batch and runs the model on them, so that no thread waits for another and all
+    CPUs are busy with one or the other. Open the package with one thread: threads of ONNX Runtime's own, which spin
+    while they wait, would take the CPUs from those that decode.
 
     The pixels are prepared as they were for training, so that an example's prediction here and in the final
     evaluation are the same. A file that cannot be read becomes a row with an `error` and stops nothing.
@@ -95,18 +99,29 @@ def predict_paths(
         package: the model.
         paths: image files, as from `find_images`.
         batch_size: images that go through the model together.
-        num_threads: threads that decode images while the model runs.
+        num_threads: batches that are worked on at a time.
 
     Yields:
         Rows as in `predictions_schema`.
     """
-    with ThreadPoolExecutor(num_threads, thread_name_prefix="decode") as pool:
-        for batch in _batches(_decoded(package.facts, paths, pool, ahead=2 * batch_size), batch_size):
-            yield _predict(package, batch)
+    with ThreadPoolExecutor(num_threads, thread_name_prefix="predict") as pool:
+        # As many batches wait for the one that is due as are worked on: results are small, pictures are not.
+        waiting: deque[Future[pa.RecordBatch]] = deque()
+        try:
+            for batch in _batches(paths, batch_size):
+                waiting.append(pool.submit(_predict, package, batch))
+                if len(waiting) >= 2 * num_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
-def _predict(package: Package, batch: Sequence[tuple[Path, Pixels | str]]) -> pa.RecordBatch:
+def _predict(package: Package, paths: Sequence[Path]) -> pa.RecordBatch:
     facts = package.facts
+    batch = [(path, _decode(path, facts)) for path in paths]
     images = [pixels for _, pixels in batch if not isinstance(pixels, str)]
     readable = np.array([not isinstance(pixels, str) for _, pixels in batch])
     probabilities = np.full((len(batch), len(facts.classes)), np.nan, dtype=np.float32)
@@ -131,20 +146,6 @@ def _predict(package: Package, batch: Sequence[tuple[Path, Pixels | str]]) -> pa
         pa.array([pixels if isinstance(pixels, str) else None for _, pixels in batch], pa.string()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _decoded(
-    facts: PackageFacts, paths: Iterable[Path], pool: ThreadPoolExecutor, ahead: int
-) -> Iterator[tuple[Path, Pixels | str]]:
-    """Each path with its pixels or with why there are none; at most `ahead` pictures are held in memory."""
-    waiting: deque[tuple[Path, Future[Pixels | str]]] = deque()
-    for path in paths:
-        waiting.append((path, pool.submit(_decode, path, facts)))
-        if len(waiting) >= ahead:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    for first, future in waiting:
-        yield first, future.result()
 
 
 def _decode(path: Path, facts: PackageFacts) -> Pixels | str:
@@ -173,7 +174,7 @@ def _images_below(folder: Path) -> Iterator[Path]:
                 yield Path(place, name)
 
 
-def _batches(items: Iterable[tuple[Path, Pixels | str]], size: int) -> Iterator[list[tuple[Path, Pixels | str]]]:
-    iterator = iter(items)
+def _batches(paths: Iterable[Path], size: int) -> Iterator[list[Path]]:
+    iterator = iter(paths)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -11,19 +11,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
+from trainables.image.deployment.batching import Batcher, Pixels
 from trainables.image.package import Package
 from trainables.image.pixels.decode import UnreadableImage, decode
-
-Pixels = npt.NDArray[np.uint8]
-MAX_WAITING = 1024
-"""Requests that may wait for the model; a further one is answered 503."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class Limits:
 
     Attributes:
         max_batch: images that go through the model together.
-        max_wait_s: how long the first of them waits for others.
+        max_wait_s: how long the first of them waits for others that are on their way; one that is alone does not wait.
         max_bytes: of a picture as sent.
         max_pixels: of a picture as decoded: a small file can hold a huge picture.
         max_upload_s: how long a picture may take to come.
@@ -47,52 +43,6 @@ class Limits:
     max_upload_s: float = 30.0
     max_held_bytes: int = 400_000_000
     num_decoders: int = 1
-
-
-class Batcher:
-    """Gathers images that wait at the same time and runs the model on them."""
-
-    def __init__(self, package: Package, limits: Limits) -> None:
-        self._package, self._limits = package, limits
-        self._waiting: asyncio.Queue[tuple[Pixels, asyncio.Future[npt.NDArray[np.float32]]]] = asyncio.Queue(
-            MAX_WAITING
-        )
-        self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self.largest_batch = 0
-
-    async def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
-        """Of one image, (classes,).
-
-        Raises:
-            asyncio.QueueFull: too many wait already.
-        """
-        answer: asyncio.Future[npt.NDArray[np.float32]] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((pixels, answer))
-        return await answer
-
-    async def run(self) -> None:
-        """Runs batches for ever."""
-        loop = asyncio.get_running_loop()
-        while True:
-            batch = [await self._waiting.get()]
-            until = loop.time() + self._limits.max_wait_s
-            while len(batch) < self._limits.max_batch:
-                try:
-                    batch.append(await asyncio.wait_for(self._waiting.get(), max(0.0, until - loop.time())))
-                except TimeoutError:
-                    break
-            self.largest_batch = max(self.largest_batch, len(batch))
-            images = np.stack([pixels for pixels, _ in batch])
-            try:
-                found = await loop.run_in_executor(self._model, self._package.probabilities, images)
-            except Exception as error:  # noqa: BLE001 - belongs to the requests; the next batch goes on
-                for _, answer in batch:
-                    if not answer.done():
-                        answer.set_exception(error)
-                continue
-            for (_, answer), row in zip(batch, found, strict=True):
-                if not answer.done():  # a client that went away has cancelled it
-                    answer.set_result(row)
 
 
 class Uploads:
@@ -153,7 +103,7 @@ def make_app(
     facts = package.facts
     uploads = Uploads(limits)
     decoders = ThreadPoolExecutor(limits.num_decoders, thread_name_prefix="decode")
-    batcher = Batcher(package, limits)
+    batcher = Batcher(package, limits.max_batch, limits.max_wait_s)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -197,6 +147,17 @@ def make_app(
         fit=facts.fit,
         rule=replace(facts.rule, max_pixels=limits.max_pixels),
     )
+
+    async def _pixels(request: Request) -> Pixels:
+        async with uploads.body(request) as body:
+            sent = await file_of(request, body) if _is_form(request) else body
+            try:
+                with batcher.coming():
+                    return await asyncio.get_running_loop().run_in_executor(decoders, read, sent)
+            except UnreadableImage as error:
+                reason = error.reason.replace("data.max_pixels", "the limit")  # a key of sweep files
+                raise HTTPException(422, f"not a picture that can be read: {reason}") from error
+
     binary = {"type": "string", "format": "binary"}
     form = {"schema": {"type": "object", "required": ["file"], "properties": {"file": binary}}}
     schema = {
@@ -208,13 +169,7 @@ def make_app(
         request: Request, top: int = Query(5, ge=1, description="How many classes to tell.")
     ) -> dict[str, Any]:
         """The classes of the picture that is the request's body, or the one file of a form."""
-        async with uploads.body(request) as body:
-            sent = await file_of(request, body) if _is_form(request) else body
-            try:
-                pixels = await asyncio.get_running_loop().run_in_executor(decoders, read, sent)
-            except UnreadableImage as error:
-                reason = error.reason.replace("data.max_pixels", "the limit")  # a key of sweep files
-                raise HTTPException(422, f"not a picture that can be read: {reason}") from error
+        pixels = await _pixels(request)
         try:
             row = await batcher.probabilities(pixels)
         except asyncio.QueueFull as error:

@@ -1,0 +1,70 @@
+"""The formats that a published model is to be had in, as files of its package.
+
+A further format is a line of `FORMATS`, its name in `FormatName`, and a module with `recipes` (see
+`trainables.image.deployment.formats.recipe`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+FormatName = Literal["onnx", "onnx-int8", "onnx-fp16"]
+ONNX: FormatName = "onnx"
+"""The model as it was trained, in float32: every package has it, and the other formats are made of it and held against
+it."""
+
+AUTO = "auto"
+"""Stands for every format that answers as well and is faster on this machine."""
+
+MAX_DROP = 0.5
+"""Percentage points."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A further format of a model.
+
+    Attributes:
+        file: its name in the package.
+        module: that makes it.
+        what: it is, in a few words.
+    """
+
+    file: str
+    module: str
+    what: str
+
+
+_MODULES = "trainables.image.deployment.formats."
+
+FORMATS: Mapping[FormatName, Format] = {
+    "onnx-int8": Format("model.int8.onnx", _MODULES + "int8", "weights and activations in 8 bits"),
+    "onnx-fp16": Format("model.fp16.onnx", _MODULES + "fp16", "weights and activations in 16 bits"),
+}
+"""Of what a package may have beside `onnx`."""
+
+
+@dataclass(frozen=True)
+class FormatsWanted:
+    """What is asked of the further formats of a package.
+
+    Attributes:
+        names: of them, in `FORMATS`.
+        max_drop: the most percentage points of accuracy on val that one may lose.
+        only_faster: of them, those that are left out where they are not faster than the float model here.
+        test: whether those that are published are judged on test, too: only of the one model that a sweep publishes.
+        latency: the facts of latency that are measured of each file (see `trainables.facts`).
+    """
+
+    names: Sequence[FormatName]
+    max_drop: float = MAX_DROP
+    only_faster: Sequence[FormatName] = ()
+    test: bool = False
+    latency: Sequence[str] = ()
+
+
+def further_formats(formats: Sequence[FormatName | Literal["auto"]]) -> tuple[FormatName, ...]:
+    """What `export.formats` asks for beside `onnx`."""
+    return tuple(name for name in FORMATS if name in formats or AUTO in formats)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.image.test_deploy import SMALL, Case
+from tests.image.test_deploy import INFO, SMALL, Case
 from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.deployment.predict import predict_paths
@@ -37,6 +37,25 @@ def test_the_package_decides_as_the_evaluation_does(tmp_path: Path) -> None:
     paths = [case.images / name for name in test.predictions["example"].to_pylist()]
     said = pa.Table.from_batches(predict_paths(package, paths))["predicted"].to_pylist()
     assert said == test.predictions["predicted"].to_pylist()
+
+
+@pytest.mark.parametrize("temperature", [0.7, 3.0])
+def test_a_temperature_moves_the_thresholds_and_no_decision(tmp_path: Path, temperature: float) -> None:
+    case = Case(tmp_path / "case", multilabel=True)
+    config = case.trained(**SMALL, threshold="tuned")
+    told = {"value": temperature, "num_examples": 9, "val_calibration_error": [0.2, 0.1], "val_log_loss": [0.9, 0.5]}
+    case.export(config, {**INFO, "temperature": told})
+    package = load_package(case.package)
+    test = evaluate_checkpoint(config, case.data, case.folder, case.checkpoint, "test")
+    assert test is not None
+    tuned = np.array(test.classes["threshold"].to_pylist())
+    expected = 1 / (1 + np.exp(-np.log(tuned / (1 - tuned)) / temperature))
+    assert package.facts.thresholds.tolist() == pytest.approx(expected.tolist())
+    paths = [case.images / name for name in test.predictions["example"].to_pylist()]
+    said = pa.Table.from_batches(predict_paths(package, paths))
+    assert said["predicted"].to_pylist() == test.predictions["predicted"].to_pylist()
+    names = [name for name in test.predictions.column_names if name.startswith("p_")]
+    assert not np.allclose(said[names[0]].to_numpy(), test.predictions[names[0]].to_numpy(), atol=1e-3)
 
 
 def test_labels_of_the_test_split_move_no_threshold(tmp_path: Path) -> None:

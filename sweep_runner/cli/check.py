@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sweep_runner.spec.ending import Confirm, Stop
+    from sweep_runner.spec.model import SweepSpec
     from sweep_runner.spec.plan import Plan
 
 
@@ -112,6 +113,22 @@ def _space_rows(plan: Plan) -> Iterator[tuple[str, str, str]]:
         yield name, parameter.describe(), " and ".join(conditions)
 
 
+def _gpus_in_words(spec: SweepSpec) -> str:
+    if spec.resources.gpus != "auto":
+        return f"{spec.resources.gpus:g}"
+    from sweep_runner.spec.cluster import LOCAL
+
+    if spec.cluster.address != LOCAL:
+        return "one if there is one"
+    from sweep_runner.results.environment import gpu_names
+
+    names = gpu_names()
+    if not names:
+        return "0 (auto: this machine has none)"
+    alone = spec.resources.workers == 1 and "workers" not in spec.space
+    return f"auto: {', '.join(names)}" + (", shared by as many trials as gives most images/s" if alone else "")
+
+
 def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     from sweep_runner.spec.goals import amount
 
@@ -120,7 +137,7 @@ def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     trials = spec.search.trials
     if spec.search.sampler == "grid" and plan.grid_size is not None:
         trials = min(trials, plan.grid_size)
-    gpus = "one if there is one" if spec.resources.gpus == "auto" else f"{spec.resources.gpus:g}"
+    gpus = _gpus_in_words(spec)
     concurrent = spec.resources.max_concurrent
     yield "name", spec.name
     yield "trainable", spec.trainable

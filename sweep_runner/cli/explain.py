@@ -27,7 +27,8 @@ def explain(name: str, trial: str | None, as_json: bool, results: ResultsPaths, 
     """Say what to do next after the sweep NAME; or why a trial of it stopped or waits.
 
     Without TRIAL, rules look at what the sweep has recorded: ranges whose edge is best, epochs that were too few,
-    classes with most of the errors and more. Each shows what it saw; none speaks without evidence.
+    classes with most of the errors and more. Each shows what it saw; none speaks without evidence. With
+    resources.gpus: auto it also says how many trials shared a GPU, and why.
 
     TRIAL is a number, a baseline's name or best: at which rung it stopped, what it needed, and which rivals had it. The
     pruner's decisions are made again from what was recorded, in the order in which it was recorded: a trial is held
@@ -91,11 +92,20 @@ def _advise(board: Leaderboard, paths: SweepPaths, as_json: bool, out: Out) -> N
     """Prints what to do next."""
     from sweep_runner.report.advice.rules import advice_for
     from sweep_runner.report.facts import read_spec
+    from sweep_runner.results.gpus_shared import gpus_shared
 
     found = advice_for(board, paths, read_spec(paths), out.warn)
+    shared = gpus_shared(paths)
     if as_json:
-        out.json({"sweep": paths.name, "advice": [asdict(each) for each in found]})
+        out.json(
+            {"sweep": paths.name, "advice": [asdict(each) for each in found], "gpus": [asdict(one) for one in shared]}
+        )
         return
+    if shared:
+        out.result("trials that shared a GPU (resources.gpus: auto), as was decided while they ran:")
+        out.table(
+            ("trials per GPU", "because", ""), [(e.per_gpu, e.reason, "kept" if e.settled else "") for e in shared]
+        )
     for each in found:
         command = f"\n    {each.command}" if each.command else ""
         out.result(f"{each.rule}: {each.evidence}\n  → {each.action}{command}")

@@ -70,6 +70,8 @@ class Keeper:
     Attributes:
         live: the trials that were handed out, by number.
         pending: those of them that have no place to run yet.
+        gpus: of a worker that is handed a trial from here on; a share where several use one.
+        sight: how busy the GPUs are, in words; set by who sees it.
         stopping: nothing more is handed out.
         paused: why no trial starts though there is room; empty when it does not matter.
         waiting: for what all trials wait, when they do for long; set by who sees it.
@@ -97,6 +99,8 @@ class Keeper:
         self.news: deque[str] = deque()
         self.max_live = max_live
         self.pending: set[int] = set()
+        self.gpus = 0.0
+        self.sight = ""
         self._paths = paths
         self._study = study
         self._recorder = recorder
@@ -256,6 +260,7 @@ class Keeper:
                 params=proposal.params,
                 name=proposal.name,
                 num_threads=self.spec.resources.num_threads,
+                gpus=self.gpus,
                 confirms=proposal.confirms,
             )
         )

@@ -38,6 +38,7 @@ class Assignment:
         remote: where checkpoints go besides, as `results.remote.checkpoints.Place` says; None: nowhere.
         workers: how many processes train it together.
         worker_timeout_s: how long one of them may wait for another.
+        gpus: of each of them, as Ray counts them.
         trial, name, attempt, seed, folder, num_threads, metric, mode, recorded_epochs: see `TrialFacts`.
     """
 
@@ -59,6 +60,7 @@ class Assignment:
     remote: Mapping[str, Any] | None = None
     workers: int = 1
     worker_timeout_s: float = 600.0
+    gpus: float = 0.0
 
     @property
     def label(self) -> str:

@@ -83,6 +83,7 @@ def progress_of(
     states = [", ".join(f"{counts[name]} {name.lower()}" for name in SHOWN_STATES if counts[name]) or "starting"]
     pace = sum((live.metrics or {}).get("images_per_s", 0.0) for live in keeper.live.values())
     states += [f"{pace:,.0f} images/s"] if pace else []
+    states += [keeper.sight] if keeper.sight else []
     now = time.time()
     again = how_far(state, keeper.spec.search.confirm)
     states += [

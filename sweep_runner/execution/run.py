@@ -28,11 +28,13 @@ from sweep_runner.execution.finish import (
 )
 from sweep_runner.execution.forecast import forecast
 from sweep_runner.execution.gate import Gate, apply_limits
+from sweep_runner.execution.gpus import GpuWatch
 from sweep_runner.execution.keeper import Keeper
 from sweep_runner.execution.measuring import measure_kept
 from sweep_runner.execution.messages import Assignment
 from sweep_runner.execution.observer import Observer, SweepOutcome
 from sweep_runner.execution.package_origin import published_trial
+from sweep_runner.execution.packer import Packer, packs
 from sweep_runner.execution.preparing import Preparing
 from sweep_runner.execution.ray_session import RaySession, ray_session
 from sweep_runner.execution.ray_token import token_file
@@ -205,9 +207,10 @@ class Run:
         at_a_time = slot.max_concurrent
         if self._reached is not None and isinstance(spec.resources.max_concurrent, int):
             at_a_time = spec.resources.max_concurrent  # nodes may still come
-        assign = _assigner(plan, paths, slot.num_threads, remote)
+        assign = _assigner(plan, paths, slot.num_threads, remote, lambda: keeper.gpus)
         gate = Gate(plan, paths, recorder)
         keeper = Keeper(spec, paths, study, recorder, at_a_time, assign, slot.max_workers, EndWork.of(plan), gate)
+        keeper.gpus = slot.gpus
         if remote is not None:
             keeper.on_drop(remote.drop)
         self._signals.on_stop = lambda: _stop(keeper, observer)
@@ -220,16 +223,19 @@ class Run:
             stack.callback(gate.close)
             gate.measure_ahead(observer.noted, lambda: bool(self._signals.received))
             self._leave_if_stopped()
-            collector = SweepCollector(spec.name, plan.num_trials, recorder.look)
+            gpus = GpuWatch()
+            collector = SweepCollector(spec.name, plan.num_trials, recorder.look, lambda: gpus.sight)
             address = stack.enter_context(
                 metrics_endpoint(collector, paths, spec.metrics, token_file(), observer.warned)
             )
             if isinstance(spec.metrics, str) and address:
                 observer.noted(f"metrics: {address} (asks for the token; {paths.command('metrics')})")
             look = self._watch(session, keeper, slot, recorder, stack)
+            look_at_gpus = self._watch_gpus(session, keeper, recorder, gpus, stack)
 
             def tick() -> None:
                 look()
+                look_at_gpus()
                 if remote is not None and remote.lost:
                     keeper.stopping = True
                 if keeper.runs_out and self._reached is None:
@@ -283,6 +289,24 @@ class Run:
         stack.enter_context(watch.open())
         resources = self._plan.spec.resources.model_copy(update={"gpus": slot.gpus})
         return partial(watch.apply, keeper, resources, self._observer)
+
+    def _watch_gpus(
+        self, session: RaySession, keeper: Keeper, recorder: Recorder, gpus: GpuWatch, stack: contextlib.ExitStack
+    ) -> Callable[[], None]:
+        """What looks at this machine's GPUs, and with `gpus: auto` has trials share them; nothing where it has none."""
+        if self._reached is not None or not session.gpus:
+            return lambda: None
+        stack.enter_context(gpus.open())
+        packer = None
+        if packs(keeper.spec, session.nodes):
+            packer = Packer(keeper, recorder, session.nodes[0], lambda: gpus.sight, self._observer.noted)
+
+        def look() -> None:
+            keeper.sight = "" if gpus.sight is None else str(gpus.sight)
+            if packer is not None:
+                packer.look()
+
+        return look
 
     def _finalizer(self, slot: Slot) -> Finalizer:
         if self._reached is None:
@@ -373,7 +397,7 @@ def _reopen(study: Study, recorder: Recorder, *, failed: bool) -> None:
 
 
 def _assigner(
-    plan: Plan, paths: SweepPaths, num_threads: int, remote: RemoteResults | None
+    plan: Plan, paths: SweepPaths, num_threads: int, remote: RemoteResults | None, gpus: Callable[[], float]
 ) -> Callable[[Proposal, int, int, int], Assignment]:
     spec = plan.spec
     import_paths = folders_of_own_modules(spec.trainable, spec.data)
@@ -398,6 +422,7 @@ def _assigner(
             remote=remote.place if remote is not None else None,
             workers=spec.workers_of(proposal.params),
             worker_timeout_s=spec.resources.worker_timeout_s,
+            gpus=gpus(),
         )
 
     return assign

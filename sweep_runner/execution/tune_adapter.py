@@ -154,6 +154,8 @@ class KeeperScheduler(FIFOScheduler):  # type: ignore[misc]  # ray has no types
 
         To Tune it is all one trial: a new one would cost it a restart of the worker's function, and memory for ever.
         """
+        if trial.placement_group_factory.required_resources.get("GPU", 0.0) != self._link.keeper.gpus:
+            return False  # trials get another share of a GPU now: the next one has a place of its own
         assignment = self._link.next(trial.trial_id)
         if assignment is None:
             return False
@@ -259,10 +261,11 @@ def _actor_task_failed(self: Any, tracked_actor_task: Any, exception: Exception)
 
 def _trainable_class(sweep: str, slot: Slot) -> type:
     """Tune's class for our worker function, under a name that tells in Ray's dashboard whose it is."""
-    bundle = {"CPU": slot.cpus} | ({"GPU": slot.gpus} if slot.gpus else {})
 
     def request(cls: type, config: Mapping[str, Any]) -> PlacementGroupFactory:
-        workers = Assignment.from_json(config["assignment"]).workers
+        assignment = Assignment.from_json(config["assignment"])
+        workers = assignment.workers
+        bundle = {"CPU": slot.cpus} | ({"GPU": assignment.gpus} if assignment.gpus else {})
         # Of several workers each has a bundle, and what Tune starts, which only passes on what they say, has none.
         return PlacementGroupFactory([bundle] if workers == 1 else [{}, *[bundle] * workers], strategy="PACK")
 

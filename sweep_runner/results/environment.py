@@ -176,6 +176,11 @@ def _git_changes(folder: Path) -> str | None:
     return None if changes is None else hashlib.sha256(changes.encode()).hexdigest()[:16]
 
 
+def gpu_names() -> list[str]:
+    """This machine's GPUs, as their driver names them."""
+    return _gpus("name")
+
+
 def _gpus(what: str) -> list[str]:
     """Of each GPU: `name`, `driver_version`."""
     names = _output(["nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader"])

@@ -77,7 +77,7 @@ class TrialStarted(Event):
     """A trial was handed to a worker. `attempt` counts from 1 and fences off workers of earlier attempts.
 
     `num_threads`: CPU threads of a worker, which decide the last digits; 0 in logs of earlier versions.
-    `confirms`: the trial that it runs again with another seed.
+    `gpus`: of a worker, whole ones or a share of one. `confirms`: the trial that it runs again with another seed.
     """
 
     kind: ClassVar[str] = "start"
@@ -87,6 +87,7 @@ class TrialStarted(Event):
     params: Mapping[str, Any]
     name: str | None = None
     num_threads: int = 0
+    gpus: float = 0.0
     confirms: int | None = None
 
 
@@ -236,6 +237,23 @@ class CandidateTested(Event):
     metrics: Mapping[str, float]
 
 
+@dataclass(frozen=True, kw_only=True)
+class GpusShared(Event):
+    """It was decided how many trials share a GPU from here on. The last one counts.
+
+    `settled`: nothing more is tried. `rates`: images per second and GPU in sum, by the number of trials. `peak_bytes`:
+    the most that a trial's tensors took, of the `gpu_bytes` of a GPU.
+    """
+
+    kind: ClassVar[str] = "gpus"
+    per_gpu: int
+    reason: str
+    settled: bool = False
+    rates: Mapping[str, float] = field(default_factory=dict)
+    peak_bytes: int = 0
+    gpu_bytes: int = 0
+
+
 KINDS: dict[str, type[Event]] = {
     kind.kind: kind
     for kind in (
@@ -255,6 +273,7 @@ KINDS: dict[str, type[Event]] = {
         Answered,
         CandidateJudged,
         CandidateTested,
+        GpusShared,
     )
 }
 

@@ -59,6 +59,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "num_parameters": "size of the network",
         "host": "where it ran",
         "device": "what it ran on",
+        "gpus": "GPUs per worker: whole, or a share of one",
         "failures": "attempts that failed",
         "seed": "of weights, order and augmentation",
         "measured_on": "the machine on which the onnx_ columns were measured",

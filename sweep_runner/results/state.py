@@ -17,6 +17,7 @@ from sweep_runner.results.events import (
     EpochReported,
     Event,
     FinalEvaluated,
+    GpusShared,
     LimitChecked,
     ModelMeasured,
     SearchStopped,
@@ -112,6 +113,7 @@ class TrialSummary:
         measured_on: the machine on which it was.
         confirms: the trial that this one runs again with another seed.
         stopped: it is PAUSED because the search has ended, and not at a rung.
+        gpus: of a worker of its last attempt: whole ones, or a share of one.
         over_limit: the limits that its model breaks, in words: it is not the sweep's best.
     """
 
@@ -145,6 +147,7 @@ class TrialSummary:
     measured_on: str = ""
     confirms: int | None = None
     stopped: bool = False
+    gpus: float = 0.0
     over_limit: str = ""
     _earlier_attempts_s: float = 0.0
     _attempt_started: float | None = None
@@ -193,7 +196,7 @@ class TrialSummary:
         self._close_attempt()  # still open when the driver was killed
         self.state, self.reason, self.ended = "RUNNING", "", None
         self.attempt, self.seed, self.params, self.name = event.attempt, event.seed, event.params, event.name
-        self.confirms, self.stopped = event.confirms, False
+        self.confirms, self.stopped, self.gpus = event.confirms, False, event.gpus
         self.started = event.time if self.started is None else self.started
         self._attempt_started = self._attempt_seen = event.time
         self._num_seen = 0
@@ -284,6 +287,7 @@ class SweepState:
         duration_s: of all runs of the driver together, up to the last event of each.
         search: how the search goes.
         repetitions: trial → the trials that run it again with other seeds, in the order in which they began.
+        gpus_shared: how many trials share a GPU, as was decided last; None: that was never measured.
     """
 
     objective: Objective
@@ -302,6 +306,7 @@ class SweepState:
     updated: float | None = None
     search: SearchProgress = field(default_factory=SearchProgress)
     repetitions: dict[int, list[int]] = field(default_factory=dict)
+    gpus_shared: GpusShared | None = None
     _preparing_s: float = 0.0
     _searched: float | None = None  # when something was last recorded that is no part of the sweep's end
     _evaluated: bool = False
@@ -404,6 +409,8 @@ class SweepState:
             self._judge(event)
         elif isinstance(event, CandidateTested):
             self._test(event)
+        elif isinstance(event, GpusShared):
+            self.gpus_shared = event
         elif isinstance(event, SweepChanged):
             self._change(event)
         elif isinstance(event, SearchStopped | SearchWentOn | Confirmed):

@@ -89,7 +89,10 @@ class Resources(_Section):
 
     cpus: Annotated[Share, Field(gt=0)] = Field(1, description="CPUs per worker: whole, or a fraction below 1.")
     gpus: Literal["auto"] | Annotated[Share, Field(ge=0)] = Field(
-        "auto", description="GPUs per worker: whole, a fraction below 1, or auto (one if there is one)."
+        "auto",
+        description="GPUs per worker: whole, a fraction below 1, or auto: none without a GPU; on one machine a share "
+        "of one, as small as gives most images per second of all trials in sum (measured while the sweep runs); on a "
+        "cluster, or with several workers, one.",
     )
     workers: int = Field(
         1,

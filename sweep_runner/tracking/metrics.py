@@ -8,7 +8,7 @@ in a long epoch; they come through an agent that reports every 10 s.)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sweep_runner.results.events import STATES
 from sweep_runner.results.state import RANKED, SweepState, TrialSummary
@@ -29,6 +29,9 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "sweep_trials_planned": ("Trials that the sweep is to have.", ("sweep",)),
     "sweep_best_objective": ("The objective of the best trial so far, at its best epoch.", ("sweep", "metric")),
     "sweep_best_trial": ("The number of the best trial so far.", ("sweep",)),
+    "sweep_gpu_use": ("Share of the time in which a kernel ran, mean over this machine's GPUs.", ("sweep",)),
+    "sweep_gpu_memory_bytes": ("Memory of this machine's GPUs that is taken, by all processes.", ("sweep",)),
+    "sweep_images_per_second": ("Images per second of the running trials in sum, each in its last epoch.", ("sweep",)),
     "sweep_trial_info": ("Always 1; says what trial it is and where it runs.", (
         *_OF_A_TRIAL, "name", "attempt", "host", "device",
     )),
@@ -41,6 +44,15 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """Metric → its help and its labels. Those of `sweep_trial_` are there from a trial's first report to its end."""
 
 
+class Sight(Protocol):
+    """GPUs at one moment; `sweep_runner.execution.gpus.GpuSight` is one."""
+
+    @property
+    def use(self) -> float: ...
+    @property
+    def used_bytes(self) -> int: ...
+
+
 class SweepCollector:
     """A collector, as `prometheus_client` takes it.
 
@@ -48,6 +60,7 @@ class SweepCollector:
         sweep: its name.
         planned: how many trials it is to have.
         look: calls a function with the sweep's state while that stands still: `Recorder.look`.
+        gpus: what is seen of this machine's GPUs; None: nothing, and there are no series of them.
     """
 
     def __init__(
@@ -55,10 +68,12 @@ class SweepCollector:
         sweep: str,
         planned: int,
         look: Callable[[Callable[[SweepState], Iterable[GaugeMetricFamily]]], Iterable[GaugeMetricFamily]],
+        gpus: Callable[[], Sight | None] = lambda: None,
     ) -> None:
         self._sweep = sweep
         self._planned = planned
         self._look = look
+        self._gpus = gpus
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """The names alone: registering it need not look at the sweep."""
@@ -77,9 +92,16 @@ class SweepCollector:
         if best is not None and best.best_value is not None:
             families["sweep_best_trial"].add_metric((self._sweep,), best.trial)
             families["sweep_best_objective"].add_metric((self._sweep, state.objective.metric), best.best_value)
-        for trial in state.trials.values():
-            if trial.state == "RUNNING":
-                self._read_trial(trial, state.objective.metric, families)
+        sight = self._gpus()
+        if sight is not None:
+            families["sweep_gpu_use"].add_metric((self._sweep,), sight.use)
+            families["sweep_gpu_memory_bytes"].add_metric((self._sweep,), sight.used_bytes)
+        running = [trial for trial in state.trials.values() if trial.state == "RUNNING"]
+        rates = [trial.last_metrics["images_per_s"] for trial in running if "images_per_s" in trial.last_metrics]
+        if rates:
+            families["sweep_images_per_second"].add_metric((self._sweep,), sum(rates))
+        for trial in running:
+            self._read_trial(trial, state.objective.metric, families)
         return families.values()
 
     def _read_trial(self, trial: TrialSummary, metric: str, families: Mapping[str, GaugeMetricFamily]) -> None:

@@ -80,7 +80,7 @@ class _Direct(WorkerHandle):
 def search_here(self: Any, study: Study, recorder: Recorder) -> Finish:
     """In place of `Run._search`."""
     plan, paths = self._plan, self._paths
-    assign = run_module._assigner(plan, paths, 1, self._remote)
+    assign = run_module._assigner(plan, paths, 1, self._remote, lambda: 0.0)
     keeper = Keeper(plan.spec, paths, study, recorder, 1, assign, 1)
     if self._remote is not None:
         keeper.on_drop(self._remote.drop)

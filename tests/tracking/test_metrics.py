@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sweep_runner.cli.main import main
 from sweep_runner.cli.metrics import dashboard_file
 from sweep_runner.durable import SweepLock
+from sweep_runner.execution.gpus import GpuSight
 from sweep_runner.results.events import AttemptFailed, EpochReported, SweepChanged, TrialEnded, TrialStarted
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
@@ -79,7 +80,13 @@ def serving(
 ) -> AbstractContextManager[str]:
     token = paths.root.parent / "token"
     token.write_text(f"{TOKEN}\n")
-    return metrics_endpoint(SweepCollector("small", 9, recorder.look), paths, listen, token, warnings.append)
+    return metrics_endpoint(
+        SweepCollector("small", 9, recorder.look, lambda: GpuSight(1, 0.5, 3 << 30, 4 << 30, 4 << 30)),
+        paths,
+        listen,
+        token,
+        warnings.append,
+    )
 
 
 def scraped(address: str, token: str = TOKEN) -> Series:
@@ -109,6 +116,8 @@ def test_what_runs_is_told_and_what_has_ended_is_not(recorder: Recorder, paths: 
         assert seen["sweep_trial_images_per_second", "1"] == 100
         assert seen["sweep_trial_data_wait_fraction", "1"] == 0.25
         assert seen["sweep_trial_peak_memory_bytes", "1"] == 3e9, "of both epochs"
+        assert seen["sweep_images_per_second", ""] == 100
+        assert (seen["sweep_gpu_use", ""], seen["sweep_gpu_memory_bytes", ""]) == (0.5, 3 << 30)
         assert {name for name, _ in seen} == set(METRICS)
 
         report(recorder, 3, 1, 0.9)

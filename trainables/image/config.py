@@ -17,6 +17,7 @@ Monitor = Literal["val_loss", "val_accuracy", "val_macro_f1", "val_micro_f1", "v
 Augment = Literal["none", "light", "randaugment", "trivialaugment"]
 UseFeatures = Literal["auto", "none"]
 Precision = Literal["no", "bf16", "fp16", "auto"]
+Graph = Literal["auto", "on", "off"]
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
@@ -184,6 +185,11 @@ class ImageConfig(BaseModel):
         "auto",
         description="no, bf16, fp16 (GPU only); auto: bf16 on GPUs that can, and from 64 px on CPUs that can, for "
         "model families that it makes faster (not those of depthwise convolutions).",
+    )
+    graph: Graph = Field(
+        "auto",
+        description="on: on a GPU the training step is captured as a CUDA graph after a few steps, and replayed, where "
+        "it can be; off: it is not. auto: off, until measured on GPUs.",
     )
     features: UseFeatures = Field(
         "auto",

@@ -11,6 +11,7 @@ from timm.layers import SelectAdaptivePool2d
 from torch import nn
 
 from trainables.image.config import ImageConfig
+from trainables.image.device import compute_device
 from trainables.image.features.folding import folded
 from trainables.image.features.head import linear_of
 from trainables.image.models.factory import build_model, normalization, starting_model
@@ -38,7 +39,7 @@ class FrozenBackbone:
     """
 
     def __init__(self, model: nn.Module, config: ImageConfig) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = compute_device()
         self.precision = chosen_precision(config.mixed_precision, model, config.input_resolution)
         self.normalization = normalization(model)
         classifier = model.get_classifier()  # type: ignore[operator]

@@ -23,6 +23,7 @@ import torch
 from trainables.digests import from_sealed_json, to_sealed_json
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
+from trainables.image.device import compute_device
 from trainables.image.features.backbone import FrozenBackbone, backbone_of
 from trainables.image.features.head import Backbone, Features
 from trainables.image.index import ImageIndex
@@ -109,7 +110,7 @@ def _key(config: ImageConfig, index: ImageIndex, digest: str) -> str:
         "weights": digest,
         "examples": index.fingerprint,
         "classes": len(index.classes),
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "device": compute_device().type,
         "versions": (torch.__version__, timm.__version__),
     }
     if suffix := config.fit.suffix(config.input_resolution):  # squash has none: what was stored before there was more

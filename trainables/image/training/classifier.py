@@ -35,7 +35,9 @@ from trainables.image.parallel.workers import Workers, accelerator_of
 from trainables.image.training.augment import make_augmentation, with_generator
 from trainables.image.training.averaging import MOST_EXAMPLES, LastEpochs
 from trainables.image.training.checkpoint import load_state, save_state
+from trainables.image.training.divergence import LossWatch
 from trainables.image.training.feed import Feed, Rows, Source
+from trainables.image.training.graph import GraphStep, Result, keep_on_device, why_not
 from trainables.image.training.memory import peak_memory_bytes, reset_peak_memory
 from trainables.image.training.microbatch import MicroBatches, infeasible_when_out_of_memory
 from trainables.image.training.mixing import make_mixing
@@ -43,9 +45,6 @@ from trainables.image.training.optim import make_optimizer, set_learning_rate
 from trainables.image.training.precision import chosen_precision
 from trainables.image.training.schedule import learning_rate, plateau_factor, stops_early
 from trainables.image.training.turns import off_the_gpu
-
-_STEPS_BETWEEN_CHECKS = 50
-"""Looking at the loss waits for a GPU: do it seldom, but do not train on for a whole epoch after NaN."""
 
 _FEATURES_AT_ONCE = 1024
 """That a head judges: more at a time gain nothing."""
@@ -198,6 +197,11 @@ def epochs(
     steps_per_epoch = math.ceil(epoch_size(len(train_rows), config.batch_size) / config.batch_size)
     if resumed is not None:
         load_state(resumed, net, optimizer, accelerator.scaler, average, last)
+    eager = why_not(config, device, workers, scales_losses=accelerator.scaler is not None, takes_turns=takes_turns)
+    if config.graph == "on" and eager:
+        print(f"graph: steps run one kernel at a time: {eager}")
+    wants_graph = config.graph == "on" and not eager
+    keep_on_device(optimizer, device if wants_graph else None)
     workers.start_alike(net)
 
     def train_mode() -> None:
@@ -212,6 +216,20 @@ def epochs(
         add_gradients.probe((config.num_channels, config.input_resolution, config.input_resolution), targets[some])
         reset_peak_memory(device)
 
+    def plain_step(images: torch.Tensor, goals: torch.Tensor, whole: int | None = None) -> Result:
+        result = add_gradients(images, goals, whole)
+        stepper.step()
+        stepper.zero_grad()
+        return result
+
+    def captured_step(images: torch.Tensor, goals: torch.Tensor) -> Result:
+        result = add_gradients.whole(images, goals)
+        stepper.step()
+        stepper.zero_grad()
+        return result
+
+    graph = GraphStep(plain_step, captured_step) if wants_graph else None
+
     for epoch in range(last_epoch + 1, config.epochs + 1):
         started = perf_counter()
         feed.wait_s = 0.0
@@ -224,7 +242,7 @@ def epochs(
 
         train_mode()
         workers.draw_apart(seed, epoch)
-        losses: list[torch.Tensor] = []
+        watch_loss = LossWatch(epoch, steps_per_epoch, lr_at)
         decisions: list[torch.Tensor] = []
         wanted_here: list[torch.Tensor] = []
         epoch_targets = torch.split(targets[torch.from_numpy(order).to(device)], config.batch_size)
@@ -242,18 +260,17 @@ def epochs(
                 images, goals = images[mine], goals[mine]
             else:
                 goals = wanted[mine]
-            loss, logits = add_gradients(images, goals, len(wanted))
-            stepper.step()
-            stepper.zero_grad()
+            if graph is not None and add_gradients.size == add_gradients.batch_size:
+                loss, logits = graph(images, goals)
+            else:
+                loss, logits = plain_step(images, goals, len(wanted))
             if ema is not None:
                 ema.update(net, step + 1)
             # Kept where they are until the epoch ends: asking for a number would wait for the device.
-            losses.append(loss)
+            watch_loss.add(loss)
             decisions.append(decide(logits, index.multilabel, train_threshold))
             wanted_here.append(wanted[mine])
-            if number % _STEPS_BETWEEN_CHECKS == 0:
-                check_finite(losses, epoch, steps_per_epoch, lr_at)
-        check_finite(losses, epoch, steps_per_epoch, lr_at)
+        watch_loss.end()
         train_s = perf_counter() - started
         train_wait_s = feed.wait_s
 
@@ -272,7 +289,7 @@ def epochs(
             on_val |= classification_metrics("val", logits, val_targets, index.multilabel, config.threshold)
             right = outcomes(logits, val_targets, index.multilabel, config.threshold)
         metrics = {
-            "train_loss": mean_loss(losses, epoch_targets),
+            "train_loss": mean_loss(watch_loss.losses, epoch_targets),
             "train_accuracy": workers.accuracy(torch.cat(decisions), torch.cat(wanted_here)),
             **on_val,
             "lr": lr,
@@ -282,6 +299,7 @@ def epochs(
             "peak_memory_bytes": int(workers.largest(peak_memory_bytes(device), device)),
             "num_parameters": num_parameters,
             **add_gradients.metrics,
+            **(graph.metrics if graph is not None else {}),
         }
         metrics = workers.agreed(metrics, device)
         save = partial(
@@ -415,16 +433,3 @@ def predict_together(
     mine = rows[workers.share(len(rows))]
     some = mine if len(mine) else rows[:1]  # a worker without any has none of the right shape to give
     return workers.gather(predict(model, feed, some, batch_size)[: len(mine)], len(rows)).cpu()
-
-
-def check_finite(losses: list[torch.Tensor], epoch: int, steps_per_epoch: int, lr_at: partial[float]) -> None:
-    """Raises Diverged when a loss of this epoch is no finite number, naming the first step where that was so."""
-    first = max(0, len(losses) - _STEPS_BETWEEN_CHECKS)  # those before were looked at the last time
-    bad = (~torch.stack(losses[first:]).isfinite()).nonzero()
-    if len(bad):
-        number = first + int(bad[0])
-        step = (epoch - 1) * steps_per_epoch + number
-        raise Diverged(
-            f"the training loss is {losses[number].item()} in epoch {epoch}, step {number + 1} of {steps_per_epoch} "
-            f"(lr {lr_at(step):g}): a smaller lr, or a warm-up, may help"
-        )

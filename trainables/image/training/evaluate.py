@@ -18,6 +18,7 @@ from trainables.image.config import ImageConfig
 from trainables.image.data.folds import fold_view
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
+from trainables.image.device import compute_device
 from trainables.image.index import ImageIndex
 from trainables.image.measures.scores import score
 from trainables.image.measures.thresholds import Threshold, tune_thresholds
@@ -164,7 +165,7 @@ def compute_logits(
         rows: N of them.
         device: where to compute; by default the GPU if there is one.
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or compute_device()
     model = channels_last(model.to(device))
     feed = Feed(pixels, device, *normalization(model))
     with torch.inference_mode():

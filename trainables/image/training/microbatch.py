@@ -108,6 +108,10 @@ class MicroBatches:
             self._forget_step()
             print(f"out of memory ({reason}): going on with micro-batches of {self.size} of {self.batch_size}")
 
+    def whole(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As a call, of a batch that is known to fit; what goes wrong is raised as it is."""
+        return self._in_parts(images, targets)
+
     def probe(self, image_shape: tuple[int, int, int], targets: torch.Tensor) -> None:
         """Finds the largest micro-batch that fits, without leaving a trace in the model or the random numbers.
 

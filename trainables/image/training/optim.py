@@ -68,6 +68,10 @@ def parameter_groups(config: ImageConfig, model: nn.Module) -> list[dict[str, An
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Sets it for every group of parameters, times the group's share."""
+    """Sets it for every group of parameters, times the group's share; on the device where a group has it there."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_scale", 1.0)
+        rate = lr * group.get("lr_scale", 1.0)
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

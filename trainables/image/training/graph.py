@@ -1,0 +1,165 @@
+"""The training step as a CUDA graph: one launch per step instead of some thousand, which is what bounds small networks.
+
+A few steps run one kernel at a time, then a batch of the same shape is captured, and from there on each such batch is
+copied into the graph's input and the graph is replayed. What differs from step to step is in tensors on the device: the
+images and targets, the learning rates, the optimizer's step counts, the state of the random numbers (PyTorch registers
+its generator with a graph). Everything else runs as ever: the last batch of an epoch where it is smaller, augmentation,
+mixing and the moving average of the weights, which are few kernels.
+
+Source: PyTorch, "CUDA Graphs", whole-network capture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from trainables.image.config import ImageConfig
+from trainables.image.parallel.workers import Workers
+
+Result = tuple[torch.Tensor, torch.Tensor]
+"""The mean loss, a scalar, and the logits, (N, C)."""
+Step = Callable[[torch.Tensor, torch.Tensor], Result]
+"""Images and targets → the result, with the weights moved on."""
+
+WARM_UP_STEPS = 3
+"""Run one kernel at a time before a capture: the optimizer makes its state in the first, and libraries choose their
+algorithms."""
+CAPTURABLE = ("adam", "adamw", "sgd")
+"""Optimizers whose fused form keeps its step count and its learning rate on the device."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A step that was captured.
+
+    Attributes:
+        replay: runs it on what lies in its input.
+        result: where each replay puts what it gives.
+    """
+
+    replay: Callable[[], object]
+    result: Callable[[], Result]
+
+
+Capture = Callable[[Callable[[], Result]], Captured]
+"""Captures a function of no arguments, without running it."""
+
+
+def cuda_capture(run: Callable[[], Result]) -> Captured:
+    """Captures on the current GPU."""
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = run()
+    return Captured(graph.replay, lambda: result)
+
+
+def why_not(
+    config: ImageConfig, device: torch.device, workers: Workers, *, scales_losses: bool, takes_turns: bool = False
+) -> str | None:
+    """Why a trial's steps cannot be captured, in words; None when they can.
+
+    Args:
+        config: of the trial.
+        device: it trains on.
+        workers: that train together.
+        scales_losses: as fp16 does.
+        takes_turns: the net leaves the GPU between epochs, as with folds.
+    """
+    if device.type != "cuda":
+        return "there is no GPU"
+    if workers.number > 1:
+        return "several workers exchange gradients in each step"
+    if takes_turns:
+        return "the models of the folds take turns on the GPU, and a graph is of fixed places in its memory"
+    if scales_losses:
+        return "with fp16 each step looks at its gradients before it moves the weights"
+    if config.optimizer not in CAPTURABLE:
+        return f"{config.optimizer} keeps what it counts on the CPU ({', '.join(CAPTURABLE)} do not)"
+    return None
+
+
+def keep_on_device(optimizer: torch.optim.Optimizer, device: torch.device | None) -> None:
+    """Has an optimizer keep learning rates and step counts on a device, as a graph wants; None: as plain numbers.
+
+    Call it after a checkpoint was loaded, whose trial may have had the other.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = float(group["lr"]) if device is None else torch.tensor(float(group["lr"]), device=device)
+        if "capturable" in group:
+            group["capturable"] = device is not None
+
+
+class GraphStep:
+    """A training step that is captured when it has warmed up.
+
+    Attributes:
+        num_steps: so far.
+        num_replayed: of them by the graph.
+        why_eager: why the capture failed; empty: it has not.
+    """
+
+    def __init__(self, plain: Step, to_capture: Step, capture: Capture = cuda_capture) -> None:
+        """Args:
+        plain: the step, one kernel at a time; leaves no gradients behind.
+        to_capture: the same of a batch that is known to fit in memory, with nothing that decides by values.
+        capture: makes a graph of it.
+        """
+        self.num_steps = self.num_replayed = 0
+        self.why_eager = ""
+        self._plain = plain
+        self._to_capture = to_capture
+        self._capture = capture
+        self._captured: Captured | None = None
+        self._inputs: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._warm = 0
+
+    def __call__(self, images: torch.Tensor, targets: torch.Tensor) -> Result:
+        """Moves the weights on by a batch; the result is the caller's."""
+        self.num_steps += 1
+        if self.why_eager:
+            return self._plain(images, targets)
+        if self._inputs is None:
+            self._inputs = torch.empty_like(images), torch.empty_like(targets)
+        if not all(_alike(here, given) for here, given in zip(self._inputs, (images, targets), strict=True)):
+            return self._plain(images, targets)
+        if self._captured is None and self._warm < WARM_UP_STEPS:
+            self._warm += 1
+            return self._plain(images, targets)
+        for here, given in zip(self._inputs, (images, targets), strict=True):
+            here.copy_(given, non_blocking=True)
+        if self._captured is None and not self._try_capture():
+            return self._plain(images, targets)
+        assert self._captured is not None
+        self._captured.replay()
+        self.num_replayed += 1
+        loss, logits = self._captured.result()
+        return loss.clone(), logits.clone()  # the next replay writes into the same memory
+
+    def _try_capture(self) -> bool:
+        """Captures, which runs nothing; whether it worked. If not, every step runs as before, from where they were."""
+        assert self._inputs is not None
+        images, targets = self._inputs
+        state = torch.cuda.get_rng_state(images.device) if images.device.type == "cuda" else None
+        try:
+            self._captured = self._capture(lambda: self._to_capture(images, targets))
+        except (RuntimeError, ValueError) as error:
+            self.why_eager = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self._inputs = None
+        if self.why_eager:
+            if state is not None:
+                torch.cuda.set_rng_state(state, images.device)
+            print(f"graph: steps run one kernel at a time, since they could not be captured: {self.why_eager}")
+        return self._captured is not None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What a report is to say: which share of the steps so far the graph ran."""
+        return {"graph_fraction": self.num_replayed / max(1, self.num_steps)}
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype and one.stride() == other.stride()

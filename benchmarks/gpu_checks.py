@@ -1,0 +1,239 @@
+"""What must hold on a GPU, and images/s there: run by `benchmarks/gpu.sh`, without Ray.
+
+Each check is one line and one entry of the JSON file. With `--dry-run` the same code runs on a CPU with tiny sizes: its
+verdicts say nothing of a GPU, and its figures are left out of the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+import torch.nn.functional as F
+
+from trainables.image.config import ImageConfig
+from trainables.image.device import compute_device
+from trainables.image.index import SCHEMA, ImageIndex
+from trainables.image.models.factory import build_model
+from trainables.image.models.layout import channels_last
+from trainables.image.training.classifier import train_classifier
+from trainables.image.training.evaluate import compute_logits
+from trainables.image.training.graph import GraphStep, keep_on_device
+from trainables.image.training.optim import make_optimizer
+from trainables.local import LocalHandle
+
+NETS = (
+    ("mobilenetv3_small_100", 96, 64),
+    ("mobilenetv2_100", 128, 64),
+    ("resnet18", 64, 128),
+    ("vit_tiny_patch16_224", 224, 64),
+    ("resnet50", 224, 64),
+    ("resnet50", 224, 128),
+)
+"""Model, resolution, batch size."""
+TINY_NETS = (("mlp6", 16, 8), ("test_resnet", 32, 8))
+_WARM_UP, _STEPS = 10, 60
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the table.
+
+    Attributes:
+        what: was looked at.
+        value: found, in words or as a number.
+        holds: whether it is as it must be; None: a figure that nothing must be.
+    """
+
+    what: str
+    value: str
+    holds: bool | None = None
+
+
+class Noise:
+    """Images in memory of three classes, each with a tint of its own."""
+
+    def __init__(self, num: int, size: int) -> None:
+        drawn = np.random.default_rng(0)
+        labels = [[number % 3] for number in range(num)]
+        self.images: npt.NDArray[np.uint8] = drawn.integers(0, 200, (num, size, size, 3), dtype=np.uint8)
+        for number, (label,) in enumerate(labels):
+            self.images[number, :, :, label] += 50
+        columns: dict[str, Any] = {
+            "example": [f"{number}.png" for number in range(num)],
+            "path": [None] * num,
+            "image": [b""] * num,
+            "box": [None] * num,
+            "labels": labels,
+            "group": [str(number) for number in range(num)],
+            "split": ["val" if number % 5 == 4 else "train" for number in range(num)],
+        }
+        fields = [field for field in SCHEMA if field.name in columns]
+        table = pa.table([pa.array(columns[one.name], one.type) for one in fields], names=[one.name for one in fields])
+        self.index = ImageIndex(table, ("a", "b", "c"), False, "noise")
+
+    def gather(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        return self.images[rows]
+
+
+def trained(data: Noise, folder: Path, **values: Any) -> list[Mapping[str, float]]:
+    """The reports of a trial on this machine's device."""
+    config = ImageConfig.model_validate({"pretrained": False, "augment": "light", **values})
+    with (folder.parent / "trials.log").open("a") as log, contextlib.redirect_stdout(log):
+        handle = LocalHandle(folder, seed=3)
+        train_classifier(config, data.index, data, None, handle)
+    return [report.metrics for report in handle.reports]
+
+
+def checks(folder: Path, dry: bool) -> list[Outcome]:
+    """Correctness, and a batch that does not fit."""
+    model, size, batch, num = ("test_resnet", 32, 8, 60) if dry else ("resnet18", 64, 64, 1_600)
+    data, base = Noise(num, size), {"model": model, "input_resolution": size, "batch_size": batch, "epochs": 3}
+    found = [_cpu_against_device(data, model, size)]
+    last: dict[str, float] = {}
+    for name, values in {
+        "eager": {"graph": "off"},
+        "eager again": {"graph": "off"},
+        "graph": {"graph": "on"},
+        "bf16": {"mixed_precision": "bf16"},
+        **({} if dry else {"fp16": {"mixed_precision": "fp16"}}),
+    }.items():
+        reports = trained(data, folder / name.replace(" ", "-"), **{"mixed_precision": "no", **base, **values})
+        last[name] = reports[-1]["train_loss"]
+        fell = reports[-1]["train_loss"] < reports[0]["train_loss"]
+        if name == "graph" and not dry:
+            share = reports[-1].get("graph_fraction", 0.0)
+            found.append(Outcome("share of steps that the graph ran", f"{share:.3f}", share > 0.5))
+        found.append(Outcome(f"{name}: loss falls", f"{reports[0]['train_loss']:.4f} → {last[name]:.4f}", fell))
+    apart = abs(last["eager"] - last["eager again"])
+    found.append(Outcome("same seed twice: loss apart", f"{apart:.2g}", apart <= 1e-3))
+    of_graph = abs(last["graph"] - last["eager"])
+    found.append(Outcome("graph against eager: loss apart", f"{of_graph:.2g}", of_graph <= max(2 * apart, 1e-3)))
+    if not dry:
+        found.append(_out_of_memory(folder))
+    return found
+
+
+def _cpu_against_device(data: Noise, model: str, size: int) -> Outcome:
+    torch.manual_seed(0)
+    net = build_model(ImageConfig(model=model, input_resolution=size, pretrained=False), 3).eval()
+    rows = np.arange(24)
+    here = compute_logits(net, data, rows, torch.device("cpu"))
+    there = compute_logits(net, data, rows, compute_device())
+    apart = float(np.abs(here - there).max() / np.abs(here).max())
+    return Outcome("CPU against GPU: logits apart, relative", f"{apart:.2g}", apart < 2e-2)
+
+
+def _out_of_memory(folder: Path) -> Outcome:
+    """A batch of twice the memory of the GPU."""
+    free, _ = torch.cuda.mem_get_info()
+    batch = min(65_536, 2 * free // (90 << 20))  # ResNet-50 at 224 px in float32 takes about 90 MB per image
+    data = Noise(int(batch * 1.3), 224)
+    reports = trained(
+        data, folder / "oom", model="resnet50", input_resolution=224, batch_size=int(batch), epochs=1,
+        mixed_precision="no", augment="none",
+    )  # fmt: skip
+    size = reports[0].get("micro_batch_size")
+    return Outcome(f"batch {batch} does not fit", f"went on with micro-batches of {size}", size is not None)
+
+
+def figures(folder: Path, dry: bool) -> list[Outcome]:
+    """Images/s: a trial with and without a graph, and the step alone on one batch."""
+    found = []
+    for model, size, batch in TINY_NETS if dry else NETS:
+        data = Noise(5 * batch if dry else max(40 * batch, 2_560), size)
+        values = {"model": model, "input_resolution": size, "batch_size": batch, "epochs": 2 if dry else 4}
+        rates = {
+            f"synthetic, {way}": _synthetic(model, size, batch, way == "graph", 3 if dry else _STEPS)
+            for way in ("eager", "graph")
+            if way == "eager" or not dry
+        }
+        for way in ("off", "on"):
+            reports = trained(
+                data,
+                folder / f"{model}-{size}-{batch}-{way}",
+                **values,
+                mixed_precision="bf16",
+                augment="none",
+                graph=way,
+            )
+            rates[f"trial, graph {way}"] = max(report["images_per_s"] for report in reports[1:])
+        found += [Outcome(f"{model}, {size} px, batch {batch}: {what}", f"{rate:,.0f}") for what, rate in rates.items()]
+    return found
+
+
+def _synthetic(model: str, size: int, batch: int, graph: bool, steps: int) -> float:
+    """Images/s of the step on one batch that stays on the device."""
+    device = compute_device()
+    config = ImageConfig(model=model, input_resolution=size, pretrained=False)
+    net = channels_last(build_model(config, 3).to(device)).train()
+    optimizer = make_optimizer(config, net)
+    images = torch.randn(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+    targets = torch.randint(0, 3, (batch,), device=device)
+
+    def plain(images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.autocast(device.type, torch.bfloat16):
+            logits = net(images)
+        loss = F.cross_entropy(logits.float(), targets)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.detach(), logits.detach()
+
+    step: Callable[[torch.Tensor, torch.Tensor], object] = plain
+    if graph:
+        keep_on_device(optimizer, device)
+        step = GraphStep(plain, plain)
+    for number in range(_WARM_UP + steps):
+        if number == _WARM_UP:
+            _wait(device)
+            began = time.perf_counter()
+        step(images, targets)
+    _wait(device)
+    return batch * steps / (time.perf_counter() - began)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--dry-run", action="store_true", help="on a CPU, with tiny sizes")
+    parser.add_argument("--json", type=Path, required=True)
+    options = parser.parse_args()
+    if not options.dry_run and not torch.cuda.is_available():
+        print("there is no GPU here: --dry-run tries the script on a CPU", file=sys.stderr)
+        return 2
+    options.folder.mkdir(parents=True, exist_ok=True)
+    found: list[Outcome] = []
+    for part in (checks, figures):
+        try:
+            found += part(options.folder, options.dry_run)
+        except Exception as error:  # noqa: BLE001 - the other part is run all the same, and this is a line of the table
+            found.append(Outcome(part.__name__, f"{type(error).__name__}: {error}", False))
+    name = "a CPU (dry run)" if options.dry_run else torch.cuda.get_device_name()
+    options.json.write_text(
+        json.dumps({"on": name, "torch": torch.__version__, "rows": [asdict(one) for one in found]})
+    )
+    for one in found:
+        verdict = {True: "ok", False: "WRONG", None: ""}[one.holds]
+        print(f"{verdict:5}  {one.what}: {one.value}")
+    return int(any(one.holds is False for one in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -124,7 +124,7 @@ def open_results(folder: str | os.PathLike[Any] = "results") -> Results:
         folder: as `--results` names it; `s3://bucket/prefix`, too.
 
     Raises:
-        RequestError: there is no such folder.
+        RequestError: no such folder.
     """
     if isinstance(folder, str) and "://" in folder:
         from sweep_runner.results.remote.address import Address, working_copy
@@ -132,5 +132,5 @@ def open_results(folder: str | os.PathLike[Any] = "results") -> Results:
         return Results(working_copy(Address.parse(folder)))
     root = Path(folder).expanduser().absolute()
     if not root.is_dir():
-        raise RequestError(f"{folder}: there is no such folder", hint="give the folder that --results names")
+        raise RequestError(f"{folder}: no such folder", hint="give the folder of --results")
     return Results(root)

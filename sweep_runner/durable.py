@@ -262,9 +262,9 @@ class SweepLock:
                 if error.errno not in NO_LOCKS:
                     raise
                 raise RequestError(
-                    f"{self.path.parent}: this file system has no file locks (flock: {error.strerror}), and without "
-                    "one two processes could write into a sweep at once",
-                    hint="Name a folder on another file system, such as a local disk, with --results, or have this "
+                    f"{self.path.parent}: this file system has no file locks (flock: {error.strerror}), so two "
+                    f"processes could write to one sweep at the same time",
+                    hint="Choose a folder on another file system, such as a local disk, with --results, or have this "
                     "one mounted with locks (Lustre: -o flock; NFS: with its lock service).",
                 ) from error
             except BaseException:

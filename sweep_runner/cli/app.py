@@ -24,14 +24,14 @@ _STOPPED = (130, -2)
     "--host",
     default=LOOPBACK,
     show_default=True,
-    help="Address to listen on. Others can then look, without a password.",
+    help="Address to listen on. Anyone who can reach it sees the results, without a password.",
 )
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 @common_options
 def app(port: int, host: str, no_browser: bool, results: ResultsPaths, out: Out) -> int:
-    """Explore all sweeps in the browser: filter trials, compare two, look at confusions, try the model.
+    """Explore all sweeps in the browser: filter trials, compare two, inspect confusions, try the model.
 
-    A sweep that runs is followed live. Ctrl-C ends it. Nothing leaves this machine.
+    Running sweeps update live. Ctrl-C stops the app. Nothing leaves this machine.
 
     \b
     Examples:
@@ -41,10 +41,12 @@ def app(port: int, host: str, no_browser: bool, results: ResultsPaths, out: Out)
     if find_spec("streamlit") is None:
         raise RequestError("sweep app needs streamlit", hint=f"Install it: {install_command('app')}")
     if not results.root.is_dir():
-        raise RequestError(f"there is no folder {results.root}", hint="Run a sweep, or name another with --results.")
+        raise RequestError(
+            f"folder {results.root} does not exist", hint="Run a sweep, or choose another folder with --results."
+        )
     if host != LOOPBACK:
-        out.warn(f"everyone who reaches {host}:{port} can look at the results and read pictures of this machine")
-    out.say(f"explorer: http://{LOOPBACK if host == '0.0.0.0' else host}:{port}   (Ctrl-C ends it)")
+        out.warn(f"everyone who can reach {host}:{port} can see the results and read images of this machine")
+    out.say(f"explorer: http://{LOOPBACK if host == '0.0.0.0' else host}:{port}   (Ctrl-C stops it)")
     page = Path(__file__).parents[1] / "app" / "explorer.py"
     command = [
         sys.executable, "-m", "streamlit", "run", str(page),

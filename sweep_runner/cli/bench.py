@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 @click.argument("model", metavar="MODEL[/TRIAL]")
 @model_trial_option
 @click.option(
-    "--batch", "batches", type=click.IntRange(1, 4096), multiple=True, help="Pictures at a time; again for more.",
+    "--batch", "batches", type=click.IntRange(1, 4096), multiple=True, help="Batch size. Repeatable.",
     default=(1, 32), show_default=True,
 )  # fmt: skip
 @click.option(
-    "--threads", "threads", multiple=True, metavar="N|all", help="CPU threads; again for more.", default=("1", "all"),
-    show_default=True,
+    "--threads", "threads", multiple=True, metavar="N|all", help="Number of CPU threads, or all. Repeatable.",
+    default=("1", "all"), show_default=True,
 )  # fmt: skip
 @click.option(
     "--format",
@@ -47,13 +47,13 @@ def bench(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Measure how long an exported model takes on this machine, in ONNX Runtime.
+    """Measure the latency of an exported model on this machine, in ONNX Runtime.
 
     MODEL is the name of a sweep (its best model), the folder of a model package, or an ONNX file of one.
 
     Prints one row per file of the package, batch size and number of threads: the median and the 95th percentile of
-    single runs after a warm-up, in milliseconds for the whole batch, and pictures per second. A GPU is measured, too,
-    if ONNX Runtime has one. Reading and resizing picture files is not part of it.
+    single runs after a warm-up, in milliseconds per batch, and images per second. A GPU is measured, too, if ONNX
+    Runtime has one. Reading and resizing image files is not included.
 
     \b
     Examples:
@@ -74,7 +74,7 @@ def bench(
     files = sorted(package.glob("model*.onnx")) if package.is_dir() else [package]
     found = [(file.name, row) for file in files for row in latency.bench(file, settings, out.detail)]
     rows = [row for _, row in found]
-    out.say(f"{package}: on {machine_name()}, {latency.runtime_name()}; times are of the whole batch")
+    out.say(f"{package}: on {machine_name()}, {latency.runtime_name()}; times are per batch")
     if warning:
         out.warn(warning)
     table = pa.table(

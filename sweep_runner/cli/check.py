@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @json_option
 @common_options
 def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """Validate a sweep FILE and print the resolved plan; nothing is started, no data is read.
+    """Validate a sweep FILE and print the resolved plan. Starts nothing and reads no data.
 
     \b
     Examples:
@@ -40,7 +40,7 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
     for warning in plan.warnings:
         out.warn(warning)
     if results.sweep(plan.spec.name).spec.is_file():
-        out.say(f"{results.sweep(plan.spec.name).root} exists: a sweep of this name was run before", style="yellow")
+        out.say(f"a sweep of this name exists already: {results.sweep(plan.spec.name).root}", style="yellow")
     from sweep_runner.execution.forecast import forecast
 
     room = forecast(plan, results.sweep(plan.spec.name).root)
@@ -53,8 +53,8 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
     out.result("")
     rows = [*_plan_rows(plan), *(("disk", line) for line in room.lines)]
     out.table(("key", "value"), rows, title="Plan")
-    look = f" `sweep data check {file}` looks at its data." if type(plan.data).model_fields else ""
-    out.say(f"{file} is right.{look}", style="green")
+    look = f" `sweep data check {file}` checks its data." if type(plan.data).model_fields else ""
+    out.say(f"{file} is valid.{look}", style="green")
 
 
 @click.command()
@@ -133,7 +133,7 @@ def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     from sweep_runner.spec.goals import amount
 
     spec = plan.spec
-    settings = "without end" if plan.grid_size is None else f"{plan.grid_size:,}"
+    settings = "unlimited" if plan.grid_size is None else f"{plan.grid_size:,}"
     trials = spec.search.trials
     if spec.search.sampler == "grid" and plan.grid_size is not None:
         trials = min(trials, plan.grid_size)
@@ -142,10 +142,10 @@ def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "name", spec.name
     yield "trainable", spec.trainable
     yield "trials", f"{trials}, {len(spec.baselines)} of them baselines ({', '.join(spec.baselines) or 'none'})"
-    yield "different settings", settings
+    yield "distinct configurations", settings
     if plan.max_epochs is not None:
         models = plan.trainable.num_models(plan.data)
-        yield "epochs", f"at most {plan.max_epochs} a trial" + (f", each of {models} models" if models > 1 else "")
+        yield "epochs", f"at most {plan.max_epochs} per trial" + (f", each of {models} models" if models > 1 else "")
     yield "objective", f"{spec.objective.metric}, {spec.objective.mode}"
     for place, goal in enumerate(spec.objective.also, start=2):
         yield f"objective {place}", f"{goal.column}, {goal.better_is}"
@@ -163,7 +163,7 @@ def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     number = f"{workers[0]}" if len(workers) == 1 else f"{workers[0]} to {workers[-1]} (space.workers)"
     yield "a trial", f"workers: {number}, retries if it fails: {spec.resources.max_failures}"
     yield "at a time", "as many trials as fit the machine" if concurrent == "auto" else f"{concurrent} trials"
-    anew = ", of the best trial's model trained anew on train and val" if spec.export.refit else ""
+    anew = ", to retrain the best trial's model on train and val" if spec.export.refit else ""
     yield "export", (", ".join(spec.export.formats) or "nothing") + anew
     more = {
         "a soup of kept checkpoints": spec.export.soup,
@@ -188,15 +188,15 @@ def _rules(plan: Plan, stop: Stop) -> Iterator[str]:
         work = EndWork.of(plan)
         kept = min(work.start_s, stop.after / 2)
         besides = f" and the time of about {work.passes} epochs" if work.passes else ""
-        again = ", and what confirming takes," if plan.spec.search.confirm is not None else ""
+        again = ", and of confirming," if plan.spec.search.confirm is not None else ""
         yield (
-            f"in time for all to be over after {duration_text(stop.after)}: {duration_text(kept)}{besides}{again} "
+            f"so that everything ends within {duration_text(stop.after)}: {duration_text(kept)}{besides}{again} "
             "are kept for what follows"
         )
     if stop.at is not None:
         yield f"at {metric} {stop.at:g}"
     if stop.no_gain is not None:
-        yield f"after {stop.no_gain} trials without a better {metric}"
+        yield f"after {stop.no_gain} trials without improvement of {metric}"
     yield f"after {plan.num_trials} trials"
 
 
@@ -204,11 +204,11 @@ def _confirming(plan: Plan, confirm: Confirm) -> str:
     """What running the best again costs at most."""
     top = min(confirm.top, plan.num_trials)
     runs = top * (confirm.seeds - 1)
-    text = f"the best {top} are trained {confirm.seeds} times in all: {runs} further runs"
+    text = f"the best {top} are trained {confirm.seeds} times each: {runs} additional runs"
     if plan.max_epochs is None:
         return text
     epochs, searched = runs * plan.max_epochs, plan.num_trials * plan.max_epochs
-    return f"{text}, up to {epochs:,} epochs besides up to {searched:,} of the search"
+    return f"{text}, up to {epochs:,} epochs in addition to up to {searched:,} of the search"
 
 
 def _details(values: Mapping[str, Any], start: str = ": ") -> str:

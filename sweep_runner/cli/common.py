@@ -106,11 +106,11 @@ def common_options(command: Callable[P, R]) -> Callable[..., R]:
             raise RequestError(
                 f"--results: the folder {shown} has a name that is no UTF-8 text, or has control characters: tables "
                 "and pages could not name it",
-                hint="Name another folder, or rename this one.",
+                hint="Choose another folder, or rename this one.",
             )
         if root.exists() and not root.is_dir():
             raise RequestError(
-                f"--results {results_folder}: this is a file", hint="Name the folder that holds all sweeps."
+                f"--results {results_folder}: is a file", hint="Choose the folder that holds all sweeps."
             )
         kwargs["results"] = ResultsPaths(root)
         return command(*args, **kwargs)

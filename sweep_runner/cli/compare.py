@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 @json_option
 @common_options
 def compare(first: str, second: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """Compare A with B: what differs in params and metrics, and whether it is more than chance.
+    """Compare A with B: params, metrics, and whether the difference is significant.
 
-    Each is a sweep (its best trial stands for it) or a trial of one: NAME/3, NAME/BASELINE, NAME/best.
+    Each is a sweep (its best trial counts) or a trial: NAME/3, NAME/BASELINE, NAME/best.
     Significance is tested on the examples that both final evaluations have: a paired bootstrap of the difference in
     accuracy, in which examples of one group stay together.
 
@@ -49,7 +49,7 @@ def compare(first: str, second: str, as_json: bool, results: ResultsPaths, out: 
     tested = significance((results.sweep(one.sweep.sweep), a), (results.sweep(other.sweep.sweep), b), out.warn)
     fingerprints = {board.sweep.values.get("data_fingerprint") for board in (one, other)}
     if not isinstance(tested, str) and len(fingerprints) > 1:
-        out.warn("the two sweeps have different data: examples are taken for the same by their names and labels")
+        out.warn("the two sweeps have different data: examples are matched by name and labels")
     if as_json:
         out.json(
             {
@@ -70,7 +70,7 @@ def compare(first: str, second: str, as_json: bool, results: ResultsPaths, out: 
     rows += [("fact", name, x, y, y - x if isinstance(x, int | float) and isinstance(y, int | float) else None)
              for name, x, y in facts]  # fmt: skip
     if not params:
-        out.say("their params are the same")
+        out.say("both have the same params")
     out.table(("", "what", *names, "difference"), rows)
     _print_significance(tested, names, out)
 
@@ -80,9 +80,9 @@ def _print_significance(tested: Significance | str, names: list[str], out: Out) 
         out.say(f"significance: {tested}")
         return
     if tested.num_left_out:
-        out.warn(f"{tested.num_left_out} examples are in only one of the two evaluations, and are left out")
+        out.warn(f"{tested.num_left_out} examples are in only one of the two evaluations and were left out")
     better = names[1] if tested.difference > 0 else names[0]
-    verdict = f"{better} is better by more than chance" if tested.significant else "the difference may well be chance"
+    verdict = f"{better} is significantly better" if tested.significant else "the difference is not significant"
     out.result(
         f"accuracy on the same {tested.num_examples} {tested.split} examples: "
         f"{tested.first:.4f} and {tested.second:.4f}, "

@@ -44,14 +44,14 @@ class _Silent(WSGIRequestHandler):
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="Of this machine only; 0 takes a free one.",
+    help="Port, on this machine only; 0 takes a free one.",
 )
 @common_options
 def dashboard(name: str, port: int, results: ResultsPaths, out: Out) -> None:
     """Open the study of the sweep NAME in optuna-dashboard, on this machine only.
 
-    It shows a copy of the study, taken now: what is changed there does not reach the sweep, which may be running. Start
-    it again to see what came since. Stop it with Ctrl-C.
+    It shows a copy of the study: changes there do not reach the sweep, which may be running. Start it again to see new
+    trials. Ctrl-C stops it.
 
     \b
     Examples:
@@ -80,7 +80,7 @@ def dashboard(name: str, port: int, results: ResultsPaths, out: Out) -> None:
         except OSError as error:
             raise SweepError(f"port {port}: {error.strerror or error}; choose another with --port") from error
         with server:
-            out.say(f"http://{LOOPBACK}:{server.server_port}/   (Ctrl-C ends it)")
+            out.say(f"http://{LOOPBACK}:{server.server_port}/   (Ctrl-C stops it)")
             with suppress(KeyboardInterrupt):
                 server.serve_forever()
 

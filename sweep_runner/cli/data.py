@@ -21,7 +21,7 @@ _MOST_GROUPS = 20
 
 @click.group()
 def data() -> None:
-    """Look at the data of a sweep file, and at the cache of decoded pixels."""
+    """Check the data of a sweep file; manage the cache of decoded pixels."""
 
 
 data.add_command(cache)
@@ -35,26 +35,26 @@ data.add_command(cache)
     "page",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="PAGE",
-    help="Write a page with pictures of every class, odd pictures, near-duplicates and labels in doubt.",
+    help="Write an HTML page with images of every class, outliers, near-duplicates and probable label errors.",
 )
 @json_option
 @common_options
 def check(
     file: Path, overrides: tuple[str, ...], page: Path | None, as_json: bool, results: ResultsPaths, out: Out
 ) -> int:
-    """Read every picture of FILE's data: counts, unreadable files, class balance, copies of one picture.
+    """Read every image of FILE's data: counts, unreadable files, class balance, near-duplicates.
 
-    Prints a row per class with its examples in each split. With --json everything that was found, also what is told to
-    stderr otherwise.
+    Prints a row per class with its examples in each split. --json prints everything that was found,
+    including what otherwise goes to stderr.
 
-    Near-duplicates are pictures that are the same but for being turned, mirrored, inverted, resized or encoded anew.
-    They are listed, and a warning says when some are in several splits.
+    Near-duplicates are copies of one image: rotated, mirrored, inverted, resized or re-encoded. They are listed, and
+    a warning says if copies are in different splits.
 
-    Ends with 1 if a class is lost: there are files of it, and none can be read.
+    Exit code 1 if a class is lost because none of its files can be read.
 
-    With --html one self-contained page shows what was read: pictures as the net will see them (resized, augmented),
-    dark, blank, blurred and oddly shaped ones, near-duplicates, and labels that a head on frozen features disagrees
-    with. Of more than 10,000 examples it looks at a sample closely.
+    --html writes one self-contained page: images as the model will see them (resized, augmented), dark, blank,
+    blurred and oddly shaped images, near-duplicates, and probable label errors (a head on frozen features disagrees).
+    Of more than 10,000 examples it inspects a sample.
 
     \b
     Examples:
@@ -65,7 +65,9 @@ def check(
     from sweep_runner.spec.check import load_plan
 
     if page is not None and not page.absolute().parent.is_dir():  # told now, and not after all pictures were read
-        raise RequestError(f"--html: there is no folder {page.absolute().parent}", hint="Make it, or name another.")
+        raise RequestError(
+            f"--html: folder {page.absolute().parent} does not exist", hint="Create it, or choose another."
+        )
     plan = load_plan(file, overrides, suggest=page is not None)  # the page shows what the space does to pictures
     with tempfile.TemporaryDirectory(prefix="sweep-data-check-") as folder:
         trainable = plan.trainable(plan.data, Path(folder))
@@ -114,7 +116,7 @@ def _say_duplicates(groups: Sequence[Sequence[str]], out: Out) -> None:
     for group in groups[:_MOST_GROUPS]:
         out.say(f"near-duplicates: {', '.join(group)}")
     if len(groups) > _MOST_GROUPS:
-        out.say(f"and {len(groups) - _MOST_GROUPS} more groups: --json has all")
+        out.say(f"and {len(groups) - _MOST_GROUPS} more groups: --json prints all")
 
 
 def _print_classes(details: Mapping[str, Any], out: Out) -> None:

@@ -33,11 +33,11 @@ folder_option = click.option(
 
 @click.group()
 def cache() -> None:
-    """Look at or empty the cache of decoded pixels and features.
+    """List or clear the cache of decoded pixels and features.
 
-    Pictures are decoded once a resolution and kept there, for every trial of the node and for later sweeps over the
-    same pictures; likewise features of frozen backbones. Together they take up to data.cache_limit_bytes: then those
-    that were not used for longest make room.
+    Images are decoded once per resolution and cached for all trials on the node and for later sweeps over the same
+    images; features of frozen backbones, too. The cache takes up to data.cache_limit_bytes: the least recently used
+    entries are removed first.
     """
 
 
@@ -46,7 +46,7 @@ def cache() -> None:
 @json_option
 @common_options
 def ls(folder: Path | None, as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """List what is in the cache: size, last use, content; the last used first.
+    """List the cache: size, last use and content, the most recently used first.
 
     \b
     Examples:
@@ -78,11 +78,11 @@ def ls(folder: Path | None, as_json: bool, results: ResultsPaths, out: Out) -> N
 @cache.command()
 @folder_option
 @click.option(
-    "--unused-for", "days", type=click.FloatRange(min=0), metavar="DAYS", help="Only what was not used for so long."
+    "--unused-for", "days", type=click.FloatRange(min=0), metavar="DAYS", help="Only entries unused for this many days."
 )
 @common_options
 def clear(folder: Path | None, days: float | None, results: ResultsPaths, out: Out) -> None:
-    """Remove what is in the cache, but for what a running sweep uses. What is needed again is decoded again.
+    """Clear the cache, except what a running sweep uses. What is needed again is computed again.
 
     \b
     Examples:

@@ -47,9 +47,9 @@ class Finding:
 @json_option
 @common_options
 def doctor(as_json: bool, results: ResultsPaths, out: Out) -> int:
-    """Say what this machine has and lacks: versions, GPUs, memory, disk, ports, hub, extras.
+    """Check this machine: versions, GPUs, memory, disk, ports, hub, extras.
 
-    Exit code 1 if something is missing without which no sweep runs.
+    Exit code 1 if something is missing that every sweep needs.
 
     \b
     Examples:
@@ -81,12 +81,12 @@ def _look(results: ResultsPaths) -> Iterator[Finding]:
     if Path("/dev/shm").is_dir():
         room = shutil.disk_usage("/dev/shm")
         small = room.total <= _MIN_SHM_BYTES
-        hint = "; Ray uses /tmp instead, which is slow: give the container more (--shm-size=2g)" if small else ""
+        hint = "; Ray falls back to /tmp, which is slow: give the container more (--shm-size=2g)" if small else ""
         yield Finding("shared memory", "note" if small else "ok", f"{room.total / 1e9:.2f} GB{hint}")
     yield from _disks(results.root)
     for name, port in RAY_PORTS.items():
         taken = _listens(port)
-        hint = "taken; a sweep takes another port by itself, a cluster of yours would need it" if taken else "free"
+        hint = "in use; a sweep takes another port by itself, but a cluster of your own needs it" if taken else "free"
         yield Finding(f"port {port} (Ray {name})", "note" if taken else "ok", hint)
     yield _hub()
     for extra, modules in EXTRAS.items():
@@ -97,7 +97,7 @@ def _look(results: ResultsPaths) -> Iterator[Finding]:
 
 def _cpus() -> Finding:
     usable, there = num_cpus(), os.cpu_count() or 1
-    fewer = f" of {there}: no more are given to this process (taskset, cpuset, quota of a container)"
+    fewer = f" of {there}: this process may use no more (taskset, cpuset, container quota)"
     return Finding("cpus", "ok", f"{usable}{fewer if usable < there else ''}")
 
 
@@ -110,7 +110,7 @@ def _gpus() -> Finding:
     except (ImportError, OSError) as error:
         return Finding("gpus", "wrong", f"torch does not start: {error}")
     if not torch.cuda.is_available():
-        return Finding("gpus", "note", "none: trials train on the CPU")
+        return Finding("gpus", "note", "none: trials train on CPUs")
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return Finding("gpus", "ok", ", ".join(names))
 
@@ -143,5 +143,5 @@ def _hub() -> Finding:
         with socket.create_connection(HUB, timeout=3):
             return Finding(what, "ok", f"{HUB[0]} answers")
     except OSError:
-        hint = "pretrained: false, or weights on this machine, still work"
+        hint = "pretrained: false and weights on this machine still work"
         return Finding(what, "note", f"{HUB[0]} does not answer: no pretrained weights can be fetched; {hint}")

@@ -19,8 +19,8 @@ def end_lines(state: SweepState) -> Iterator[str]:
             plural = len(cut) > 1
             numbers = ", ".join(map(str, cut))
             yield (
-                f"trial{'s' if plural else ''} {numbers} paused then, and {'go' if plural else 'goes'} on from "
-                f"{'their checkpoints' if plural else 'its checkpoint'} when the search does (sweep extend)"
+                f"trial{'s' if plural else ''} {numbers} paused at that time, and will continue from "
+                f"{'their checkpoints' if plural else 'its checkpoint'} if the search continues (sweep extend)"
             )
     best = state.best()
     runs = None if best is None else state.runs(best.trial)
@@ -28,7 +28,7 @@ def end_lines(state: SweepState) -> Iterator[str]:
         values = ", ".join(f"{value:.4f}" for value in runs.values[1:])
         yield (
             f"confirmed: trial {best.trial} has the best mean, {state.objective.metric} {runs}: "
-            f"{runs.values[0]:.4f} in the search, {values} again. Its own checkpoint is what is published"
+            f"{runs.values[0]:.4f} in the search, {values} again. Its original checkpoint is published"
         )
 
 

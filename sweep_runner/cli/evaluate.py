@@ -35,32 +35,37 @@ _NUM_PAIRS = 5
 @click.option(
     "--split",
     type=click.Choice(SPLITS),
-    help="By default test, or all examples of a folder that has no test/ of its own.",
+    help="Split to evaluate (default: test, or all examples of a folder without test/).",
 )
 @click.option(
     "--unknown-classes",
     type=click.Choice(["fail", "apart"]),
     default="fail",
     show_default=True,
-    help="What examples of classes do that the model lacks: an error, or left out of the figures and counted.",
+    help="Examples of classes that the model lacks: an error, or left out of the metrics and counted.",
 )
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
     metavar="P",
-    help="Print a row per class: sensitivity and specificity where a class counts as said from this probability on.",
+    help="Print one row per class: sensitivity and specificity if a class is predicted from this probability on.",
 )
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1),
     metavar="P",
-    help="Tell coverage and accuracy where the model answers from this confidence on, and has no answer below.",
+    help="Coverage and accuracy if the model abstains below this confidence.",
 )
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Write tables, figures and metrics there."
+    "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Folder for tables, figures and metrics."
 )
 @click.option(
-    "--format", "file_format", type=click.Choice(FORMATS), default="tsv", show_default=True, help="Of the tables."
+    "--format",
+    "file_format",
+    type=click.Choice(FORMATS),
+    default="tsv",
+    show_default=True,
+    help="Format of the tables.",
 )
 @json_option
 @common_options
@@ -78,11 +83,11 @@ def evaluate(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Hold an exported model against labelled data: metrics, a row per class, confusions.
+    """Evaluate an exported model on labelled data: metrics, a row per class, confusion matrix.
 
-    MODEL is a sweep's name (its best model), a package's folder or its ONNX file. DATA is a folder with one folder a
-    class, a sweep file, or the name of a sweep, whose data section then counts; --set data.KEY=VALUE changes it, so
-    that any dataset can be used. Classes are matched by name. Prints a row a metric.
+    MODEL is the name of a sweep (its best model), the folder of a model package or its ONNX file. DATA is a folder in
+    any layout that `sweep init` recognises, a sweep file, or the name of a sweep, whose data section is used;
+    --set data.KEY=VALUE changes it. Classes are matched by name. Prints one row per metric.
 
     \b
     Examples:
@@ -95,7 +100,7 @@ def evaluate(
     from trainables.image.package import load_package
 
     if output is not None and output.exists() and not output.is_dir():
-        raise RequestError(f"--output {output}: is no folder", hint="Name a folder; it is created if need be.")
+        raise RequestError(f"--output {output}: is not a folder", hint="Choose a folder; it is created if necessary.")
     num_threads = num_cpus()
     package = load_package(find_model(model, results), num_threads)
     config, is_folder = _data_section(data, overrides, results)
@@ -156,10 +161,12 @@ def _data_section(data: str, overrides: Sequence[str], results: ResultsPaths) ->
         else:
             raise RequestError(
                 f"{data}: no such folder or sweep file",
-                hint="Give a folder with one folder per class, or a sweep file.",
+                hint="Give a folder of labelled images, a sweep file, or the name of a sweep.",
             )
         if loaded.spec.trainable != "image_classifier":
-            raise RequestError(f"{data}: its trainable is {loaded.spec.trainable!r}, whose data no image model reads")
+            raise RequestError(
+                f"{data}: its trainable is {loaded.spec.trainable!r}, whose data an image model cannot read"
+            )
         section, places = loaded.spec.data, loaded.places
     try:
         return DataConfig.model_validate(section), is_folder
@@ -184,7 +191,7 @@ def _count_look(scores: PackageScores, package: Package, data: str, results: Res
         try:
             upload_look(results, name, note_look(there[name], origin, str(package.path)))
         except (OSError, SweepError) as error:
-            out.warn(f"that test was looked at is not counted: {there[name].looks_at_test}: {error}")
+            out.warn(f"this use of the test split is not recorded: {there[name].looks_at_test}: {error}")
         out.say(f"test split of sweep {name}: {uses_of_test(results, leaderboard(results, name))}")
 
 
@@ -200,12 +207,12 @@ def _tell(scores: PackageScores, out: Out) -> None:
     for defect in scores.defects:
         out.warn(f"left out: {defect}")
     if scores.absent:
-        out.say(f"classes of the model that no example has: {', '.join(scores.absent)}")
+        out.say(f"classes of the model without examples: {', '.join(scores.absent)}")
     for name, count in scores.unknown.items():
         taken = {said: times for (actual, said), times in scores.taken_for.items() if actual == name}
         most = sorted(taken.items(), key=lambda item: -item[1])[:3]
-        what = f"; taken for {', '.join(f'{said} ({times})' for said, times in most)}" if most else ""
-        out.warn(f"the model does not know {name}: {count} examples, not in the figures{what}")
+        what = f"; predicted as {', '.join(f'{said} ({times})' for said, times in most)}" if most else ""
+        out.warn(f"the model has no class {name}: {count} examples are left out of the metrics{what}")
     assert evaluation.confusions is not None
     pairs = [
         (row["count"], row["actual"], row["predicted"])

@@ -24,15 +24,15 @@ _MAX_RIVALS = 12
 @json_option
 @common_options
 def explain(name: str, trial: str | None, as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """Say what to do next after the sweep NAME; or why a trial of it stopped or waits.
+    """Suggest what to do after the sweep NAME, or explain why a trial stopped or paused.
 
-    Without TRIAL, rules look at what the sweep has recorded: ranges whose edge is best, epochs that were too few,
-    classes with most of the errors and more. Each shows what it saw; none speaks without evidence. With
-    resources.gpus: auto it also says how many trials shared a GPU, and why.
+    Without TRIAL, rules check what the sweep recorded: best values at the edge of a range, too few epochs, classes
+    with most of the errors and more. Each suggestion comes with its evidence. With resources.gpus: auto it also says
+    how many trials shared a GPU, and why.
 
-    TRIAL is a number, a baseline's name or best: at which rung it stopped, what it needed, and which rivals had it. The
-    pruner's decisions are made again from what was recorded, in the order in which it was recorded: a trial is held
-    against those that had come as far by then.
+    TRIAL is a number, a baseline's name or best: the rung at which it stopped, the value it needed, and its
+    competitors. The pruner's decisions are replayed from the log in its order: a trial is compared with those that had
+    reached the rung by then.
 
     \b
     Examples:
@@ -110,9 +110,9 @@ def _advise(board: Leaderboard, paths: SweepPaths, as_json: bool, out: Out) -> N
         command = f"\n    {each.command}" if each.command else ""
         out.result(f"{each.rule}: {each.evidence}\n  → {each.action}{command}")
     if not board.ranked:
-        out.say("no trial has a value yet: there is nothing to go by")
+        out.say("no trial has a value yet")
     elif not found:
-        out.say("no rule has anything to say of what is recorded")
+        out.say("no rule found anything to suggest")
 
 
 def _ending(row: TrialRow) -> str:
@@ -121,12 +121,12 @@ def _ending(row: TrialRow) -> str:
         "COMPLETED": f"ran to its end, {epochs} epochs",
         "PRUNED": f"stopped by the pruner after {epochs} epoch{'s' if epochs != 1 else ''}",
         "RUNNING": f"is running, {epochs} epochs so far",
-        "PAUSED": f"paused after {epochs} epoch{'s' if epochs != 1 else ''}, and may go on from there",
+        "PAUSED": f"paused after {epochs} epoch{'s' if epochs != 1 else ''}, and may continue",
         "WAITING": "waits for a worker",
     }
     said = words.get(row.state, row.state.lower())
     if row.confirms is not None:
-        said = f"runs trial {row.confirms} again with another seed, and no pruner stops it; {said}"
+        said = f"repeats trial {row.confirms} with another seed, without pruning; {said}"
     return f"{said}: {row.reason}" if row.reason else said
 
 
@@ -135,7 +135,7 @@ def _print_rivals(rung: Comparison, board: Leaderboard, out: Out) -> None:
 
     rows = {row.trial: row for row in (*board.ranked, *board.unranked)}
     ordered = sorted(rung.rivals.items(), key=lambda pair: pair[1], reverse=board.mode == "max")
-    out.say(f"rivals at the rung of epoch {rung.epoch}, as they stood then (★ would have gone on in its place):")
+    out.say(f"competitors at the rung of epoch {rung.epoch}, at that time (★ would have continued in its place):")
     out.table(
         ("rival", board.objective, ""),
         [
@@ -144,4 +144,4 @@ def _print_rivals(rung: Comparison, board: Leaderboard, out: Out) -> None:
         ],
     )
     if len(ordered) > _MAX_RIVALS:
-        out.say(f"{len(ordered) - _MAX_RIVALS} more with less: --json")
+        out.say(f"{len(ordered) - _MAX_RIVALS} more: --json")

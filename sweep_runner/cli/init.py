@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: sweep.yaml."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="File to write (default: sweep.yaml).",
 )
 @click.option("--name", help="Name of the sweep (default: the folder's).")
 @click.option("--trials", type=click.IntRange(min=1), help="Number of trials (default: 20).")
@@ -30,16 +34,16 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=1),
     default=5.0,
     show_default=True,
-    help="Time that the sweep may take here: decides resolution, epochs, and whether whole networks are trained.",
+    help="Time budget of the sweep on this machine: decides resolution, epochs, and whether all layers are trained.",
 )
 @click.option(
     "--pretrained/--scratch",
     default=None,
-    help="Start from published weights, or from none (default: weights that are on this machine or can be fetched).",
+    help="Start from published weights, or from random ones (default: weights on this machine or on the hub, if any).",
 )
-@click.option("--weights", metavar="PATH", help="Start from this weight file, or this folder with a file per model.")
-@click.option("--yes", "-y", is_flag=True, help="Ask nothing: take what is not given by default.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--weights", metavar="PATH", help="Weight file to start from, or a folder with one file per model.")
+@click.option("--yes", "-y", is_flag=True, help="Ask nothing: use defaults.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @common_options
 def init(
     folder: Path | None,
@@ -56,9 +60,9 @@ def init(
 ) -> None:
     """Write a sweep file with comments for FOLDER: class folders, annotations, a table of labels, an archive.
 
-    Looks at the data, at the weights at hand, at CPUs and GPUs, and at how long a network takes for a batch; writes
-    the richest search that fits into --minutes, with the reasons as comments. Asks what is not given; without a
-    terminal it takes the defaults, and ends with what could be meant where that is a question.
+    Inspects the data, the available weights, CPUs and GPUs, and measures the time per batch; writes the largest search
+    that fits into --minutes, with the reasons as comments. Asks for what is missing; without a terminal it takes the
+    defaults, and if the data can be read in several ways, it lists them and stops.
 
     \b
     Examples:
@@ -78,10 +82,10 @@ def init(
     yes = yes or not sys.stdin.isatty()  # nobody to ask
     folder = folder or (None if yes else Path(click.prompt("Folder of images", err=True)))
     if folder is None:
-        raise RequestError("FOLDER is missing", hint="Name the folder of your images.")
+        raise RequestError("FOLDER is missing", hint="Give the folder of your images.")
     output = output or Path("sweep.yaml")
     if output.exists() and not force:
-        raise RequestError(f"{output} exists", hint="Name another with --output, or replace it with --force.")
+        raise RequestError(f"{output} exists", hint="Choose another file with --output, or replace it with --force.")
     found = look(folder.expanduser().absolute(), None if yes else _choose)
     out.say(found.said)
     for note in found.listing.notes:
@@ -92,27 +96,29 @@ def init(
     name = name or (default if yes else click.prompt("Name of the sweep", default=default, err=True))
     trials = trials or (20 if yes else click.prompt("Trials", default=20, type=click.IntRange(min=1), err=True))
     if weights is not None and pretrained is not None:
-        raise RequestError("--weights says what trials start from: leave --pretrained and --scratch out")
+        raise RequestError("--weights cannot be combined with --pretrained or --scratch")
     start = pretrained if weights is None else str(Path(weights).expanduser().absolute())
-    out.say("Measuring how long a batch takes ...")
+    out.say("Measuring the time per batch ...")
     suggestion = suggest_sweep(found.data, listing=found.listing, pretrained=start, trials=trials, minutes=minutes)
     for line in suggestion.said:
         out.say(line)
     try:
         spec = SweepSpec(name=name, data=found.section)
     except ValidationError as error:
-        raise RequestError(f"--name {name}: a name has letters, digits, and . _ - after the first") from error
+        raise RequestError(
+            f"--name {name}: a name consists of letters, digits, '.', '_' and '-', and starts with a letter or digit"
+        ) from error
     _write(output, sweep_file(found, taken_from(suggestion, spec, ImageClassifier), output, name))
-    out.say(f"wrote {output}. Look at it, then: sweep data check {output}; sweep run {output}")
+    out.say(f"wrote {output}. Review it, then: sweep data check {output}; sweep run {output}")
     out.result(str(output))
 
 
 def _choose(readings: tuple[Recognised, ...]) -> Recognised:
     """Asks which of several readings is meant."""
-    click.echo("This can be read in several ways:", err=True)
+    click.echo("The data can be read in several ways:", err=True)
     for number, reading in enumerate(readings, start=1):
         click.echo(f"  {number}. {reading.found}", err=True)
-    chosen = click.prompt("Which is meant", type=click.IntRange(1, len(readings)), err=True)
+    chosen = click.prompt("Which one", type=click.IntRange(1, len(readings)), err=True)
     return readings[chosen - 1]
 
 

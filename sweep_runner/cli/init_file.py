@@ -25,9 +25,9 @@ def data_part(found: Found) -> str:
     lines = [f"data:   # {_line(found.reading.found)}"]
     lines += [f"  {key}: {written(value)}" for key, value in found.section.items()]
     if found.view == "images" and "crops" in found.views:
-        lines.append("  # view: crops                        # one example per annotated object instead of per picture")
+        lines.append("  # view: crops                        # one example per annotated object instead of per image")
     if found.unequal:
-        lines.append("  # balance: class_weights             # rare classes count more in the loss")
+        lines.append("  # balance: class_weights             # weights rare classes more in the loss")
     return "\n".join(lines) + "\n"
 
 
@@ -35,7 +35,7 @@ _WIDTH = 110
 _END = """\
 resources: {cpus: 1, gpus: auto, max_concurrent: auto}
 export: {formats: [onnx]}
-# loggers: [csv, tensorboard]          # trackers that follow the sweep
+# loggers: [csv, tensorboard]          # experiment trackers
 # notify: {command: 'notify-send "$SWEEP_SWEEP $SWEEP_STATE"'}
 """
 

@@ -65,7 +65,7 @@ class Found:
         counts = list(self.counts.items())
         shown = ", ".join(f"{name!r} {number}" for name, number in counts[:_SHOWN])
         more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
-        kind = "any number of labels each" if self.listing.multilabel else "one label each"
+        kind = "any number of labels per example" if self.listing.multilabel else "one label per example"
         return (
             f"{self.reading.found}\n{len(self.listing.table)} examples, {kind}, in {len(counts)} classes: {shown}{more}"
         )
@@ -83,7 +83,7 @@ def look(root: Path, choose: Choose | None) -> Found:
             possible and nobody can be asked.
     """
     if not root.exists():
-        raise RequestError(f"{root}: no such folder", hint="Name the folder of your images.")
+        raise RequestError(f"{root}: no such folder", hint="Give the folder of your images.")
     try:
         try:
             reading = recognise(root)
@@ -113,7 +113,9 @@ def _listed(root: Path, reading: Recognised) -> Found:
         division = divide(listing.table, listing.classes, data.split)
         numbers = np.bincount(flat_labels(listing.table)[1], minlength=len(listing.classes))
         counts = dict(zip(listing.classes, numbers.tolist(), strict=True))
-        defects = (f"{len(listing.defects)} cannot be used, such as {listing.defects[0]}",) if listing.defects else ()
+        defects = (
+            (f"{len(listing.defects)} cannot be used, for example {listing.defects[0]}",) if listing.defects else ()
+        )
         warnings = (*listing.warnings, *division.warnings, *defects)
         return Found(root, reading, view, data, views, listing, counts, warnings)
     assert first is not None, "a dataset has at least one view"

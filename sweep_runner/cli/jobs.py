@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def jobs() -> None:
     """List, follow or stop the sweeps of a Ray cluster.
 
-    They come there with `sweep submit`.
+    `sweep submit` sends them there.
     """
 
 
@@ -32,7 +32,7 @@ def jobs() -> None:
 @json_option
 @common_options
 def ls(address: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """List the cluster's sweeps, the latest first: state, how it ended, since when, from whom.
+    """List the cluster's sweeps, the latest first: state, exit, start, user.
 
     \b
     Examples:
@@ -49,13 +49,13 @@ def ls(address: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
     rows = [(job.id, job.state, _started(job), _took(job), job.file, job.user, job.why) for job in found]
     out.table(("job", "state", "started", "took", "file", "by", "why"), rows)
     if not found:
-        out.say(f"no sweep was sent to {address}; sweep submit FILE sends one")
+        out.say(f"no sweep was submitted to {address}; sweep submit FILE submits one")
 
 
 @jobs.command()
 @click.argument("job")
 @address_option
-@click.option("--follow", "-f", is_flag=True, help="Go on as it grows, and end as the sweep ends.")
+@click.option("--follow", "-f", is_flag=True, help="Follow the log until the sweep ends.")
 @common_options
 def logs(job: str, address: str, follow: bool, results: ResultsPaths, out: Out) -> None:
     """Print the log of JOB.
@@ -74,7 +74,7 @@ def logs(job: str, address: str, follow: bool, results: ResultsPaths, out: Out) 
     client = connect(address)
     found = find_job(client, job)
     if not found.submitted:
-        raise RequestError(f"{job}: a sweep whose command runs elsewhere: its log is where that is")
+        raise RequestError(f"{job}: its command runs on another machine, where its log is, too")
     if follow:
         sys.exit(follow_to_end(client, found.id, out))
     click.echo(whole_log(client, found.id), nl=False)
@@ -85,7 +85,7 @@ def logs(job: str, address: str, follow: bool, results: ResultsPaths, out: Out) 
 @address_option
 @common_options
 def stop(job: str, address: str, results: ResultsPaths, out: Out) -> None:
-    """Stop JOB in order, and wait until it has ended; `sweep submit FILE --resume` goes on with it.
+    """Stop JOB gracefully and wait until it has ended; `sweep submit FILE --resume` continues it.
 
     \b
     Example:
@@ -100,7 +100,7 @@ def stop(job: str, address: str, results: ResultsPaths, out: Out) -> None:
     if found.ended:
         out.say(f"it had ended before: job {found.id} {found.state}")
         return
-    out.say(f"stopping {found.id}; running trials end after their last checkpoint")
+    out.say(f"stopping {found.id}; running trials keep their last checkpoint")
     say_end(end(client, found), out)
     out.say(f"its log: {job_command('logs', found.id)}")
 

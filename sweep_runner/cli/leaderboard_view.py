@@ -70,7 +70,7 @@ def print_ranked(
     if any(row.name for row in rows):
         out.say(f"{BASELINE} baseline")
     if "test_use" in metrics:
-        out.say("test_use: which use of the test split the figure is; those before the last are of earlier winners")
+        out.say("test_use: number of the use of the test split; all but the last are of earlier winners")
     if "confirmed_mean" in metrics:
         out.say(f"confirmed_mean: {board.objective} over runs with different seeds; trials that have one come first")
     _tell_machines(rows, costs, out)
@@ -144,10 +144,10 @@ def _metrics_to_show(board: Leaderboard, rows: Sequence[TrialRow]) -> list[str]:
 def _tell_machines(rows: Sequence[TrialRow], costs: Sequence[str], out: Out) -> None:
     """Where the latencies of a table were measured: those of two machines do not compare."""
     if FRONT in costs:
-        out.say(f"{FRONT}: no trial beats it in all objectives")
+        out.say(f"{FRONT}: no trial is better in all objectives")
     machines = sorted({row.row["measured_on"] for row in rows if row.row.get("measured_on")})
     if ONNX_LATENCY in costs:
-        out.say(f"{ONNX_LATENCY}: one picture, one thread, median; on {'; '.join(machines)}")
+        out.say(f"{ONNX_LATENCY}: one image, one thread, median; on {'; '.join(machines)}")
 
 
 def _cost_columns(board: Leaderboard, rows: Sequence[TrialRow], by: str | None) -> list[str]:

@@ -125,7 +125,7 @@ class View:
             self._say(self._progress(keeper, state).line)
 
     def stopping(self) -> None:
-        self._say("stopping: ending the running trials (again to quit at once)", style="yellow")
+        self._say("stopping: ending the running trials (Ctrl-C again quits at once)", style="yellow")
 
     def left(self, text: str) -> None:
         if self._live is not None:
@@ -218,7 +218,7 @@ class View:
         for row in rows:
             table.add_row(*map(Text, row))
         hint = f"dashboard {self._dashboard}   " if self._dashboard else ""
-        return Group(*lines, table, Text(shortened(f"{hint}Ctrl-C stops; resumable", width), style="dim"))
+        return Group(*lines, table, Text(shortened(f"{hint}Ctrl-C stops it; it can be resumed", width), style="dim"))
 
 
 def resources_text(session: RaySession) -> str:

@@ -25,8 +25,8 @@ from trainables.home import provide_home
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("sweep_runner.cli.run:run", "Run a sweep file."),
-    "resume": ("sweep_runner.cli.run:resume", "Go on with a sweep that stopped."),
-    "extend": ("sweep_runner.cli.run:extend", "More trials for a sweep."),
+    "resume": ("sweep_runner.cli.run:resume", "Continue a sweep that stopped."),
+    "extend": ("sweep_runner.cli.run:extend", "Run more trials of a sweep."),
     "retry": ("sweep_runner.cli.run:retry", "Run the failed trials of a sweep again."),
     "submit": ("sweep_runner.cli.submit:submit", "Run a sweep file as a job of a Ray cluster."),
     "jobs": ("sweep_runner.cli.jobs:jobs", "List, follow or stop the sweeps of a Ray cluster."),
@@ -40,17 +40,17 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "note": ("sweep_runner.cli.annotate:note", "Write a note on a trial."),
     "star": ("sweep_runner.cli.annotate:star", "Give a trial a star."),
     "compare": ("sweep_runner.cli.compare:compare", "Two sweeps or trials: params, metrics, significance."),
-    "reproduce": ("sweep_runner.cli.reproduce:reproduce", "A trial again: are its figures the same?"),
+    "reproduce": ("sweep_runner.cli.reproduce:reproduce", "Train a trial again and compare its metrics."),
     "soup": ("sweep_runner.cli.soup:soup", "Average the weights of several trials."),
     "resolutions": ("sweep_runner.cli.resolutions:resolutions", "The same weights at other resolutions, on val."),
     "report": ("sweep_runner.cli.report:report", "One sweep as one HTML file."),
     "app": ("sweep_runner.cli.app:app", "Explore all sweeps in the browser."),
     "query": ("sweep_runner.cli.results:query", "SQL over the tables of all sweeps, read-only."),
-    "data": ("sweep_runner.cli.data:data", "Look at the data of a sweep file."),
-    "plots": ("sweep_runner.cli.plots:plots", "Draw learning curves, confusions, two trials side by side."),
+    "data": ("sweep_runner.cli.data:data", "Data of a sweep file, and the cache of decoded pixels."),
+    "plots": ("sweep_runner.cli.plots:plots", "Draw learning curves and confusion matrices."),
     "predict": ("sweep_runner.cli.model:predict", "Predict images with an exported model."),
-    "evaluate": ("sweep_runner.cli.evaluate:evaluate", "Hold an exported model against labelled data."),
-    "bench": ("sweep_runner.cli.bench:bench", "Measure how long an exported model takes here."),
+    "evaluate": ("sweep_runner.cli.evaluate:evaluate", "Evaluate an exported model on labelled data."),
+    "bench": ("sweep_runner.cli.bench:bench", "Latency of an exported model on this machine."),
     "export": ("sweep_runner.cli.model:export", "Export a trial's model."),
     "serve": ("sweep_runner.cli.serve:serve", "Serve an exported model over HTTP."),
     "metrics": ("sweep_runner.cli.metrics:metrics", "Point Prometheus and Grafana at running sweeps."),
@@ -58,11 +58,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("sweep_runner.cli.init:init", "Write a sweep file for a folder of images."),
     "models": (
         "sweep_runner.cli.models:models",
-        "Models by name: size, resolution, what works, weights.",
+        "Models by name: size, resolution, features, weights.",
     ),
-    "sync": ("sweep_runner.cli.sync:sync", "Upload what remote results lack of a sweep."),
-    "doctor": ("sweep_runner.cli.doctor:doctor", "What this machine has and lacks."),
-    "completion": ("sweep_runner.cli.completion:completion", "Make the shell complete sweep's commands."),
+    "sync": ("sweep_runner.cli.sync:sync", "Upload what remote results lack."),
+    "doctor": ("sweep_runner.cli.doctor:doctor", "What is installed here, and what is missing."),
+    "completion": ("sweep_runner.cli.completion:completion", "Shell completion for bash, zsh and fish."),
 }
 """Name → where the command is, and its line in `sweep --help`."""
 
@@ -128,7 +128,7 @@ def _completed(complete: Any, context: click.Context, parameter: click.Parameter
 def sweep() -> None:
     """Hyperparameter sweeps for image classification, from one file.
 
-    Exit codes: 0 all well, 1 something failed, 2 the request was wrong, 130 interrupted.
+    Exit codes: 0 success, 1 something failed, 2 invalid request, 130 interrupted.
     """
 
 

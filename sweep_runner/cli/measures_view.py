@@ -53,9 +53,9 @@ class Measures:
         self.coverage = [measures.answered(self._found, level) for level in sorted(levels)]
         self.top = measures.top_k(self._found)
         if split == "val":
-            self.calibration = "no temperature: it is fitted on val, and would look good there whatever it is"
+            self.calibration = "no temperature: it is fitted on val, so val cannot test it"
         elif value := (origin.get("temperature") or {}).get("value"):
-            self.calibration = f"with the temperature of {value:.4g} that the model has in it"
+            self.calibration = f"with the model's own temperature, {value:.4g}"
         else:
             self.calibration = measures.calibration(self._found, _own_val(origin, results))
 
@@ -67,7 +67,7 @@ class Measures:
             return
         if self.top:
             shown = ", ".join(f"top-{k} {value:.3f}" for k, value in self.top.items())
-            out.say(f"the class is among the likeliest: {shown}")
+            out.say(f"the true class is among the most likely ones: {shown}")
         chosen = 0.9 if self.confidence is None else self.confidence
         out.say(coverage_words(next(each for each in self.coverage if each.confidence == chosen), self._found.single))
         if isinstance(self.calibration, str):
@@ -77,7 +77,7 @@ class Measures:
             out.say(calibration_words(self.calibration))
         if undefined := [each.name for each in self.classes if each.auroc is None]:
             more = f" and {len(undefined) - _SHOWN} more" if len(undefined) > _SHOWN else ""
-            out.say(f"no AUROC, because no example has it or every one: {', '.join(undefined[:_SHOWN])}{more}")
+            out.say(f"no AUROC (no example or every example has it): {', '.join(undefined[:_SHOWN])}{more}")
 
     def print_classes(self, out: Out) -> None:
         """A row a class, at the threshold; what is not defined is empty."""

@@ -19,9 +19,9 @@ SCRAPE_INTERVAL = "5s"
 @json_option
 @common_options
 def metrics(name: str | None, as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """Print a configuration with which Prometheus watches the running sweeps, or the sweep NAME alone.
+    """Print the Prometheus configuration for all running sweeps, or for the sweep NAME only.
 
-    Sweeps that start later are found by themselves. On stderr: which run now, and what to do in Grafana.
+    Prometheus finds sweeps that start later by itself. Stderr tells which run now, and what to do in Grafana.
 
     \b
     Examples:
@@ -43,12 +43,12 @@ def metrics(name: str | None, as_json: bool, results: ResultsPaths, out: Out) ->
         return
     out.result(yaml.safe_dump(config, sort_keys=False).rstrip())
     for sweep, address in running.items():
-        out.say(f"{sweep} runs, and answers at http://{address}/metrics")
+        out.say(f"{sweep} is running, with metrics at http://{address}/metrics")
     if not running:
-        out.say(f"{name} does not run now" if name else "no sweep runs now; one that starts is found by itself")
+        out.say(f"{name} is not running" if name else "no sweep is running; Prometheus finds one that starts")
     out.say(
-        "Prometheus: put this into its configuration (prometheus --config.file=prometheus.yml). The token is readable "
-        f"for you alone, and stays so: run Prometheus as yourself, or give its user a copy of {token} with mode 0600"
+        "Prometheus: use this configuration (prometheus --config.file=prometheus.yml). Only you can read the token: "
+        f"run Prometheus as yourself, or give its user a copy of {token} with mode 0600"
     )
     out.say(f"Grafana: import {board} (Dashboards, New, Import); its data source is that Prometheus")
 

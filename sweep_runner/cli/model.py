@@ -33,15 +33,15 @@ FORMATS = ("tsv", "csv", "json", "parquet")
 @model_trial_option
 @click.argument("images", nargs=-1, required=True, metavar="PATHS...")
 @click.option(
-    "--format", "file_format", type=click.Choice(FORMATS), help="By default what --output's name says, or tsv."
+    "--format", "file_format", type=click.Choice(FORMATS), help="Format (default: by --output's suffix, else tsv)."
+)
+@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Write to a file, not stdout.")
+@click.option(
+    "--batch-size", type=click.IntRange(1, 4096), default=8, show_default=True, help="Images per batch and CPU."
 )
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Write into a file, not to stdout."
+    "--top", type=click.IntRange(min=1), metavar="K", help="Print the K most probable classes instead of all."
 )
-@click.option(
-    "--batch-size", type=click.IntRange(1, 4096), default=8, show_default=True, help="Images at a time, per CPU."
-)
-@click.option("--top", type=click.IntRange(min=1), metavar="K", help="The K most probable classes instead of all.")
 @common_options
 def predict(
     model: str,
@@ -60,9 +60,9 @@ def predict(
     image files, folders (with all their subfolders), quoted glob patterns such as 'photos/**/*.jpg', tables
     (CSV, TSV, text, JSONL, Parquet) with a column of paths, or - for a path per line on standard input.
 
-    Prints a row per image: path, predicted, probability, the probability of each class, and an error for a file
-    that could not be read; a terminal shows no column for each class, but --top K does. Exit code 1 if there was a
-    file that could not be read.
+    Prints one row per image: path, predicted, probability, the probability of each class, and an error for a file
+    that could not be read. On a terminal the columns per class are left out; --top K shows the K best. Exit code 1 if
+    a file could not be read.
 
     \b
     Examples:
@@ -106,7 +106,11 @@ def predict(
 @click.command()
 @trial_arguments
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="By default in the sweep's folder."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the package (default: in the sweep's folder).",
 )
 @click.option(
     "--resolution",
@@ -136,13 +140,13 @@ def export(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Export the model of a trial of the sweep NAME: writes the package, verifies it, prints its folder.
+    """Export the model of a trial of the sweep NAME: write the package, verify it, and print its folder.
 
-    TRIAL is a number, a baseline's name, best, or the soup or ensemble that the sweep has made. By default it is the
-    trial whose model the sweep publishes: the best, or the one that `export.prefer` asks for.
+    TRIAL is a number, a baseline's name, best, or the sweep's soup or ensemble. The default is the trial whose model
+    the sweep publishes: the best, or the one that `export.prefer` selects.
 
-    The test split is not evaluated: only the published model is, once, when the sweep ends, and each format that
-    --formats adds to it.
+    Does not evaluate the test split: only the published model is evaluated there, once, when the sweep ends, and each
+    format that --formats adds to it.
 
     \b
     Examples:
@@ -186,7 +190,9 @@ def export(
     usual = paths.export(number if resolution is None else f"trial-{number}-{resolution}px")
     target = output.expanduser().absolute() if output is not None else usual
     if output is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise RequestError(f"--output {output}: there is something already", hint="Name a new or an empty folder.")
+        raise RequestError(
+            f"--output {output}: already exists and is not empty", hint="Choose a new or an empty folder."
+        )
     out.say(f"exporting trial {number} of {name}")
     partial = partial_of(target)
     result = export_trial(plan, paths, state, number, partial, resolution, wanted)
@@ -264,13 +270,13 @@ def find_model(model: str, results: ResultsPaths) -> Path:
         return named
     elif path.suffix == ".onnx" or len(path.parts) > 1 or path.is_absolute():
         what = f"holds no {ONNX_FILE}" if path.is_dir() else "does not exist"
-        raise RequestError(f"{model}: this model {what}", hint=f"Give a package's folder, its {ONNX_FILE}, or a sweep.")
+        raise RequestError(f"{model}: the model {what}", hint=f"Give a package's folder, its {ONNX_FILE}, or a sweep.")
     else:
         try:
             sweep = find_sweep(results, model)
         except RequestError as error:
             (problem,) = error.problems
-            message = f"unknown model {model!r}: no file or folder is called so, and {problem.message}"
+            message = f"unknown model {model!r}: no such file or folder, and {problem.message}"
             raise RequestError(message, hint=problem.hint) from error
     if (sweep.best / CARD_FILE).is_file() and not (sweep.best / ONNX_FILE).is_file():
         raise RequestError(
@@ -318,7 +324,7 @@ def pick_exportable(name: str, plan: Plan, state: SweepState, trial: str | None,
     if trial is None:
         published, answer = chosen(plan, state), answer_on_record(plan, state)
         if published is None:
-            raise RequestError(f"the sweep {name!r} has no trial with a result: there is no model to export")
+            raise RequestError(f"the sweep {name!r} has no trial with a result: no model can be exported")
         if answer is not None and answer.chosen != answer.winner:
             out.say(answer.why_chosen)
         return published.trial
@@ -335,7 +341,7 @@ def _format(file_format: str | None, output: Path | None) -> str | None:
         return file_format
     if (output.exists() and not output.is_file()) or not output.absolute().parent.is_dir():
         rule = "is no ordinary file" if output.exists() else "its folder does not exist"
-        raise RequestError(f"--output {output}: {rule}", hint="Name a file in an existing folder.")
+        raise RequestError(f"--output {output}: {rule}", hint="Choose a file in an existing folder.")
     if file_format is None and output.suffix:
         file_format = output.suffix.removeprefix(".").lower()
         if file_format not in FORMATS:
@@ -349,7 +355,7 @@ def _say_model(package: Package, out: Out) -> None:
     plain = {key: value for key, value in facts.origin.items() if isinstance(value, str | int)}
     origin = ", ".join(f"{key} {value}" for key, value in plain.items())
     if refit := facts.origin.get("refit"):
-        origin += f", trained anew on {' and '.join(refit['splits'])}"
+        origin += f", retrained on {' and '.join(refit['splits'])}"
     if made := facts.origin.get("candidate"):
         trials = ", ".join(each.partition(":")[0] for each in made["made_of"])
         origin = f"sweep {facts.origin.get('sweep')}, the {made['kind']} of trials {trials}"

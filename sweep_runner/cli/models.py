@@ -24,12 +24,11 @@ COLUMNS = ("model", "parameters", "px", "from px", "blocks", "pooling", "feature
 @json_option
 @common_options
 def models(pattern: str, fits: str | None, at_hand: bool, as_json: bool, results: ResultsPaths, out: Out) -> int:
-    """List models by name: resolution, parameters, what works, weights on this machine.
+    """List models by name: resolution, parameters, supported features, weights on this machine.
 
-    PATTERN is as in a shell, or a part of the name. px is the resolution that a model was published for, "from px" the
-    smallest that it can be trained on; blocks are what finetune: last_n and layer_lr_decay tell apart; features says
-    whether head-only trials share stored features; ms is the CPU time of one image at px on one thread. A dash stands
-    for what was not measured.
+    PATTERN is a shell pattern, or a part of the name. px is the published resolution, "from px" the smallest that can
+    be trained; blocks are the units of finetune: last_n and layer_lr_decay; features says whether head-only trials can
+    share stored features; ms is the CPU time of one image at px on one thread. A dash: not measured.
 
     \b
     Examples:
@@ -46,7 +45,7 @@ def models(pattern: str, fits: str | None, at_hand: bool, as_json: bool, results
     found = find_models(pattern)
     if not found:
         hint = "Try a part of the name, or `sweep models` for all of them."
-        raise RequestError(f"no model is called {pattern!r}", hint=hint)
+        raise RequestError(f"no model matches {pattern!r}", hint=hint)
     if at_hand:
         found = [entry for entry in found if entry.weights == "at hand"]
     unknown = [entry for entry in found if any(getattr(entry, key) is None for key in most)]
@@ -60,9 +59,9 @@ def models(pattern: str, fits: str | None, at_hand: bool, as_json: bool, results
     else:
         out.table(COLUMNS, [_row(entry) for entry in fitting])
     if unknown:
-        out.say(f"{len(unknown)} of {len(found)} models are left out: their size or their time was not measured")
+        out.say(f"{len(unknown)} of {len(found)} models are left out: their size or time was not measured")
     if not fitting:
-        out.say(f"no model of {len(found)} fits")
+        out.say(f"none of {len(found)} models fits")
     return 0
 
 

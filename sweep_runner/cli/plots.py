@@ -35,12 +35,19 @@ _MOST_NAMED = 8
     metavar="TRIAL",
     help="Trial: its number, a baseline's name, or best. Give it again for more.",
 )
-@click.option("--all", "every", is_flag=True, help="Every trial.")
+@click.option("--all", "every", is_flag=True, help="Draw every trial.")
 @click.option(
-    "--compare", nargs=2, metavar="A B", help="Two trials or baselines side by side, on val, with the same scales."
+    "--compare",
+    nargs=2,
+    metavar="A B",
+    help="Compare two trials or baselines side by side, on val, with the same scales.",
 )
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="By default in the sweep's folder."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the figures (default: in the sweep's folder).",
 )
 @click.option("--format", "file_format", type=click.Choice(["png", "svg"]), default="png", show_default=True)
 @common_options
@@ -55,10 +62,11 @@ def plots(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Draw the sweep NAME: learning curves, confusion matrices, most confused pairs, classes. Prints the files.
+    """Draw figures of the sweep NAME: learning curves, confusion matrices, most confused pairs, classes. Prints "
+    "their paths.
 
-    By default all learning curves in one figure, and figures of the best trial and of each baseline. Confusions are
-    drawn of trials with a final evaluation: the best on val and test, the baselines on val.
+    The default: all learning curves in one figure, and figures of the best trial and of each baseline. Confusion
+    matrices need a final evaluation: the best trial has one on val and test, baselines on val.
 
     \b
     Examples:
@@ -80,7 +88,7 @@ def plots(
     paths = results.sweep(name)
     folder = paths.plots if output is None else output.expanduser().absolute()
     if folder.exists() and not folder.is_dir():
-        raise RequestError(f"--output {output}: is no folder", hint="Name a folder; it is created if need be.")
+        raise RequestError(f"--output {output}: is not a folder", hint="Choose a folder; it is created if necessary.")
     figures = _comparison(board, paths, compare, out) if compare else _of_trials(board, paths, trials, every, out)
     folder.mkdir(parents=True, exist_ok=True)
     for stem, figure in figures:
@@ -104,7 +112,7 @@ def _of_trials(
         chosen = rows if every else important
     curves = read_curves(paths, rows, out.warn, board.objective)
     if not curves:
-        raise RequestError("there is nothing to draw yet: no epoch was reported", hint=f"sweep top {board.sweep.sweep}")
+        raise RequestError("nothing to draw yet: no epoch was reported", hint=f"sweep top {board.sweep.sweep}")
     # Named trials have a file of their own: that of all trials is not to be overwritten by a figure of one.
     together = f"curves-of-{_joined([row.trial for row in rows])}" if names else "curves"
     figures = [(together, draw.overview(curves, [row.trial for row in important], board.objective))]
@@ -138,7 +146,7 @@ def _comparison(board: Leaderboard, paths: SweepPaths, names: tuple[str, str], o
         raise RequestError(f"{names[0]} and {names[1]} are the same trial ({rows[0].trial}): name two")
     curves = read_curves(paths, rows, out.warn, board.objective)
     if len(curves) < 2:
-        raise RequestError(f"{names[0]} and {names[1]} have not both reported an epoch: nothing to compare yet")
+        raise RequestError(f"{names[0]} and {names[1]} cannot be compared yet: one of them has reported no epoch")
     stem = "compare-" + "-".join(re.sub(r"[^\w.-]+", "_", name) for name in names)
     figures = [(f"{stem}-curves", draw.learning_curves(curves, board.objective))]
     found = [(row, read_confusion(paths, row, "val", out.warn)) for row in rows]

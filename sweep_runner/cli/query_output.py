@@ -33,7 +33,7 @@ def check_output(file_format: str, output: Path | None) -> None:
     """
     if output is None:
         if file_format == "parquet" and sys.stdout.isatty():
-            raise RequestError("Parquet is not for a terminal", hint="add --output FILE, or redirect stdout")
+            raise RequestError("Parquet cannot be printed to a terminal", hint="add --output FILE, or redirect stdout")
         return
     said = _SUFFIXES.get(output.suffix.lower())
     if said is not None and said != file_format:
@@ -41,7 +41,7 @@ def check_output(file_format: str, output: Path | None) -> None:
             f"--format {file_format} into {output.name}, which looks like {said}", hint=f"use --format {said}"
         )
     if not output.absolute().parent.is_dir():
-        raise RequestError(f"{output}: there is no folder {output.absolute().parent}", hint="create it first")
+        raise RequestError(f"{output}: folder {output.absolute().parent} does not exist", hint="create it first")
 
 
 def write_result(table: pa.Table, file_format: str, output: Path | None, out: Out) -> None:
@@ -52,7 +52,7 @@ def write_result(table: pa.Table, file_format: str, output: Path | None, out: Ou
     elif file_format == "table" and sys.stdout.isatty():
         print_table(table.column_names, (_cells(row) for row in _rows(table.slice(0, _SCREEN_ROWS))), exact=True)
         if len(table) > _SCREEN_ROWS:
-            out.say(f"the first {_SCREEN_ROWS} of {len(table)} rows; all of them: --format csv")
+            out.say(f"the first {_SCREEN_ROWS} of {len(table)} rows; --format csv prints all")
     else:
         _write(table, file_format, sys.stdout.buffer)
 

@@ -20,13 +20,16 @@ from sweep_runner.results.paths import ResultsPaths, SweepPaths
     "-o",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="By default report.html in the sweep's folder.",
+    help="File to write (default: report.html in the sweep's folder).",
 )
 @click.option(
-    "--png", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the figures as pictures, too."
+    "--png",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write the figures as PNG files, too.",
 )
-@click.option("--own-modules", is_flag=True, help="Import modules of yours that the results name, for pictures.")
-@click.option("--open", "open_it", is_flag=True, help="Open it in the browser.")
+@click.option("--own-modules", is_flag=True, help="Import your own modules that the results name, to read images.")
+@click.option("--open", "open_it", is_flag=True, help="Open the report in the browser.")
 @common_options
 def report(
     name: str,
@@ -37,9 +40,9 @@ def report(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Write the sweep NAME as one HTML file that needs no network and no other file. Prints the file.
+    """Write a report of the sweep NAME: one HTML file that opens offline. Prints its path.
 
-    The sweep may be running. `sweep run` writes the report, too, when it ends.
+    The sweep may be running. `sweep run` writes the report when it ends.
 
     \b
     Examples:
@@ -53,7 +56,7 @@ def report(
     if own_modules:
         _import_own(paths)
     if output is not None and not output.expanduser().absolute().parent.is_dir():
-        raise RequestError(f"--output {output}: there is no folder {output.parent}", hint="Create it first.")
+        raise RequestError(f"--output {output}: folder {output.parent} does not exist", hint="Create it first.")
     file = write_report(results, name, output and output.expanduser().absolute(), out.warn)
     out.say(f"{file.stat().st_size / 1e6:.1f} MB")
     out.result(str(file))

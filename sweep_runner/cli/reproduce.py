@@ -29,13 +29,12 @@ _SHOWN = 10
     "--tolerance",
     type=click.FloatRange(min=0),
     metavar="SHARE",
-    help="How far each figure may be off, as a share of it. By default 0 on the same machine with the same versions, "
-    "else 0.05.",
+    help="Relative tolerance of each metric (default: 0 on the same machine with the same versions, else 0.05).",
 )
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Keep what the run writes here; by default it is removed.",
+    help="Keep the run's files here (default: they are removed).",
 )
 @json_option
 @common_options
@@ -48,11 +47,11 @@ def reproduce(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Train a trial of the sweep NAME again, and hold every epoch's figures against the recorded ones.
+    """Train a trial of the sweep NAME again, and compare every epoch's metrics with the recorded ones.
 
-    TRIAL is a number, a baseline's name, or best (the default). Data and weights must be those of the record;
-    what else differs (versions, hardware) is said. The sweep itself is left as it is. Exit code 1: a figure is off by
-    more than the tolerance.
+    TRIAL is a number, a baseline's name, or best (the default). Data and weights must be the recorded ones;
+    other differences (versions, hardware) are printed. The sweep itself does not change. Exit code 1: a metric is off
+    by more than the tolerance.
 
     \b
     Examples:
@@ -73,7 +72,7 @@ def reproduce(
         out.say(environment.words(removed))
     plan = load_plan(spec_file(paths), resolved=True)
     if folder is not None and folder.is_dir() and any(folder.iterdir()):
-        raise RequestError(f"--folder {folder}: is not empty", hint="Name a new folder: a trial begins at epoch 1.")
+        raise RequestError(f"--folder {folder}: is not empty", hint="Choose a new folder: the trial begins at epoch 1.")
     setting = setting_of(plan, paths, row.trial)
     out.say(f"{name}: trial {row.trial}{f' ({row.name})' if row.name else ''}, seed {row.row['seed']}")
     for note in setting.notes:
@@ -113,7 +112,7 @@ def _tell(row: TrialRow, setting: Setting, found: Comparison, again: Again, hold
         assert setting.trial.end is not None
         out.warn(f"it did not fail here; recorded: {setting.trial.end.reason}")
     if found.unrecorded:
-        out.say(f"not on record, and left out: {', '.join(found.unrecorded)}")
+        out.say(f"not recorded, left out: {', '.join(found.unrecorded)}")
     if found.deviations:
         out.table(
             ("epoch", "metric", "recorded", "again", "off by"),

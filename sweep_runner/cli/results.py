@@ -27,7 +27,7 @@ _MOST_REASONS, _MOST_NUMBERS = 5, 8
 @json_option
 @common_options
 def ls(as_json: bool, results: ResultsPaths, out: Out) -> None:
-    """List the sweeps: their state, their best value, how many trials are in which state.
+    """List all sweeps: state, best value, number of trials per state.
 
     \b
     Examples:
@@ -66,13 +66,13 @@ def ls(as_json: bool, results: ResultsPaths, out: Out) -> None:
 
 @click.command()
 @click.argument("name")
-@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="How many trials to show.")
+@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="Number of trials to show.")
 @click.option(
     "--by",
     type=click.Choice(["objective", *COSTS]),
     default="objective",
     show_default=True,
-    help="Order of the rows: the objective, or what a model takes, the least first.",
+    help="Order of the rows: by the objective, or by a cost, the lowest first.",
 )
 @click.option("--front", is_flag=True, help="Only the Pareto front of a sweep with several objectives.")
 @json_option
@@ -80,8 +80,8 @@ def ls(as_json: bool, results: ResultsPaths, out: Out) -> None:
 def top(name: str, limit: int, by: str, front: bool, as_json: bool, results: ResultsPaths, out: Out) -> None:
     """Show the leaderboard of the sweep NAME.
 
-    Failed trials, and copies of a configuration that was trained already, have no rank. The rank is by the objective,
-    also with --by.
+    The rank is by the objective, also with --by. Failed trials, and copies of a configuration that was trained before,
+    have no rank.
 
     \b
     Examples:
@@ -113,7 +113,7 @@ def _ordered(board: Leaderboard, column: str | None, out: Out) -> Leaderboard:
         return board
     lacking = sum(cost(row, column) is None for row in board.ranked)
     if lacking:
-        out.say(f"{lacking} of {len(board.ranked)} trials have no {column}: it is measured when the sweep has ended")
+        out.say(f"{lacking} of {len(board.ranked)} trials have no {column}: it is measured when the sweep ends")
     return replace(board, ranked=tuple(cheapest_first(board.ranked, column)))
 
 
@@ -137,12 +137,12 @@ def _print_board(board: Leaderboard, paths: SweepPaths, limit: int, out: Out, by
         if text := sweep.values.get(key):
             out.say(f"{words} {text}")
     if sweep.state == "INTERRUPTED":
-        out.say(f"go on with: {paths.command('resume')}")
+        out.say(f"continue with: {paths.command('resume')}")
     shown = board.ranked[:limit]
     if shown:
         print_ranked(board, shown, out, by, read_annotations(paths, out.warn))
     else:
-        out.say("No trial that keeps the limits has a value yet." if board.over_limit else "No trial has a value yet.")
+        out.say("No trial within the limits has a value yet." if board.over_limit else "No trial has a value yet.")
     _say_over_limit(board, out)
     if shown and (answer := answer_of(board)) is not None:
         for line in answer.lines():
@@ -224,8 +224,8 @@ def show(name: str, trial: str | None, as_json: bool, results: ResultsPaths, out
 
 @click.command()
 @click.argument("sql", required=False)
-@click.option("--list", "list_only", is_flag=True, help="List every table with its columns, types and meaning instead.")
-@click.option("--saved", is_flag=True, help="List the saved queries instead.")
+@click.option("--list", "list_only", is_flag=True, help="List all tables with their columns, types and meanings.")
+@click.option("--saved", is_flag=True, help="List the saved queries.")
 @click.option(
     "--format",
     "file_format",
@@ -242,7 +242,7 @@ def show(name: str, trial: str | None, as_json: bool, results: ResultsPaths, out
     default=300.0,
     show_default=True,
     metavar="SECONDS",
-    help="Stop a query that takes longer.",
+    help="Time limit of the query.",
 )
 @common_options
 def query(
@@ -255,9 +255,9 @@ def query(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Run SQL (DuckDB's) over the tables of all sweeps; a sweep may be running. Queries read, and write nothing.
+    """Run SQL (DuckDB) over the tables of all sweeps, running ones included. Queries are read-only.
 
-    @NAME runs a saved query: one that comes with the project, or yours from queries/NAME.sql in the results folder.
+    @NAME runs a saved query: one of the project's, or your own from queries/NAME.sql in the results folder.
 
     \b
     Tables: sweeps, trials, epochs, predictions, classes, confusions, candidates.
@@ -272,17 +272,17 @@ def query(
 
     if saved and sql is None and not list_only:
         out.table(("query", "what"), [(f"@{each.name}", each.about) for each in saved_queries(results).values()])
-        out.say(f"yours go into {user_folder(results)}/NAME.sql")
+        out.say(f"your own go into {user_folder(results)}/NAME.sql")
         return
     if saved or (sql is None) == (not list_only):
         raise RequestError(
-            "say either a query or --list", hint='for example: sweep query "select * from trials" or sweep query --list'
+            "give a query or --list", hint='for example: sweep query "select * from trials" or sweep query --list'
         )
     check_output(file_format, output)
     if not any(True for _ in results.sweeps()):
         raise RequestError(
-            f"there is no sweep in {results.shown}",
-            hint="run one (`sweep run FILE`), or name another folder with --results",
+            f"no sweeps in {results.shown}",
+            hint="run one (`sweep run FILE`), or choose another folder with --results",
         )
     if sql is not None and sql.startswith("@"):
         sql = find_query(results, sql[1:].strip()).sql

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @set_option
 @address_option
-@click.option("--fresh", is_flag=True, help="Put a sweep of the same name aside and start over.")
+@click.option("--fresh", is_flag=True, help="Move an existing sweep of the same name aside and start over.")
 @json_option
 @common_options
 def run(
@@ -60,13 +60,13 @@ def take_over_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--take-over",
         is_flag=True,
-        help="Take the sweep from another machine that wrote it and is gone (remote results).",
+        help="Take over a sweep whose machine is gone (remote results).",
     )(command)
 
 
 @click.command()
 @click.argument("name")
-@click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Take the sweep file as it is now.")
+@click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Use the sweep file as it is now.")
 @take_over_option
 @set_option
 @address_option
@@ -82,10 +82,10 @@ def resume(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Go on with the sweep NAME after it stopped; what was finished is not run again.
+    """Continue the sweep NAME after a stop. Finished trials do not run again.
 
-    Trials, resources and the pruner may change, further baselines may come, and the space may get wider: the
-    trials that are there keep their place. What would make them incomparable is refused.
+    You may change the number of trials, resources and the pruner, add baselines, and widen the space; existing trials
+    stay. Changes that would make trials incomparable are refused.
 
     \b
     Examples:
@@ -99,7 +99,7 @@ def resume(
 
 @click.command()
 @click.argument("name")
-@click.option("--trials", type=click.IntRange(min=1), required=True, help="How many trials more.")
+@click.option("--trials", type=click.IntRange(min=1), required=True, help="Number of additional trials.")
 @set_option
 @address_option
 @json_option
@@ -113,9 +113,9 @@ def extend(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Give the sweep NAME more trials, and run them.
+    """Run more trials of the sweep NAME.
 
-    A search that search.stop has ended goes on: its rules count from here.
+    A search that search.stop ended continues: its rules count from now on.
 
     \b
     Examples:
@@ -178,15 +178,15 @@ def go_on_with(
             raise
         hint = (
             "Put it back from a copy. Without one, remove it and run the file that the sweep came from again "
-            f"(sweep run FILE, with name: {name}): it goes on with the trials that are there."
+            f"(sweep run FILE, with name: {name}): it continues with the existing trials."
         )
-        damaged = Problem(f"{paths.spec} was written by the sweep, and is damaged", hint=hint)
+        damaged = Problem(f"{paths.spec} is the sweep's own file, and it is damaged", hint=hint)
         raise RequestError([*error.problems, damaged]) from error
     plan = load_plan(file, overrides, before=before) if file else load_plan(paths.spec, overrides, resolved=True)
     if plan.spec.name != before.name:
         raise RequestError(
-            f"{plan.loaded.where('name')}: name: {before.name} → {plan.spec.name}: this is another sweep",
-            hint=f"add --set name={before.name} if it is meant to be the same, or run it as a new one: sweep run FILE",
+            f"{plan.loaded.where('name')}: name: {before.name} → {plan.spec.name}: this is a different sweep",
+            hint=f"add --set name={before.name} if it is the same sweep, or run it as a new one: sweep run FILE",
         )
     changed = [str(change) for change in differences(before, plan.spec)]
     _drive(
@@ -268,7 +268,7 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     out.say(f'tables       {paths.tables}   sweep query "select * from trials"{where}')
     if outcome.package is not None and (refit := (published_origin(paths) or {}).get("refit")):
         epochs = f"{refit['epochs']} epoch{'s' if refit['epochs'] != 1 else ''}"
-        out.say(f"The model was trained anew on {' and '.join(refit['splits'])}, for {epochs}.")
+        out.say(f"The model was retrained on {' and '.join(refit['splits'])}, for {epochs}.")
     if outcome.package is not None and (told := (published_origin(paths) or {}).get("temperature")):
         out.say(scaling_words(told))
     if outcome.package is not None and (outcome.package / "model.onnx").exists():
@@ -301,7 +301,7 @@ def _say_uses_of_test(results: ResultsPaths, paths: SweepPaths, out: Out) -> Non
 
     uses = uses_of_test(results, leaderboard(results, paths.name))
     if uses.count:
-        out.say(f"test split: {uses}{': its figure flatters more with each further use' if uses.count > 1 else ''}")
+        out.say(f"test split: {uses}{': each use makes its figure more optimistic' if uses.count > 1 else ''}")
 
 
 def _say_front(state: SweepState, is_published: bool, paths: SweepPaths, out: Out) -> None:
@@ -317,7 +317,7 @@ def _say_front(state: SweepState, is_published: bool, paths: SweepPaths, out: Ou
     out.say(f"Pareto front of {names}: trial{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers)) or 'none'}")
     if is_published and len(numbers) > 1:
         out.say(
-            f"the model is trial {best.trial}'s, the best of them by {state.objective.metric}; another: "
+            f"the model is trial {best.trial}'s, the best by {state.objective.metric}; another: "
             f"{paths.command('export', '--trial N')}"
         )
 

@@ -29,15 +29,28 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @click.command()
 @click.argument("model", metavar="MODEL[/TRIAL]")
 @model_trial_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="Another than this machine needs a token.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
-@click.option("--max-batch", type=click.IntRange(1, 1024), default=32, show_default=True, help="Images run together.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; any but this machine's own needs a token.",
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0 takes a free one."
+)
+@click.option(
+    "--max-batch",
+    type=click.IntRange(1, 1024),
+    default=32,
+    show_default=True,
+    help="Maximum number of images per batch.",
+)
 @click.option(
     "--max-wait-ms",
     type=click.FloatRange(0, 1000),
     default=5.0,
     show_default=True,
-    help="For other pictures that are being decoded; one that is alone does not wait.",
+    help="Time to wait for other images that are being decoded; a single one does not wait.",
 )
 @click.option("--max-bytes", type=click.IntRange(min=1), default=20_000_000, show_default=True, help="Of a picture.")
 @click.option("--max-pixels", type=click.IntRange(min=1), default=50_000_000, show_default=True, help="Of a picture.")
@@ -53,12 +66,13 @@ def serve(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Serve an exported model over HTTP: POST a picture to /predict. On this machine only, unless --host says more.
+    """Serve an exported model over HTTP: POST an image to /predict. Only this machine can reach it, unless --host "
+    "is set.
 
-    A picture is the request's body, or the file of a form. The command that sends one is printed at the start.
+    An image is the request's body, or a file of a form. The curl command is printed at the start.
 
-    MODEL is as for `sweep predict`. /health and /labels tell about it, /openapi.json describes all. With another
-    --host, requests need the token of $SWEEP_TOKEN (one is made and printed if there is none).
+    MODEL is as for `sweep predict`. /health and /labels describe the model, /openapi.json the API. With --host,
+    requests need the token in $SWEEP_TOKEN; without one, a token is generated and printed.
 
     \b
     Examples:
@@ -78,7 +92,7 @@ def serve(
     token = os.environ.get("SWEEP_TOKEN") or None
     if host not in LOOPBACK and token is None:
         token = secrets.token_urlsafe(24)
-        out.warn(f"{host} is more than this machine. Requests need this header: Authorization: Bearer {token}")
+        out.warn(f"{host} is reachable from other machines. Requests need this header: Authorization: Bearer {token}")
     limits = Limits(
         max_batch,
         max_wait_ms / 1000,
@@ -109,7 +123,7 @@ def _listening(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
     except socket.gaierror as error:
-        raise RequestError(f"--host {host}: {error.strerror}", hint="Name an address of this machine.") from error
+        raise RequestError(f"--host {host}: {error.strerror}", hint="Use an address of this machine.") from error
     except OSError as error:
         hint = "choose another with --port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "check --host"
         raise SweepError(f"{host}, port {port}: {os.strerror(error.errno or 0)}; {hint}") from error

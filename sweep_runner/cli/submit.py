@@ -41,14 +41,14 @@ address_option = click.option(
     help="On the cluster: an absolute path on storage that its nodes share.",
 )
 @set_option
-@click.option("--resume", is_flag=True, help="Go on with the sweep that is there, with the file as it is now.")
-@click.option("--fresh", is_flag=True, help="Put a sweep of the same name aside and start over.")
-@click.option("--follow", "-f", is_flag=True, help="Print its log as it grows, and end as the sweep ends.")
+@click.option("--resume", is_flag=True, help="Continue the existing sweep, with the file as it is now.")
+@click.option("--fresh", is_flag=True, help="Move an existing sweep of the same name aside and start over.")
+@click.option("--follow", "-f", is_flag=True, help="Follow its log until the sweep ends.")
 @click.option(
     "--working-dir",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="What the sweep finds around it; by default the current folder, or that of a FILE outside it.",
+    help="Folder that is sent along (default: the current one, or FILE's if FILE is outside of it).",
 )
 @click.option(
     "--py-module",
@@ -56,16 +56,22 @@ address_option = click.option(
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="DIR",
-    help="A package from elsewhere that goes along, such as --py-module ../my_models. More than once, if need be.",
+    help="Additional package to send, such as --py-module ../my_models. Repeatable.",
 )
-@click.option("--exclude", "excludes", multiple=True, metavar="PATTERN", help="What stays here, as in .gitignore.")
+@click.option(
+    "--exclude",
+    "excludes",
+    multiple=True,
+    metavar="PATTERN",
+    help="Pattern of files that are not sent, as in .gitignore. Repeatable.",
+)
 @click.option(
     "--upload-limit",
     type=click.IntRange(1, 500),
     default=100,
     show_default=True,
     metavar="MIB",
-    help="More is not sent.",
+    help="Size limit of what is sent.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Results, warnings and errors only.")
 @click.option("--verbose", "-v", is_flag=True, help="Say more.")
@@ -103,16 +109,18 @@ def submit(
 
     out = Out(quiet=quiet, verbose=verbose and not quiet)
     if resume and fresh:
-        raise RequestError("--resume goes on with a sweep, --fresh starts over: choose one")
+        raise RequestError("--resume continues a sweep, --fresh starts over: choose one")
     place = cluster_results(results)
     name = _checked(file, overrides, out)
     file, folder = file.absolute(), working_folder(file, working_dir)
     if not file.resolve().is_relative_to(folder.resolve()):
-        raise RequestError(f"--working-dir {folder}: {file} is not in it", hint="Name a folder that holds the file.")
+        raise RequestError(
+            f"--working-dir {folder}: {file} is not in it", hint="Choose a folder that contains the file."
+        )
     file = file.resolve().relative_to(folder.resolve())
     missing = [path for path in py_modules if not path.expanduser().is_dir()]
     if missing:
-        raise RequestError(f"--py-module {missing[0]}: there is no such folder")
+        raise RequestError(f"--py-module {missing[0]}: no such folder")
     modules = tuple(path.expanduser().absolute() for path in py_modules)
     sent = measure(folder.resolve(), excludes, upload_limit, needed=folder.resolve() / file)
     for module in modules:
@@ -155,7 +163,7 @@ def follow_to_end(client: JobSubmissionClient, job_id: str, out: Out) -> int:
         job = follow(client, job_id, write)
     except KeyboardInterrupt:
         raise Interrupted(
-            f"\njob {job_id} goes on\n"
+            f"\njob {job_id} continues\n"
             f"    follow it   {job_command('logs', job_id, '--follow')}\n"
             f"    stop it     {job_command('stop', job_id)}"
         ) from None

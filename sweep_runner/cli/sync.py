@@ -12,12 +12,12 @@ from sweep_runner.results.paths import ResultsPaths, remote_url
 
 @click.command()
 @click.argument("name")
-@click.option("--take-over", is_flag=True, help="Also when a process of another machine writes the sweep.")
+@click.option("--take-over", is_flag=True, help="Upload even if another machine writes the sweep.")
 @common_options
 def sync(name: str, take_over: bool, results: ResultsPaths, out: Out) -> None:
-    """Upload what is in the working copy of the sweep NAME and not in the remote results.
+    """Upload what the remote results lack of the sweep NAME.
 
-    A run does so by itself, all the time. This is for one that ended while the storage was gone.
+    A run uploads by itself. This is for a run that ended while the storage was unreachable.
 
     \b
     Example:
@@ -29,7 +29,7 @@ def sync(name: str, take_over: bool, results: ResultsPaths, out: Out) -> None:
     url = remote_url(results.root)
     if url is None:
         raise RequestError(
-            f"{results.root} is a folder: nothing is uploaded from there",
+            f"{results.root} is a local folder: there is nothing to upload",
             hint="name the remote results that the sweep ran with: --results s3://BUCKET/PREFIX",
         )
     paths = find_sweep(results, name)

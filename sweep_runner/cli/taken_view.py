@@ -17,7 +17,7 @@ def say_taken(plan: Plan, file: Path, out: Out) -> None:
         return
     if found := getattr(plan.data, "found", ""):
         out.say(f"data: {found}")
-    out.say(f"{file} has no space. This search is taken, as `sweep init` would write it:")
+    out.say(f"{file} has no space. The sweep uses this one, which `sweep init` would write:")
     for line in plan.taken.said:
         out.say(f"  # {line}")
     for line in plan.taken.text.splitlines():

@@ -18,15 +18,15 @@ _FEW = 8  # metrics that fit into a line
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @set_option
-@click.option("--baseline", metavar="NAME", help="The params of this baseline; otherwise each parameter's first value.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Keep the trial's files here, and go on from them.")
+@click.option("--baseline", metavar="NAME", help="Baseline to train (default: the first value of each parameter).")
+@click.option("--folder", type=click.Path(path_type=Path), help="Keep the trial's files here, and continue from them.")
 @common_options
 def trial(
     file: Path, overrides: tuple[str, ...], baseline: str | None, folder: Path | None, results: ResultsPaths, out: Out
 ) -> None:
-    """Train one configuration of FILE in this process: breakpoints work, tracebacks are whole.
+    """Train one configuration of FILE in this process: breakpoints work, tracebacks are complete.
 
-    Prints a line per epoch; with --verbose with every metric.
+    Prints one line per epoch; --verbose prints every metric.
 
     \b
     Examples:
@@ -80,5 +80,5 @@ def trial(
             on_report=show,
         )
         if handle.resumed is not None:
-            out.say(f"going on after epoch {handle.resumed.epoch}")
+            out.say(f"continuing after epoch {handle.resumed.epoch}")
         trainable.train(plan.make_config(params), handle)

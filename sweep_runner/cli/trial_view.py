@@ -106,7 +106,7 @@ def print_trial(
         over_folds = "" if spread is None else f" ± {few_digits(spread)} over the folds"
         out.result(f"  {board.objective} {row.value:.6g}{over_folds} at epoch {row.row['best_epoch']}")
     if row.confirms is not None:
-        out.result(f"  runs trial {row.confirms} again with another seed (search.confirm); no place of its own")
+        out.result(f"  repeats trial {row.confirms} with another seed (search.confirm); has no rank")
     if row.runs:
         out.result(f"  {board.objective} {row.runs}, by which it is ranked: {_runs_in_words(board, row)}")
     for split, found in shares.items():
@@ -116,7 +116,7 @@ def print_trial(
             for line in answer.lines():
                 out.result(f"  {line}")
         else:
-            apart = "cannot be told apart from" if row.trial in answer.alike else "worse by more than chance than"
+            apart = "not significantly different from" if row.trial in answer.alike else "significantly worse than"
             out.result(f"  on val {answer.shares[row.trial]}: {apart} the best, trial {answer.winner}")
     _print_pairs("params", row.params, out)
     _print_pairs("metrics at the best epoch", _with_spreads(row.metrics, board.objective), out)

@@ -76,22 +76,23 @@ def _preferred(answer: Answer, prefer: str, state: SweepState, is_kept: Callable
     asked = f"prefer: {prefer}"
     if not others:
         why = (
-            f"{asked}: trial {answer.winner} is published; no other that cannot be told apart from it has a checkpoint"
+            f"{asked}: trial {answer.winner} is published; no other trial that is not significantly worse has a "
+            f"checkpoint"
         )
         return dataclasses.replace(answer, why_chosen=why)
     what, costs = _costs(prefer, [state.trials[trial] for trial in kept])
-    among = f"of trials {words(sorted(kept))}, which cannot be told apart and have checkpoints"
+    among = f"of trials {words(sorted(kept))}, which do not differ significantly and have checkpoints"
     if answer.winner not in costs or len(costs) < 2:
         why = f"{asked}: trial {answer.winner} is published; {what} of the others is not known"
         return dataclasses.replace(answer, why_chosen=why)
     # Of equals the better one on val: `kept` is in that order.
     chosen = min((trial for trial in kept if trial in costs), key=lambda trial: costs[trial])
     if chosen == answer.winner:
-        why = f"{asked}: trial {chosen} is published, which has the least {what} ({_figure(costs[chosen])}) {among}"
+        why = f"{asked}: trial {chosen} is published, which has the lowest {what} ({_figure(costs[chosen])}) {among}"
     else:
         why = (
             f"{asked}: trial {chosen} is published and not trial {answer.winner}: {what} {_figure(costs[chosen])} "
-            f"instead of {_figure(costs[answer.winner])}, the least {among}"
+            f"instead of {_figure(costs[answer.winner])}, the lowest {among}"
         )
     return dataclasses.replace(answer, chosen=chosen, why_chosen=why)
 

@@ -164,7 +164,7 @@ class Assistant:
             code = self._process.wait()
             how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             hint = ": the machine may be out of memory" if code == -signal.SIGKILL else ""
-            return AssistantDied(f"the process that works for the driver ended ({how}){hint}")
+            return AssistantDied(f"the driver's helper process ended ({how}){hint}")
 
 
 def prepare(task: PrepareTask, progress: Progress) -> Preparation:

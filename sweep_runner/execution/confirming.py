@@ -49,13 +49,13 @@ def conclusion(state: SweepState, confirm: Confirm, time: float) -> Confirmed:
     settled = [trial for trial, runs in again.items() if any(run.state not in ("PAUSED", "RUNNING") for run in runs)]
     if len(settled) < len(chosen):
         reason = (
-            f"no time to run each of the best {len(chosen)} trials again: {len(settled)} were, so that all count by "
-            "their own value"
+            f"not enough time to repeat each of the best {len(chosen)} trials: {len(settled)} were repeated, so all "
+            f"are ranked by their original value"
         )
         return Confirmed(time=time, trials=(), reason=reason)
     trials = tuple(trial for trial, runs in again.items() if any(run.state == "COMPLETED" for run in runs))
     failed = [str(trial) for trial in again if trial not in trials]
-    reason = f"no repetition of trial {', '.join(failed)} came to its end" if failed else ""
+    reason = f"no repetition of trial {', '.join(failed)} was completed" if failed else ""
     return Confirmed(time=time, trials=trials, reason=reason)
 
 

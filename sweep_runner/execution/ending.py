@@ -153,7 +153,7 @@ class Ending:
         if search.best_before is not None and not objective.better(wanted, search.best_before):
             return None  # it was reached before the search was extended, and more was asked for
         reached = f"{objective.metric} {search.best_value:.4g}"
-        reason = f"trial {search.best_trial} has reached {reached}; {wanted:g} was wanted"
+        reason = f"trial {search.best_trial} has reached {reached}; {wanted:g} was the target"
         return self._verdict(now, "at", wanted, reason)
 
     def _without_gain(self, now: float) -> SearchStopped | None:
@@ -169,8 +169,8 @@ class Ending:
         begun = sum(each.confirms is None for each in self._state.trials.values())
         kept = self._end_s() + self._confirming_s()
         reason = (
-            f"the time is used up but for {duration_text(max(1.0, kept))} that are kept for the end: {begun} of "
-            f"{self._spec.search.trials} trials had begun"
+            f"the time is used up, except {duration_text(max(1.0, kept))} reserved for the end: {begun} of "
+            f"{self._spec.search.trials} trials had started"
         )
         return self._verdict(now, "after", self._stop.after, reason)
 

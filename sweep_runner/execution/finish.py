@@ -99,8 +99,8 @@ def finish_search(
         if not finish.over:
             errors += unmade
             break
-        refused.append(f"trial {best.trial} is over a limit as exported, and not published: {finish.over}")
-        say(f"trial {best.trial} is over a limit as exported ({finish.over}); the next best is taken")
+        refused.append(f"trial {best.trial} exceeds a limit after export and is not published: {finish.over}")
+        say(f"trial {best.trial} exceeds a limit after export ({finish.over}); the next best trial is used")
     else:
         return Finish(None, (*refused, _no_best(recorder.state)), failed=True)
     if stopped():
@@ -137,12 +137,13 @@ def _no_best(state: SweepState) -> str:
     """Why there is no best model, in words."""
     over = [number for number, summary in sorted(state.trials.items()) if summary.over_limit]
     if not over:
-        return "no trial has a result: there is no best model"
+        return "no trial has a result, so there is no best model"
     first = state.trials[over[0]].over_limit
     return (
-        f"no trial keeps the limits: there is no best model. {len(over)} of {len(state.trials)} trials are over them, "
-        f"such as trial {over[0]}: {first}. Raise the limits (--set limits.NAME=MORE with sweep resume, then sweep "
-        "retry for those that were not trained), or give the space smaller networks"
+        f"no trial is within the limits, so there is no best model. {len(over)} of {len(state.trials)} trials exceed "
+        f"them, for example trial {over[0]}: {first}. Raise the limits (--set limits.NAME=MORE with sweep resume, "
+        f"then sweep "
+        "retry for trials that were not trained), or put smaller models into the space"
     )
 
 
@@ -227,11 +228,11 @@ def _finish_best(
         return Finish(paths.best if there else None)
     checkpoint = _checkpoint(paths, original)
     if checkpoint is None:
-        note = f"trial {original.trial} left no checkpoint of epoch {original.best_epoch}: no model to publish"
+        note = f"trial {original.trial} has no checkpoint of epoch {original.best_epoch}: no model to publish"
         return Finish(None, (note,), failed=True)
     if plan.spec.export.refit and (export or "test" in splits):
         epochs = f"{original.best_epoch} epoch{'s' if original.best_epoch != 1 else ''}"
-        say(f"training trial {original.trial} anew on train and val, {epochs} (export.refit)")
+        say(f"training trial {original.trial} again on train and val, {epochs} (export.refit)")
     else:
         model = f"trial {original.trial}" if made is None else f"the {made.name}"
         say(f"evaluating {model}" + (" and exporting its model" if export else ""))
@@ -325,7 +326,7 @@ def export_trial(
     if checkpoint is None:
         kept = [number for number in state.trials if _checkpoint(paths, state.trials[number]) is not None]
         raise RequestError(
-            f"{paths.name}: trial {trial} has no checkpoint on disk (only the best trials' are kept)",
+            f"{paths.name}: trial {trial} has no checkpoint on disk (only those of the best trials are kept)",
             hint=f"trials with a checkpoint: {', '.join(map(str, kept)) or 'none'}",
         )
     staging = _staging(paths)

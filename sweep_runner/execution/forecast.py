@@ -57,7 +57,7 @@ def forecast(plan: Plan, folder: Path) -> Forecast:
     free, wanted = _free_bytes(folder), spec.resources.min_free_disk
     use = plan.trainable(plan.data, folder / "data").disk_use(plan.candidates)
     if use is None:
-        line = f"{size_text(free)} free in {folder} (what a checkpoint takes is not known of this trainable or model)"
+        line = f"{size_text(free)} free in {folder} (the size of a checkpoint is unknown for this trainable or model)"
         return Forecast((line,), None, free, _too_little(free, wanted, 0, folder))
     running = min(most_at_a_time(spec.resources, num_cpus(), min(plan.workers)), plan.num_trials)
     kept = min(num_kept(spec) + (len(spec.baselines) if spec.keep.baselines else 0), plan.num_trials)
@@ -87,15 +87,16 @@ def _too_little(free: int, wanted: int, needed: int, folder: Path) -> str:
     if free >= wanted + needed:
         return ""
     keeps = f"resources.min_free_disk, which keeps {size_text(wanted)} free"
-    what_to_do = "make room, take another disk (--results DIR), or lower"
+    what_to_do = "free disk space, use another disk (--results DIR), or lower"
     if free < wanted:
         return (
-            f"{size_text(free)} free in {folder} is less than {keeps}: no trial starts before there is more. "
-            f"To change that, {what_to_do} resources.min_free_disk"
+            f"{size_text(free)} free in {folder} is less than {keeps}: no trial starts until more is free. To change "
+            f"that, {what_to_do} resources.min_free_disk"
         )
     return (
         f"the disk may become full: up to {size_text(needed)} needed, {size_text(free)} free in {folder}, less "
-        f"{keeps}. The sweep pauses then; to avoid it, {what_to_do} keep.best, keep.paused or resources.max_concurrent"
+        f"{keeps}. The sweep would pause then; to avoid it, {what_to_do} keep.best, keep.paused or "
+        f"resources.max_concurrent"
     )
 
 

@@ -147,7 +147,8 @@ class Gate:
         if not architectures or len(architectures) > MOST_AHEAD:
             count = f"more than {MOST_AHEAD}" if architectures else "any number of"
             say(
-                f"the space holds {count} architectures: each is measured when a trial of it is proposed, beside others"
+                f"the space holds {count} architectures: each is measured when its first trial is proposed, while "
+                f"other trials run"
             )
             return
         due = {name: params for name, params in architectures.items() if self._missing(name)}
@@ -196,15 +197,19 @@ class Gate:
             listed = "; ".join(f"{name}: {words}" for name, words in list(over.items())[:5])
             more = f"; and {len(over) - 5} more" if len(over) > 5 else ""
             raise RequestError(
-                f"no architecture of the space keeps the limits, so nothing can be trained: {listed}{more}",
-                hint="Raise the limits, or give the space smaller networks: `sweep models` lists them with parameters.",
+                f"no architecture of the space is within the limits, so nothing can be trained: {listed}{more}",
+                hint="Raise the limits, or put smaller models into the space: `sweep models` lists models with their "
+                "parameters.",
             )
         if over:
-            say(f"{len(architectures) - len(over)} of {len(architectures)} architectures keep the limits; over them:")
+            say(
+                f"{len(architectures) - len(over)} of {len(architectures)} architectures are within the limits; the "
+                f"others:"
+            )
             for name, words in over.items():
                 say(f"  {name}: {words}")
         else:
-            say(f"all {len(architectures)} architectures of the space keep the limits")
+            say(f"all {len(architectures)} architectures of the space are within the limits")
 
 
 def apply_limits(plan: Plan, recorder: Recorder) -> None:

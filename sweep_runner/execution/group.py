@@ -141,7 +141,7 @@ class Group:
             return failed(assignment, error.cause if isinstance(error.cause, Exception) else error)
         if len(set(resumed)) > 1:
             seen = ", ".join(f"rank {rank} epoch {epoch}" for rank, epoch in enumerate(resumed))
-            raise Lost(f"the workers see different checkpoints ({seen}): do they share the results folder?")
+            raise Lost(f"the workers see different checkpoints ({seen}): is the results folder shared?")
         label = assignment.label
         training = {
             actor.train.options(name=f"{label} rank {rank}", concurrency_group="train").remote(): rank
@@ -233,7 +233,7 @@ class Group:
                 return self._wait_for_others(pending, ends)
             if first_end is not None and time.monotonic() - first_end > self._patience_s:
                 for rank in pending.values():
-                    reason = f"{self._who(rank)} still trains {self._patience_s:g} s after another one has ended"
+                    reason = f"{self._who(rank)} is still training {self._patience_s:g} s after another one ended"
                     ends[rank] = Lost(f"{reason} {_SETTING}")
                 return ends
         return ends
@@ -265,7 +265,7 @@ class Group:
         causes = [(rank, end) for rank, end in bad if not _is_echo(end)]
         late = [rank for rank in range(len(self.ranks)) if rank not in ends]
         if late and not causes:
-            raise Lost(f"{self._who(late[0])} hangs: the others have waited for it in vain {_SETTING}")
+            raise Lost(f"{self._who(late[0])} hangs: the others waited for it in vain {_SETTING}")
         rank, outcome = (causes or bad)[0]
         if outcome.outcome != "failed":
             return outcome  # diverged, say: of the trial, not of one of its workers

@@ -179,9 +179,9 @@ class Keeper:
         if free < wanted:
             self.paused = (
                 f"paused: {free / 1e6:,.0f} MB free in {self._paths.root}, "
-                f"less than resources.min_free_disk ({wanted / 1e6:,.0f} MB); goes on when there is more: "
-                "make room there, or "
-                f"stop and allow less: {self._paths.command('resume', '--set resources.min_free_disk=SIZE')}"
+                f"less than resources.min_free_disk ({wanted / 1e6:,.0f} MB); continues when more is free: free disk "
+                f"space there, or stop and lower the limit: "
+                f"{self._paths.command('resume', '--set resources.min_free_disk=SIZE')}"
             )
         return bool(self.paused)
 
@@ -208,7 +208,7 @@ class Keeper:
             return True
         verdict = self._gate.look(proposal.params)
         if verdict.measured is None:
-            self.paused = "measuring what a model takes, before a trial of it starts (limits, objective)"
+            self.paused = "measuring the model before its first trial starts (limits, objective)"
             return None
         number, summary = proposal.number, self._summary(proposal.number)
         if summary is None or not summary.facts:
@@ -292,7 +292,7 @@ class Keeper:
             del self.live[number]
             raise SweepError(
                 f"the disk is full: trial {number} could not write its checkpoint ({message.reason}). "
-                f"Make room, then go on with: {self._paths.command('resume')}"
+                f"Free disk space, then continue with: {self._paths.command('resume')}"
             )
         if message.of_node:
             self.on_lost(number, message.attempt, message.reason, of_node=True)
@@ -403,7 +403,7 @@ class Keeper:
         )
         del self.live[number]
         self._queue.appendleft(live.proposal)
-        self.news.append(f"trial {number}: attempt {live.attempt} ended: {reason}; it is tried again")
+        self.news.append(f"trial {number}: attempt {live.attempt} ended: {reason}; retrying")
 
     def _pause(self, live: LiveTrial, epoch: int, reason: str) -> None:
         """The trial waits with its checkpoint, which was written before its report, and frees its place."""
@@ -434,7 +434,7 @@ class Keeper:
             summary = self._summary(number)
             assert summary is not None, "it has reported"
             self._end_idle(
-                number, "PRUNED", f"{summary.reason}; given up: {most} others are nearer to going on (keep.paused)"
+                number, "PRUNED", f"{summary.reason}; given up: {most} others are closer to continuing (keep.paused)"
             )
 
     def _end_copies_of_paused(self) -> None:

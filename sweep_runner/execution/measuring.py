@@ -221,7 +221,7 @@ def measure_kept(
         recorder.record(measurement.event(facts, trials_with(plan, recorder.state, architecture)))
     tell_later_trials(plan, recorder)
     if warning:
-        notes.append(f"while latency was measured, {warning}")
+        notes.append(f"during the measurement of latency, {warning}")
     return tuple(notes)
 
 

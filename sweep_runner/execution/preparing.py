@@ -95,9 +95,9 @@ def _others(paths: SweepPaths, before: Mapping[str, str], now: Mapping[str, str]
     """What else is not what it was: weights that were replaced under their name, say."""
     return [
         Problem(
-            f"{paths.name}: the {what} are not those that the sweep began with (digest {before[what]} → {digest}): "
-            "its trials could not be compared",
-            hint="put those back, or start a new sweep under another name",
+            f"{paths.name}: the {what} differ from those at the start of the sweep (digest {before[what]} → {digest}): "
+            "its trials would not be comparable",
+            hint="restore those, or start a new sweep under another name",
         )
         for what, digest in now.items()
         if before.get(what, digest) != digest
@@ -110,8 +110,8 @@ def _other_data(plan: Plan, paths: SweepPaths, before: str, now: str) -> list[Pr
     return [
         *(Problem(str(change)) for change in changes if change.key[0] == "data"),
         Problem(
-            f"{paths.name}: the data is not what the sweep began with (fingerprint {before} → {now}): "
-            "its trials could not be compared",
-            hint="put the data back as it was, or start a new sweep under another name",
+            f"{paths.name}: the data differs from that at the start of the sweep (fingerprint {before} → {now}): "
+            "its trials would not be comparable",
+            hint="restore the data, or start a new sweep under another name",
         ),
     ]

@@ -98,7 +98,8 @@ def ray_session(
     place = place_for_sockets(_LONGEST_SOCKET)
     if place is None:
         raise SweepError(
-            f"Ray's sockets find no folder: a path of at most 107 bytes is allowed, below {tempfile.gettempdir()} it "
+            f"no folder is suitable for Ray's sockets: a path of at most 107 bytes is allowed, below "
+            f"{tempfile.gettempdir()} it "
             f"would be longer, and {', '.join(map(str, SHORT_PLACES))} cannot be written. Set TMPDIR to a shorter path"
         )
     with contextlib.ExitStack() as stack:
@@ -161,7 +162,7 @@ def _started(
                 busy = any(word in reason.lower() for word in ("timed out", "timeout", "overload"))
                 hint = " The machine may be overloaded, or out of memory or disk." if busy else ""
                 raise SweepError(
-                    f"Ray did not start: {reason}\nNothing is lost.{hint} Go on with: sweep resume {name}"
+                    f"Ray did not start: {reason}\nNothing is lost.{hint} Continue with: sweep resume {name}"
                 ) from error
         url = f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else ""
         without = dashboard and not url

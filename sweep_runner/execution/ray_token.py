@@ -54,11 +54,11 @@ def cluster_token_file() -> Path | None:
 def token_hint() -> str:
     """Which token is shown to a cluster, in words."""
     if os.environ.get(_TOKEN):
-        return "it was shown the one in RAY_AUTH_TOKEN"
+        return "it received the one in RAY_AUTH_TOKEN"
     path = cluster_token_file()
     if path is None:
-        return "it was shown none, because there is neither RAY_AUTH_TOKEN nor RAY_AUTH_TOKEN_PATH nor a token file"
-    return f"it was shown the one in {path}" + ("" if path.is_file() else ", which does not exist")
+        return "it received none, because there is neither RAY_AUTH_TOKEN nor RAY_AUTH_TOKEN_PATH nor a token file"
+    return f"it received the one in {path}" + ("" if path.is_file() else ", which does not exist")
 
 
 def _own_file() -> Path:

@@ -28,7 +28,9 @@ def open_recorder(plan: Plan, paths: SweepPaths, observer: Observer) -> Iterator
     """The recorder, with the sweep's other files written beside it."""
     environment, changed = add_run(paths.environment, capture_environment(sys.argv))
     if changed:
-        observer.warned(f"not the code of the run before, whose trials may compare badly: {', '.join(changed)}")
+        observer.warned(
+            f"the code has changed since the previous run, so trials may not be comparable: {', '.join(changed)}"
+        )
     recorder = Recorder(paths, plan.spec.objective, list(plan.spec.space), environment)
     try:
         write_atomically(paths.environment, json.dumps(environment, indent=2).encode())

@@ -39,7 +39,9 @@ def refit(
     """
     best = read_checkpoint(checkpoint)
     if best is None:
-        raise TrainableError(f"{checkpoint}: the checkpoint of the best epoch is damaged: nothing to train anew from")
+        raise TrainableError(
+            f"{checkpoint}: the checkpoint of the best epoch is damaged: the model cannot be retrained"
+        )
     if (done := checkpoint_of_epoch(folder, best.epoch)) is None:
         handle = LocalHandle(
             folder,

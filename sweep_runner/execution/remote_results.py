@@ -61,8 +61,8 @@ class RemoteResults:
         """
         if self.lost:
             raise SweepError(
-                f"sweep {self._paths.name!r} was taken over by {self._mirror.lost}, and goes on there; "
-                f"what this run did since is in {self._paths.root} only"
+                f"sweep {self._paths.name!r} was taken over by {self._mirror.lost}, and continues there; what this "
+                f"run did since then is in {self._paths.root} only"
             )
 
     def bring_checkpoints(self, spec: SweepSpec, state: SweepState, published: int | None) -> None:
@@ -124,7 +124,7 @@ class RemoteResults:
             return self._mirror.problem
         return (
             f"not all of {self._paths.name} is uploaded: {self._mirror.problem}. "
-            f"Everything is in {self._paths.root}; to upload it later: {self._paths.command('sync')}"
+            f"{self._paths.root} has everything; upload it later with: {self._paths.command('sync')}"
         )
 
 

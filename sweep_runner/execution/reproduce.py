@@ -1,7 +1,7 @@
 """One recorded trial again, in this process and in a folder of its own: does it give the same figures?
 
 A trial that was paused, interrupted or tried again was trained in pieces, each from the checkpoint of the one before;
-here it runs at one go, up to the last epoch that is on record. One that the pruner stopped is stopped there, too.
+here it runs without a break, up to the last epoch that is on record. One that the pruner stopped is stopped there, too.
 """
 
 from __future__ import annotations
@@ -87,13 +87,14 @@ def setting_of(plan: Plan, paths: SweepPaths, number: int) -> Setting:
     state = SweepState(plan.spec.objective)
     trial = recorded_trial(paths, number, state)
     if not trial.starts:
-        raise RequestError(f"{paths.name}: trial {number} has not started: there is nothing to reproduce")
+        raise RequestError(f"{paths.name}: trial {number} has not started, so there is nothing to reproduce")
     if not trial.figures and (trial.end is None or trial.end.state not in ("FAILED", "INFEASIBLE")):
         raise RequestError(f"{paths.name}: trial {number} has reported no epoch yet: there is nothing to reproduce")
     if (workers := plan.spec.workers_of(trial.starts[-1].params)) > 1:
         raise RequestError(
-            f"{paths.name}: trial {number} was trained by {workers} workers together, and one process trains otherwise",
-            hint=f"run it as a sweep of its own, with resources.workers={workers} and the params of trial {number}",
+            f"{paths.name}: trial {number} was trained by {workers} workers together, and a single process gives "
+            f"other results",
+            hint=f"run it as a separate sweep, with resources.workers={workers} and the params of trial {number}",
         )
     environments = environments_of(paths, trial.starts)
     now = capture_environment(sys.argv)
@@ -119,12 +120,12 @@ def _pieces(number: int, trial: RecordedTrial) -> Sequence[str]:
     found = []
     if attempts > 1:
         paused = f", paused after epoch {', '.join(map(str, trial.pauses))}" if trial.pauses else ""
-        found.append(f"trial {number} was trained in {attempts} attempts{paused}; here it runs at one go")
+        found.append(f"trial {number} was trained in {attempts} attempts{paused}; here it runs without a break")
     if trial.end is None or trial.end.state != "COMPLETED":
         how = "has not ended" if trial.end is None else f"ended as {trial.end.state}"
         if trial.pauses and trial.pauses[-1] == last and trial.end is None:
             how = "is paused"
-        found.append(f"trial {number} {how} after epoch {last}: it is stopped there")
+        found.append(f"trial {number} {how} after epoch {last}: the run stops there")
     return found
 
 
@@ -137,9 +138,9 @@ def _hardware(before: Mapping[str, Any], now: Mapping[str, Any], trial: Recorded
             if key in before and before[key] != now.get(key):
                 found.append(f"{what} {_words(before[key])} → {_words(now.get(key))}")
     elif trial.hosts:
-        found.append(f"hardware of {', '.join(trial.hosts)} is not on record, only that of {before.get('host')}")
+        found.append(f"hardware of {', '.join(trial.hosts)} is not recorded, only that of {before.get('host')}")
     if trial.device not in ("", "cpu"):
-        found.append(f"trained on {trial.device}, whose sums come in no fixed order")
+        found.append(f"trained on {trial.device}, which adds numbers in no fixed order")
     return found
 
 
@@ -155,16 +156,14 @@ def check_same(setting: Setting, preparation: Preparation) -> None:
     """
     problems = []
     if setting.data_fingerprint and preparation.fingerprint != setting.data_fingerprint:
-        problems.append(
-            f"the data is not what it was (fingerprint {setting.data_fingerprint} → {preparation.fingerprint})"
-        )
+        problems.append(f"the data has changed (fingerprint {setting.data_fingerprint} → {preparation.fingerprint})")
     problems += [
-        f"the {what} are not those that it started from (digest {setting.digests[what]} → {digest})"
+        f"the {what} differ from those that it started from (digest {setting.digests[what]} → {digest})"
         for what, digest in preparation.digests.items()
         if setting.digests.get(what, digest) != digest
     ]
     if problems:
-        raise NotTheSame("; ".join(problems) + ". Put back what was there, and try again")
+        raise NotTheSame("; ".join(problems) + ". Restore them and try again")
 
 
 def reproduce(

@@ -62,7 +62,7 @@ def resolve(resources: Resources, nodes: Sequence[Node], workers: Sequence[int] 
     if places < most:
         raise RequestError(
             f"resources: a trial asks for {most} worker(s) with {_amounts(resources.cpus, wanted_gpus)} each, on one "
-            f"node each, but there is room for {places}: it could never start. There are {_listed(nodes)}",
+            f"node each, but there is room for {places}: it could never start. Available: {_listed(nodes)}",
             hint=_what_to_lower(resources.cpus, wanted_gpus, most, nodes),
         )
     # Workers are all of one size: as long as there are places, they can be had whatever the others are taken by.

@@ -346,9 +346,9 @@ class Run:
         recorder.close()
 
     def _stopped_by(self, received: signal.Signals) -> str:
-        state = "nothing was begun"
+        state = "no trial had started"
         if self._paths.spec.exists():
-            state = f"nothing that was recorded is lost. Go on with: {self._paths.command('resume')}"
+            state = f"nothing recorded is lost. Continue with: {self._paths.command('resume')}"
         return f"stopped by {received.name}; {state}"
 
 
@@ -372,7 +372,7 @@ def nothing_left(state: SweepState, paths: SweepPaths) -> str:
         return f"nothing is left to run: all {len(state.trials)} trials have ended"
     change = f"search.stop.{stopped.rule}=..."
     return (
-        f"nothing is left to run: the search has ended by {stopped.reason}. To go on: "
+        f"nothing is left to run: the search has ended by {stopped.reason}. To continue: "
         f"{paths.command('extend', '--trials N')}, or {paths.command('resume', f'--set {change}')}"
     )
 

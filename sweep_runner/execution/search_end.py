@@ -64,7 +64,7 @@ class SearchEnd:
                 self._stop_search(verdict)
         elif self._live and not self.ending.leaves_time(time.time(), 0.0, repetition=True):
             for live in list(self._live.values()):
-                self._cut(live, "no time is left to run it again to its end")
+                self._cut(live, "no time is left to complete the repetition")
 
     def _stop_search(self, verdict: SearchStopped) -> None:
         self._recorder.record(verdict)

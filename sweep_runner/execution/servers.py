@@ -86,8 +86,8 @@ class ServerWatch:
 
     def _words(self, name: str, how: str) -> str:
         return (
-            f"Ray's {name} has ended ({how}), and with it all workers. Nothing that was recorded is lost. "
-            f"Go on with: {self._resume}"
+            f"Ray's {name} has ended ({how}), and with it all workers. Nothing recorded is lost. Continue with: "
+            f"{self._resume}"
         )
 
     def _end_without_main_thread(self) -> None:
@@ -113,6 +113,6 @@ def _how(process: psutil.Process) -> str:
     except psutil.Error:
         code = None
     if code is None or code >= 0:
-        return "for a reason that it does not tell" if code is None else f"exit code {code}"
+        return "for an unknown reason" if code is None else f"exit code {code}"
     hint = ": the machine may be out of memory" if -code == signal.SIGKILL else ""
     return f"{signal.Signals(-code).name}{hint}"

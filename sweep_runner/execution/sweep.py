@@ -121,13 +121,13 @@ def _make_folder(folder: Path) -> bool:
 
 def _already_there(paths: SweepPaths) -> str:
     choices = {
-        paths.command("resume"): "go on with it",
-        paths.command("resume", "--file FILE"): "go on with it, with the file as it is now",
-        "sweep run FILE --fresh": "put it aside and start over",
+        paths.command("resume"): "continue it",
+        paths.command("resume", "--file FILE"): "continue it, with the file as it is now",
+        "sweep run FILE --fresh": "move it aside and start over",
         "sweep run FILE --set name=OTHER": "run under another name",
     }.items()
     width = max(len(command) for command, _ in choices)
-    return f"{paths.root}: there is a sweep named {paths.name!r} already. Choose one:\n" + "\n".join(
+    return f"{paths.root}: a sweep named {paths.name!r} exists already. Choose one:\n" + "\n".join(
         f"    {command:<{width}}  {what}" for command, what in choices
     )
 

@@ -106,7 +106,7 @@ class Teller:
         self.tell("warning", text=text)
 
     def searched(self) -> None:
-        self.tell("step", text="the search has ended")
+        self.tell("step", text="search ended")
 
     def finishing(self, what: str) -> None:
         self.tell("step", text=what)

@@ -138,7 +138,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _stopped(request: Request, text: str) -> str:
     name = request.plan.spec.name
-    return f"{text.partition('; ')[0]}. Go on with run_sweep(..., resume=True); what there is so far: Sweep({name!r})"
+    return f"{text.partition('; ')[0]}. Continue with run_sweep(..., resume=True); results so far: Sweep({name!r})"
 
 
 def overrides_of(sections: dict[str, Any]) -> Iterator[str]:

@@ -60,7 +60,7 @@ def run_sweep(
             f"run_sweep has no argument {unknown[0]!r}", hint=f"A sweep has the keys {', '.join(sorted(_KEYS))}."
         )
     if "://" in os.fspath(results):
-        raise RequestError(f"results={os.fspath(results)!r}: from Python, results are a folder")
+        raise RequestError(f"results={os.fspath(results)!r}: from Python, results must be a folder")
     root = Path(results).expanduser().absolute()
     values: dict[str, Any] | None = dict(sweep) if isinstance(sweep, Mapping) else None
     trains: Any = trainable or (values or {}).get("trainable")
@@ -85,13 +85,13 @@ def run_sweep(
         changed = [str(change) for change in differences(before, plan.spec)]
     elif there.spec.is_file() and not fresh:
         raise RequestError(
-            f"{there.root}: there is a sweep named {plan.spec.name!r} already",
-            hint="Go on with it: resume=True. Put it aside and start over: fresh=True. Run another: name='OTHER'. "
-            f"Look at it: Sweep({plan.spec.name!r}).",
+            f"{there.root}: a sweep named {plan.spec.name!r} exists already",
+            hint="Continue it: resume=True. Move it aside and start over: fresh=True. Run under another name: "
+            f"name='OTHER'. Open it: Sweep({plan.spec.name!r}).",
         )
     shown = screen(quiet)
     if plan.taken is not None and not going_on:
-        shown.show({"kind": "note", "text": f"There is no space. This search is taken:\n{plan.taken.text}"})
+        shown.show({"kind": "note", "text": f"The sweep has no space. It uses this one:\n{plan.taken.text}"})
     for warning in plan.warnings:
         shown.show({"kind": "warning", "text": warning})
     run(Request(plan, root, going_on, fresh, changed), shown)

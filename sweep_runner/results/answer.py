@@ -91,20 +91,21 @@ class Answer:
         on_val = f"{share} on val" if share else ""
         if self.unseen is not None:
             of = f"the best of {self.unseen.num_candidates:,} epochs of {len(self.ranked):,} trials"
-            flatters = "which flatters it" if self.unseen.drop >= _FELT else "which hardly flatters it"
+            felt = self.unseen.drop >= _FELT
+            bias = "so its val figure is optimistic" if felt else "which hardly biases its val figure"
             yield (
                 f"{on_val or f'{self.unseen.seen:.3f} on val'}; expect about {self.unseen.value:.3f} on unseen data "
-                f"like val (95 %: {self.unseen.low:.3f} to {self.unseen.high:.3f}): trial {self.winner} was chosen as "
-                f"{of}, {flatters}"
+                f"like val (95 %: {self.unseen.low:.3f} to {self.unseen.high:.3f}): trial {self.winner} was selected "
+                f"as {of}, {bias}"
             )
         elif on_val:
-            yield f"{on_val}, by which it was chosen: that flatters it"
+            yield f"{on_val}, the metric of the selection, so the figure is optimistic"
         if len(self.compared) > 1:
             yield self._who_is_alike()
         if self.is_loose:
-            size = f"val has {share.num_examples:,} examples, which is too few" if share else "val is too small"
-            enough = f"; to tell the best two apart would take about {self.enough:,}" if self.enough else ""
-            yield f"{size} for the differences that were found: the order is largely chance{enough}"
+            size = f"val has {share.num_examples:,} examples, too few" if share else "val is too small"
+            enough = f"; to separate the best two would take about {self.enough:,}" if self.enough else ""
+            yield f"{size} for the observed differences: the order is mostly chance{enough}"
         yield from self.why_not
         if self.why_chosen:
             yield self.why_chosen
@@ -114,13 +115,13 @@ class Answer:
         if len(self.compared) == len(self.ranked):
             of = f"all {len(self.ranked):,} trials were compared"
         if len(self.alike) < 2:
-            return f"trial {self.winner} is better than the others by more than chance ({of})"
+            return f"trial {self.winner} is significantly better than the others ({of})"
         named = sorted(self.alike)
         if len(named) > _MOST_NAMED:
             first = [self.winner, *(trial for trial in self.alike if trial != self.winner)][:_MOST_NAMED]
             rest = len(named) - _MOST_NAMED
-            return f"trials {', '.join(map(str, first))} and {rest} more cannot be told apart ({of})"
-        return f"trials {words(named)} cannot be told apart ({of})"
+            return f"trials {', '.join(map(str, first))} and {rest} more do not differ significantly ({of})"
+        return f"trials {words(named)} do not differ significantly ({of})"
 
 
 def interval(share: Share) -> str:

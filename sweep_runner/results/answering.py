@@ -60,9 +60,11 @@ def work_out(state: SweepState, paths: SweepPaths, evaluated: Sequence[int]) -> 
     if not val.rows and not evaluated:
         return bare  # its trainable judges nothing example by example, and never claimed to
     if winner.trial not in val.rows:
-        return _silent(bare, "how right the best trial was on each val example is not on record: nothing is compared")
+        return _silent(bare, "the best trial's outcome on each val example is not recorded: trials cannot be compared")
     if state.objective.mode == "min" or not _is_mean(winner.best_value, val.rows[winner.trial]):
-        return _silent(bare, f"trials are ordered by {metric}, which is no share of right answers: none are compared")
+        return _silent(
+            bare, f"trials are ordered by {metric}, which is not a share of correct answers: they are not compared"
+        )
     fitting = [each for each in trials if each.trial in val.rows and _is_mean(each.best_value, val.rows[each.trial])]
     compared = fitting[:MOST_COMPARED]
     rows = np.stack([val.rows[each.trial] for each in compared])
@@ -73,7 +75,7 @@ def work_out(state: SweepState, paths: SweepPaths, evaluated: Sequence[int]) -> 
     notes = []
     if val.unlike:
         were = "trial was" if val.unlike == 1 else "trials were"
-        notes.append(f"{val.unlike} {were} judged on other val examples than the best, and not compared")
+        notes.append(f"{val.unlike} {were} evaluated on other val examples than the best and not compared")
     unseen, why_not = _unseen(state, trials, val)
     return _with(
         bare,
@@ -93,11 +95,12 @@ def ranked(state: SweepState) -> list[TrialSummary]:
 
 def _unseen(state: SweepState, trials: Sequence[TrialSummary], val: _Val) -> tuple[Any, str]:
     """What to expect of the winner on unseen data, or why nothing can be said."""
-    prefix = "what to expect on unseen data is not estimated: "
+    prefix = "performance on unseen data is not estimated: "
     if len(trials) < 2:
-        return None, prefix + "one trial was run, and nothing was chosen among"
+        return None, prefix + "there was only one trial to choose from"
     if state.search.confirmed:
-        return None, prefix + "the best were run again with other seeds, and the estimate is of a choice by one run"
+        why = "the best trials were repeated with other seeds, and the estimate assumes a choice by single runs"
+        return None, prefix + why
     known = {trial for trial, _ in val.epochs}
     lacking = [each.trial for each in trials if each.trial not in known]
     complete = sum(each.epochs for each in trials) == len(val.epochs)
@@ -106,9 +109,9 @@ def _unseen(state: SweepState, trials: Sequence[TrialSummary], val: _Val) -> tup
             each.epochs != sum(trial == each.trial for trial, _ in val.epochs) for each in trials
         )
         size = len(val.rows[trials[0].trial])
-        why = f"val has {size:,} examples, and outcomes of at most {MOST_EXAMPLES:,} are recorded"
+        why = f"val has {size:,} examples, and outcomes are recorded for at most {MOST_EXAMPLES:,}"
         if size <= MOST_EXAMPLES:
-            why = f"{number} of {len(trials)} trials have no record of how right each val example was in each epoch"
+            why = f"{number} of {len(trials)} trials have no recorded outcomes per val example and epoch"
         return None, prefix + why
     order = sorted(val.epochs)  # of equals the search takes the lower trial and the earlier epoch
     most = max(2, MOST_VALUES // len(val.rows[trials[0].trial]))

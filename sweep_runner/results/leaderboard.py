@@ -165,7 +165,7 @@ def sweep_row(paths: SweepPaths) -> SweepRow:
     try:
         values = rows_of(read_part(path, SWEEP_COLUMNS))[0]
     except (OSError, pa.ArrowInvalid, IndexError) as error:
-        return SweepRow(paths.name, "UNKNOWN", {}, problem=f"{path} cannot be read ({error}); resuming writes it anew")
+        return SweepRow(paths.name, "UNKNOWN", {}, problem=f"{path} cannot be read ({error}); resuming rewrites it")
     return SweepRow(paths.name, live_state(paths, values.get("state")), values)
 
 

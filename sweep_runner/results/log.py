@@ -42,7 +42,7 @@ class EventLog:
         except OSError as error:
             raise SweepError(
                 f"{self._file.path}: cannot be written ({error.strerror or error}); what was recorded before is safe. "
-                f"Make room or mend the disk, then resume the sweep"
+                f"Free disk space or repair the disk, then resume the sweep"
             ) from error
 
     def close(self) -> None:
@@ -125,6 +125,6 @@ def read_events(path: Path) -> Iterator[Event]:
                 yield _parsed(line)
             except ValueError as error:
                 raise SweepError(
-                    f"{path}:{number}: this line of the sweep's log is damaged ({error}). Restore the file "
-                    f"from a copy, or remove the line: what it recorded is then lost"
+                    f"{path}:{number}: this line of the sweep's log is damaged ({error}). Restore the file from a "
+                    f"backup, or remove the line: its record is then lost"
                 ) from error

@@ -20,14 +20,14 @@ def find_sweep(results: ResultsPaths, name: str) -> SweepPaths:
         return sweeps[name]
     if not sweeps:
         raise RequestError(
-            f"there is no sweep in {results.shown}",
-            hint="run one (`sweep run FILE`), or name another folder with --results",
+            f"no sweeps in {results.shown}",
+            hint="run one (`sweep run FILE`), or choose another folder with --results",
         )
     near = difflib.get_close_matches(name, sweeps, n=1)
     shown = list(sweeps)[:10]
     others = ", ".join(shown) + (f" and {len(sweeps) - len(shown)} more" if len(sweeps) > len(shown) else "")
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {others}"
-    raise RequestError(f"there is no sweep {name!r} in {results.shown}", hint=hint)
+    hint = f"did you mean {near[0]!r}?" if near else f"sweeps there: {others}"
+    raise RequestError(f"no sweep {name!r} in {results.shown}", hint=hint)
 
 
 def spec_file(paths: SweepPaths) -> Path:
@@ -38,8 +38,9 @@ def spec_file(paths: SweepPaths) -> Path:
     """
     if not paths.spec.is_file():
         raise RequestError(
-            f"{paths.spec} is missing, which says what the sweep searches; its log, study and tables are there",
-            hint=f"put it back from a copy, or run the file that the sweep came from again (sweep run FILE, with name: "
-            f"{paths.name}): it goes on with the trials that are there, if it is the same search",
+            f"{paths.spec} is missing; it defines the search. The sweep's log, study and tables exist",
+            hint=f"restore it from a backup, or run the file that the sweep came from again (sweep run FILE, with "
+            f"name: "
+            f"{paths.name}): it continues with the existing trials, if it is the same search",
         )
     return paths.spec

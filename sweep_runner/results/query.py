@@ -40,7 +40,7 @@ QUERIED = (*TABLES, ANNOTATIONS)
 """What SQL may name."""
 TIME_LIMIT_S = 300.0
 MEMORY_LIMIT = "4GB"
-READS_ONLY = "a query can only read: SELECT, WITH, FROM, VALUES, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN"
+READS_ONLY = "queries are read-only: SELECT, WITH, FROM, VALUES, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN"
 _LIST_HINT = "`sweep query --list` shows every table with its columns"
 
 
@@ -140,7 +140,7 @@ def _check_statement(sql: str) -> None:
     if not statements:
         raise RequestError("the query is empty", hint=_LIST_HINT)
     if len(statements) > 1:
-        raise RequestError(f"{len(statements)} statements, but a query is one", hint="run them one by one")
+        raise RequestError(f"{len(statements)} statements, but a query must be one", hint="run them one by one")
     kind = statements[0].type.name
     if kind not in ("SELECT", "EXPLAIN"):
         shown = "PIVOT as a statement" if kind == "MULTI" else kind
@@ -251,15 +251,13 @@ def _told(error: duckdb.Error) -> Exception:
             hint="read fewer rows or columns, or aggregate before sorting and joining",
         )
     if isinstance(error, duckdb.PermissionException):
-        return RequestError(
-            f"refused: {message}", hint="a query reads the tables of the results folder and nothing else"
-        )
+        return RequestError(f"refused: {message}", hint="a query can only read the tables of the results folder")
     unknown = re.match(r'Table with name "?(.+?)"? does not exist', message)
     if unknown:
         near = difflib.get_close_matches(unknown[1], QUERIED, n=1)
         did_you_mean = f"did you mean {near[0]!r}? " if near else ""
         return RequestError(
-            f"there is no table {unknown[1]!r}", hint=f"{did_you_mean}Tables: {', '.join(QUERIED)}; {_LIST_HINT}"
+            f"no table {unknown[1]!r}", hint=f"{did_you_mean}Tables: {', '.join(QUERIED)}; {_LIST_HINT}"
         )
     return RequestError(f"the query is wrong: {message}" + (f"\n{place.rstrip()}" if place else ""), hint=_LIST_HINT)
 

@@ -275,7 +275,7 @@ class Recorder:
     def _cannot_write(self, error: OSError) -> SweepError:
         return SweepError(
             f"{error.filename or self._paths.tables}: the sweep's tables cannot be written "
-            f"({error.strerror or error}). Its log is safe: make room or mend the folder, then resume the sweep"
+            f"({error.strerror or error}). Its log is safe: free disk space or repair the folder, then resume the sweep"
         )
 
     def close(self) -> None:
@@ -303,9 +303,9 @@ class Recorder:
 
 
 def _damaged(path: Path, aside: Path, reason: str) -> str:
-    rows = "its rows are written anew from the sweep's log"
+    rows = "its rows are rewritten from the sweep's log"
     if path.parent.name not in FROM_LOG:
-        rows = "its rows are of a final evaluation, which is not repeated: they are gone unless you have a copy"
+        rows = "its rows are of a final evaluation, which is not repeated: they are lost unless you have a backup"
     return f"{path} is damaged ({reason}); it is kept as {aside.name}, and {rows}"
 
 

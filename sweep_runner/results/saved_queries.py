@@ -38,7 +38,7 @@ def saved_queries(results: ResultsPaths) -> dict[str, SavedQuery]:
     """Every saved query by name; the user's go before shipped ones of the same name.
 
     Raises:
-        RequestError: a file is no UTF-8 text.
+        RequestError: a file is not UTF-8 text.
     """
     found = {}
     for folder in (SHIPPED, user_folder(results)):
@@ -46,7 +46,7 @@ def saved_queries(results: ResultsPaths) -> dict[str, SavedQuery]:
             try:
                 sql = path.read_text(encoding="utf-8")
             except UnicodeDecodeError as error:
-                raise RequestError(f"{path}: is no UTF-8 text", hint="save it as UTF-8, or move it away") from error
+                raise RequestError(f"{path}: is not UTF-8 text", hint="save it as UTF-8, or move it away") from error
             first = sql.lstrip().splitlines()[0] if sql.strip() else ""
             about = first.removeprefix("--").strip() if first.startswith("--") else ""
             found[path.stem] = SavedQuery(path.stem, about, sql, path)
@@ -63,7 +63,7 @@ def find_query(results: ResultsPaths, name: str) -> SavedQuery:
     if name in saved:
         return saved[name]
     near = difflib.get_close_matches(name, saved, n=1)
-    hint = f"did you mean @{near[0]}?" if near else f"there are: {', '.join(f'@{each}' for each in saved)}"
+    hint = f"did you mean @{near[0]}?" if near else f"saved queries: {', '.join(f'@{each}' for each in saved)}"
     raise RequestError(
-        f"there is no saved query {name!r}", hint=f"{hint} Your own go into {user_folder(results) / f'{name}.sql'}"
+        f"no saved query {name!r}", hint=f"{hint} Your own go into {user_folder(results) / f'{name}.sql'}"
     )

@@ -124,7 +124,7 @@ def find_parts(
 
 def damaged_message(path: Path, error: Exception) -> str:
     """What to tell of a part that cannot be read."""
-    return f"{path} cannot be read and is left out ({_first_line(error)}); resuming its sweep writes it anew"
+    return f"{path} cannot be read and is left out ({_first_line(error)}); resuming its sweep rewrites it"
 
 
 def _first_line(error: Exception) -> str:

@@ -52,12 +52,12 @@ def pick_trial(sweep: str, names: Mapping[int, str | None], best: int | None, tr
     if trial is None or trial == BEST:
         if best is None:
             there = f"Name one of its trials: {ranges(sorted(names))}." if names else f"See: sweep top {sweep}"
-            raise RequestError(f"no trial of sweep {sweep!r} has a value yet, so none is the best", hint=there)
+            raise RequestError(f"no trial of sweep {sweep!r} has a value yet, so there is no best trial", hint=there)
         return best
     if trial.isdecimal():
         if int(trial) in names:
             return int(trial)
-        there = f"its trials are {ranges(sorted(names))}" if names else "no trial of it has started yet"
+        there = f"its trials are {ranges(sorted(names))}" if names else "no trial has started yet"
         raise RequestError(f"sweep {sweep!r} has no trial {trial}", hint=there)
     near = difflib.get_close_matches(trial, [*named, BEST], n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"give a trial's number, {BEST}, or a baseline: {_listed(named)}"

@@ -98,8 +98,8 @@ def check_changes(before: SweepSpec, spec: SweepSpec, trials: Sequence[TrialReco
     problems += [*_of_space(found, spec.space, before.fixed, trials), *_of_baselines(found, spec, trials)]
     if problems:
         hint = (
-            f"Sweep {spec.name!r} has begun, and its trials must stay comparable. Undo this, or run the changed file "
-            "as a new sweep, under another name."
+            f"Sweep {spec.name!r} has started, and its trials must stay comparable. Undo the change, or run the "
+            f"changed file as a new sweep under another name."
         )
         last = problems[-1]
         hint = f"{last.hint}\n    {hint}" if last.hint else hint

@@ -95,7 +95,7 @@ class Journal(BaseJournalBackend):
         except OSError as error:
             raise SweepError(
                 f"cannot write {self._path}: {error.strerror}\n"
-                "    nothing recorded so far is lost; once the disk takes data again, resume the sweep"
+                "    nothing recorded is lost; when the disk is writable again, resume the sweep"
             ) from error
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ def open_journal(path: Path) -> tuple[SweepStorage, Journal]:
         journal.close()
         raise SweepError(
             f"{path} is damaged: {_first_bad_line(path)}\n"
-            "    restore the file from a copy, or start the sweep anew under another name"
+            "    restore the file from a backup, or start a new sweep under another name"
         ) from error
 
 
@@ -166,7 +166,7 @@ def _first_bad_line(path: Path) -> str:
                 is_sealed(line)
                 json.loads(line)
             except DigestMismatch:
-                return f"line {number} was changed: its checksum is that of another line"
+                return f"line {number} was changed: its checksum does not match"
             except ValueError:
                 return f"line {number} is not JSON"
     return "it is not an Optuna journal"

@@ -58,8 +58,8 @@ class Standing:
         among = f" with {', '.join(self.group)}" if self.group else ""
         needs = "" if self.passed or self.threshold is None else f" (needs {self.threshold:.4g})"
         return (
-            f"rung at epoch {self.epoch}: {self.value:.4g} is number {self.place} of {len(self.rivals) + 1} trials"
-            f"{among}; the best {self.num_kept} go on{needs}"
+            f"rung at epoch {self.epoch}: {self.value:.4g} is rank {self.place} of {len(self.rivals) + 1} trials"
+            f"{among}; the best {self.num_kept} continue{needs}"
         )
 
 

@@ -337,7 +337,7 @@ def _patient(options: Patient, case: Case) -> str | None:
     margin = -options.min_delta if case.mode == "max" else options.min_delta
     if not case.better(before + margin, recent):
         return None
-    reason = f"no gain since epoch {steps[split - 1]}: {_show(recent)} after {_show(before)}"
+    reason = f"no improvement since epoch {steps[split - 1]}: {_show(recent)} after {_show(before)}"
     if options.inner is None:
         return reason
     inner = PRUNERS[options.inner.kind](options.inner, case)
@@ -378,16 +378,18 @@ def resolve(spec: SweepSpec, default_epochs: int | None = None) -> Pruner:
 def _with_first_rung(options: Promotion, spec: SweepSpec, most_epochs: int | None) -> Promotion:
     filled = options.filled_in(spec.space, most_epochs)
     if filled.min_epochs is None:
-        raise RequestError("pruner.min_epochs: promotion must know the first rung", hint="set it, or fixed.epochs")
+        raise RequestError("pruner.min_epochs: promotion needs the first rung", hint="set it, or fixed.epochs")
     return filled
 
 
 def _with_max_epochs(options: Hyperband, most_epochs: int | None) -> Hyperband:
     max_epochs = options.max_epochs or most_epochs
     if max_epochs is None:
-        raise RequestError("pruner.max_epochs: hyperband must know the most epochs", hint="set it, or fixed.epochs")
+        raise RequestError(
+            "pruner.max_epochs: hyperband needs the maximum number of epochs", hint="set it, or fixed.epochs"
+        )
     if max_epochs < options.min_epochs:
-        raise RequestError(f"pruner.min_epochs {options.min_epochs} is above the most epochs, {max_epochs}")
+        raise RequestError(f"pruner.min_epochs {options.min_epochs} exceeds the maximum number of epochs, {max_epochs}")
     return options.model_copy(update={"max_epochs": max_epochs})
 
 

@@ -238,12 +238,12 @@ class Study:
             RequestError: there is no such trial, or it did not fail.
         """
         if not 0 <= number < len(self._trials):
-            raise RequestError(f"there is no trial {number}; the sweep has {len(self._trials)} (from 0)")
+            raise RequestError(f"no trial {number}; the sweep has {len(self._trials)} (from 0)")
         trial = self._trials[number]
         if trial.state == "RUNNING":
             return trial.proposal()
         if trial.state not in ("FAILED", "INFEASIBLE"):
-            raise RequestError(f"trial {number} is {trial.state}: only a failed trial can be tried again")
+            raise RequestError(f"trial {number} is {trial.state}: only a failed trial can be retried")
         attributes: dict[str, Any] = {RETRY_OF: trial.optuna_number, _NUMBER: number}
         if trial.name is not None:
             attributes[_NAME] = trial.name

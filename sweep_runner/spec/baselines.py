@@ -56,7 +56,7 @@ def complete_baseline(
             in_doubt.add(key)
         elif not is_active(parameter, {**fixed, **params}):
             if key in given:
-                message = f"baselines.{name}.{key}: does not exist here, only {_condition(parameter)}"
+                message = f"baselines.{name}.{key}: exists only {_condition(parameter)}"
                 problems.append(Problem(message, where=where((*at, key)), hint="Leave it out."))
         elif key in given:
             value = _own_value(parameter, fields.check(key, given[key]).value)
@@ -69,7 +69,7 @@ def complete_baseline(
             params[key] = parameter.values[0]
         else:
             in_doubt.add(key)
-            hint = f"A baseline is complete; add {key} ({parameter.describe()})."
+            hint = f"A baseline gives all parameters: add {key} ({parameter.describe()})."
             problems.append(Problem(f"baselines.{name}: {key} is missing", where=where(at), hint=hint))
     return params
 

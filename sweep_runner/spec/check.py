@@ -117,10 +117,10 @@ def check_prepared(plan: Plan, preparation: Preparation) -> None:
     told = [("objective.metric", objective.metric)]
     told += [(f"objective {place}", goal.metric) for place, goal in enumerate(objective.also, start=2)]
     known = preparation.reports | set(plan.trainable.facts)
-    hint = f"Of this data there are {', '.join(sorted(preparation.reports))}."
+    hint = f"Metrics of this data: {', '.join(sorted(preparation.reports))}."
     where = plan.loaded.places.where(("objective", "metric"))
     problems = [
-        Problem(f"{what} is {shown(metric)}: that is not reported of this kind of data", where=where, hint=hint)
+        Problem(f"{what} is {shown(metric)}: this kind of data does not have it", where=where, hint=hint)
         for what, metric in told
         if metric not in (known if what != "objective.metric" else preparation.reports)
     ]
@@ -217,11 +217,11 @@ class _Check:
         own = key in self.trainable.config_class.model_fields
         if key in SPACE_RESOURCES and section == "space":
             if own:
-                hint = f"Give the hyperparameter of {self.spec.trainable} another name."
-                self._problem((section, key), f"space.{key} means resources.{key}, and no hyperparameter", hint)
+                hint = f"Rename the hyperparameter of {self.spec.trainable}."
+                self._problem((section, key), f"space.{key} means resources.{key}, not a hyperparameter", hint)
             return not own
         if key in SPACE_RESOURCES and not own:
-            self._problem((section, key), f"{key} is no hyperparameter", f"Put it under resources: resources.{key}.")
+            self._problem((section, key), f"{key} is not a hyperparameter", f"Put it under resources: resources.{key}.")
             return False
         if key in self.fields:
             return True
@@ -237,7 +237,7 @@ class _Check:
             verdict = self.fields.check(key, value)
             if verdict.wrong:
                 searched = isinstance(value, list) or (isinstance(value, dict) and {"values", "low"} & set(value))
-                hint = verdict.hint or ("What the search chooses belongs under space." if searched else "")
+                hint = verdict.hint or ("Parameters of the search belong under space." if searched else "")
                 self._problem(("fixed", key), f"fixed.{key}{verdict.wrong}", hint)
             else:
                 fixed[key] = verdict.value
@@ -247,7 +247,7 @@ class _Check:
         space: dict[str, Parameter] = {}
         for name, parameter in self.spec.space.items():
             if name in self.spec.fixed:
-                self._problem(("space", name), f"{name} is both in the space and fixed: leave one of them out")
+                self._problem(("space", name), f"{name} is in both space and fixed: remove one of them")
             elif self._known("space", name):
                 suited = (
                     self._choice(name, parameter) if isinstance(parameter, Choice) else self._range(name, parameter)
@@ -306,7 +306,7 @@ class _Check:
                         # `--set` made the parent's choice smaller: that is no reason to rewrite every condition.
                         when[parent] = tuple(value for value in when[parent] if space[parent].contains(value))
                     if not when[parent]:
-                        reason = f"with {parent} {space[parent].describe()} its `when` is never true"
+                        reason = f"with {parent} {space[parent].describe()} its `when` can never be true"
                         self.warnings.append(f"{name} is left out of the space: {reason}")
                         good = False
                     for value in when[parent]:
@@ -336,13 +336,13 @@ class _Check:
         told = f"space.{at[1]}.when.{parent} is {shown(value)}"
         if parent in fixed:
             if not same_value(fixed[parent], value):
-                self._problem(at, f"{told}, but {parent} is fixed to {shown(fixed[parent])}: {at[1]} would never exist")
+                self._problem(at, f"{told}, but {parent} is fixed to {shown(fixed[parent])}: {at[1]} would never apply")
                 return False
         elif not space[parent].contains(value):
             parameter = space[parent]
             choices = parameter.values if isinstance(parameter, Choice) and isinstance(value, str) else ()
             hint = did_you_mean(str(value), choices)
-            message = f"{told}: {parent} is never that ({parameter.describe()})"
+            message = f"{told}: {parent} never has it ({parameter.describe()})"
             self._problem(at, message, hint if hint.startswith("Did") else "")
             return False
         return True
@@ -358,11 +358,15 @@ class _Check:
             )
             twin = next((other for other in list(baselines)[:-1] if baselines[other] == baselines[name]), None)
             if twin is not None:
-                self.warnings.append(f"the baselines {twin} and {name} are the same settings: they are trained once")
+                self.warnings.append(
+                    f"the baselines {twin} and {name} are identical: the configuration is trained once"
+                )
         if len(baselines) > self.spec.search.trials:
             message = f"search.trials is {self.spec.search.trials}: fewer than the {len(baselines)} baselines"
             path: KeyPath = ("search", "trials")
-            self._problem(path if self.places.has(path) else ("baselines",), message, "Every baseline is a trial.")
+            self._problem(
+                path if self.places.has(path) else ("baselines",), message, "Every baseline counts as a trial."
+            )
         return baselines
 
     def _workers(self, space: Mapping[str, Parameter]) -> None:
@@ -374,10 +378,10 @@ class _Check:
         at: KeyPath = ("resources", "workers") if resources.workers == most else ("space", "workers")
         if not self.trainable.supports_workers:
             message = f"{'.'.join(map(str, at))}: {self.spec.trainable} trains in one process, not in {most}"
-            hint = "Each would train the same. Leave workers at 1; more trials at a time use the machine as well."
+            hint = "All workers would do the same. Leave workers at 1; parallel trials use the machine just as well."
             self._problem(at, message, hint)
         if resources.gpus != "auto" and 0 < resources.gpus < 1:
-            message = f"resources.gpus is {resources.gpus:g}, a share of a GPU: each of several workers needs one"
+            message = f"resources.gpus is {resources.gpus:g}: each of several workers needs a whole GPU"
             self._problem(("resources", "gpus"), message, "Set it to 1, or to 0 to train on CPUs.")
 
     def _several_goals(self) -> None:
@@ -387,17 +391,17 @@ class _Check:
         search, pruner = self.spec.search, self.spec.pruner
         if search.sampler not in SEVERAL_GOALS and "sampler" not in search.model_fields_set and not search.options:
             self.spec = self.spec.model_copy(update={"search": search.model_copy(update={"sampler": "tpe"})})
-            self.warnings.append(f"search.sampler is tpe: {search.sampler}, the default, has a single objective")
+            self.warnings.append(f"search.sampler is tpe: {search.sampler}, the default, supports a single objective")
         elif search.sampler not in SEVERAL_GOALS:
-            message = f"search.sampler is {search.sampler}, which has a single objective; there are several"
-            hint = f"Those that can have several: {', '.join(SEVERAL_GOALS)}. Or make all but one of them limits."
+            message = f"search.sampler is {search.sampler}, which supports a single objective; this sweep has several"
+            hint = f"Samplers for several: {', '.join(SEVERAL_GOALS)}. Or make all but one of them limits."
             self._problem(("search", "sampler"), message, hint)
         if not isinstance(pruner, NoPruner | Promotion):
             message = (
-                f"pruner.kind is {pruner.kind}, which stops trials by {self.spec.objective.metric} alone: with several "
-                "objectives it would stop those that are good by another"
+                f"pruner.kind is {pruner.kind}, which stops trials by {self.spec.objective.metric} alone: it would "
+                f"stop trials that are good by another objective"
             )
-            hint = "Leave it out, or take promotion: there a trial competes with those of the same model only."
+            hint = "Remove it, or use promotion, where trials compete only with trials of the same model."
             self._problem(("pruner", "kind"), message, hint)
 
     def _goal_place(self, index: int) -> KeyPath:
@@ -420,17 +424,17 @@ class _Check:
         if objective.metric not in metrics:
             default = "" if "metric" in objective.model_fields_set else " (the default)"
             message = (
-                f"objective.metric is {shown(objective.metric)}{default}: {self.spec.trainable} does not report that"
+                f"objective.metric is {shown(objective.metric)}{default}: {self.spec.trainable} does not report it"
             )
             hint = did_you_mean(objective.metric, metrics)
             if objective.metric in self.trainable.facts:
-                hint = "The first objective must be reported each epoch: name a metric first, or make this one a limit."
+                hint = "The first objective must be a metric of each epoch: put one first, or make this one a limit."
             self._problem(("objective", "metric"), message, hint)
             return objective
         mode = metrics[objective.metric]
         if "mode" in objective.model_fields_set and objective.mode != mode:
             message = f"objective.mode is {objective.mode}, but {objective.metric} is better the other way: {mode}"
-            self._problem(("objective", "mode"), message, "Leave mode out: it is known for this metric.")
+            self._problem(("objective", "mode"), message, "Remove mode: it is known for this metric.")
         return objective.model_copy(update={"mode": mode})
 
     def _export(self, data: BaseModel | None) -> Export:
@@ -438,10 +442,10 @@ class _Check:
         export, needed = self.spec.export, data is not None and self.trainable.num_models(data) > 1
         if export.refit and self.trainable.refit is Trainable.refit:
             message = f"export.refit is true: {self.spec.trainable} has no method `refit`"
-            self._problem(("export", "refit"), message, "Leave it out: the checkpoint of the best epoch is published.")
+            self._problem(("export", "refit"), message, "Remove it: the checkpoint of the best epoch is published.")
         if export.refit is False and needed:
-            message = "export.refit is false: a trial with these data leaves no single model that could be published"
-            self._problem(("export", "refit"), message, "Leave it out, or train without data.split.folds.")
+            message = "export.refit is false: a trial on this data has no single model to publish"
+            self._problem(("export", "refit"), message, "Remove it, or train without data.split.folds.")
         return export.model_copy(update={"refit": needed if export.refit is None else export.refit})
 
     def _cluster(self) -> None:
@@ -456,14 +460,12 @@ class _Check:
             most = pruner.max_epochs or max_epochs
             if most is None:
                 message = (
-                    f"hyperband needs max_epochs: {self.spec.trainable} has no hyperparameter epochs to know it from"
+                    f"hyperband needs max_epochs: {self.spec.trainable} has no hyperparameter epochs to derive it from"
                 )
                 self._problem(at, message)
                 return pruner
             if pruner.min_epochs > most:
-                message = (
-                    f"{'.'.join(map(str, at))}.min_epochs is {pruner.min_epochs}: above max_epochs, which is {most}"
-                )
+                message = f"{'.'.join(map(str, at))}.min_epochs is {pruner.min_epochs}: above max_epochs ({most})"
                 self._problem((*at, "min_epochs"), message)
             return pruner.model_copy(update={"max_epochs": most})
         if isinstance(pruner, Promotion):
@@ -477,11 +479,11 @@ class _Check:
         """With the first rung and the groups filled in."""
         for name in pruner.group_by or ():
             if name not in self.spec.space:
-                message = f"pruner.group_by: {name!r} is no parameter of the space"
+                message = f"pruner.group_by: {name!r} is not a parameter of the space"
                 self._problem((*at, "group_by"), message, did_you_mean(name, self.spec.space))
         filled = pruner.filled_in(self.spec.space, max_epochs)
         if filled.min_epochs is None:
-            message = f"promotion needs min_epochs: {self.spec.trainable} has no hyperparameter epochs to know it from"
+            message = f"promotion needs min_epochs: {self.spec.trainable} has no hyperparameter epochs"
             self._problem(at, message)
         else:
             self._warn_of_late_rung(filled.min_epochs, max_epochs)
@@ -489,7 +491,9 @@ class _Check:
 
     def _warn_of_late_rung(self, first: int, max_epochs: int | None) -> None:
         if max_epochs is not None and first >= max_epochs:
-            self.warnings.append(f"the pruner's first rung is epoch {first} of {max_epochs}: it stops no trial early")
+            self.warnings.append(
+                f"the pruner's first rung is epoch {first} of {max_epochs}: it cannot stop a trial early"
+            )
 
     def _search(self, space: Mapping[str, Parameter], fixed: Mapping[str, Any]) -> int | None:
         """The number of different settings, and what follows from it."""
@@ -501,24 +505,24 @@ class _Check:
             for name, parameter in space.items():
                 if count_settings({name: parameter.model_copy(update={"when": {}})}, {}, points) is None:
                     hint = "Give it a step, list its values, or set search.options.points."
-                    message = f"space.{name}: a grid needs a number of values, and this range of floats has none"
+                    message = f"space.{name}: a grid needs a finite number of values, but this is a continuous range"
                     self._problem(("space", name), message, hint)
             if size is not None and size > MAX_GRID:
-                message = f"the grid has {size:,} settings: more than {MAX_GRID:,}, the most that can be laid out"
-                self._problem(("search", "sampler"), message, "Make it smaller, or let another sampler choose.")
+                message = f"the grid has {size:,} configurations: more than the maximum of {MAX_GRID:,}"
+                self._problem(("search", "sampler"), message, "Make it smaller, or use another sampler.")
         if not self.spec.space and search.trials > 1:
             self.warnings.append(
-                f"there is no space, so nothing is searched: one trial runs, not {search.trials}. Say what to search, "
-                "such as space: {lr: {low: 1.0e-4, high: 1.0e-1, log: true}}; "
-                "`sweep init FOLDER` writes a space that suits the pictures in a folder"
+                f"no space, so there is nothing to search: one trial runs, not {search.trials}. Add a space, such as "
+                "space: {lr: {low: 1.0e-4, high: 1.0e-1, log: true}}; "
+                "`sweep init FOLDER` writes a space for the images in a folder"
             )
         elif size is not None and size < search.trials:
             self.warnings.append(
-                f"the space holds {size} different settings, fewer than {search.trials} trials: "
-                "the same settings are not trained twice"
+                f"the space has {size} distinct configurations, fewer than {search.trials} trials: "
+                "a configuration is not trained twice"
             )
         elif size is not None and search.sampler == "grid" and size > search.trials:
-            self.warnings.append(f"search.trials stops the grid after {search.trials} of its {size} settings")
+            self.warnings.append(f"search.trials stops the grid after {search.trials} of its {size} configurations")
         return size
 
 

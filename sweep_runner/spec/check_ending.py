@@ -54,12 +54,12 @@ def _wrong(spec: SweepSpec, stop: Stop, trainable: type[Trainable[Any, Any]]) ->
 
 def _of_stop(spec: SweepSpec, stop: Stop, trainable: type[Trainable[Any, Any]]) -> Iterator[str]:
     if stop.no_gain is not None and stop.no_gain >= spec.search.trials:
-        yield (f"search.stop.no_gain is {stop.no_gain}: it ends no search of {spec.search.trials} trials early")
+        yield (f"search.stop.no_gain is {stop.no_gain}: it cannot end a search of {spec.search.trials} trials early")
     has_end = trainable.evaluate is not Trainable.evaluate or trainable.export is not Trainable.export
     if stop.after is not None and stop.after < _LEAST_S and has_end:
         yield (
-            f"search.stop.after is {duration_text(stop.after)}: about half of that is kept for evaluating and "
-            "exporting the best model, and the rest may be less than one trial takes"
+            f"search.stop.after is {duration_text(stop.after)}: about half of it is reserved for evaluating and "
+            f"exporting the best model; the rest may be too short for one trial"
         )
 
 
@@ -83,9 +83,9 @@ def _same_seed(spec: SweepSpec, places: Places) -> Problem | None:
         if values.get("seed") is not None:
             at: KeyPath = (section, "seed")
             return Problem(
-                f"{section}.seed is set: search.confirm runs trials again with other seeds, and all would be the same",
+                f"{section}.seed is set: search.confirm repeats trials with other seeds, but all would have this one",
                 places.where(at),
-                "Leave seed out: every trial has its own, made of search.seed.",
+                "Remove seed: every trial has its own, derived from search.seed.",
             )
     return None
 
@@ -93,6 +93,6 @@ def _same_seed(spec: SweepSpec, places: Places) -> Problem | None:
 def _of_confirm(spec: SweepSpec, confirm: Confirm) -> Iterator[str]:
     if confirm.top > spec.search.trials:
         yield (
-            f"search.confirm.top is {confirm.top}: the sweep has {spec.search.trials} trials, and all of them that "
-            "have a result are run again"
+            f"search.confirm.top is {confirm.top}: the sweep has {spec.search.trials} trials, so every trial with a "
+            f"result is repeated"
         )

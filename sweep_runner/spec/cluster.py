@@ -22,13 +22,13 @@ def _address(value: str) -> str:
         return value
     if value.startswith(("http://", "https://")):
         raise ValueError(
-            f"{value!r} is the address of Ray's dashboard: give the head's own, HOST:PORT (6379 unless it was "
-            "started with another --port)"
+            f"{value!r} is the address of Ray's dashboard: use the head's, HOST:PORT (6379 unless started with "
+            f"another --port)"
         )
     if value.startswith("ray://"):
         raise ValueError(
-            f"{value!r} is an address of Ray's client, through which a sweep does not run: give the head's own, "
-            "HOST:PORT, on a machine that is one of the cluster's nodes"
+            f"{value!r} is a Ray client address, which sweeps do not support: use the head's, HOST:PORT, on a node "
+            f"of the cluster"
         )
     match = _HOST_PORT.fullmatch(value)
     if match is None or not 0 < int(match[1]) < 65536:
@@ -60,20 +60,22 @@ class ClusterEnv(_Section):
     """What every worker of the cluster gets, through Ray's runtime environment."""
 
     working_dir: Location | None = Field(
-        None, description="A folder that is sent to each node: what its modules import, a trial can. At most 500 MiB."
+        None, description="A folder that is sent to each node, so that trials can import its modules. At most 500 MiB."
     )
     py_modules: Locations = Field(
-        (), description="Packages (folders) and modules (.py files) that are sent to each node and can be imported."
+        (), description="Packages (folders) and modules (.py files) that are sent to each node for import."
     )
     excludes: Texts = Field(
-        (), description="Not sent, in the manner of .gitignore. .git, .venv and the results folder never are."
+        (),
+        description="Patterns of files that are not sent, as in .gitignore. .git, .venv and the results folder "
+        "never are.",
     )
     env_vars: dict[str, str | None] = Field(
         default_factory=dict,
-        description="Environment variables of the workers. Without a value: taken from here when the sweep starts, "
-        "and not kept.",
+        description="Environment variables of the workers. Without a value: taken from this environment when the "
+        "sweep starts, and not stored.",
     )
-    pip: Texts = Field((), description="Packages that each node installs for the workers, as pip has them.")
+    pip: Texts = Field((), description="Packages that each node installs for the workers, in pip's syntax.")
 
 
 class Cluster(_Section):
@@ -81,8 +83,8 @@ class Cluster(_Section):
 
     address: Address = Field(
         LOCAL,
-        description="`HOST:PORT` of a running Ray cluster's head, `auto` (the one of this machine), or `local`: an "
-        "instance of its own on this machine. `--address` overrides it.",
+        description="`HOST:PORT` of a running Ray cluster's head, `auto` (the one on this machine), or `local`: the "
+        "sweep starts its own instance on this machine. `--address` overrides it.",
     )
     env: ClusterEnv = Field(default_factory=ClusterEnv)
 
@@ -113,8 +115,8 @@ def wrong_paths(cluster: Cluster) -> Iterator[tuple[KeyPath, str, str]]:
 
 def _not_there(given: str, key: str, wanted: str) -> tuple[str, str]:
     path = Path(_absolute(given))
-    state = "is something else" if path.exists() else "does not exist"
-    hint = "" if Path(given).is_absolute() else f"A relative path counts from the current directory, {Path.cwd()}."
+    state = "is neither" if path.exists() else "does not exist"
+    hint = "" if Path(given).is_absolute() else f"Relative paths are relative to the current directory, {Path.cwd()}."
     return f"cluster.env.{key} is {given!r}, which must be {wanted}: {path} {state}", hint
 
 

@@ -83,22 +83,22 @@ def read_file(path: Path) -> str:
     """The text of a sweep file.
 
     Raises:
-        RequestError: there is no such file, or it cannot be read, is too long, or is no UTF-8 text.
+        RequestError: no such file, or it cannot be read, is too long, or is no UTF-8 text.
     """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise RequestError([Problem("there is no such file", where=str(path), hint=_near_file(path))]) from None
+        raise RequestError([Problem("no such file", where=str(path), hint=_near_file(path))]) from None
     except IsADirectoryError:
         raise RequestError(
-            [Problem("is a folder; name a sweep file", where=str(path), hint=_near_file(path))]
+            [Problem("is a folder; give a sweep file", where=str(path), hint=_near_file(path))]
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RequestError([Problem(f"cannot be read: {reason}", where=repr(str(path))[1:-1])]) from None
     if len(content) > MAX_BYTES:
-        rule = f"is longer than {MAX_BYTES // 1024} KiB, the most that a sweep file may hold"
+        rule = f"is longer than {MAX_BYTES // 1024} KiB, the limit for a sweep file"
         raise RequestError([Problem(rule, where=str(path))])
     try:
         text = content.decode("utf-8-sig")
@@ -182,13 +182,13 @@ class _Reader:
             return None
         except (ValueError, OverflowError):  # an escape such as "\U00110000", which is no character
             assert composer is not None
-            self._problem(composer.get_mark().line + 1, "an escape in double quotes that stands for no character")
+            self._problem(composer.get_mark().line + 1, "an escape in double quotes that is not a character")
             return None
         for tag, line in composer.tags:
             short = tag.replace("tag:yaml.org,2002:", "!!")
             self._problem(
                 line,
-                f"the tag {_shown(short)} is not allowed: a sweep file holds plain values only",
+                f"the tag {_shown(short)} is not allowed: a sweep file has plain values only",
                 "Write the value without the tag; put text that looks like a number in quotes.",
             )
         return node
@@ -200,7 +200,7 @@ class _Reader:
             return "a tab: YAML is indented with spaces", "Replace the tab by spaces."
         problem = error.problem or error.context or "cannot be read"
         if "expected a single document" in (error.context or ""):
-            return "a second document (---): a sweep file holds one", ""
+            return "a second document (---): a sweep file has one", ""
         hint = ""
         if "mapping values are not allowed" in problem:
             hint = "A value with a colon needs quotes; a key starts on its own line, indented like its neighbours."
@@ -239,7 +239,7 @@ class _Reader:
             elif key_node.tag == _MERGE:
                 merged += self._merge_sources(value_node, line)
             elif (key := self._text(key_node)) in written:
-                self._problem(line, f"the key {_shown(key)} is here twice, first in line {written[key]}")
+                self._problem(line, f"the key {_shown(key)} is duplicate, first in line {written[key]}")
             else:
                 written[key] = line
                 self.lines[(*path, key)] = line
@@ -275,7 +275,7 @@ class _Reader:
         if node.tag == _FLOAT:
             value = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
             if math.isnan(value) or (math.isinf(value) and "inf" not in text.lower()):
-                self._problem(line, f"{_shown(text)} is no number that can be used")
+                self._problem(line, f"{_shown(text)} is not a usable number")
             return value
         return self._text(node)
 
@@ -283,7 +283,7 @@ class _Reader:
         text: str = node.value
         if any("\ud800" <= character <= "\udfff" for character in text):
             line = node.start_mark.line + 1
-            self._problem(line, "half a surrogate pair: an escape that stands for no character")
+            self._problem(line, "half a surrogate pair: an escape that is not a character")
         return text
 
     def _count(self, line: int) -> None:

@@ -15,12 +15,12 @@ class Stop(Options):
 
     after: Duration | None = Field(
         None,
-        description="Wall-clock time for the whole sweep, such as 2h, 90m or 1h30m: the search ends early enough for "
-        "the model to be there by then. Time in which the sweep does not run does not count.",
+        description="Wall-clock time of the whole sweep, such as 2h, 90m or 1h30m: the search ends early enough for "
+        "the model to be ready by then. Pauses between runs do not count.",
     )
-    at: float | None = Field(None, allow_inf_nan=False, description="A value of the objective that is good enough.")
+    at: float | None = Field(None, allow_inf_nan=False, description="Target value of the objective.")
     no_gain: int | None = Field(
-        None, ge=1, description="This many trials have ended (or paused) since the best value was last improved."
+        None, ge=1, description="Number of trials that ended or paused without improving the best value."
     )
 
     @model_validator(mode="after")
@@ -33,7 +33,5 @@ class Stop(Options):
 class Confirm(Options):
     """The best trials are run again with other seeds when the search has ended, and ranked by the mean."""
 
-    top: int = Field(5, ge=1, description="How many of the best trials.")
-    seeds: int = Field(
-        3, ge=2, description="Runs of each, the trial's own included: each is trained this many times less one again."
-    )
+    top: int = Field(5, ge=1, description="Number of best trials to repeat.")
+    seeds: int = Field(3, ge=2, description="Runs of each, the original one included.")

@@ -119,7 +119,7 @@ class ConfigFields:
         # A field that takes multiples only shows it here.
         second = parameter.low + (parameter.step or 1)
         if second <= parameter.high and (wrong := self.check(key, second).wrong):
-            raise Mismatch(f"{wrong} (the range goes there)", hint="Set step so that every value is one it takes.")
+            raise Mismatch(f"{wrong} (the range includes it)", hint="Set step so that every value is valid.")
 
     def _takes_fractions(self, key: str, parameter: FloatRange) -> bool:
         if parameter.step is not None:

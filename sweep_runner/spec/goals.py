@@ -38,9 +38,9 @@ class Limit(_Part):
     """The most that a model may have of something that is known before it is trained."""
 
     max: Annotated[float, BeforeValidator(_number), WithJsonSchema(_AMOUNT)] = Field(
-        gt=0, description="The most; of bytes also as 20MB."
+        gt=0, description="The maximum; for bytes also as 20MB."
     )
-    batch: Batch = Field(None, description="onnx_latency_ms only: pictures at a time. Default: 1.")
+    batch: Batch = Field(None, description="onnx_latency_ms only: batch size. Default: 1.")
     threads: Threads = Field(None, description="onnx_latency_ms only: CPU threads, or all. Default: 1.")
 
     def fact(self, name: str) -> str:
@@ -51,9 +51,9 @@ class Limit(_Part):
 class Goal(_Part):
     """A further objective."""
 
-    metric: str = Field(description="A metric of the trainable, or something that is known before training.")
-    mode: Mode | None = Field(None, description="Which way is better; known of most.")
-    batch: Batch = Field(None, description="onnx_latency_ms only: pictures at a time. Default: 1.")
+    metric: str = Field(description="A metric of the trainable, or a fact that is known before training.")
+    mode: Mode | None = Field(None, description="max or min; known for most metrics.")
+    batch: Batch = Field(None, description="onnx_latency_ms only: batch size. Default: 1.")
     threads: Threads = Field(None, description="onnx_latency_ms only: CPU threads, or all. Default: 1.")
 
     @property
@@ -86,12 +86,12 @@ def check_limits(limits: Mapping[str, Limit], trainable: type[Trainable[Any, Any
     for fact, limit in limits.items():
         at: KeyPath = ("limits", fact)
         if not trainable.facts:
-            tell(at, f"limits.{fact}: {name} tells nothing of a model before it is trained", "Leave limits out.")
+            tell(at, f"limits.{fact}: {name} knows nothing about a model before training", "Remove limits.")
         elif fact not in trainable.facts:
             hint = did_you_mean(fact, trainable.facts)
             if fact in trainable.metrics:
-                hint = "It is known only when a trial was trained: make it an objective."
-            tell(at, f"limits.{fact}: that is not known of a model before it is trained", hint)
+                hint = "It is known only after training: make it an objective."
+            tell(at, f"limits.{fact}: it is not known before training", hint)
         else:
             _check_setting(at, f"limits.{fact}", fact, limit.batch, limit.threads, tell)
 
@@ -120,12 +120,12 @@ def check_goals(
         label = f"objective {index + 2}"
         known: Mapping[str, Mode] = {**dict.fromkeys(trainable.facts, "min"), **trainable.metrics}
         if goal.metric not in known and (trainable.metrics or goal.mode is None):
-            message = f"{label} is {shown(goal.metric)}: {name} neither reports that nor tells it before training"
-            hint = did_you_mean(goal.metric, known) if known else "Say which way is better: {metric: ..., mode: min}."
+            message = f"{label} is {shown(goal.metric)}: {name} neither reports it nor knows it before training"
+            hint = did_you_mean(goal.metric, known) if known else "Add the mode: {metric: ..., mode: min}."
             tell(place, message, hint)
         elif goal.mode is not None and goal.mode != known.get(goal.metric, goal.mode):
             mode = known[goal.metric]
-            tell(place, f"{label}: {goal.metric} is better the other way: {mode}", "Leave mode out: it is known.")
+            tell(place, f"{label}: {goal.metric} is better the other way: {mode}", "Remove mode: it is known.")
         elif goal.column in (first, *(other.column for other in checked)):
             tell(place, f"{label}: {goal.column} is an objective already", "")
         else:
@@ -136,7 +136,7 @@ def check_goals(
 
 def _check_setting(at: KeyPath, label: str, fact: str, batch: object, threads: object, tell: Tell) -> None:
     if fact != ONNX_LATENCY and (batch is not None or threads is not None):
-        tell(at, f"{label}: batch and threads are of {ONNX_LATENCY} only", "Leave them out.")
+        tell(at, f"{label}: batch and threads belong to {ONNX_LATENCY} only", "Remove them.")
 
 
 def over_limits(limits: Mapping[str, Limit], facts: Mapping[str, float], asked: Collection[str]) -> dict[str, float]:
@@ -169,7 +169,7 @@ def _words(name: str, limit: Limit, facts: Mapping[str, float]) -> str:
     fact = limit.fact(name)
     value = facts.get(fact)
     if value is None:
-        return f"{fact} cannot be had of this model, and limits.{name} is {amount(limit.max)}"
+        return f"{fact} cannot be measured for this model, and limits.{name} is {amount(limit.max)}"
     return f"{fact} {amount(value)}, over limits.{name} ({amount(limit.max)})"
 
 

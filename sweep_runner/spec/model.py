@@ -37,13 +37,14 @@ class Objective(_Section):
     """What the sweep looks for."""
 
     metric: str = Field("val_accuracy", description="A metric that the trainable reports each epoch.")
-    mode: Literal["min", "max"] = Field("max", description="Which way is better.")
+    mode: Literal["min", "max"] = Field("max", description="max or min.")
     also: tuple[Goal, ...] = Field(
         (),
         strict=False,  # lists, as YAML has them
         max_length=3,
-        description="Further objectives: then trials that none beats in all of them (the Pareto front) are the answer, "
-        "and the first objective chooses among them. Written as a list: objective: [val_accuracy, onnx_latency_ms].",
+        description="Further objectives: the result is then the Pareto front (trials that no other beats in all "
+        "objectives), and the first objective chooses among them. Written as a list: objective: "
+        "[val_accuracy, onnx_latency_ms].",
     )
 
     def better(self, one: float, other: float) -> bool:
@@ -54,16 +55,16 @@ class Objective(_Section):
 class Search(_Section):
     """How settings are proposed."""
 
-    sampler: Sampler = Field("guided", description="The algorithm that proposes settings.")
-    trials: int = Field(20, ge=1, description="How many trials, baselines included. A grid may end before.")
-    seed: int = Field(0, ge=0, lt=2**32, description="Every trial's own seed and every proposal come from it.")
-    options: dict[str, Any] = Field(default_factory=dict, description="Options of the sampler: see its own table.")
+    sampler: Sampler = Field("guided", description="Algorithm that proposes configurations.")
+    trials: int = Field(20, ge=1, description="Number of trials, baselines included. A grid may end earlier.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of the proposals, and of every trial's own seed.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the sampler: see its table.")
     prune_baselines: bool = Field(
-        True, description="false: baselines run to their end whatever the pruner says, so that they can be compared."
+        True, description="false: baselines run to their end regardless of the pruner, so that they can be compared."
     )
-    stop: Stop | None = Field(None, description="What ends the search before all trials have run.")
+    stop: Stop | None = Field(None, description="Conditions that end the search before all trials have run.")
     confirm: Confirm | None = Field(
-        None, description="Runs the best trials again with other seeds before the winner is chosen."
+        None, description="Repeats the best trials with other seeds before the winner is chosen."
     )
 
     @model_validator(mode="after")
@@ -98,29 +99,28 @@ class Resources(_Section):
         1,
         ge=1,
         le=10_000,
-        description="Processes that train one trial together, each with these CPUs and GPUs. May be in the space, too: "
-        "then each trial has its own number, and this one holds where the space has none.",
+        description="Processes that train one trial together, each with these CPUs and GPUs. May be in the space, "
+        "too: each trial then has its own number.",
     )
     worker_timeout_s: Seconds = Field(
         600.0,
-        description="Of several workers: one that keeps the others waiting for so long, or answers nothing, ends the "
-        "attempt, which counts as failed.",
+        description="With several workers: an attempt fails if one worker keeps the others waiting for so long.",
     )
     max_concurrent: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto", description="Trials at a time; auto: as many as the CPUs and GPUs allow."
     )
-    max_failures: int = Field(2, ge=0, description="How often a trial that failed is tried again.")
+    max_failures: int = Field(2, ge=0, description="Number of retries of a failed trial.")
     trial_timeout_s: Seconds | None = Field(
-        None, description="An attempt that takes longer is ended, and counts as failed. Default: no limit."
+        None, description="Time limit of an attempt, which then counts as failed. Default: no limit."
     )
     report_timeout_s: Seconds | None = Field(
         None,
-        description="An attempt that reports nothing for so long is ended, and counts as failed. "
-        "The first report's time includes the worker's start and reading the data. Default: no limit.",
+        description="Time limit between reports of an attempt, which then counts as failed. The first report "
+        "includes the worker's start and reading the data. Default: no limit.",
     )
     min_free_disk: Size = Field(
         500_000_000,
-        description='No trial is started while the results folder\'s disk has less room, such as "2GB".',
+        description='Free space of the results folder\'s disk below which no trial starts, such as "2GB".',
     )
 
     @property
@@ -132,15 +132,15 @@ class Resources(_Section):
 class Keep(_Section):
     """Which checkpoints stay on disk, across the whole sweep."""
 
-    best: int = Field(3, ge=1, description="The best checkpoint of this many best trials stays.")
+    best: int = Field(3, ge=1, description="Number of best trials whose best checkpoint is kept.")
     baselines: bool = Field(
-        True, description="The best checkpoint of each baseline stays, too; it is evaluated on val when the sweep ends."
+        True, description="Keep the best checkpoint of each baseline, too, and evaluate it on val when the sweep ends."
     )
     paused: int = Field(
         16,
         ge=1,
-        description="With the pruner promotion: this many paused trials, those that are nearest to going on, keep the "
-        "checkpoints from which they can; the others end as PRUNED.",
+        description="With the pruner promotion: number of paused trials (the most likely to continue) that keep "
+        "their checkpoints; the others end as PRUNED.",
     )
 
 
@@ -166,15 +166,15 @@ class Export(_Section):
     )
     prefer: Literal["smaller", "faster"] | None = Field(
         None,
-        description="Of the trials that cannot be told apart from the best one and have a checkpoint (keep.best), "
-        "publish the smaller (num_parameters) or the faster (measured latency; seconds per epoch where that was not "
-        "measured) instead of the best.",
+        description="Among the trials that are not significantly worse than the best and have a checkpoint "
+        "(keep.best), publish the smallest (num_parameters) or the fastest (measured latency, else "
+        "seconds per epoch) instead of the best.",
     )
     refit: bool | None = Field(
         None,
-        description="true: the best model is trained anew on train and val together, for as many epochs as its best "
-        "epoch says, and that is what is tested and published; false: the checkpoint of the best epoch is. By default "
-        "only where a trial leaves no single model, as with data.split.folds.",
+        description="true: the best model is retrained on train and val together, up to its best epoch, then tested "
+        "and published; false: the checkpoint of the best epoch is. Default: only if a trial has no "
+        "single model, as with data.split.folds.",
     )
     soup: Literal["auto"] | None = Field(
         None,
@@ -197,8 +197,8 @@ class Export(_Section):
     )
     latency: bool = Field(
         True,
-        description="Measure how long the models of the best trials and of the baselines take on this machine, when "
-        "the sweep has ended: once per architecture.",
+        description="Measure the latency of the models of the best trials and of the baselines on this machine, when "
+        "the sweep ends: once per architecture.",
     )
 
 
@@ -210,8 +210,8 @@ class Notify(_Section):
         description="A shell command; it gets SWEEP_SWEEP, SWEEP_STATE, SWEEP_BEST_VALUE, SWEEP_FOLDER, ... "
         "as environment variables, and the same as JSON on standard input.",
     )
-    webhook: str | None = Field(None, pattern=r"^https?://", description="An address that gets the same JSON by POST.")
-    timeout_s: Annotated[float, Field(gt=0, le=300)] = Field(10.0, description="How long either may take.")
+    webhook: str | None = Field(None, pattern=r"^https?://", description="URL that gets the same JSON by POST.")
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = Field(10.0, description="Time limit of either.")
 
 
 LOGGERS = ("csv", "tensorboard", "mlflow", "wandb")
@@ -233,16 +233,16 @@ def _address(text: str) -> str:
 class SweepSpec(_Section):
     """One sweep file, resolved: every default filled in, every value checked."""
 
-    name: str = Field(pattern=NAME_PATTERN, description="Names the folder under results/.")
+    name: str = Field(pattern=NAME_PATTERN, description="Name of the sweep, and of its folder under results/.")
     data: dict[str, Any] = Field(
-        default_factory=dict, description="What the trainable reads; its keys are the trainable's."
+        default_factory=dict, description="What the trainable reads; the trainable defines the keys."
     )
     trainable: str = Field("image_classifier", description='Built-in name, or "package.module:attribute".')
     fixed: dict[str, Any] = Field(default_factory=dict, description="Hyperparameters that all trials share.")
     space: dict[str, Parameter] = Field(
         default_factory=dict,
         max_length=200,
-        description="Hyperparameters that the search chooses. Left out: what `sweep init` would write, which is "
+        description="Hyperparameters that the search chooses. Default: what `sweep init` would write, which is "
         "printed and recorded; {}: none, so that one trial runs.",
     )
     baselines: dict[str, dict[str, Scalar]] = Field(
@@ -251,8 +251,9 @@ class SweepSpec(_Section):
     objective: Objective = Field(default_factory=Objective)
     limits: dict[str, Limit] = Field(
         default_factory=dict,
-        description="The most that a model may have of what is known before it is trained, such as num_parameters: 5e6 "
-        "or onnx_latency_ms: {max: 20, batch: 1, threads: 1}. Trials above are INFEASIBLE, and are not trained.",
+        description="Upper limits on facts that are known before training, such as num_parameters: 5e6 "
+        "or onnx_latency_ms: {max: 20, batch: 1, threads: 1}. Trials above a limit are INFEASIBLE, and are not "
+        "trained.",
     )
     search: Search = Field(default_factory=Search)
     pruner: Pruner = Field(default_factory=NoPruner)
@@ -262,14 +263,14 @@ class SweepSpec(_Section):
     export: Export = Field(default_factory=Export)
     loggers: tuple[Annotated[str, AfterValidator(_logger)], ...] = Field(
         (),
-        description='Trackers that are told what happens: csv, tensorboard, mlflow, wandb, "package.module:attribute".',
+        description='Experiment trackers: csv, tensorboard, mlflow, wandb, "package.module:attribute".',
     )
     notify: Notify = Field(default_factory=Notify)
     dashboard: bool = Field(True, description="Start Ray's dashboard and print its address.")
     metrics: bool | Annotated[str, AfterValidator(_address)] = Field(
         True,
-        description="Serve Prometheus metrics while the sweep runs: true on a free port of this machine alone, "
-        '"HOST:PORT" there, such as "0.0.0.0:9105", false not at all. They ask for the token; see `sweep metrics`.',
+        description="Serve Prometheus metrics while the sweep runs: true: on a free port, for this machine only; "
+        'such as "0.0.0.0:9105": on this HOST:PORT; false: no. Readers need the token; see `sweep metrics`.',
     )
 
     def config_of(self, params: Mapping[str, Any]) -> dict[str, Any]:

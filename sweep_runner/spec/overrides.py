@@ -79,10 +79,10 @@ def _expand_text(text: str, where: str, problems: list[Problem]) -> str:
         name = match[1] or match[2]
         if name not in os.environ:
             message = f"the environment variable {name} is not set (in {text!r})"
-            problems.append(Problem(message, where=where, hint=f"Set it (export {name}=…) or write the value itself."))
+            problems.append(Problem(message, where=where, hint=f"Set it (export {name}=…), or write the value itself."))
         value = os.environ.get(name, "")
         if "\x00" in value or not _is_utf8(value):
-            problems.append(Problem(f"the environment variable {name} holds what is not UTF-8 text", where=where))
+            problems.append(Problem(f"the environment variable {name} is not UTF-8 text", where=where))
             return ""
         return value
 
@@ -92,7 +92,7 @@ def _expand_text(text: str, where: str, problems: list[Problem]) -> str:
     try:
         return str(Path(text).expanduser())
     except RuntimeError:
-        problems.append(Problem(f"there is no home folder for {text.split('/')[0]!r}", where=where))
+        problems.append(Problem(f"no home folder of {text.split('/')[0]!r}", where=where))
         return text
 
 

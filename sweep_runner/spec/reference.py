@@ -28,14 +28,13 @@ This page is generated from the models that check the file:
 - UTF-8 text in YAML with the scalars of YAML 1.2: `no`, `off` and `yes` are text (`mixed_precision: no` is the text
   `no`), only `true` and `false` are booleans, and `1e-3` is a number. A key that is written twice is an error, and so
   is a tag (`!!python/object`). Anchors, aliases and `<<` work.
-- In `data`, `fixed`, `space` and `baselines`, `$NAME`, `${NAME}` and a leading `~` are filled in. A variable that is
-  not set is an error. A relative path counts from the directory in which the command runs.
+- In `data`, `fixed`, `space` and `baselines`, `$NAME`, `${NAME}` and a leading `~` are expanded. A variable that is
+  not set is an error. Relative paths are relative to the directory in which the command runs.
 - `--set KEY=VALUE` overrides any key, as often as needed; KEY is a path with dots, VALUE is read as YAML:
   `--set search.trials=4 --set 'space.model=[mlp6]'`. A mapping or list replaces the one in the file:
-  `--set 'baselines={}'` leaves out all baselines, `--set baselines.NAME=null` leaves out one. Do that when the space is
-  overridden so that a baseline is no longer inside it.
-- Everything that is wrong is reported at once, before anything starts: the place, the value, the rule, and the nearest
-  valid spelling.
+  `--set 'baselines={}'` removes all baselines, `--set baselines.NAME=null` removes one. Do that when you override the
+  space so that a baseline is no longer in it.
+- All errors are reported at once, before anything starts, with place, value, rule, and the nearest valid spelling.
 """
 
 _SPACE = """\
@@ -43,7 +42,7 @@ _SPACE = """\
 
 Each entry is a hyperparameter of the trainable, and one of these:
 
-| form | means |
+| form | meaning |
 |---|---|
 | `[a, b, c]` or `{values: [a, b, c]}` | one of these values |
 | `a` | always this value; unlike under `fixed` it has a column in the tables |
@@ -65,8 +64,8 @@ space:
 
 ## `baselines`
 
-Known configurations, by name. They are the first trials, and their names are in every table. A baseline gives a value
-inside the space to every key that exists for it, and may repeat what is fixed.
+Known configurations, by name. They are the first trials, and their names are in every table. A baseline gives every
+parameter that applies to it a value inside the space, and may repeat what is fixed.
 
 ```yaml
 space: {optimizer: [adam, sgd], lr: {low: 1e-5, high: 1e-1, log: true}}
@@ -93,7 +92,7 @@ limits:
   onnx_latency_ms: {max: 20, batch: 1, threads: 1}
 ```
 
-[Small and fast models](goals.md) tells what can be limited, and what becomes of trials that are over a limit.
+[Small and fast models](goals.md) tells what can be limited, and what happens to trials above a limit.
 """
 
 
@@ -135,7 +134,7 @@ def _search(search: Schema, defs: Mapping[str, Schema]) -> Iterator[str]:
 
 def _pruners(pruner: Schema, defs: Mapping[str, Schema]) -> Iterator[str]:
     yield "## `pruner`\n"
-    yield f"{pruner['description']} A kind alone stands for its defaults: `pruner: median`.\n"
+    yield f"{pruner['description']} A kind alone means its defaults: `pruner: median`.\n"
     for form in pruner["anyOf"]:
         if "$ref" in form:
             model = _model(form, defs)
@@ -158,7 +157,7 @@ def _trainable(name: str, keys: Mapping[str, Schema], defs: Mapping[str, Schema]
     if keys["data"]["properties"]:
         yield from _table(keys["data"], defs, "data")
     else:
-        yield "It reads no data: leave the section out.\n"
+        yield "It reads no data: the file needs no such section.\n"
 
 
 def _table(model: Schema, defs: Mapping[str, Schema], path: str) -> Iterator[str]:

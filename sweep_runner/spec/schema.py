@@ -44,7 +44,7 @@ def sweep_schema() -> Schema:
     kinds = _follow(properties["pruner"], defs)["oneOf"]
     names = [_follow(kind, defs)["properties"]["kind"]["const"] for kind in kinds]
     short = {"enum": names, "description": "The pruner with its defaults."}
-    properties["pruner"] = {"description": "Which trials are stopped early.", "anyOf": [short, *kinds]}
+    properties["pruner"] = {"description": "Which trials stop early.", "anyOf": [short, *kinds]}
     properties["search"] = _search(_follow(properties["search"], defs), of)
     properties["trainable"] = _about(
         properties["trainable"],
@@ -62,7 +62,7 @@ def sweep_schema() -> Schema:
                 "minItems": 1,
                 "maxItems": 4,
                 "items": {"anyOf": [short_goal, goal]},
-                "description": "Several objectives; the first decides where one must.",
+                "description": "Several objectives; the first one decides if necessary.",
             },
         ],
     }
@@ -122,7 +122,7 @@ def parameter_schema(value: Schema | None = None, description: str = "") -> Sche
 
 _WHEN: Schema = {
     "type": "object",
-    "description": "The parameter exists only while each named parameter has this value, or one of these.",
+    "description": "The parameter exists only if each named parameter has this value, or one of these.",
     "additionalProperties": {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}]},
 }
 _RANGE: Schema = {

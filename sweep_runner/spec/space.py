@@ -125,7 +125,7 @@ def in_order(space: Space) -> tuple[str, ...]:
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in path:
-            raise ValueError("conditions in a circle: " + " → ".join((*path[path.index(name) :], name)))
+            raise ValueError("circular conditions: " + " → ".join((*path[path.index(name) :], name)))
         if name in done:
             return
         for parent in space[name].when:

@@ -16,11 +16,9 @@ class Options(BaseModel):
 
 
 class GuidedOptions(Options):
-    usual: bool = Field(
-        True, description="Begin with the values that are usual for each network, as far as the trainable knows them."
-    )
+    usual: bool = Field(True, description="Begin with the usual values of each model, if the trainable knows them.")
     uniform: float = Field(
-        0.1, ge=0, le=1, description="Share of proposals (and of candidates) that are drawn from the whole space."
+        0.1, ge=0, le=1, description="Share of proposals (and candidates) drawn from the whole space."
     )
     candidates: int = Field(48, ge=1, description="Candidates drawn for each proposal.")
 
@@ -29,12 +27,12 @@ class TpeOptions(Options):
     startup_trials: int | None = Field(
         None,
         ge=0,
-        description="Random trials before the model of good settings is used. Default: two a parameter, from 5 to 10.",
+        description="Random trials before the model is used. Default: two per parameter, from 5 to 10.",
     )
     candidates: int = Field(24, ge=1, description="Candidates drawn for each proposal.")
-    multivariate: bool = Field(True, description="Model the parameters together.")
+    multivariate: bool = Field(True, description="Model the parameters jointly.")
     group: bool = Field(False, description="Split conditional parameters into groups (with multivariate).")
-    constant_liar: bool = Field(True, description="Count running trials as bad, so that workers spread out.")
+    constant_liar: bool = Field(True, description="Count running trials as bad, so that parallel proposals differ.")
 
 
 class RandomOptions(Options):
@@ -42,7 +40,7 @@ class RandomOptions(Options):
 
 
 class GridOptions(Options):
-    points: int | None = Field(None, ge=2, description="Values taken from a float range that has no step.")
+    points: int | None = Field(None, ge=2, description="Number of values of a float range without step.")
 
 
 class QmcOptions(Options):
@@ -52,8 +50,8 @@ class QmcOptions(Options):
 
 class CmaEsOptions(Options):
     startup_trials: int = Field(1, ge=1, description="Random trials before the evolution starts.")
-    sigma0: float | None = Field(None, gt=0, description="First step size; by default a sixth of the range.")
-    popsize: int | None = Field(None, ge=4, description="Trials a generation.")
+    sigma0: float | None = Field(None, gt=0, description="Initial step size. Default: a sixth of the range.")
+    popsize: int | None = Field(None, ge=4, description="Trials per generation.")
 
 
 class GpOptions(Options):
@@ -62,15 +60,15 @@ class GpOptions(Options):
         ge=1,
         description="Random trials before the process is fitted. Default: a quarter of the trials, from 4 to 10.",
     )
-    deterministic_objective: bool = Field(False, description="Assume that a setting always gives the same value.")
+    deterministic_objective: bool = Field(False, description="Assume that a configuration always gives the same value.")
 
 
 class NsgaIIOptions(Options):
     population_size: int | None = Field(
         None, ge=2, description="Trials per generation. Default: a quarter of the trials, from 4 to 50."
     )
-    mutation_prob: float | None = Field(None, ge=0, le=1, description="By default 1 / number of parameters.")
-    crossover_prob: float = Field(0.9, ge=0, le=1, description="How often two parents are mixed.")
+    mutation_prob: float | None = Field(None, ge=0, le=1, description="Default: 1 / number of parameters.")
+    crossover_prob: float = Field(0.9, ge=0, le=1, description="Probability of mixing two parents.")
 
 
 SAMPLER_OPTIONS: dict[Sampler, type[Options]] = {
@@ -96,12 +94,14 @@ class SuccessiveHalving(Options):
 
     kind: Literal["successive_halving"]
     min_epochs: int = Field(1, ge=1, description="The first rung.")
-    reduction_factor: int = Field(3, ge=2, description="Rungs at min_epochs × this power; 1 in this many goes on.")
-    min_early_stopping_rate: int = Field(0, ge=0, description="Skip this many of the first rungs.")
+    reduction_factor: int = Field(
+        3, ge=2, description="Rungs at min_epochs × powers of this factor; 1 in this many trials continues."
+    )
+    min_early_stopping_rate: int = Field(0, ge=0, description="Number of first rungs to skip.")
     recheck: bool = Field(
         True,
-        description="Hold a trial, at each report, against all that have reached its rungs by then; "
-        "false: only when it reaches a rung.",
+        description="Compare a trial, at each report, with all that have reached its rungs by then; false: only when "
+        "it reaches a rung.",
     )
 
 
@@ -110,7 +110,7 @@ class Hyperband(Options):
 
     kind: Literal["hyperband"]
     min_epochs: int = Field(1, ge=1, description="The smallest first rung.")
-    max_epochs: int | None = Field(None, ge=1, description="The most epochs; by default the sweep's `epochs`.")
+    max_epochs: int | None = Field(None, ge=1, description="Maximum number of epochs. Default: the sweep's `epochs`.")
     reduction_factor: int = Field(3, ge=2, description="As for successive halving.")
     recheck: bool = Field(True, description="As for successive halving.")
 
@@ -120,16 +120,21 @@ class Promotion(Options):
 
     kind: Literal["promotion"]
     min_epochs: int | None = Field(
-        None, ge=1, description="The first rung. Default: the sweep's most epochs / reduction_factor, rounded up."
+        None,
+        ge=1,
+        description="The first rung. Default: the sweep's maximum number of epochs / reduction_factor, rounded up.",
     )
     reduction_factor: int = Field(
-        3, ge=2, description="Rungs at min_epochs × this power; 1 in this many of those that have reached one goes on."
+        3,
+        ge=2,
+        description="Rungs at min_epochs × powers of this factor; of the trials at a rung, 1 in this many continues.",
     )
     group_by: tuple[str, ...] | None = Field(
         None,
         strict=False,  # lists, as YAML has them
-        description="Parameters of the space: a trial competes with those that have the same values of them. "
-        "Default: model, where it is in the space, because networks differ in how fast they learn. []: with all.",
+        description="Parameters of the space: a trial competes with trials that have the same values of them. "
+        "Default: model, if it is in the space, because models differ in how fast they learn. []: with "
+        "all trials.",
     )
 
     def filled_in(self, space: Collection[str], most_epochs: int | None) -> Self:
@@ -150,21 +155,21 @@ class Percentile(Options):
     """Stops a trial whose best value so far is below this percentile of the others at the same epoch."""
 
     kind: Literal["percentile"]
-    percentile: float = Field(25.0, ge=0, le=100, description="The best this many per cent go on.")
-    startup_trials: int = Field(5, ge=0, description="Trials that must have finished before any is stopped.")
-    warmup_epochs: int = Field(0, ge=0, description="Epochs in which a trial is not stopped.")
+    percentile: float = Field(25.0, ge=0, le=100, description="Percentage of the best trials that continue.")
+    startup_trials: int = Field(5, ge=0, description="Number of finished trials before any trial is stopped.")
+    warmup_epochs: int = Field(0, ge=0, description="Number of first epochs in which a trial is not stopped.")
     interval_epochs: int = Field(1, ge=1, description="Epochs between two decisions.")
-    min_trials: int = Field(1, ge=1, description="Trials that must have reported the epoch.")
+    min_trials: int = Field(1, ge=1, description="Number of trials that must have reported the epoch.")
 
 
 class Median(Options):
     """Percentile with 50."""
 
     kind: Literal["median"]
-    startup_trials: int = Field(5, ge=0, description="Trials that must have finished before any is stopped.")
-    warmup_epochs: int = Field(0, ge=0, description="Epochs in which a trial is not stopped.")
+    startup_trials: int = Field(5, ge=0, description="Number of finished trials before any trial is stopped.")
+    warmup_epochs: int = Field(0, ge=0, description="Number of first epochs in which a trial is not stopped.")
     interval_epochs: int = Field(1, ge=1, description="Epochs between two decisions.")
-    min_trials: int = Field(1, ge=1, description="Trials that must have reported the epoch.")
+    min_trials: int = Field(1, ge=1, description="Number of trials that must have reported the epoch.")
 
 
 class Threshold(Options):
@@ -173,7 +178,7 @@ class Threshold(Options):
     kind: Literal["threshold"]
     lower: float | None = Field(None, description="Stop below this.")
     upper: float | None = Field(None, description="Stop above this.")
-    warmup_epochs: int = Field(0, ge=0, description="Epochs in which a trial is not stopped.")
+    warmup_epochs: int = Field(0, ge=0, description="Number of first epochs in which a trial is not stopped.")
     interval_epochs: int = Field(1, ge=1, description="Epochs between two decisions.")
 
     @model_validator(mode="after")
@@ -187,10 +192,10 @@ class Patient(Options):
     """Stops a trial that has not gained for `patience` epochs; with `inner`, only if that pruner agrees."""
 
     kind: Literal["patient"]
-    patience: int = Field(ge=0, description="Epochs without a gain.")
-    min_delta: float = Field(0.0, ge=0, description="The smallest change that is a gain.")
+    patience: int = Field(ge=0, description="Epochs without improvement.")
+    min_delta: float = Field(0.0, ge=0, description="Smallest change that counts as improvement.")
     inner: SuccessiveHalving | Hyperband | Percentile | Median | Threshold | None = Field(
-        None, discriminator="kind", description="A pruner that must agree."
+        None, discriminator="kind", description="Pruner that must agree."
     )
 
 

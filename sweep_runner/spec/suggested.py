@@ -95,13 +95,13 @@ def taken_from(suggestion: Suggestion, spec: SweepSpec, trainable: type[Trainabl
     sections["search"] = {"sampler": "guided", "trials": suggestion.trials, "seed": 0, **_asked(spec)}
     if "pruner" not in given:
         sections["pruner"] = {"kind": "promotion"}
-    why = {**suggestion.why, "pruner": "a trial pauses after a third of its epochs; the best third go on"}
+    why = {**suggestion.why, "pruner": "trials pause after a third of their epochs; the best third continue"}
     if "search" in given:
         why.pop("search", None)
     if "baselines" not in given and (baselines := _usual(_with(spec, sections), trainable)):
         first = {name: sections[name] for name in ("fixed", "space")}
         sections = {**first, "baselines": baselines, **sections}
-        why["baselines"] = "what is usual for each network runs first"
+        why["baselines"] = "the usual values of each model; they run first"
     return Taken(sections, why, suggestion.said)
 
 

@@ -51,7 +51,7 @@ def metrics_endpoint(
         host, port = _split(listen) if isinstance(listen, str) else (LOOPBACK, 0)
         server = _serve(collector, host, port, token_file.read_text(encoding="ascii").strip()) if listen else None
     except (OSError, OverflowError) as error:
-        warn(f"metrics: {listen}: no endpoint for Prometheus ({getattr(error, 'strerror', None) or error})")
+        warn(f"metrics: {listen}: cannot start the Prometheus endpoint ({getattr(error, 'strerror', None) or error})")
         server = None
     if server is None:
         yield ""

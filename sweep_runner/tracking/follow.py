@@ -65,7 +65,7 @@ class _Follower:
             self._warn(f"logger {self.name} is left out, {error}{hint}")
         except Exception as error:  # noqa: BLE001 - a tracker is somebody's code and must not harm the sweep
             reason = (str(error).splitlines() or [""])[0]
-            self._warn(f"logger {self.name} is dropped, the sweep goes on: {type(error).__name__}: {reason}")
+            self._warn(f"logger {self.name} is dropped, the sweep continues: {type(error).__name__}: {reason}")
 
     def _follow(self, tracker: Tracker) -> None:
         offset = 0

@@ -26,20 +26,20 @@ _REPORTED: Mapping[str, str] = {
 
 METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "sweep_trials": ("Trials by state.", ("sweep", "state")),
-    "sweep_trials_planned": ("Trials that the sweep is to have.", ("sweep",)),
+    "sweep_trials_planned": ("Planned number of trials.", ("sweep",)),
     "sweep_best_objective": ("The objective of the best trial so far, at its best epoch.", ("sweep", "metric")),
     "sweep_best_trial": ("The number of the best trial so far.", ("sweep",)),
     "sweep_gpu_use": ("Share of the time in which a kernel ran, mean over this machine's GPUs.", ("sweep",)),
-    "sweep_gpu_memory_bytes": ("Memory of this machine's GPUs that is taken, by all processes.", ("sweep",)),
-    "sweep_images_per_second": ("Images per second of the running trials in sum, each in its last epoch.", ("sweep",)),
-    "sweep_trial_info": ("Always 1; says what trial it is and where it runs.", (
+    "sweep_gpu_memory_bytes": ("Memory of this machine's GPUs in use, by all processes.", ("sweep",)),
+    "sweep_images_per_second": ("Images per second of all running trials, each in its last epoch.", ("sweep",)),
+    "sweep_trial_info": ("Always 1; labels describe the trial and where it runs.", (
         *_OF_A_TRIAL, "name", "attempt", "host", "device",
     )),
     "sweep_trial_objective": ("The objective in the last epoch.", (*_OF_A_TRIAL, "metric")),
     "sweep_trial_epoch": ("The last epoch that was reported.", _OF_A_TRIAL),
-    "sweep_trial_images_per_second": ("Images trained a second in the last epoch.", _OF_A_TRIAL),
+    "sweep_trial_images_per_second": ("Training images per second in the last epoch.", _OF_A_TRIAL),
     "sweep_trial_data_wait_fraction": ("Share of the last epoch spent on waiting for data.", _OF_A_TRIAL),
-    "sweep_trial_peak_memory_bytes": ("GPU memory at most so far; on a CPU, that of the process.", _OF_A_TRIAL),
+    "sweep_trial_peak_memory_bytes": ("Peak GPU memory so far; on a CPU, that of the process.", _OF_A_TRIAL),
 }  # fmt: skip
 """Metric → its help and its labels. Those of `sweep_trial_` are there from a trial's first report to its end."""
 

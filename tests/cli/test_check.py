@@ -36,7 +36,7 @@ def test_check_prints_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     rows = dict(line.split("\t", 1) for line in text.out.splitlines() if line)
     assert rows["momentum"] == "0.5 to 0.9, step 0.1\toptimizer is sgd"
     assert rows["trials"] == "6, 1 of them baselines (known)"
-    assert rows["different settings"] == "6"
+    assert rows["distinct configurations"] == "6"
     assert rows["objective"] == "val_accuracy, max"
     assert rows["epochs"] == "at most 9 a trial"
     assert rows["sampler"] == "grid, seed 0"
@@ -52,8 +52,8 @@ def test_check_prints_json_for_scripts(capsys: pytest.CaptureFixture[str]) -> No
     assert plan["spec"]["search"]["trials"] == 3
     assert plan["grid_size"] == 6
     assert plan["trainable"] == "trainables.synthetic:Synthetic"
-    assert plan["warnings"] == ["search.trials stops the grid after 3 of its 6 settings"]
-    assert text.err == "warning: search.trials stops the grid after 3 of its 6 settings\n"
+    assert plan["warnings"] == ["search.trials stops the grid after 3 of its 6 configurations"]
+    assert text.err == "warning: search.trials stops the grid after 3 of its 6 configurations\n"
 
 
 def test_check_tells_every_problem_and_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +77,7 @@ def test_damaged_files_end_with_2_and_no_traceback(content: bytes, capsys: pytes
 
 def test_a_missing_file_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "t.yaml"]) == 2
-    assert "t.yaml: there is no such file\n    Did you mean s.yaml?" in capsys.readouterr().err
+    assert "t.yaml: no such file\n    Did you mean s.yaml?" in capsys.readouterr().err
 
 
 def test_schema_is_printed_or_written(capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,7 +106,7 @@ def test_the_page_shows_the_data(sweep_file: Path, tmp_path: Path, capsys: pytes
     assert "As the net will see them" in text
     assert "Labels in doubt" in text
     assert main(["data", "check", str(sweep_file), "--html", str(tmp_path / "none" / "page.html")]) == 2
-    assert "there is no folder" in capsys.readouterr().err
+    assert "no folder" in capsys.readouterr().err
 
 
 def test_progress_that_is_told_is_told_to_its_end(

@@ -89,7 +89,7 @@ def test_a_class_that_the_model_lacks(
     data = make_folder({"blue": ["blue"], "reds": ["red", "red"], "pink": ["pink"]})
     evaluate(color_model, data, code=2)
     err = capsys.readouterr().err
-    for words in ("does not know 2", "pink: 1 examples", "the model has 'red'", "--unknown-classes apart"):
+    for words in ("the model has no class 2", "pink: 1 examples", "the model has 'red'", "--unknown-classes apart"):
         assert words in err
     found = as_json(capsys, color_model, data, "--unknown-classes", "apart")
     assert (found["num_examples"], found["metrics"]["all_accuracy"]) == (1, 1.0)
@@ -218,11 +218,11 @@ def test_a_broken_picture_is_named_and_left_out(
     ("arguments", "words"),
     [
         (["{model}", "{data}/gone"], "no such folder or sweep file"),
-        (["{model}", "gone"], "there is no sweep"),
+        (["{model}", "gone"], "no sweep"),
         (["{data}", "{data}"], "holds no model.onnx"),
         (["{model}", "{data}/red"], "no dataset is recognised in"),
         (["{model}", "{data}", "--split", "train"], "a class needs"),
-        (["{model}", "{data}", "--output", "{data}/red/0.png"], "is no folder"),
+        (["{model}", "{data}", "--output", "{data}/red/0.png"], "is not a folder"),
         (["{model}", "{data}", "--set", "data.dataset=voc"], "VOC"),
     ],
 )
@@ -279,7 +279,7 @@ def test_measures_at_a_threshold_and_with_answers_kept_back(
         "0.75",
     )
     assert rows["green"]["sensitivity"] == rows["green"]["auroc"] == "", "no example has it: not defined, and not 0"
-    assert "no AUROC, because no example has it or every one: green" in err
+    assert "no AUROC (no example or every example has it): green" in err
     assert "answering from 1 on: " in err
     assert "no temperature" in err
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())["measures"]

@@ -87,7 +87,7 @@ def test_one_trial_may_be_meant(here: Path, pictures: Path, capsys: pytest.Captu
     Path("s.yaml").write_text(MINIMAL + more)
     spec, said = checked("s.yaml", capsys)
     assert spec["space"] == {}
-    assert "This search is taken" not in said
+    assert "The sweep uses this one" not in said
 
 
 def test_a_sweep_goes_on_with_the_space_that_it_had(

@@ -79,7 +79,7 @@ def test_a_trial_without_ray_goes_on_where_it_ended(
     assert main([*command, "--set", "fixed.epochs=2"]) == 0
     captured = capsys.readouterr()
     assert [line.split(":")[0] for line in captured.out.splitlines()] == ["epoch 1", "epoch 2"]
-    assert "going on after epoch 1" in captured.err
+    assert "continuing after epoch 1" in captured.err
 
 
 @pytest.mark.ray

@@ -21,7 +21,7 @@ def test_the_smallest_of_those_alike_is_published_and_why_is_told() -> None:
     assert answer.chosen == 2, "trial 0 is smaller, and worse by more than chance"
     assert answer.why_chosen == (
         "prefer: smaller: trial 2 is published and not trial 4: number of parameters 2,000 instead of 9,000, the least "
-        "of trials 1, 2 and 4, which cannot be told apart and have checkpoints"
+        "of trials 1, 2 and 4, which do not differ significantly and have checkpoints"
     )
 
 
@@ -29,7 +29,7 @@ def test_a_trial_without_a_checkpoint_cannot_be_published() -> None:
     assert _preferred(ANSWER, "smaller", state(), lambda trial: trial != 2).chosen == 1
     alone = _preferred(ANSWER, "smaller", state(), lambda trial: trial == 4)
     assert alone.chosen == 4
-    assert "no other that cannot be told apart from it has a checkpoint" in alone.why_chosen
+    assert "no other trial that is not significantly worse has a checkpoint" in alone.why_chosen
 
 
 def test_of_equals_the_better_one_is_published() -> None:

@@ -134,7 +134,7 @@ def test_other_data_is_refused_with_what_the_file_says_of_it(
     refused = sweep(*arguments, cwd=tmp_path, PYTHONPATH=os.pathsep.join([str(Path.cwd()), str(tmp_path)]))
     assert refused.returncode == 2
     told = " ".join(refused.stderr.split())
-    assert "the weights of net are not those that the sweep began with (digest 00ff → 00fe)" in told
+    assert "the weights of net differ from those at the start of the sweep (digest 00ff → 00fe)" in told
     for name in ("sweep.yaml", "study.journal", "log.jsonl"):
         assert contents(root)[name] == before[name]
 

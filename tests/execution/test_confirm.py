@@ -165,7 +165,7 @@ def test_time_that_runs_out_leaves_the_order_of_the_search(make_spec: MakeSpec, 
         state = keeper._recorder.state
         assert state.search.confirmed == set()
         assert state.search.confirmation is not None
-        assert "no time to run each of the best 2 trials again: 1 were" in state.search.confirmation.reason
+        assert "not enough time to repeat each of the best 2 trials: 1 were" in state.search.confirmation.reason
         best = min((each for each in state.trials.values() if each.confirms is None), key=own_value)
         assert state.best() is best
 

@@ -79,4 +79,4 @@ def test_check_shows_it(file: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "running trials × 4 checkpoints + 3 kept" in done.stdout
     lowered = sweep("check", file, "--set", "resources.min_free_disk=900000GB", cwd=tmp_path)
-    assert "no trial starts before there is more" in lowered.stderr
+    assert "no trial starts until more is free" in lowered.stderr

@@ -1,4 +1,4 @@
-"""`sweep submit` and `sweep jobs` against a real Ray cluster, which asks for a token."""
+"""`sweep submit` and `sweep jobs` against a real Ray cluster, which requires a token."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_sweeps_are_sent_followed_listed_and_stopped(head: RayHead, project: Pat
         ({"RAY_AUTH_TOKEN": "wrong"}, ["refuses the token", "in RAY_AUTH_TOKEN", "403"]),
         (
             {"RAY_AUTH_TOKEN_PATH": "", "XDG_CONFIG_HOME": "/nonexistent", "HOME": "/nonexistent"},
-            ["asks for a token", "401"],
+            ["requires a token", "401"],
         ),
         ({"RAY_AUTH_TOKEN_PATH": "/nonexistent"}, ["/nonexistent", "cannot be read"]),
     ],

@@ -66,7 +66,7 @@ def test_what_is_over_a_limit_is_not_trained_and_says_why(make_plan: Callable[..
     said: list[str] = []
     with opened(plan, paths.root) as (keeper, gate, recorder, study):
         gate.measure_ahead(said.append, lambda: False)
-        assert "3 of 4 architectures keep the limits; over them:" in said
+        assert "3 of 4 architectures are within the limits; the others:" in said
         assert "  width 20: num_parameters 20,000, over limits.num_parameters (10,000)" in said
         assert sorted(train_all(keeper, paths)) == [2, 4, 8]
         assert states(recorder) == {2: "COMPLETED", 4: "COMPLETED", 8: "COMPLETED", 20: "INFEASIBLE"}
@@ -127,7 +127,7 @@ def test_limits_that_nothing_keeps_are_told_before_anything_is_trained(
 ) -> None:
     plan = make_plan(limits={"num_parameters": 1000})
     with opened(plan, tmp_path / "sized") as (_, gate, recorder, _):
-        with pytest.raises(RequestError, match="no architecture of the space keeps the limits") as caught:
+        with pytest.raises(RequestError, match="no architecture of the space is within the limits") as caught:
             gate.measure_ahead(lambda _: None, lambda: False)
         assert "width 2: num_parameters 2,000, over limits.num_parameters (1,000)" in str(caught.value)
         assert recorder.state.trials == {}
@@ -177,7 +177,7 @@ def test_the_winner_keeps_the_limits_as_exported(make_plan: Callable[..., Plan],
         assert json.loads((paths.best / "model.json").read_text())["width"] == 4
         assert not finish.failed
         assert any("onnx_latency_ms 80, over limits.onnx_latency_ms (10)" in note for note in finish.notes)
-        assert any("the next best is taken" in line for line in said)
+        assert any("the next best trial is used" in line for line in said)
         left = recorder.state.best()
         assert left is not None
         assert left.params["width"] == 4
@@ -224,7 +224,7 @@ def test_a_real_sweep_with_limits_and_two_objectives(tmp_path: Path) -> None:
 
     nothing = run("run", "sized.yaml", "--set", "name=none", "--set", "limits.num_parameters=100")
     assert nothing.returncode == 2, nothing.stderr
-    assert "no architecture of the space keeps the limits" in nothing.stderr
+    assert "no architecture of the space is within the limits" in nothing.stderr
     assert "Traceback" not in nothing.stderr
 
     done = run("run", "sized.yaml")

@@ -96,7 +96,7 @@ def test_models_keep_the_names_of_their_classes_when_the_data_changes(
 
     refused = sweep("resume", "tried", cwd=tmp_path)
     assert refused.returncode == 2
-    assert "the data is not what the sweep began with" in refused.stderr
+    assert "the data differs from that at the start of the sweep" in refused.stderr
     exported = sweep("export", "tried", "--trial", "0", cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
     assert json.loads(Path(exported.stdout.strip(), "model.json").read_text())["classes"] == ["cat", "dog"]

@@ -154,7 +154,7 @@ def test_a_trial_that_was_paused_twice_is_the_same_to_the_last_digit(
     before = everything(paths)
     said = reproduce(capsys)
     assert "figures of 3 epochs are the same to the last digit" in said
-    assert "3 attempts, paused after epoch 1, 2; here it runs at one go" in said
+    assert "3 attempts, paused after epoch 1, 2; here it runs without a break" in said
     assert everything(paths) == before, "the sweep's folder is as it was"
 
 
@@ -181,7 +181,7 @@ def test_a_pruned_trial_is_stopped_where_it_was(record: Record, capsys: pytest.C
     record(SYNTHETIC, {"lr": 0.01}, end="PRUNED", last=2)
     said = reproduce(capsys)
     assert "figures of 2 epochs are the same" in said
-    assert "ended as PRUNED after epoch 2: it is stopped there" in said
+    assert "ended as PRUNED after epoch 2: the run stops there" in said
 
 
 def test_other_versions_are_said_and_allow_five_percent(record: Record, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,7 @@ def test_the_main_thread_is_told_which_one_and_how() -> None:
     with watch.open():
         watch.look()
         server.kill()
-        with pytest.raises(ServerDied, match=r"raylet has ended .SIGKILL.*Go on with: sweep resume small"):
+        with pytest.raises(ServerDied, match=r"raylet has ended .SIGKILL.*Continue with: sweep resume small"):
             _look_on(watch)
     server.wait()
 

@@ -124,13 +124,13 @@ def test_a_resolved_file_says_the_same(make_plan: Callable[..., Plan], tmp_path:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"objective": ["onnx_latency_ms", "val_accuracy"]}, "must be reported each epoch"),
+        ({"objective": ["onnx_latency_ms", "val_accuracy"]}, "must be a metric of each epoch"),
         ({"objective": ["val_accuracy", "val_acuracy"]}, "Did you mean val_accuracy"),
         ({"objective": ["val_accuracy", "val_accuracy"]}, "val_accuracy is an objective already"),
         ({"objective": ["val_accuracy", {"metric": "val_loss", "mode": "max"}]}, "better the other way: min"),
         ({"objective": ["val_accuracy", {"metric": "num_parameters", "batch": 3}]}, "of onnx_latency_ms only"),
         ({"search": {"sampler": "guided", "trials": 3}}, "tpe, nsga-ii, random, grid, qmc"),
-        ({"search": {"sampler": "gp", "trials": 3}}, "has a single objective"),
+        ({"search": {"sampler": "gp", "trials": 3}}, "supports a single objective"),
         ({"pruner": "median"}, "stops trials by val_accuracy alone"),
         ({"limits": {"val_loss": 3}}, "known only when a trial was trained"),
         ({"limits": {"latency": 3}}, "Did you mean onnx_latency_ms"),

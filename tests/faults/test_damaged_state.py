@@ -132,7 +132,7 @@ def test_damaged_parts_are_named_set_aside_and_written_anew(
             _timeless(row) for row in rows
         ]
         assert f"{folder / 'part-00000.parquet'} is damaged" in caplog.text
-    assert "written anew from the sweep's log" in caplog.text
+    assert "rewritten from the sweep's log" in caplog.text
 
 
 def _timeless(row: dict[str, Any]) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def test_little_room_pauses_the_sweep_until_there_is_more(
     filler = small_disk.fill(leave_bytes=2_000_000)
     driver = Driver("run", file, cwd=tmp_path)
     driver.wait_for(lambda: "paused: " in driver.said)
-    assert "no trial starts before there is more" in driver.said
+    assert "no trial starts until more is free" in driver.said
     assert "resources.min_free_disk=SIZE" in driver.said, "and what can be done"
     assert not [event for event in log_of(root) if event["kind"] == "start"]
     filler.unlink()

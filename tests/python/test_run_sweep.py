@@ -273,7 +273,7 @@ class Nothing(Trainable[Strict, Any]):
 
 
 def test_there_is_no_sweep_yet(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="there is no sweep"):
+    with pytest.raises(RequestError, match="no sweep"):
         Sweep("x", tmp_path)
     assert json.dumps(session.plain({"a": (Path("x"), np.int64(3))})) == '{"a": ["x", 3]}'
     with pytest.raises(RequestError, match="is a object"):

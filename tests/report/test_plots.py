@@ -170,7 +170,7 @@ def test_a_copy_stands_for_the_trial_that_was_trained(tmp_path: Path) -> None:
         (["balls", "--compare", "0", "adam-max"], "are the same trial"),
         (["balls", "--compare", "0", "1", "--trial", "2"], "--compare draws two trials"),
         (["balls", "--all", "--trial", "2"], "contradict"),
-        (["balls", "--output", "{file}"], "is no folder"),
+        (["balls", "--output", "{file}"], "is not a folder"),
         (["empty"], "no epoch was reported"),
     ],
 )

@@ -50,7 +50,7 @@ def test_what_ended_the_search_and_the_runs_of_the_best_are_told(
     assert all(f"(trial {row.trial})" in shown for row in again if row.confirms == best.trial)
     repetition = again[0]
     shown = said(capsys, "show", "small", str(repetition.trial), "--results", tmp_path)
-    assert f"runs trial {repetition.confirms} again with another seed" in shown
+    assert f"repeats trial {repetition.confirms} with another seed" in shown
     explained = said(capsys, "explain", "small", str(repetition.trial), "--results", tmp_path)
     assert "no pruner stops it" in explained
     page = render(results, "small", lambda text: None)

@@ -74,7 +74,7 @@ def test_it_names_who_cannot_be_told_apart_and_what_to_expect(tmp_path: Path) ->
     assert set(answer.alike) == {0, 1, 2}
     assert answer.unseen is not None
     assert 0 <= answer.unseen.drop < 0.2
-    assert "trials 0, 1 and 2 cannot be told apart (all 4 trials were compared)" in text(answer)
+    assert "trials 0, 1 and 2 do not differ significantly (all 4 trials were compared)" in text(answer)
     assert "best of 8 epochs of 4 trials" in text(answer)
     assert "too few for the differences that were found" in text(answer)
 
@@ -110,28 +110,28 @@ def test_one_trial_claims_nothing(tmp_path: Path) -> None:
     _, answer = write(tmp_path, outcomes([[0.5, 0.8]], 60))
     assert answer.unseen is None
     assert "one trial was run" in text(answer)
-    assert "told apart" not in text(answer)
+    assert "differ significantly" not in text(answer)
     assert "48 of 60" in text(answer) or "of 60; 95 %" in text(answer)
 
 
 def test_another_measure_is_not_taken_for_accuracy(tmp_path: Path) -> None:
     _, answer = write(tmp_path, outcomes([[0.5, 0.8], [0.6, 0.7]], 60), metric="val_macro_f1")
     assert answer.compared == ()
-    assert "ordered by val_macro_f1, which is no share of right answers" in text(answer)
+    assert "ordered by val_macro_f1, which is not a share of correct answers" in text(answer)
 
 
 def test_a_trial_that_was_judged_on_other_val_examples_is_left_out_and_told(tmp_path: Path) -> None:
     of = outcomes([[0.5, 0.9], [0.6, 0.7]], 60) | {2: outcomes([[0.3, 0.4]], 50)[0]}
     _, answer = write(tmp_path, of)
     assert set(answer.compared) == {0, 1}
-    assert "1 trial was judged on other val examples than the best" in text(answer)
+    assert "1 trial was evaluated on other val examples than the best" in text(answer)
     assert answer.unseen is None
 
 
 def test_val_that_is_large_enough_is_not_called_too_small(tmp_path: Path) -> None:
     _, answer = write(tmp_path, outcomes([[0.9], [0.6], [0.5], [0.4]], 400))
     assert answer.alike == (0,)
-    assert "better than the others by more than chance" in text(answer)
+    assert "significantly better than the others" in text(answer)
     assert "too few" not in text(answer)
 
 

@@ -120,7 +120,7 @@ def test_ordered_by_latency_the_rank_stays_that_of_the_objective(
     def order(*options: str) -> list[dict[str, str]]:
         assert main(["top", "fast", "--results", str(results.root), *options]) == 0
         captured = capsys.readouterr()
-        assert "onnx_latency_ms: one picture, one thread, median; on some processor, 2 CPUs" in captured.err
+        assert "onnx_latency_ms: one image, one thread, median; on some processor, 2 CPUs" in captured.err
         if "--by" in options:
             assert "1 of 3 trials have no onnx_" in captured.err
         header, *lines = (line.split("\t") for line in captured.out.splitlines())

@@ -278,7 +278,7 @@ def test_a_bucket_that_vanishes_and_comes_back_has_everything_in_the_end(
             assert remote._mirror._try() is False
             assert remote._mirror._try() is False
             assert len(warnings) == 1, "it is told once"
-            assert f"there is no bucket {bucket!r}" in warnings[0]
+            assert f"no bucket {bucket!r}" in warnings[0]
     # It is still gone at the end.
     assert str(paths.root) in remote.problem
     assert f"sweep sync small --results s3://{bucket}/lab" in remote.problem
@@ -366,7 +366,7 @@ def test_a_bucket_that_is_not_there_or_refuses_is_found_before_anything_starts(
         return str(refusal.value)
 
     monkeypatch.setenv("SWEEP_COPIES", str(tmp_path))
-    assert "there is no bucket 'no-such-bucket'" in refused(server.endpoint)
+    assert "no bucket 'no-such-bucket'" in refused(server.endpoint)
     assert "cannot be reached" in refused("http://127.0.0.1:9")
 
 

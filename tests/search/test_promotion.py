@@ -27,7 +27,7 @@ def competition(values: Any, mode: Any = "max", groups: Any = None, options: Pro
 def test_the_first_trial_goes_on_and_a_worse_second_one_pauses() -> None:
     assert competition(at_rung(0.5)).pauses(0, 3) is None
     reason = competition(at_rung(0.5, 0.4)).pauses(1, 3)
-    assert reason == "rung at epoch 3: 0.4 is number 2 of 2 trials; the best 1 go on (needs 0.5)"
+    assert reason == "rung at epoch 3: 0.4 is rank 2 of 2 trials; the best 1 continue (needs 0.5)"
 
 
 def test_nothing_pauses_between_rungs() -> None:

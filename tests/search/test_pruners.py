@@ -210,7 +210,7 @@ def test_not_a_number_is_the_worst_value(values, mode) -> None:
 
 def test_patient_after_not_a_number() -> None:
     options = options_of({"kind": "patient", "patience": 1})
-    assert decide(options, "max", {0: {1: 0.5, 2: nan, 3: nan}}, 0, 3) == "no gain since epoch 1: nan after 0.5"
+    assert decide(options, "max", {0: {1: 0.5, 2: nan, 3: nan}}, 0, 3) == "no improvement since epoch 1: nan after 0.5"
     assert decide(options, "max", {0: {1: nan, 2: 0.1, 3: 0.2}}, 0, 3) is None
 
 

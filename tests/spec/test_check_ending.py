@@ -75,14 +75,14 @@ def test_a_loss_has_no_greatest_value(plan_of: PlanOf, problems_of: ProblemsOf) 
 
 def test_a_seed_that_is_set_cannot_be_another_one(problems_of: ProblemsOf, plan_of: PlanOf) -> None:
     seeded = text("confirm: {top: 2}").replace("fixed: {", "fixed: {seed: 3, ")
-    assert "fixed.seed is set: search.confirm runs trials again with other seeds" in problems_of(seeded)
+    assert "fixed.seed is set: search.confirm repeats trials with other seeds" in problems_of(seeded)
     assert plan_of(seeded.replace("confirm: {top: 2}", "seed: 1")).spec.fixed["seed"] == 3
 
 
 @pytest.mark.parametrize(
     ("search", "expected"),
     [
-        ("stop: {no_gain: 6}", "search.stop.no_gain is 6: it ends no search of 6 trials early"),
+        ("stop: {no_gain: 6}", "search.stop.no_gain is 6: it cannot end a search of 6 trials early"),
         ("confirm: {top: 7}", "search.confirm.top is 7: the sweep has 6 trials"),
         ("stop: {after: 40s}", "search.stop.after is 40s: about half of that is kept"),
     ],

@@ -107,7 +107,7 @@ def test_the_grid_counts_conditions(plan_of: PlanOf) -> None:
     assert plan_of(text).grid_size == 2 * (1 + 5 * 2 + 5)
     with_points = plan_of(text, "space.lr={low: 1e-4, high: 1, log: true}", "search.options.points=4")
     assert with_points.grid_size == 4 * 2 * (1 + 5 * 2 + 5)
-    assert "search.trials stops the grid after 100 of its 128 settings" in with_points.warnings
+    assert "search.trials stops the grid after 100 of its 128 configurations" in with_points.warnings
 
 
 def test_few_settings_and_late_rungs_are_warned_of(plan_of: PlanOf) -> None:
@@ -118,13 +118,13 @@ def test_few_settings_and_late_rungs_are_warned_of(plan_of: PlanOf) -> None:
         pruner: {kind: successive_halving, min_epochs: 9}
     """
     warnings = "\n".join(plan_of(text).warnings)
-    assert "the space holds 2 different settings, fewer than 20 trials" in warnings
-    assert "the pruner's first rung is epoch 9 of 3: it stops no trial early" in warnings
+    assert "the space holds 2 distinct configurations, fewer than 20 trials" in warnings
+    assert "the pruner's first rung is epoch 9 of 3: it cannot stop a trial early" in warnings
 
 
 def test_a_file_without_a_space_is_told_what_is_missing(plan_of: PlanOf) -> None:
     text = "name: x\ntrainable: own_trainable:Own\n"
-    assert "there is no space, so nothing is searched: one trial runs, not 20" in "\n".join(plan_of(text).warnings)
+    assert "no space, so there is nothing to search: one trial runs, not 20" in "\n".join(plan_of(text).warnings)
     assert not plan_of(text, "search.trials=1").warnings
 
 
@@ -138,7 +138,7 @@ def test_promotion_gets_its_first_rung_and_groups_and_refuses_unknown_ones(plan_
     pruner = plan_of(text).spec.pruner
     assert isinstance(pruner, Promotion)
     assert (pruner.min_epochs, pruner.group_by) == (1, ("net",))
-    with pytest.raises(RequestError, match=r"group_by: 'nett' is no parameter of the space") as raised:
+    with pytest.raises(RequestError, match=r"group_by: 'nett' is not a parameter of the space") as raised:
         plan_of(text, "pruner.group_by=[nett]")
     assert "net" in str(raised.value).partition("parameter of the space")[2]
 
@@ -166,13 +166,13 @@ def test_each_shipped_trainable_can_be_named(folder: Path) -> None:
         ("trainable=synthetik", "Did you mean synthetic?"),
         ("fixed.epoch=3", "own_trainable:Own has no hyperparameter 'epoch'\n    Did you mean epochs?"),
         ("space.poling=[avg]", "own_trainable:Own has no hyperparameter 'poling'\n    Did you mean pooling?"),
-        ("space.epochs=[3]", "epochs is both in the space and fixed: leave one of them out"),
+        ("space.epochs=[3]", "epochs is in both space and fixed: remove one of them"),
         ("fixed.epochs=0", "fixed.epochs is 0: must be at least 1"),
         ("fixed.epochs=ten", "fixed.epochs is 'ten': must be a whole number"),
         ("fixed.epochs='10'", "fixed.epochs is '10': must be a whole number"),
         ("fixed.epochs=true", "fixed.epochs is true: must be a whole number"),
         ("fixed.epochs=2.5", "fixed.epochs is 2.5: must be a whole number"),
-        ("fixed.epochs=[3, 5]", "What the search chooses belongs under space."),
+        ("fixed.epochs=[3, 5]", "Parameters of the search belong under space."),
         ("fixed.nesterov=1", "fixed.nesterov is 1: must be true or false"),
         ("space.net=[mlp, 5]", "space.net is 5: must be text"),
         (
@@ -185,7 +185,7 @@ def test_each_shipped_trainable_can_be_named(folder: Path) -> None:
         ("space.net={low: 1, high: 2}", "space.net.low is 1: must be text"),
         (
             "space.batch_size={low: 8, high: 64}",
-            "space.batch_size is 9: must be a multiple of 8 (the range goes there)",
+            "space.batch_size is 9: must be a multiple of 8 (the range includes it)",
         ),
         ("space.seed={low: 0.5, high: 2}", "space.seed.low is 0.5: must be"),
         ("space.seed={low: 0.0, high: 3.0, step: 1.5}", "space.seed: this range holds fractions"),
@@ -195,11 +195,11 @@ def test_each_shipped_trainable_can_be_named(folder: Path) -> None:
         ("space.momentum.when={optimiser: sgd}", "Did you mean optimizer?"),
         (
             "space.momentum.when={optimizer: sgdd}",
-            "space.momentum.when.optimizer is 'sgdd': optimizer is never that (one of adam, sgd)\n    Did you mean s",
+            "space.momentum.when.optimizer is 'sgdd': optimizer never has it (one of adam, sgd)\n    Did you mean s",
         ),
-        ("space.momentum.when={optimizer: lion}", "optimizer is never that (one of adam, sgd)"),
-        ("space.momentum.when={epochs: 5}", "epochs is fixed to 9: momentum would never exist"),
-        ("space.momentum.when={momentum: 0.5}", "conditions in a circle: momentum → momentum"),
+        ("space.momentum.when={optimizer: lion}", "optimizer never has it (one of adam, sgd)"),
+        ("space.momentum.when={epochs: 5}", "epochs is fixed to 9: momentum would never apply"),
+        ("space.momentum.when={momentum: 0.5}", "circular conditions: momentum → momentum"),
         (
             "space.optimizer={values: [adam, sgd], when: {momentum: 0.5}}",
             "in a circle: optimizer → momentum → optimizer",
@@ -215,7 +215,7 @@ def test_each_shipped_trainable_can_be_named(folder: Path) -> None:
         ("baselines.known.epochs=8", "baselines.known.epochs is 8: must be 9, as under fixed"),
         ("baselines.known={net: mlp}", "baselines.known: lr is missing"),
         ("search.trials=0", "search.trials is 0: must be at least 1"),
-        ("objective.metric=val_acuracy", "objective.metric is 'val_acuracy': own_trainable:Own does not report that"),
+        ("objective.metric=val_acuracy", "objective.metric is 'val_acuracy': own_trainable:Own does not report it"),
         ("objective.metric=val_acuracy", "Did you mean val_accuracy?"),
         ("objective={metric: val_loss, mode: max}", "objective.mode is max, but val_loss is better the other way: min"),
         ("pruner={kind: hyperband, min_epochs: 10}", "pruner.min_epochs is 10: above max_epochs, which is 9"),
@@ -238,10 +238,10 @@ def test_a_problem_is_told_with_the_override_that_made_it(problems_of: Problems,
         (["space.nesterov=[true, false]", "space.momentum.low=0"], "nesterov: true with momentum 0: it needs momentum"),
         (
             ["baselines.known.optimizer=adam"],
-            "baselines.known.momentum: does not exist here, only when optimizer is 's",
+            "baselines.known.momentum: exists only when optimizer is 's",
         ),
         (["search.sampler=grid"], "sweep.yaml:10: space.lr: a grid needs a number of values, and this range of floats"),
-        (["fixed.optimizer=sgd"], "sweep.yaml:8: optimizer is both in the space and fixed"),
+        (["fixed.optimizer=sgd"], "sweep.yaml:8: optimizer is in both space and fixed"),
     ],
 )
 def test_a_problem_between_two_keys_is_told(problems_of: Problems, overrides: list[str], expected: str) -> None:
@@ -276,7 +276,7 @@ def test_values_and_combinations_are_named_at_their_line(problems_of: Problems) 
         "sweep.yaml:9: space.pooling is 'maxi': must be one of avg, max, catavgmax",
         "    Did you mean max?",
         "sweep.yaml:10: space.pooling: catavgmax does not go with vit: use avg or max",
-        "sweep.yaml:14: space.momentum.when.net is 'cnn': net is never that (one of mlp, vit)",
+        "sweep.yaml:14: space.momentum.when.net is 'cnn': net never has it (one of mlp, vit)",
     ]
 
 
@@ -325,7 +325,7 @@ def test_a_huge_grid_is_refused(problems_of: Problems) -> None:
           epochs: {low: 1, high: 9000000000000000000}
         search: {sampler: grid}
     """)
-    assert "more than 100,000, the most that can be laid out" in text
+    assert "more than the maximum of 100,000" in text
 
 
 def test_the_problem_of_a_users_module_is_told_without_a_traceback(problems_of: Problems, folder: Path) -> None:

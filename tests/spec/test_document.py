@@ -74,8 +74,8 @@ MERGES = "a: &a {}\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "place", "message"),
     [
-        ("a: 1\nb: 2\na: 3\n", "f:3", "'a' is here twice, first in line 1"),
-        ("a: 1\nb: {c: 1, c: 2}\n", "f:2", "'c' is here twice"),
+        ("a: 1\nb: 2\na: 3\n", "f:3", "'a' is duplicate, first in line 1"),
+        ("a: 1\nb: {c: 1, c: 2}\n", "f:2", "'c' is duplicate"),
         (
             "a: !!python/object/apply:os.system [ls]\n",
             "f:1",
@@ -97,8 +97,8 @@ MERGES = "a: &a {}\n" + "".join(
         (MERGES, "f:", "holds more than 20000 values"),
         ("? [1]\n: 2\n", "f:1", "keys are plain text"),
         ("a: 1\nb: x\x00y\n", "f:2", "the character 0x0000 is not allowed"),
-        ('a: "\\ud800"\n', "f:1", "stands for no character"),
-        ('a: 1\nb: "\\U00110000"\n', "f:2", "stands for no character"),
+        ('a: "\\ud800"\n', "f:1", "that is not a character"),
+        ('a: 1\nb: "\\U00110000"\n', "f:2", "that is not a character"),
         ("a: .nan\n", "f:1", "no number that can be used"),
         ("a: 1e999\n", "f:1", "no number that can be used"),
         ("a: " + "9" * 5000, "f:1", "beyond 64 bits"),
@@ -156,7 +156,7 @@ def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named_with_the_nearest_one(tmp_path: Path) -> None:
     (tmp_path / "voc.yaml").write_text("name: x")
-    with pytest.raises(RequestError, match=r"(?s)vok\.yaml: there is no such file.*Did you mean .*voc\.yaml\?"):
+    with pytest.raises(RequestError, match=r"(?s)vok\.yaml: no such file.*Did you mean .*voc\.yaml\?"):
         read_file(tmp_path / "vok.yaml")
 
 

@@ -207,11 +207,11 @@ def test_a_variable_that_is_not_set_is_a_problem(wrong: Callable[..., str], monk
 
 def test_a_variable_that_is_not_utf8_is_a_problem(wrong: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ODD", "\udcff")
-    assert "ODD holds what is not UTF-8 text" in wrong("name: x\ndata: {root: $ODD}")
+    assert "ODD is not UTF-8 text" in wrong("name: x\ndata: {root: $ODD}")
 
 
 def test_the_home_of_nobody_is_a_problem(wrong: Callable[..., str]) -> None:
-    assert "there is no home folder for '~nobody-here'" in wrong("name: x\ndata: {root: ~nobody-here/x}")
+    assert "no home folder of '~nobody-here'" in wrong("name: x\ndata: {root: ~nobody-here/x}")
 
 
 def test_what_is_dumped_loads_back_equal(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,7 +188,7 @@ def test_the_command_prints_what_prometheus_takes(
     assert Path(told["token_file"]).read_text() not in printed.out + printed.err
     assert Path(told["grafana_dashboard"]).is_file()
     assert main(["metrics", "small", "--results", str(paths.root.parent)]) == 0
-    assert "small does not run now" in capsys.readouterr().err
+    assert "small is not running" in capsys.readouterr().err
 
 
 def test_grafana_knows_all_that_the_dashboard_says() -> None:

@@ -56,10 +56,10 @@ def reach(address: str) -> Reached:
     theirs = [node["NodeManagerAddress"] for node in nodes if node["Alive"]]
     if not ours & set(theirs):
         raise RequestError(
-            f"cluster.address: this machine ({', '.join(sorted(ours)) or 'without a network'}) is no node of the "
-            f"cluster at {found}, whose nodes are {_some(theirs)}: a sweep is run on one of them",
+            f"cluster.address: this machine ({', '.join(sorted(ours)) or 'without a network'}) is not a node of the "
+            f"cluster at {found}, whose nodes are {_some(theirs)}: a sweep must run on one of them",
             hint="Run the command on one of the nodes, make this machine one (ray start --address "
-            f"{found} --num-cpus 0), or hand the sweep over with sweep submit.",
+            f"{found} --num-cpus 0), or submit the sweep with sweep submit.",
         )
     return Reached(found, next(node for node in theirs if node in ours))
 
@@ -90,9 +90,9 @@ def _find() -> str:
         # ConnectionError for none and for several; whatever the address in RAY_ADDRESS leads to.
         reason = str(error).partition(" Please")[0] or type(error).__name__
         raise RequestError(
-            f"cluster.address is auto, and there is no Ray cluster to attach to on this machine: {reason}",
-            hint=f"Start one ({_HOW_TO_START}), or name it: --address HOST:PORT. Without --address the sweep has an "
-            "instance of its own.",
+            f"cluster.address is auto, but no Ray cluster runs on this machine: {reason}",
+            hint=f"Start one ({_HOW_TO_START}), or name it: --address HOST:PORT. Without --address the sweep starts "
+            f"its own instance.",
         ) from error
 
 
@@ -106,13 +106,13 @@ def _look_for_server(address: str) -> None:
     except OSError as error:
         reason = "it does not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise RequestError(
-            f"cluster.address is {address}: nothing to reach there ({reason})",
+            f"cluster.address is {address}: nothing is reachable there ({reason})",
             hint=f"A cluster is started with {_HOW_TO_START}; `ray status` on a node says whether it runs. "
             "A firewall must let the port through (docs/cluster.md has the list).",
         ) from error
     if len(answer) < 4 or answer[3] != _SETTINGS:
         raise RequestError(
-            f"cluster.address is {address}: what listens there is no Ray head"
+            f"cluster.address is {address}: the server there is not a Ray head"
             + (" but a web server" if answer.startswith(b"HTTP/") else ""),
             hint="Give the port of ray start --port (6379 by default), not that of the dashboard (8265).",
         )
@@ -129,14 +129,14 @@ def _nodes(address: str) -> list[dict[str, Any]]:
         infos = client.get_all_node_info(timeout=_PATIENCE_S)
     except ray.exceptions.AuthenticationError as error:
         raise RequestError(
-            f"cluster.address: the cluster at {address} does not take our token: {token_hint()}",
+            f"cluster.address: the cluster at {address} rejects the token: {token_hint()}",
             hint="The token is that with which the cluster was started: set RAY_AUTH_TOKEN_PATH to a file that holds "
             "it (mode 0600), or RAY_AUTH_TOKEN to the token itself.",
         ) from error
     except ray.exceptions.RayError as error:
         raise RequestError(
             f"cluster.address: the cluster at {address} does not answer: {str(error).partition(chr(10))[0]}",
-            hint="`ray status` on its head says more.",
+            hint="Run `ray status` on its head for details.",
         ) from error
     alive = ray.core.generated.gcs_pb2.GcsNodeInfo.GcsNodeState.ALIVE
     return [{"NodeManagerAddress": info.node_manager_address, "Alive": info.state == alive} for info in infos.values()]

@@ -149,8 +149,8 @@ class Preflight:
             gpus=resources.get("GPU", 0.0),
         )
         if isinstance(answer, str):
-            hint = "`ray status` and the logs on that node (/tmp/ray/session_latest/logs) say more."
-            message = f"does not run what it is sent: {answer}"
+            hint = "`ray status` and the logs on that node (/tmp/ray/session_latest/logs) have details."
+            message = f"cannot run tasks: {answer}"
             return dataclasses.replace(report, problems=(Problem(message, where=f"node {report.label}", hint=hint),))
         differs = tuple(_different_versions(answer, here))
         found = [*self._storage(answer, folder / node["NodeID"], marker), *self._code(answer, here, differs)]
@@ -171,19 +171,19 @@ class Preflight:
         if self._paths.is_copy and answer["storage_error"]:
             yield (
                 f"the results cannot be written from there: {answer['storage_error']}",
-                "Every node needs credentials of its own (docs/remote-results.md): variables can be sent with the "
+                "Every node needs its own credentials (docs/remote-results.md): variables can be sent with the "
                 "sweep, in cluster.env.env_vars.",
             )
             return
         hint = (
             "Every node must see the same results folder under the same path (NFS, a parallel file system, …): mount "
-            "it there, or name one that is shared with --results DIR."
+            "it there, or choose a shared one with --results DIR."
         )
         if answer["storage_error"]:
-            yield f"{root} is not shared: it has no marker of this machine there ({answer['storage_error']})", hint
+            yield f"{root} is not shared: this machine's marker is not there ({answer['storage_error']})", hint
             return
         if answer["read"] != marker:
-            yield f"{root} is not shared: the marker there is another one", hint
+            yield f"{root} is not shared: a different marker is there", hint
         elif not self._paths.is_copy and not _appears(theirs, marker):
             yield f"{root} is not shared: what the node wrote does not appear here", hint
         wanted = self._plan.spec.resources.min_free_disk
@@ -192,13 +192,13 @@ class Preflight:
             yield (
                 f"{answer['free_disk_bytes'] / 1e6:,.0f} MB free in {where}, less than resources.min_free_disk "
                 f"({wanted / 1e6:,.0f} MB)",
-                "Make room there, or allow less: --set resources.min_free_disk=SIZE",
+                "Free disk space there, or lower the limit: --set resources.min_free_disk=SIZE",
             )
 
     def _code(self, answer: dict[str, Any], here: dict[str, Any], differs: Sequence[str]) -> Iterator[tuple[str, str]]:
         if differs:
             yield (
-                f"other versions than here: {', '.join(differs)}",
+                f"versions differ from this machine's: {', '.join(differs)}",
                 "Trials of one sweep must be comparable: install the same on every machine "
                 "(pip install -c constraints.txt).",
             )
@@ -210,13 +210,13 @@ class Preflight:
                 if module == self._module:
                     hint = "Send it with the sweep: cluster: {env: {py_modules: [FILE.py or FOLDER]}}"
                     if digest == "missing":
-                        yield f"there is no module {module}, the trainable's", hint
+                        yield f"no module {module}, the trainable's", hint
                         continue
                 yield f"{module} cannot be imported there: {digest}", hint
             elif not (module in ("sweep_runner", "trainables") and any("sweep-runner" in text for text in differs)):
                 what = "the trainable's module" if module == self._module else "the sweep runner's code"
                 yield (
-                    f"{what} is another than here: {module} {digest}, here {here['digests'][module]}",
+                    f"{what} differs from this machine's: {module} {digest}, here {here['digests'][module]}",
                     "Update it there, or send it with the sweep (cluster.env.py_modules).",
                 )
 
@@ -226,7 +226,8 @@ class Preflight:
             if not any(digest.startswith("missing") for digest in answer["digests"].values()):
                 yield f"the data cannot be used there: {answer['data_error']}", hint
         elif answer["data"] != here["data"]:
-            yield f"the data is not what it is here: {answer['data'] or 'none'}, here {here['data'] or 'none'}", hint
+            differs = f"{answer['data'] or 'none'}, here {here['data'] or 'none'}"
+            yield f"the data differs from this machine's: {differs}", hint
 
 
 def _ask(nodes: Sequence[Mapping[str, Any]], request: dict[str, Any], patience_s: float) -> dict[str, Any]:

@@ -132,11 +132,11 @@ class Watch:
             return
         try:
             resolve(resources, [node for _, node in alive.values()], _workers(keeper))
-            why = "the cluster is taken by others"
+            why = "others use the cluster"
         except RequestError as error:
             why = error.problems[0].message.partition("could never start. ")[2] or "no node has room for one"
         wanted = f"{resources.cpus:g} CPUs" + (f" and {resources.gpus:g} GPUs" if resources.gpus else "")
-        keeper.waiting = f"waiting for room: a worker needs {wanted} on one node; {why}; goes on when there is"
+        keeper.waiting = f"waiting for room: a worker needs {wanted} on one node; {why}; continues when there is"
         teller.warned(f"{keeper.waiting}. Ctrl-C stops, and can be resumed")
 
     def _follow(self) -> None:
@@ -172,7 +172,7 @@ class Watch:
 
     def _tell_of_nodes(self, before: dict[str, tuple[str, Node]], now: dict[str, tuple[str, Node]]) -> None:
         for key in before.keys() - now.keys():
-            self._news.put(_News(f"node {before[key][0]} was lost: its trials go on elsewhere", bad=True))
+            self._news.put(_News(f"node {before[key][0]} was lost: its trials continue on other nodes", bad=True))
         for key in now.keys() - before.keys():
             label, node = now[key]
             gpus = f", {node.gpus:g} GPUs" if node.gpus else ""
@@ -190,7 +190,7 @@ class Watch:
     def _words_of_silence(self) -> str:
         return (
             f"the cluster's head at {self._address} has not answered for {self.silent_s:.0f} s: the cluster is gone. "
-            f"Nothing that was recorded is lost. When there is one again: {self._resume}"
+            f"Nothing recorded is lost. When a cluster is available again: {self._resume}"
         )
 
 

@@ -94,7 +94,7 @@ def _url(address: str) -> str:
     if not usable:
         raise RequestError(
             f"--address {address}: not the address of a dashboard",
-            hint="It looks like http://HOST:8265: the port of Ray's dashboard, which holds its Jobs API.",
+            hint="Example: http://HOST:8265, the port of Ray's dashboard, which serves the Jobs API.",
         )
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -103,23 +103,23 @@ def _probe(url: str, token: Token) -> None:
     """Asks for Ray's version: the quickest request that needs the token."""
     import requests
 
-    hint = "Name the dashboard of the cluster's head node: --address http://HOST:8265"
+    hint = "Give the dashboard of the cluster's head node: --address http://HOST:8265"
     try:
         answer = requests.get(f"{url}/api/version", headers=token.headers, timeout=_PROBE_TIMEOUT_S)
     except requests.exceptions.Timeout as error:
         raise RequestError(f"{url}: no answer within {_PROBE_TIMEOUT_S:g} s", hint=f"{hint} (a firewall?)") from error
     except requests.exceptions.ConnectionError as error:
         if "BadStatusLine" in str(error):  # Ray's own port, for example
-            raise RequestError(f"{url}: what answers is no dashboard of Ray", hint=hint) from error
+            raise RequestError(f"{url}: the server is not Ray's dashboard", hint=hint) from error
         raise RequestError(
             f"{url}: nothing answers there ({_reason(error)})",
-            hint=f"{hint}\n    From elsewhere a tunnel leads to it: ssh -L 8265:127.0.0.1:8265 HOST",
+            hint=f"{hint}\n    From another network, use a tunnel: ssh -L 8265:127.0.0.1:8265 HOST",
         ) from error
     except (requests.exceptions.RequestException, ValueError) as error:
         raise RequestError(f"{url}: no dashboard of Ray ({_reason(error)})", hint=hint) from error
     if answer.status_code == 401:
         raise RequestError(
-            f"{url}: the cluster asks for a token: {token_hint()} (401)",
+            f"{url}: the cluster requires a token: {token_hint()} (401)",
             hint="Set RAY_AUTH_TOKEN_PATH to a file that holds the cluster's, or RAY_AUTH_TOKEN.",
         )
     if answer.status_code == 403:

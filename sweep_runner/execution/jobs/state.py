@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.5
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
-_ENDS = {1: "something failed", 2: "the request was wrong", 130: "interrupted, resumable"}
+_ENDS = {1: "something failed", 2: "invalid request", 130: "interrupted, resumable"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def find_job(client: JobSubmissionClient, job_id: str) -> Job:
             raise
         known = ", ".join(job.id for job in list_jobs(client)[:5])
         raise RequestError(
-            f"the cluster has no job {job_id!r}", hint=f"It has {known}." if known else "It has no sweep at all."
+            f"the cluster has no job {job_id!r}", hint=f"It has {known}." if known else "It has no sweeps."
         ) from error
 
 
@@ -95,7 +95,7 @@ def stop(client: JobSubmissionClient, job: Job) -> Job:
     """
     if not job.submitted:
         raise RequestError(
-            f"{job.id}: a sweep whose command runs elsewhere, which this cluster cannot end",
+            f"{job.id}: the sweep's command runs on another machine, so this cluster cannot stop it",
             hint="Press Ctrl-C where it runs.",
         )
     if not job.ended:

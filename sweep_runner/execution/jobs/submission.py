@@ -84,9 +84,11 @@ def cluster_results(given: str | None) -> str:
     Raises:
         RequestError: none is given, or it depends on where the command runs.
     """
-    hint = "Name a folder on storage that all nodes share, such as --results /shared/results"
+    hint = "Choose a folder on storage that all nodes share, such as --results /shared/results"
     if not given:
-        raise RequestError("--results is missing: where on the cluster's shared storage the sweep is kept", hint=hint)
+        raise RequestError(
+            "--results is missing: give the folder on the cluster's shared storage for the sweep", hint=hint
+        )
     if "://" not in given and not Path(given).is_absolute():
         raise RequestError(
             f"--results {given}: a relative path, which on the cluster leads into a temporary folder", hint=hint

@@ -54,7 +54,7 @@ def working_folder(file: Path, given: Path | None) -> Path:
     if given is not None:
         folder = given.expanduser().absolute()
         if not folder.is_dir():
-            raise RequestError(f"--working-dir {given}: there is no such folder")
+            raise RequestError(f"--working-dir {given}: no such folder")
         return folder
     here = Path.cwd()
     return here if file.absolute().resolve().is_relative_to(here.resolve()) else file.absolute().parent
@@ -84,14 +84,14 @@ def measure(folder: Path, excludes: Sequence[str], limit_mib: int, *, needed: Pa
         problems.append(
             Problem(
                 f"{folder}: {total / MIB:,.0f} MiB in {len(sizes):,} files would be sent, more than {limit_mib} MiB",
-                hint=f"Largest: {largest}.\n    Leave out what the trials do not need (--exclude PATTERN, or a line in "
+                hint=f"Largest: {largest}.\n    Exclude what the trials do not need (--exclude PATTERN, or a line in "
                 f".rayignore), keep data on the cluster's shared storage, or raise --upload-limit (up to "
                 f"{RAY_LIMIT_MIB}).",
             )
         )
     if needed is not None and needed not in sizes:
         problems.append(
-            Problem(f"{needed} would not be sent: a pattern leaves it out", hint="Look at .gitignore and --exclude.")
+            Problem(f"{needed} would not be sent: a pattern excludes it", hint="Look at .gitignore and --exclude.")
         )
     if problems:
         raise RequestError(problems)
@@ -114,6 +114,6 @@ def _selected(folder: Path, excludes: list[str]) -> dict[Path, int]:
         _dir_travel(folder, [_get_excludes(folder, patterns)], look, include_gitignore=True)
     except (OSError, RecursionError) as error:
         raise RequestError(
-            f"{folder}: cannot be sent ({error})", hint="Leave out what cannot be read: --exclude PATTERN"
+            f"{folder}: cannot be sent ({error})", hint="Exclude what cannot be read: --exclude PATTERN"
         ) from error
     return sizes

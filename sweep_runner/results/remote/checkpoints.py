@@ -103,7 +103,7 @@ class TrialFiles:
         try:
             bring_latest(self._store, self.trial, digest(config))
         except StoreError as error:
-            _say(f"no checkpoint could be brought: {error}")
+            _say(f"no checkpoint could be downloaded: {error}")
 
     def push(self) -> None:
         """Makes the attempt's checkpoints on the storage those that are here. Call it before a report.
@@ -125,7 +125,7 @@ class TrialFiles:
                     continue
                 self._uploaded.clear()  # what comes back may be another storage, or one that was emptied
                 self._patience_s = 0.0  # it is known to be gone: not half a minute at every epoch
-                _say(f"this checkpoint is on this node only, going on: {error}")
+                _say(f"this checkpoint is on this node only; the trial continues: {error}")
                 return
             self._patience_s = UPLOAD_PATIENCE_S
             return

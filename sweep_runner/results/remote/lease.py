@@ -175,6 +175,6 @@ def _refusal(holder: Holder, store: Store, paths: SweepPaths) -> RequestError:
     return RequestError(
         f"sweep {paths.name!r} in {store.address.url} is being written by {describe(holder)}, whose last sign came "
         f"{age_s:.0f} s ago; only one process at a time may",
-        hint=("it seems to be gone" if stale else f"it gives one every {RENEW_S:.0f} s: wait for it, or stop it")
-        + f"; if you know that it is gone, take over: {paths.command('resume', '--take-over')}",
+        hint=("it seems to have ended" if stale else f"it gives one every {RENEW_S:.0f} s: wait for it, or stop it")
+        + f"; if you know that it has ended, take over: {paths.command('resume', '--take-over')}",
     )

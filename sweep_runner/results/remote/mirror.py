@@ -135,7 +135,7 @@ class Mirror:
         self._all = False
         if self.problem:
             self.problem = ""
-            self._warn(f"{self._store.address.url} answers again: everything is uploaded")
+            self._warn(f"{self._store.address.url} is reachable again: everything is uploaded")
         return True
 
     def _note(self, error: Exception) -> None:
@@ -146,7 +146,7 @@ class Mirror:
         hint = f"; {error.hint}" if isinstance(error, StoreError) and error.hint else ""
         self.problem = f"{error}{hint}"
         if not told:
-            self._warn(f"not uploaded: {self.problem}. The sweep goes on in {self._paths.root} and tries again")
+            self._warn(f"not uploaded: {self.problem}. The sweep continues in {self._paths.root} and retries")
 
     def _renew(self) -> bool:
         if self._all or time.monotonic() - self._renewed > RENEW_S:

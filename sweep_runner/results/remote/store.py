@@ -60,7 +60,7 @@ class StoreError(SweepError):
         self.kind: Kind = kind or _kind_of(text)
         self.hint = _HINTS[self.kind]
         rule = {
-            "bucket": f"there is no bucket {address.bucket!r}",
+            "bucket": f"no bucket {address.bucket!r}",
             "refused": "access is refused",
             "unreachable": "the server cannot be reached",
         }.get(self.kind, "it failed")
@@ -121,7 +121,7 @@ class Store:
 
         try:
             if self._fs.get_file_info(self.address.bucket).type == fs.FileType.NotFound:
-                raise StoreError(self.address, FileNotFoundError("the server knows none of this name"), "bucket")
+                raise StoreError(self.address, FileNotFoundError("the server has no bucket of this name"), "bucket")
             if not writable:
                 return None
             # As other probes are named: a person who sees one left by a killed process knows what it was.

@@ -40,10 +40,10 @@ def test_an_address_where_no_cluster_is(write_spec: WriteSpec, tmp_path: Path) -
         closed = f"127.0.0.1:{server.getsockname()[1]}"
     with web_server() as web:
         for address, words in (
-            (closed, f"cluster.address is {closed}: nothing to reach there (Connection refused)"),
-            (web, f"cluster.address is {web}: what listens there is no Ray head but a web server"),
-            ("http://127.0.0.1:8265", "is the address of Ray's dashboard: give the head's own, HOST:PORT"),
-            ("ray://127.0.0.1:10001", "through which a sweep does not run"),
+            (closed, f"cluster.address is {closed}: nothing is reachable there (Connection refused)"),
+            (web, f"cluster.address is {web}: the server there is not a Ray head but a web server"),
+            ("http://127.0.0.1:8265", "is the address of Ray's dashboard: use the head's, HOST:PORT"),
+            ("ray://127.0.0.1:10001", "which sweeps do not support"),
             ("somewhere", 'neither HOST:PORT (such as "10.0.0.5:6379") nor auto nor local'),
         ):
             done = sweep("run", file, "--address", address, cwd=tmp_path, timeout=30)
@@ -96,20 +96,20 @@ def test_what_is_wrong_with_nodes_and_token_is_said_at_once(
     wrong = tmp_path / "wrong-token"
     wrong.write_text("f" * 64)
     said = refused(RAY_AUTH_TOKEN_PATH=str(wrong))
-    assert f"does not take our token: it was shown the one in {wrong}" in said
+    assert f"rejects the token: it received the one in {wrong}" in said
     said = refused(RAY_AUTH_TOKEN_PATH="", HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path))
-    assert "does not take our token: it was shown none" in said
+    assert "rejects the token: it received none" in said
     said = refused(RAY_AUTH_TOKEN_PATH=str(tmp_path / "gone"))
     assert f"the file {tmp_path / 'gone'}, which is to hold the cluster's token, cannot be read" in said
     said = refused(on=outside)
-    assert f"is no node of the cluster at {own_lab.address}" in said
+    assert f"is not a node of the cluster at {own_lab.address}" in said
 
     said = refused("--set", "resources.gpus=1")
     label = f"node {bad.address}"
     assert "2 problems" in said, "the table of nodes counts them"
     assert f"{label} (" in said
-    assert f"{results / 'small'} is not shared: it has no marker of this machine there" in said
+    assert f"{results / 'small'} is not shared: this machine's marker is not there" in said
     assert "torch 1.0.0 (here " in said
     assert "sweep-runner 0.0.1 (here " in said
     assert "resources: a trial asks for 1 worker(s) with 1 cpus and 1 gpus each" in said
-    assert "There are 2 nodes with 1 cpus" in said
+    assert "Available: 2 nodes with 1 cpus" in said

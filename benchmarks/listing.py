@@ -50,11 +50,11 @@ def measure(pairs: int = 5) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         _write(Path(folder))
         facts = {
-            "against": "torchvision ImageFolder, and the size of each picture by PIL",
+            "against": "torchvision ImageFolder, and the size of each image by PIL",
             "aim": "≤ 0.5×",
             "command": "python -m benchmarks listing",
         }
-        what = f"listing {CLASSES * PER_CLASS:,} pictures in {CLASSES} class folders, recognised by looking"
+        what = f"listing {CLASSES * PER_CLASS:,} images in {CLASSES} class folders, recognised by looking"
         return [
             paired(
                 partial(_measured, _OURS, folder, key, scale),
@@ -93,5 +93,5 @@ def _run(work: str, folder: str) -> dict[str, float]:
     command = [sys.executable, "-c", _SIDE.format(work=work), folder]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
-    assert found["count"] == CLASSES * PER_CLASS, "both sides list every picture"
+    assert found["count"] == CLASSES * PER_CLASS, "both sides list every image"
     return found

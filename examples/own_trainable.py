@@ -49,7 +49,7 @@ class DigitsData(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    val: float = Field(0.2, gt=0, lt=0.5, description="Fraction that the search looks at.")
+    val: float = Field(0.2, gt=0, lt=0.5, description="Fraction for validation: the search sees its metrics.")
     test: float = Field(0.2, gt=0, lt=0.5, description="Fraction kept for the one final test.")
 
 

@@ -20,8 +20,8 @@ ONNX_BYTES = "onnx_bytes"
 ONNX_LATENCY = "onnx_latency_ms"
 
 MEANINGS: Mapping[str, str] = {
-    NUM_PARAMETERS: "parameters of the network",
-    NUM_FLOPS: "floating-point operations for one picture",
+    NUM_PARAMETERS: "number of parameters of the model",
+    NUM_FLOPS: "floating-point operations per image",
     ONNX_BYTES: "bytes of the ONNX file",
     ONNX_LATENCY: "milliseconds in ONNX Runtime, median",
 }
@@ -62,7 +62,7 @@ class LatencySetting:
         return f"onnx_latency{device}{batch}{threads}{which}_ms"
 
     def __str__(self) -> str:
-        pictures = "one picture" if self.batch == 1 else f"{self.batch} pictures at a time"
+        pictures = "one image" if self.batch == 1 else f"{self.batch} images at a time"
         threads = {1: "one thread", "all": "all threads"}.get(self.threads, f"{self.threads} threads")
         return f"{pictures}, {threads}"
 

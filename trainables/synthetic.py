@@ -19,12 +19,12 @@ class SyntheticConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(10, ge=1, description="Reports per trial.")
-    epoch_s: float = Field(0.0, ge=0, description="Seconds that an epoch sleeps.")
+    epochs: int = Field(10, ge=1, description="Number of epochs.")
+    epoch_s: float = Field(0.0, ge=0, description="Seconds of sleep per epoch.")
     lr: float = Field(0.01, gt=0, description="The curve is highest at 0.01 and falls off on a log scale.")
     noise: float = Field(0.01, ge=0, description="Standard deviation of the seeded noise on each epoch.")
     optimizer: str = Field("adam", description="adam learns faster, sgd ends higher.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Counts for sgd only; best at 0.9.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd only; best at 0.9.")
 
 
 class Synthetic(Trainable[SyntheticConfig, NoData]):

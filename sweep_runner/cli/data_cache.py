@@ -72,7 +72,7 @@ def ls(folder: Path | None, as_json: bool, results: ResultsPaths, out: Out) -> N
         for entry in entries
     ]
     if rows:
-        out.table(["pictures", "content", "size", "last use"], rows)
+        out.table(["images", "content", "size", "last use"], rows)
 
 
 @cache.command()

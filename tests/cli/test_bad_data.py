@@ -53,9 +53,9 @@ def test_data_that_is_not_there_is_told_before_weights_are_looked_for(refused: R
 @pytest.mark.parametrize(
     ("counts", "told"),
     [
-        ({}, "data.root: no picture in "),
+        ({}, "data.root: no image in "),
         ({"cat": 9}, "only one class, 'cat'"),
-        ({"cat": 9, "dog": 1}, "class dog: only one picture, but a class needs at least 2"),
+        ({"cat": 9, "dog": 1}, "class dog: only one image, but a class needs at least 2"),
     ],
 )
 def test_too_little_to_learn_from(
@@ -103,7 +103,7 @@ def write_voc(root: Path, boxes: list[str]) -> Path:
 BAD = {
     "<annotation><object>": "Annotations/p00.xml: malformed XML",
     "<a><!-- --></b>": "Annotations/p00.xml: malformed XML",
-    "<xmin>50</xmin><ymin>1</ymin><xmax>60</xmax><ymax>9</ymax>": "lies outside the picture of 40×30",
+    "<xmin>50</xmin><ymin>1</ymin><xmax>60</xmax><ymax>9</ymax>": "lies outside the image of 40×30",
     "<xmin>5</xmin><ymin>1</ymin><xmax>5</xmax><ymax>9</ymax>": "has no area",
     "<xmin>five</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>": "xmin is 'five', no number",
 }
@@ -172,7 +172,7 @@ def write_weights(kind: str) -> str:
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        ("missing", "there is no weight file "),
+        ("missing", "no weight file "),
         ("truncated", "cannot be read as weights"),
         ("empty", "cannot be read as weights"),
         ("text", "cannot be read as weights"),

@@ -46,7 +46,7 @@ def test_names_say_how_a_latency_was_measured() -> None:
     assert LatencySetting().fact == "onnx_latency_ms"
     assert LatencySetting(batch=8, threads=2).p95_fact == "onnx_latency_batch8_2_threads_p95_ms"
     assert LatencySetting(threads="all").fact == "onnx_latency_all_threads_ms"
-    assert str(LatencySetting(batch=32)) == "32 pictures at a time, one thread"
+    assert str(LatencySetting(batch=32)) == "32 images at a time, one thread"
 
 
 def test_what_cannot_be_measured_is_refused(refused: Refused, color_model: Path, tmp_path: Path) -> None:

@@ -103,10 +103,10 @@ def test_the_page_shows_the_data(sweep_file: Path, tmp_path: Path, capsys: pytes
     assert main(["data", "check", str(sweep_file), "--html", str(page), "--set", "data.limit=60"]) == 0
     assert f"page: {page}" in capsys.readouterr().err
     text = page.read_text()
-    assert "As the net will see them" in text
-    assert "Labels in doubt" in text
+    assert "Model input" in text
+    assert "Probable label errors" in text
     assert main(["data", "check", str(sweep_file), "--html", str(tmp_path / "none" / "page.html")]) == 2
-    assert "no folder" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
 
 
 def test_progress_that_is_told_is_told_to_its_end(

@@ -38,7 +38,7 @@ class Mine(Synthetic):
     def prepare(self, candidates, progress):
         print("not among the results")
         if self.data.what == "data":
-            raise DataError("no pictures in there")
+            raise DataError("no images in there")
         if self.data.what == "odd":
             raise Odd("strange", 2)
         if self.data.what == "sleep":
@@ -86,7 +86,7 @@ def test_it_prepares_elsewhere_and_tells_how_far_it_is(
 
 
 def test_what_is_raised_there_is_raised_here(assistant: Assistant, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no pictures in there"):
+    with pytest.raises(DataError, match="no images in there"):
         prepared(assistant, task(tmp_path, "data"))
     with pytest.raises(RuntimeError, match="Odd: strange") as raised:
         prepared(assistant, task(tmp_path, "odd"))

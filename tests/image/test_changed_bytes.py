@@ -77,7 +77,7 @@ def test_a_picture_that_was_replaced_is_not_trained_on(data: DataConfig, tmp_pat
     pixels.gather(rows)
     path = Path(index.table["path"][3].as_py())
     Image.new("RGB", (10, 10), "white").save(path)
-    with pytest.raises(DataError, match=rf"{path.name}: not the picture that the sweep was prepared with"):
+    with pytest.raises(DataError, match=rf"{path.name}: not the image that the sweep was prepared with"):
         pixels.gather(rows)
 
 

@@ -102,7 +102,7 @@ def test_test_folder_without_class_folders_is_no_split(make_folder: MakeFolder) 
     listing = listed(make_folder({"train/a": 2, "train/b": 2, "test": 3}))
     assert counts(listing) == {"train": 4}
     notes = " | ".join(listing.notes)
-    assert "test/ has no class folders: its 3 pictures are left out" in notes
+    assert "test/ has no class folders: its 3 images are left out" in notes
     assert "test is cut from train" in notes
 
 
@@ -132,7 +132,7 @@ def test_masks_are_no_pictures_of_the_class(make_folder: MakeFolder, make_pictur
     ]
     notes = " | ".join(listing.notes)
     assert "2 × masks in folders masks/" in notes
-    assert "2 × masks, named as another picture" in notes
+    assert "2 × masks, named as another image" in notes
 
 
 def test_two_levels_of_folders_are_a_question(make_folder: MakeFolder) -> None:
@@ -171,7 +171,7 @@ def test_numbered_folders_are_in_the_order_of_numbers_and_take_their_names_from_
 def test_unlabelled_folder_is_no_class(make_folder: MakeFolder) -> None:
     listing = listed(make_folder({"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "val/_unlabeled": 2}))
     assert listing.classes == ("a", "b")
-    assert "2 pictures in val/_unlabeled/ left out: they have no label" in listing.notes
+    assert "2 images in val/_unlabeled/ left out: they have no label" in listing.notes
 
 
 def test_class_of_files_that_are_not_read_is_lost_with_a_warning(make_folder: MakeFolder) -> None:

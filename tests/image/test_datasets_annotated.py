@@ -105,7 +105,7 @@ def test_annotations_without_any_picture(form: str, tmp_path: Path) -> None:
     root = written(form, tmp_path)
     for path in root.rglob("*.jpg"):
         path.unlink()
-    with pytest.raises(DataError, match=r"none of them is in|but no picture in") as caught:
+    with pytest.raises(DataError, match=r"none of them is in|but no image in") as caught:
         listed(form, root)
     assert "choose as data.root a folder that holds both" in str(caught.value)
 

@@ -90,7 +90,7 @@ def test_coco_classes_of_a_picture_are_one_example_each(tmp_path: Path) -> None:
     [
         ({"bbox": [1, 2, 3]}, "bbox has 3 numbers, not 4"),
         ({"bbox": [1, 2, 0, 5], "segmentation": [[0, 0, 9, 0, 9, 9]]}, "has no area"),
-        ({"bbox": [50, 2, 5, 5], "segmentation": [[50, 2, 55, 2, 55, 7]]}, "lies outside the picture of 40×30"),
+        ({"bbox": [50, 2, 5, 5], "segmentation": [[50, 2, 55, 2, 55, 7]]}, "lies outside the image of 40×30"),
         ({"bbox": ["x", 2, 5, 5]}, "bbox is 'x', no number"),
         ({"bbox": [1, 2, 5, 5], "segmentation": [[1, 2, 3, 4]]}, "a polygon of 4 numbers"),
         ({"bbox": [1, 2, 5, 5], "segmentation": {"counts": [5], "size": [30, 40]}}, "add up to 5, not to 40×30"),
@@ -159,7 +159,7 @@ def test_coco_pictures_of_one_name_are_those_of_their_split(tmp_path: Path) -> N
 def test_coco_pictures_that_no_file_lists_are_counted(tmp_path: Path) -> None:
     root = coco_file(tmp_path, {"bbox": [0, 0, 20, 20]}, {"category_id": 4, "bbox": [3, 3, 9, 9]})
     picture(root / "test/b.png")
-    assert "1 pictures that no annotation names were passed over" in listed("coco", root).notes
+    assert "1 images that no annotation names were passed over" in listed("coco", root).notes
 
 
 # YOLO
@@ -189,7 +189,7 @@ def test_yolo_lines_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     assert "'cat 0.5 0.5 0.5 0.2' is no class and no box" in reasons["a.txt, line 2"]
     assert "class 7 has no name" in reasons["a.txt, line 3"]
     assert "pixels, not fractions" in reasons["a.txt, object 4"]
-    assert reasons["b.txt"] == "there is no picture for it"
+    assert reasons["b.txt"] == "there is no image for it"
 
 
 def test_yolo_without_names_has_numbers(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_yolo_darknet_lists(tmp_path: Path) -> None:
     (tmp_path / "valid.txt").write_text("data/obj_train_data/b c.jpg\n")
     listing = listed("yolo", tmp_path)
     assert listing.table["split"].to_pylist() == ["train", "val"]
-    assert "1 pictures that no list names were passed over" in listing.notes
+    assert "1 images that no list names were passed over" in listing.notes
     assert [defect.name for defect in listing.defects] == ["data/obj_train_data/gone.jpg"]
 
 
@@ -228,7 +228,7 @@ def test_yolo_without_any_object(tmp_path: Path) -> None:
     root = yolo_file(tmp_path, "")
     (root / "data.yaml").write_text("names: [cat]\n")
     assert recognise(root).dataset == "yolo"
-    with pytest.raises(DataError, match=r"no usable annotated picture(?s:.*)1 pictures with 0 objects"):
+    with pytest.raises(DataError, match=r"no usable annotated image(?s:.*)1 images with 0 objects"):
         listed("yolo", root)
 
 
@@ -362,7 +362,7 @@ def test_label_studio_choices_of_several_annotators(tmp_path: Path) -> None:
     (tmp_path / "project.json").write_text(json.dumps(tasks))
     listing = listed("label_studio", tmp_path)
     assert listing.table["labels"].to_pylist() == [[0], [1]]
-    assert "1 annotations of a picture that another annotator has done were left out" in listing.notes
+    assert "1 annotations of an image that another annotator has done were left out" in listing.notes
 
 
 def test_datumaro_labels_and_difficult_objects(tmp_path: Path) -> None:

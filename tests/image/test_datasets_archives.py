@@ -155,7 +155,7 @@ def test_webdataset_with_json_and_what_is_wrong_with_it(tmp_path: Path) -> None:
     assert listing.multilabel
     assert listing.classes == ("x", "y")
     notes = " | ".join(listing.notes)
-    assert "1 samples without a picture" in notes
+    assert "1 samples without an image" in notes
     assert "1 samples without a label" in notes
     reasons = {defect.name: defect.reason for defect in listing.defects}
     assert set(reasons) == {"data.tar#e", "data.tar#img"}
@@ -234,7 +234,7 @@ def test_csv_of_pixels_that_cannot_be_read_says_where(tmp_path: Path) -> None:
         return str(caught.value)
 
     row: list[object] = [0, *[7] * 64]
-    assert "line 3 has 101 columns, line 1 has 65: a CSV of pixels holds pictures of one size" in refusal(
+    assert "line 3 has 101 columns, line 1 has 65: a CSV of pixels holds images of one size" in refusal(
         row, row, [1, *[7] * 100]
     )
     assert "line 2, column 4: 'seven' is no whole number" in refusal(row, [1, 7, 7, "seven", *[7] * 61])
@@ -249,9 +249,9 @@ def test_arrays_that_cannot_be_used(tmp_path: Path) -> None:
             list_examples(DataConfig(root=tmp_path))
         return str(caught.value)
 
-    assert "no array of pictures with an array of as many labels" in refusal(images=stack(4, 8, 8), labels=np.arange(3))
+    assert "no array of images with an array of as many labels" in refusal(images=stack(4, 8, 8), labels=np.arange(3))
     assert "may all be the labels" in refusal(images=stack(4, 8, 8), ages=np.arange(4), kinds=np.arange(4))
-    assert "may all be the pictures" in refusal(a=stack(4, 8, 8), b=stack(4, 8, 8), labels=np.arange(4))
+    assert "may all be the images" in refusal(a=stack(4, 8, 8), b=stack(4, 8, 8), labels=np.arange(4))
     assert "no whole numbers" in refusal(images=stack(4, 8, 8), labels=np.array([0.1, 0.2, 0.3, 0.4]))
     (tmp_path / "some.npz").write_bytes((tmp_path / "some.npz").read_bytes()[:300])
     with pytest.raises(DataError, match=r"some\.npz cannot be used: it is cut short"):

@@ -71,7 +71,7 @@ def test_upper_case_nested_hidden_and_foreign_files(make_folder: Callable[..., P
         "3 × hidden folders",
         "1 × files of type .txt",
         "1 × files of type .db",
-        "1 × pictures outside of class folders",
+        "1 × images outside of class folders",
     ):
         assert what in notes
 
@@ -79,7 +79,7 @@ def test_upper_case_nested_hidden_and_foreign_files(make_folder: Callable[..., P
 def test_empty_class_folder_is_told_and_no_class(make_folder: Callable[..., Path]) -> None:
     listing = listed(make_folder({"a": 1, "b": 1, "empty": 0}))
     assert listing.classes == ("a", "b")
-    assert "no picture in empty/: not a class" in listing.notes
+    assert "no image in empty/: not a class" in listing.notes
 
 
 def test_folder_beside_train_is_told(make_folder: Callable[..., Path]) -> None:
@@ -111,7 +111,7 @@ def test_missing_empty_and_wrong_roots(tmp_path: Path, make_folder: Callable[...
     with pytest.raises(DataError, match="file is no folder"):
         listed(tmp_path / "file")
     (tmp_path / "bare").mkdir()
-    with pytest.raises(DataError, match=r"no picture in .*bare"):
+    with pytest.raises(DataError, match=r"no image in .*bare"):
         listed(tmp_path / "bare")
     shutil.rmtree(tmp_path / "bare")
     twice = make_folder({"train/a": 1, "Train/a": 1})

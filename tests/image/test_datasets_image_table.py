@@ -166,7 +166,7 @@ def test_rows_that_contradict_one_another_are_named(root: Path, make_picture: Ca
     ]
     several = [(name, "dog") for name in names(3)]
     write(root, "labels.csv", csv("file,label", [*rows, *several]))
-    with pytest.raises(DataError, match=r"2 of 20 pictures have several rows with different labels(?s:.*)kind"):
+    with pytest.raises(DataError, match=r"2 of 20 images have several rows with different labels(?s:.*)kind"):
         listed(root)
     assert "2 of 20" not in str(listed(root, table={"path": "labels.csv", "kind": "single"}).defects)
     assert listed(root, table={"path": "labels.csv", "kind": "multi"}).multilabel
@@ -338,7 +338,7 @@ def test_one_table_per_split(root: Path, template: str) -> None:
     assert splits(listing) == {"train": 8, "val": 2, "test": 2}
     only = listed(root, table=template.format("train"))
     assert len(only.table) == 8
-    assert any("4 pictures are not in" in note for note in only.notes)
+    assert any("4 images are not in" in note for note in only.notes)
 
 
 def test_pictures_beside_their_table_may_have_the_same_names(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
@@ -376,7 +376,7 @@ def test_class_lists_of_voc(root: Path) -> None:
 def test_lists_of_splits_have_no_labels(root: Path) -> None:
     write(root, "splits/train.txt", "\n".join(names(8)))
     write(root, "splits/test.txt", "\n".join(names()[8:]))
-    with pytest.raises(DataError, match=r"say which pictures are train, val and test, and no label"):
+    with pytest.raises(DataError, match=r"say which images are train, val and test, and no label"):
         listed(root, table="splits")
 
 
@@ -389,7 +389,7 @@ def test_lists_of_splits_over_class_folders(tmp_path: Path, make_picture: Callab
     listing = listed(tmp_path)
     assert splits(listing) == {"train": 9, "test": 3}
     assert listing.classes == tuple(sorted(CLASSES))
-    assert any("the folder that a picture lies in is its label" in note for note in listing.notes)
+    assert any("the folder that an image lies in is its label" in note for note in listing.notes)
 
 
 def test_cub(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
@@ -403,7 +403,7 @@ def test_cub(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
     assert splits(listing) == {"train": 4, "test": 2}
     assert listing.classes == ("001.sparrow", "002.wren")
     write(tmp_path, "train_test_split.txt", "1 1\n")
-    with pytest.raises(DataError, match=r"train_test_split\.txt has no line for picture 2"):
+    with pytest.raises(DataError, match=r"train_test_split\.txt has no line for image 2"):
         listed(tmp_path)
 
 
@@ -461,7 +461,7 @@ def test_what_the_old_name_means_stays(root: Path) -> None:
     write(root, "labels.csv", csv("file,label", ROWS))
     listing = listed(root, dataset="multilabel_table", table="labels.csv")
     assert listing.multilabel
-    assert any("every picture has exactly one label" in note and "image_table" in note for note in listing.notes)
+    assert any("every image has exactly one label" in note and "image_table" in note for note in listing.notes)
     with pytest.raises(DataError, match="multilabel_table means multi; dataset image_table"):
         listed(root, dataset="multilabel_table", table={"path": "labels.csv", "kind": "single"})
 

@@ -72,7 +72,7 @@ def test_one_hot_however_it_is_written(root: Path, content: bytes) -> None:
     assert labels(listing) == EXPECTED
     assert listing.multilabel
     assert listing.defects == ()
-    assert "1 pictures without a label" in listing.notes
+    assert "1 images without a label" in listing.notes
 
 
 def test_other_kinds_of_files(root: Path) -> None:
@@ -123,11 +123,11 @@ def test_one_list_a_label(root: Path) -> None:
     write(root, "", "annotations/river.txt")
     listing = listed(root, "annotations")
     assert labels(listing) == EXPECTED  # that no list names is an example without a label
-    assert "river.txt lists no picture: not a label" in listing.notes
-    assert "1 pictures without a label" in listing.notes
+    assert "river.txt lists no image: not a label" in listing.notes
+    assert "1 images without a label" in listing.notes
     dropped = listed(root, {"path": "annotations", "unlabelled": "drop"})
     assert len(dropped.table) == 3
-    assert "1 pictures without a label left out (data.table.unlabelled: drop)" in dropped.notes
+    assert "1 images without a label left out (data.table.unlabelled: drop)" in dropped.notes
 
 
 def test_lists_with_a_sign_and_ids_that_are_part_of_names(root: Path) -> None:
@@ -146,12 +146,12 @@ def test_missing_pictures_and_those_beside_the_table_are_counted(root: Path, mak
     make_picture(root / "images/other.png")
     listing = listed(root)
     assert labels(listing) == EXPECTED
-    assert "2 pictures that labels.csv names are missing" in listing.notes
-    assert "1 pictures are not in labels.csv: left out (such as images/other.png)" in listing.notes
+    assert "2 images that labels.csv names are missing" in listing.notes
+    assert "1 images are not in labels.csv: left out (such as images/other.png)" in listing.notes
     assert [str(defect) for defect in listing.defects] == [
-        "gone.png (labels.csv, row 5): there is no such picture",
-        "lost.png (labels.csv, row 6): there is no such picture",
-        "labels.csv, row 7: it names no picture",
+        "gone.png (labels.csv, row 5): there is no such image",
+        "lost.png (labels.csv, row 6): there is no such image",
+        "labels.csv, row 7: it names no image",
     ]
 
 
@@ -193,14 +193,14 @@ def test_names_that_differ_in_case_only(root: Path, make_picture: Callable[..., 
     write(root, "file,cat,dog\non.png,1,0\n1.png,0,1\n2.png,1,0\n")
     listing = listed(root)
     assert [str(each) for each in listing.defects] == [
-        "on.png (labels.csv, row 1): several pictures could be meant: images/On.png, images/oN.png"
+        "on.png (labels.csv, row 1): several images could be meant: images/On.png, images/oN.png"
     ]
 
 
 def test_same_name_in_two_folders(root: Path, make_picture: Callable[..., Path]) -> None:
     make_picture(root / "more/1.png", seed=9)
     write(root, "file,cat,dog\n1.png,1,0\n2.png,0,1\n3.png,1,0\n")
-    assert "several pictures could be meant: images/1.png, more/1.png" in str(listed(root).defects[0])
+    assert "several images could be meant: images/1.png, more/1.png" in str(listed(root).defects[0])
     found = labels(listed(root, {"path": "labels.csv", "images": "more"}))
     assert found == {"more/1.png": ["cat"]}
 
@@ -230,7 +230,7 @@ def test_splits_of_a_column(root: Path) -> None:
         (None, "labels.csv", "does not exist"),
         ("", "labels.csv", "empty"),
         ("file,cat\n", "labels.csv", "no row"),
-        ("file\n1.png\n", "labels.csv", "only lists pictures, and they lie in images: no label"),
+        ("file\n1.png\n", "labels.csv", "only lists images, and they lie in images: no label"),
         ("1.png,1,0\n2.png,0,1\n", "labels.csv", "must have the names of the columns"),
         ("file,cat,cat\n1.png,1,0\n", "labels.csv", "'cat' twice"),
         ("file,cat\n1.png,1\n2.png\n", "labels.csv", "cannot be read: CSV parse error"),

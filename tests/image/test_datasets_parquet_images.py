@@ -157,7 +157,7 @@ def test_rows_that_cannot_be_decoded_are_named(tmp_path: Path) -> None:
     make(tmp_path / "set/train.parquet", [row % 2 for row in range(20)], images=images)
     preparation = prepare_images(config(tmp_path / "set"), tmp_path, [8])
     assert preparation.details["defects"] == {
-        "train.parquet#3": "not a picture of a known format",
+        "train.parquet#3": "not an image of a known format",
         "train.parquet#5": f"{tmp_path}/set/train.parquet has no image in row 5: it is empty",
     }
 
@@ -294,7 +294,7 @@ def test_files_that_hold_only_paths(tmp_path: Path) -> None:
     make(tmp_path / "set/train.parquet", [0, 1, 2], images=[{**each, "path": each["path"][7:]} for each in images])
     listing = listed(tmp_path / "set")
     assert [Path(path).name for path in listing.table["path"].to_pylist()] == ["0.png", "1.png"]
-    assert [str(each) for each in listing.defects] == ["train.parquet#2: images/2.png: there is no such picture"]
+    assert [str(each) for each in listing.defects] == ["train.parquet#2: images/2.png: there is no such image"]
     assert DataConfig(root=tmp_path / "set").dataset == "parquet_images"
 
 

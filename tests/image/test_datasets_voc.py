@@ -62,13 +62,13 @@ def test_boxes_beyond_the_picture_are_clipped_and_bad_ones_named(make_voc: Calla
     listing = listed(make_voc(photos), view="crops", box_origin=1)
     assert listing.table["box"].to_pylist() == [[0, 0, 40, 30], [2, 4, 9, 20], [0, 1, 10, 11]]
     assert listing.table["example"].to_pylist() == [f"JPEGImages/p.jpg#{number}" for number in (0, 2, 6)]
-    assert "1 boxes that reached beyond their picture were clipped" in listing.notes
+    assert "1 boxes that reached beyond their image were clipped" in listing.notes
     assert "1 boxes whose sides are written in reverse were read as if they were not" in listing.notes
     assert [str(defect) for defect in listing.defects] == [
         "Annotations/p.xml, object 2: the box (5, 5)–(5, 5) has no area",
-        "Annotations/p.xml, object 4: the box (40, 0)–(60, 20) lies outside the picture of 40×30",
+        "Annotations/p.xml, object 4: the box (40, 0)–(60, 20) lies outside the image of 40×30",
         "Annotations/p.xml, object 5: xmin is 'x', no number",
-        "Annotations/p.xml, object 6: xmin is nan, no place in a picture",
+        "Annotations/p.xml, object 6: xmin is nan, no place in an image",
     ]
     assert listed(make_voc(photos)).defects == ()  # images need no boxes
 
@@ -135,7 +135,7 @@ def test_missing_pictures_and_other_suffixes(make_voc: Callable[..., Path]) -> N
     (root / "JPEGImages/p2.jpg").unlink()
     listing = listed(root)
     assert listing.table["example"].to_pylist() == ["JPEGImages/p1.JPEG", "JPEGImages/p3.jpg"]
-    assert [str(defect) for defect in listing.defects] == ["Annotations/p2.xml: the picture is missing"]
+    assert [str(defect) for defect in listing.defects] == ["Annotations/p2.xml: the image is missing"]
 
 
 def test_lists_say_which_photos_count(make_voc: Callable[..., Path]) -> None:
@@ -146,7 +146,7 @@ def test_lists_say_which_photos_count(make_voc: Callable[..., Path]) -> None:
     assert listing.table["example"].to_pylist() == ["JPEGImages/p1.jpg", "JPEGImages/p2.jpg"]
     assert "1 annotations that no list of ImageSets/Main names were passed over" in listing.notes
     assert [str(each) for each in listing.defects] == [
-        "gone: listed in ImageSets/Main, but there is neither a picture nor an annotation of this name"
+        "gone: listed in ImageSets/Main, but there is neither an image nor an annotation of this name"
     ]
 
 
@@ -198,5 +198,5 @@ def test_missing_data_says_where_it_looked_and_what_to_do(tmp_path: Path) -> Non
 
 def test_folder_without_a_usable_annotation(make_voc: Callable[..., Path]) -> None:
     root = make_voc({"p": [("", (1, 1, 5, 5))]})
-    with pytest.raises(DataError, match=r"no usable annotated picture(?s:.*)object 1: it has no name"):
+    with pytest.raises(DataError, match=r"no usable annotated image(?s:.*)object 1: it has no name"):
         listed(root)

@@ -148,7 +148,7 @@ def test_own_names_of_classes(voc: Path) -> None:
 def test_mask_of_another_size_is_named_and_counted(voc: Path, tmp_path: Path) -> None:
     write_mask(voc / "SegmentationObject/a.png", [(1, ONE)], size=(30, 30))
     (defect,) = listed(voc).defects
-    assert str(defect) == "SegmentationObject/a.png: the mask is 30×30, but its picture 40×30"
+    assert str(defect) == "SegmentationObject/a.png: the mask is 30×30, but its image 40×30"
     with pytest.raises(DataError, match=r"only one class(?s:.*)1 cannot be used(?s:.*)the mask is 30×30"):
         prepare_images(config(voc), tmp_path, [])
 
@@ -170,7 +170,7 @@ def test_mask_without_a_picture_and_without_an_object(voc: Path) -> None:
     write_mask(voc / "SegmentationObject/c.png", [])
     listing = listed(voc)
     assert [str(each) for each in listing.defects] == [
-        "SegmentationObject/a.png: there is no picture for it in JPEGImages"
+        "SegmentationObject/a.png: there is no image for it in JPEGImages"
     ]
     assert "1 photos in whose mask is nothing to use" in listing.notes
 
@@ -230,7 +230,7 @@ def test_mask_of_another_size_is_left_out_or_fatal(many: Path, tmp_path: Path) -
     write_mask(many / "SegmentationObject/p07.png", [(1, ONE), (2, TWO)], size=(40, 31))
     preparation = prepare_images(config(many), tmp_path, [])
     assert sum(preparation.details["examples"].values()) == 38
-    assert preparation.details["defects"] == {"SegmentationObject/p07.png": "the mask is 40×31, but its picture 40×30"}
+    assert preparation.details["defects"] == {"SegmentationObject/p07.png": "the mask is 40×31, but its image 40×30"}
     assert preparation.summary["left out"] == "1 that cannot be used"
     with pytest.raises(DataError, match=r"on_unreadable: fail, and 1 cannot be used(?s:.*)p07"):
         prepare_images(config(many, on_unreadable="fail"), tmp_path, [])

@@ -121,10 +121,10 @@ def test_filename_decides_where_the_name_does_not(tmp_path: Path) -> None:
     annotation(root / "Annotations/7.xml", DOG, file="C:\\photos\\IMG_7.jpg")
     listing = listed(root)
     assert listing.table["example"].to_pylist() == ["JPEGImages/IMG_7.jpg", "JPEGImages/a.jpg"]
-    assert "1 pictures that share the name of an annotated one were passed over" in listing.notes
+    assert "1 images that share the name of an annotated one were passed over" in listing.notes
     annotation(root / "Annotations/a.xml", CAT)
     (defect,) = listed(root).defects
-    assert "several pictures could be meant" in defect.reason
+    assert "several images could be meant" in defect.reason
 
 
 def test_names_with_blanks_and_suffixes_and_columns_in_lists(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_pictures_without_an_annotation_are_counted_and_kept(tmp_path: Path) -> 
     (root / "Annotations/b.xml").write_text("<annotation><object>")
     listing = listed(root)
     assert listing.table["example"].to_pylist() == ["JPEGImages/a.jpg", "JPEGImages/neg.jpg"]  # not b: it has one
-    assert any(note.startswith("1 pictures have no annotation") for note in listing.notes)
+    assert any(note.startswith("1 images have no annotation") for note in listing.notes)
 
 
 def test_lists_of_classes_label_pictures_where_there_is_no_annotation(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_lists_of_classes_label_pictures_where_there_is_no_annotation(tmp_path: 
     assert not listing.multilabel
     assert listing.classes == ("cat", "traffic light")
     assert listing.table["labels"].to_pylist() == [[0], [1], [1]]
-    with pytest.raises(DataError, match="labels of whole pictures are for the view images"):
+    with pytest.raises(DataError, match="labels of whole images are for the view images"):
         listed(tmp_path, view="crops")
 
 
@@ -218,11 +218,11 @@ def test_boxes_as_fractions(tmp_path: Path) -> None:
     root = voc(tmp_path, a=[("cat", (0.25, 0.5, 0.75, 1.0))], b=[("dog", (0.5, 0.2, 1.0, 0.6))])
     listing = listed(root, view="crops")
     assert boxes(listing) == {"JPEGImages/a.jpg#0": [10, 15, 30, 30], "JPEGImages/b.jpg#0": [20, 6, 40, 18]}
-    assert "all 2 boxes are fractions of their picture, not pixels" in listing.notes
+    assert "all 2 boxes are fractions of their image, not pixels" in listing.notes
     annotation(root / "Annotations/b.xml", DOG)
     mixed = listed(root, view="crops")
     assert list(boxes(mixed)) == ["JPEGImages/b.jpg#0"]
-    assert "is a fraction of the picture" in mixed.defects[0].reason
+    assert "is a fraction of the image" in mixed.defects[0].reason
 
 
 def test_resized_pictures_have_their_boxes_scaled(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_wrong_size_is_passed_over_where_boxes_say_so(tmp_path: Path) -> None:
     assert boxes(listing) == {"JPEGImages/a.jpg#0": [10, 8, 38, 28], "JPEGImages/b.jpg#0": [3, 3, 9, 9]}
     assert any(note.startswith("2 annotations give a wrong size") for note in listing.notes)
     (root / "Annotations/a.xml").unlink()
-    with pytest.raises(DataError, match="the annotation is of a picture of 25×25, but it is 40×30"):
+    with pytest.raises(DataError, match="the annotation is of an image of 25×25, but it is 40×30"):
         listed(root, view="crops", box_origin=0)
     assert len(listed(root).table) == 2  # the view images needs no box
 

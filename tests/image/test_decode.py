@@ -151,7 +151,7 @@ def test_box_is_clipped_and_one_outside_is_refused(tmp_path: Path) -> None:
     assert to_pixels(image, box=(-5, -5, 10, 10)).shape == (10, 10, 3)
     path = tmp_path / "photo.png"
     corners().save(path)
-    with pytest.raises(UnreadableImage, match=r"photo\.png.*\[70, 0, 80, 10\] lies outside the picture of 64×32"):
+    with pytest.raises(UnreadableImage, match=r"photo\.png.*\[70, 0, 80, 10\] lies outside the image of 64×32"):
         decode(path, box=(70, 0, 80, 10))
 
 
@@ -170,9 +170,9 @@ def test_missing_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
         open_image(tmp_path / "gone.jpg")
     with pytest.raises(UnreadableImage, match="the file is empty"):
         open_image(b"")
-    with pytest.raises(UnreadableImage, match="not a picture of a known format"):
+    with pytest.raises(UnreadableImage, match="not an image of a known format"):
         open_image(b"<html>not found</html>")
-    with pytest.raises(UnreadableImage, match="not a picture of a known format"):
+    with pytest.raises(UnreadableImage, match="not an image of a known format"):
         open_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n")
 
 
@@ -223,8 +223,8 @@ def test_the_content_counts_not_the_suffix(tmp_path: Path, suffix: str, file_for
 
 
 def test_a_text_file_named_like_a_picture_is_refused_by_its_name(tmp_path: Path) -> None:
-    (tmp_path / "notes.jpg").write_text("not a picture at all\n" * 50)
-    with pytest.raises(UnreadableImage, match=r"notes\.jpg: not a picture of a known format"):
+    (tmp_path / "notes.jpg").write_text("not an image at all\n" * 50)
+    with pytest.raises(UnreadableImage, match=r"notes\.jpg: not an image of a known format"):
         open_image(tmp_path / "notes.jpg")
 
 

@@ -403,7 +403,7 @@ def test_a_package_tells_what_was_measured_of_it(exported: Case, tmp_path: Path)
     assert json.loads((package / CARD_FILE).read_text())["measured"]["facts"] == facts
     page = (package / README_FILE).read_text()
     assert "some processor, 3 CPUs, ONNX Runtime" in page
-    assert "| 32 pictures at a time, all threads |" in page
+    assert "| 32 images at a time, all threads |" in page
 
     (package / ONNX_FILE).unlink()  # as of a network without an ONNX translation
     assert set(measure_package(package, ("onnx_latency_ms",))) == {"num_parameters", "num_flops"}

@@ -120,8 +120,8 @@ def test_a_class_of_two_is_told_and_every_model_learns_it() -> None:
 @pytest.mark.parametrize(
     ("labels", "groups", "words"),
     [
-        ([[0]] * 20 + [[1]], None, ["class rare", "one picture"]),
-        ([[0]] * 20 + [[1]] * 4, [*map(str, range(20)), *"pppp"], ["class rare", "one picture (or group)"]),
+        ([[0]] * 20 + [[1]], None, ["class rare", "one image"]),
+        ([[0]] * 20 + [[1]] * 4, [*map(str, range(20)), *"pppp"], ["class rare", "one image (or group)"]),
         ([[0], [1]] * 6, [*"aaaabbbbcccc"], ["3 groups", "at most 3"]),
     ],
 )

@@ -63,7 +63,7 @@ def test_one_pixel_is_seen_of_models_that_are_tried(monkeypatch: pytest.MonkeyPa
         ({"model": "resnet18", "pretrained": "/nowhere/resnet18.pth"}, "pretrained", "/nowhere/resnet18.pth"),
         ({"model": "simple_cnn3", "finetune": "last_n"}, "finetune", "leaves the first blocks frozen"),
         ({"epochs": 3, "warmup_epochs": 3}, "warmup_epochs", "must be fewer"),
-        ({"schedule": "one_cycle", "warmup_epochs": 1}, "warmup_epochs", "a rise of its own"),
+        ({"schedule": "one_cycle", "warmup_epochs": 1}, "warmup_epochs", "its own warm-up"),
         ({"average_weights": 5, "ema_decay": 0.99}, "average_weights", "leave ema_decay at 0"),
         ({"optimizer": "adagad"}, "optimizer", "did you mean adagrad"),
         ({"optimizer": "bnbadam8bit"}, "optimizer", "try adam"),
@@ -165,10 +165,10 @@ def test_checking_known_models_imports_no_torch() -> None:
         # Position tables that timm does not interpolate.
         ({"model": "visformer_tiny", "input_resolution": 96}, "input_resolution", "fit 224 pixels, and 96 are asked"),
         ({"model": "mixer_b16_224", "input_resolution": 96}, "input_resolution", "fit 224 pixels"),
-        ({"model": "qwen3_vit_88m_enc"}, "model", "is an encoder: it gives features to other models, and has no"),
+        ({"model": "qwen3_vit_88m_enc"}, "model", "is an encoder: it has no"),
         # Windows of a fixed size.
         ({"model": "nest_tiny", "input_resolution": 100}, "input_resolution", "it works on "),
-        ({"model": "test_efficientnet", "pooling": "catavgmax", "width": 8}, "width", "no width to choose"),
+        ({"model": "test_efficientnet", "pooling": "catavgmax", "width": 8}, "width", "no configurable width"),
     ],
 )
 def test_what_fits_is_said(values: dict[str, Any], key: str, words: str) -> None:

@@ -114,7 +114,7 @@ def test_splits_keep_copies_together(root: Path, tmp_path: Path) -> None:
     for group in preparation.details["near_duplicates"]:
         assert len({splits[name] for name in group}) == 1
     assert len(preparation.details["near_duplicates"]) == 12
-    assert preparation.summary["near-duplicates"].startswith("24 pictures in 12 groups, such as")
+    assert preparation.summary["near-duplicates"].startswith("24 images in 12 groups, such as")
     assert not [text for text in preparation.warnings if "leak" in text]
 
 
@@ -174,7 +174,7 @@ def test_hashes_are_remembered_and_unreadable_pictures_passed_over(root: Path) -
     looked_at = []
 
     def progress(what: str, done: int, total: int) -> None:
-        if what == "hashing pictures" and done == total:
+        if what == "hashing images" and done == total:
             looked_at.append(total)
 
     table = dataset_class("image_folder")(data).examples().table

@@ -130,7 +130,7 @@ def test_fractions_have_one_range_for_all(tmp_path: Path, largest: float, dtype:
 
 def test_colours_of_sixteen_bits_whose_upper_half_is_all_that_can_be_read_are_not_crushed(tmp_path: Path) -> None:
     full = folder(tmp_path / "full", [deep_png(ramp(65535, 3)) for _ in range(12)], ".png")
-    assert "the upper 8 are read: 12 pictures" in prepared(full, tmp_path / "a")[0].summary["notes"]
+    assert "the upper 8 are read: 12 images" in prepared(full, tmp_path / "a")[0].summary["notes"]
     crushed = folder(tmp_path / "crushed", [deep_png(ramp(4095, 3)) for _ in range(12)], ".png")
     for attempt in ("b", "c"):
         with pytest.raises(DataError, match="of which the upper 8 bits only can be read"):
@@ -156,7 +156,7 @@ def test_bands_are_chosen_or_asked_for(tmp_path: Path) -> None:
     rule = PixelRule(bands=(4, 3, 2), value_range=(0, 12000))
     assert decode(content, rule=rule)[0, 0].tolist() == [64, 42, 21]
     assert decode(content, rule=PixelRule(bands=(13,), value_range=(0, 12000)))[0, 0].tolist() == [255] * 3
-    with pytest.raises(UnreadableImage, match="asks for band 14, and the picture has 13"):
+    with pytest.raises(UnreadableImage, match="asks for band 14, and the image has 13"):
         decode(content, rule=PixelRule(bands=(14,)))
     grey = tiff(np.zeros((4, 4, 2), np.uint8), photometric="minisblack", planarconfig="contig")
     with pytest.raises(UnreadableImage, match="2 bands"):
@@ -193,7 +193,7 @@ def test_other_frames_are_left_out_and_counted(tmp_path: Path) -> None:
         assert (decode(content) == 10).all()
     data = folder(tmp_path / "set", [gif.getvalue()] * 12, ".gif")
     notes = prepared(data, tmp_path / "work")[0].summary["notes"]
-    assert "of an animation the first frame is used: 12 pictures, such as" in notes
+    assert "of an animation the first frame is used: 12 images, such as" in notes
 
 
 def test_white_may_be_zero() -> None:

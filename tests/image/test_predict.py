@@ -64,8 +64,8 @@ def test_an_unreadable_file_gets_a_row_and_stops_nothing(color_model: Path, tmp_
 
 def test_a_batch_with_no_readable_file(color_model: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
-    bad.write_text("no picture")
-    assert table_of(color_model, [bad]).to_pylist()[0]["error"] == "not a picture of a known format"
+    bad.write_text("no image")
+    assert table_of(color_model, [bad]).to_pylist()[0]["error"] == "not an image of a known format"
 
 
 def test_images_are_turned_upright_and_all_color_modes_are_read(color_model: Path, tmp_path: Path) -> None:

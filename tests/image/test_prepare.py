@@ -29,7 +29,7 @@ def read_again(data: DataConfig, folder: Path, resolutions: tuple[int, ...] = (1
     counts = [0]
 
     def progress(what: str, done: int, total: int) -> None:
-        if what == "reading pictures" and done == total:
+        if what == "reading images" and done == total:
             counts[0] += total
 
     return prepare_images(data, folder, resolutions, progress=progress), counts[0]
@@ -141,7 +141,7 @@ def test_malformed_annotations_count_as_unreadable(
     data = DataConfig(dataset="voc", root=root, view="crops")
     preparation = prepare_images(data, tmp_path, [10])
     assert list(preparation.details["defects"]) == ["Annotations/p3.xml", "Annotations/p4.xml, object 1"]
-    assert "lies outside the picture of 40×30" in preparation.details["defects"]["Annotations/p4.xml, object 1"]
+    assert "lies outside the image of 40×30" in preparation.details["defects"]["Annotations/p4.xml, object 1"]
     assert preparation.details["examples"] == {"train": 12, "val": 4, "test": 4}
     assert prepare_images(data, tmp_path, [10]).fingerprint == preparation.fingerprint
     with pytest.raises(DataError, match=r"p3\.xml: malformed XML"):
@@ -152,8 +152,8 @@ def test_malformed_annotations_count_as_unreadable(
     ("counts", "says"),
     [
         ({"a": 5}, "only one class, 'a'"),
-        ({"a": 5, "b": 1}, "class b: only one picture"),
-        ({}, "no picture in"),
+        ({"a": 5, "b": 1}, "class b: only one image"),
+        ({}, "no image in"),
     ],
 )
 def test_data_that_nothing_can_be_learned_from(
@@ -171,7 +171,7 @@ def test_no_readable_image(make_folder: Callable[..., Path], tmp_path: Path) -> 
     for path in root.rglob("*.png"):
         path.write_bytes(b"no picture")
     with pytest.raises(
-        DataError, match=r"none of the 18 examples can be read(?s:.*)a/000\.png: not a picture(?s:.*)and 8 more"
+        DataError, match=r"none of the 18 examples can be read(?s:.*)a/000\.png: not an image(?s:.*)and 8 more"
     ):
         prepare_images(config(root), tmp_path, [10])
 

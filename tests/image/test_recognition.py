@@ -53,7 +53,7 @@ def test_nothing_known_is_refused_with_what_was_seen(tmp_path: Path, make_pictur
     make_picture(tmp_path / "train_images/a.jpg")
     make_picture(tmp_path / "test_images/a.jpg")
     (tmp_path / "readme.md").write_text("x")
-    with pytest.raises(DataError, match=r"2 pictures in 3 folders, 1 files \.md"):
+    with pytest.raises(DataError, match=r"2 images in 3 folders, 1 files \.md"):
         DataConfig(root=tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         DataConfig(root=tmp_path / "nowhere")
@@ -150,5 +150,5 @@ def test_pictures_are_found_without_the_prefix_of_an_upload(tmp_path: Path, make
     tree = Tree.of(tmp_path)
     assert tree.find("/data/upload/1/00000000-img0.jpg") == "photos/img0.jpg"
     assert tree.find("/data/upload/1/0a1b2c3d-img1.jpg") == "photos/0a1b2c3d-img1.jpg"
-    with pytest.raises(ValueError, match="there is no such picture"):
+    with pytest.raises(ValueError, match="there is no such image"):
         tree.find("/data/upload/1/00000000-img2.jpg")

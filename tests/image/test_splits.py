@@ -132,9 +132,9 @@ def test_given_splits_that_tear_a_group_apart_are_told() -> None:
 
 def test_class_with_one_picture_is_refused_and_with_two_told() -> None:
     many = [[0]] * 20
-    with pytest.raises(DataError, match=r"class1: only one picture.*data\.classes"):
+    with pytest.raises(DataError, match=r"class1: only one image.*data\.classes"):
         divide(examples([*many, [1]]), names(2), Split())
-    with pytest.raises(DataError, match="class1: only one picture"):
+    with pytest.raises(DataError, match="class1: only one image"):
         divide(examples([*many, [1], [1]], [*(f"g{k}" for k in range(20)), "same", "same"]), names(2), Split())
     division = divide(examples([*many, [1], [1]]), names(2), Split())
     assert set(division.splits[-2:]) == {"train", "val"}

@@ -26,7 +26,7 @@ def test_it_reads_as_a_person_would_say_it() -> None:
 
 def test_crops_that_are_right_or_wrong_together_count_as_one() -> None:
     alike = share([1.0] * 40 + [0.0] * 40, [number // 4 for number in range(80)])
-    assert (alike.low, alike.high) == pytest.approx(wilson(0.5, 19.0), abs=1e-9), "20 pictures, less one"
+    assert (alike.low, alike.high) == pytest.approx(wilson(0.5, 19.0), abs=1e-9), "20 images, less one"
     assert share([1.0] * 8, [0, 0, 0, 0, 1, 1, 1, 1]).low == pytest.approx(wilson(1.0, 2.0)[0])
 
 

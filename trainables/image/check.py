@@ -44,9 +44,7 @@ def _schedule_problems(config: ImageConfig) -> list[ConfigProblem]:
     if not config.warmup_epochs:
         return []
     if config.schedule == "one_cycle":
-        message = (
-            "one_cycle has a rise of its own (0.3 of the steps): leave warmup_epochs at 0, or take schedule: cosine"
-        )
+        message = "one_cycle has its own warm-up (0.3 of the steps): leave warmup_epochs at 0, or use schedule: cosine"
         return [ConfigProblem("warmup_epochs", message)]
     if config.warmup_epochs >= config.epochs:
         message = f"{config.warmup_epochs:g} warm-up epochs leave none of {config.epochs}: must be fewer"
@@ -77,7 +75,7 @@ def _weights_problems(config: ImageConfig) -> list[ConfigProblem]:
         problems.append(
             ConfigProblem(
                 "pretrained",
-                f"there are no published weights of {config.model}: give a weight file, or pretrained: false",
+                f"{config.model} has no published weights: give a weight file, or pretrained: false",
             )
         )
     starts_from_weights = config.wants_weights and (published or config.weights_path is not None)

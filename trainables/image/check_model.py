@@ -62,7 +62,7 @@ def _listed_problems(config: ImageConfig, facts: ModelFacts) -> Iterator[ConfigP
     if config.input_resolution < facts.min_resolution:
         yield ConfigProblem(
             "input_resolution",
-            f"{config.model} needs at least {facts.min_resolution} pixels, {config.input_resolution} are asked for",
+            f"{config.model} needs at least {facts.min_resolution} pixels, not {config.input_resolution}",
         )
     elif config.pooling in _OF_SEVERAL and config.input_resolution < facts.pools_from:
         yield _nothing_to_pool(config, facts.pools_from)
@@ -134,17 +134,17 @@ def _effect_problems(config: ImageConfig, facts: ModelFacts) -> Iterator[ConfigP
     if config.drop_path and not facts.drop_path:
         message = f"{model} has no residual branches that could be dropped: leave drop_path at 0, or use dropout"
         yield ConfigProblem("drop_path", message)
-    only = "only nets of our own have it"
+    only = "only built-in models have it"
     if config.width is not None and model not in OWN_NETS:
-        yield ConfigProblem("width", f"{model} has no width to choose, {only} ({', '.join(OWN_NETS)}): leave it out")
+        yield ConfigProblem("width", f"{model} has no configurable width, {only} ({', '.join(OWN_NETS)}): remove it")
     if config.batch_norm is not None and not facts.batch_norm:
         nets = ", ".join(name for name, own in OWN_NETS.items() if own.batch_norm)
-        yield ConfigProblem("batch_norm", f"{model} leaves no choice of batch_norm, {only} ({nets}): leave it out")
+        yield ConfigProblem("batch_norm", f"{model} has no option batch_norm, {only} ({nets}): remove it")
     if facts.num_blocks < 2 and config.layer_lr_decay != 1.0:
-        message = f"timm knows no blocks of {model}, so that layer_lr_decay has nothing to scale apart: leave it at 1"
+        message = f"timm knows no blocks of {model}, so layer_lr_decay has no effect: leave it at 1"
         yield ConfigProblem("layer_lr_decay", message)
     if facts.num_blocks < 2 and config.finetune == "last_n":
-        message = f"timm knows no blocks of {model}, so that last_n has none to leave frozen: use head or full"
+        message = f"timm knows no blocks of {model}, so last_n cannot freeze any: use head or full"
         yield ConfigProblem("finetune", message)
     elif config.finetune == "last_n" and config.unfrozen_blocks >= facts.num_blocks > 2:
         message = f"{model} has {facts.num_blocks - 1} blocks before its head: more than these cannot be trained"
@@ -185,7 +185,9 @@ def _listed(sizes: list[int]) -> str:
 
 
 def _pooling_problem(config: ImageConfig, poolings: tuple[Pooling, ...]) -> ConfigProblem:
-    return ConfigProblem("pooling", f"{config.model} cannot do {config.pooling}: it can do {', '.join(poolings)}")
+    return ConfigProblem(
+        "pooling", f"{config.model} does not support {config.pooling}: it supports {', '.join(poolings)}"
+    )
 
 
 def _nothing_to_pool(config: ImageConfig, pools_from: int | None) -> ConfigProblem:
@@ -200,6 +202,6 @@ def _nothing_to_pool(config: ImageConfig, pools_from: int | None) -> ConfigProbl
 def _pooling_misfit(config: ImageConfig) -> ConfigProblem:
     return ConfigProblem(
         "pooling",
-        f"{config.pooling} changes layers of {config.model}, so that its published weights do not fit: "
-        "use another pooling, or finetune: scratch",
+        f"{config.pooling} changes layers of {config.model}, so its published weights do not fit: use another "
+        f"pooling, or finetune: scratch",
     )

@@ -33,12 +33,12 @@ class ImageConfig(BaseModel):
     model: str = Field(
         "mobilenetv3_small_100",
         min_length=1,
-        description="A timm model (also by its torchvision name), torchvision's shufflenet_v2_x1_0, squeezenet1_1 or "
-        "googlenet, or one of our own: simple_cnn3, cnn4, cnn5_avg, mlp6.",
+        description="A timm model (torchvision's names work, too), torchvision's shufflenet_v2_x1_0, squeezenet1_1 "
+        "or googlenet, or a built-in one: simple_cnn3, cnn4, cnn5_avg, mlp6.",
     )
     pretrained: bool | Annotated[str, Field(min_length=1)] = Field(
         True,
-        description="true: published weights, where the model has any; false: none; or a path to a weight file "
+        description="true: published weights, if the model has any; false: none; or a path to a weight file "
         "(.pth, .pt, .bin, .safetensors) with a timm state dict of the model, or to a folder with one file per model "
         "(MODEL.pth).",
     )
@@ -48,49 +48,54 @@ class ImageConfig(BaseModel):
         "full: train all; scratch: use no weights.",
     )
     unfrozen_blocks: int = Field(
-        1, ge=1, le=1000, description="last_n only: how many blocks before the head are trained, counted from the end."
+        1, ge=1, le=1000, description="last_n only: number of blocks before the head that are trained."
     )
     pooling: Pooling = Field(
         "native",
-        description="How the feature map becomes one vector. native: as the model was published (most: avg; vit: "
+        description="Pooling of the feature map. native: as published (most: avg; vit: "
         "token); gem: generalised mean; token, map: of transformers.",
     )
     input_resolution: int = Field(128, ge=8, le=2048, description="Height and width of the input in pixels.")
     resize: Resize = Field(
         "squash",
-        description="How a picture becomes a square. squash: its sides are not kept in proportion; crop: the shorter "
-        "side is brought to input_resolution / crop_fraction, and the middle is cut out; pad: the longer side is "
-        "brought to input_resolution, and the rest is grey.",
+        description="Resizing to a square. squash: ignores the aspect ratio; crop: resizes the shorter side to "
+        "input_resolution / crop_fraction, then takes the centre crop; pad: resizes the longer side to "
+        "input_resolution, and pads with grey.",
     )
     crop_fraction: float = Field(
-        CROP_FRACTION, ge=0.5, le=1.0, description="resize: crop only: the part of the shorter side that stays."
+        CROP_FRACTION, ge=0.5, le=1.0, description="resize: crop only: share of the shorter side that is kept."
     )
     color: Color = Field("rgb", description="rgb: three channels; grayscale: one.")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout rate before the classifier.")
-    drop_path: float = Field(
-        0.0, ge=0.0, lt=1.0, description="Rate at which whole residual branches are dropped (stochastic depth)."
-    )
+    drop_path: float = Field(0.0, ge=0.0, lt=1.0, description="Drop rate of residual branches (stochastic depth).")
     width: int | None = Field(
-        None, ge=1, le=4096, description="Own nets only: channels of the first layer; empty: the net's own default."
+        None,
+        ge=1,
+        le=4096,
+        description="Built-in models only: channels of the first layer; empty: the model's default.",
     )
     batch_norm: bool | None = Field(
-        None, description="Own convolutional nets only: normalise after each convolution; empty: only in cnn5_avg."
+        None,
+        description="Built-in convolutional models only: batch normalisation after each convolution; empty: "
+        "only in cnn5_avg.",
     )
 
     loss: Loss = Field(
         "auto",
-        description="What is minimised. auto: cross_entropy for one label per example, bce for any number; mse and l1 "
-        "are of probabilities. val_loss is that of auto whatever is chosen here, so that trials compare.",
+        description="Loss function. auto: cross_entropy for one label per example, bce for any number; mse and l1 "
+        "apply to probabilities. val_loss is always that of auto, so that trials are comparable.",
     )
     pos_weight: float = Field(
-        1.0, gt=0.0, le=1000.0, description="How much a label that is there counts; cross_entropy does not read it."
+        1.0, gt=0.0, le=1000.0, description="Weight of positive labels; cross_entropy ignores it."
     )
-    focal_gamma: float = Field(2.0, ge=0.0, le=10.0, description="focal: how little what is right already counts.")
+    focal_gamma: float = Field(
+        2.0, ge=0.0, le=10.0, description="focal: focusing parameter gamma: the higher, the less easy examples count."
+    )
     focal_alpha: float | None = Field(
-        0.25, ge=0.0, le=1.0, description="focal: the weight of labels that are there, against 1 - alpha; empty: none."
+        0.25, ge=0.0, le=1.0, description="focal: weight of positive labels (1 - alpha for negative ones); empty: none."
     )
-    asymmetric_gamma_neg: float = Field(4.0, ge=0.0, le=10.0, description="asymmetric: focus of labels not there.")
-    asymmetric_gamma_pos: float = Field(1.0, ge=0.0, le=10.0, description="asymmetric: focus of labels that are there.")
+    asymmetric_gamma_neg: float = Field(4.0, ge=0.0, le=10.0, description="asymmetric: gamma of negative labels.")
+    asymmetric_gamma_pos: float = Field(1.0, ge=0.0, le=10.0, description="asymmetric: gamma of positive labels.")
 
     optimizer: str = Field(
         "adamw",
@@ -100,91 +105,93 @@ class ImageConfig(BaseModel):
     )
     lr: float = Field(1e-3, gt=0.0, le=100.0, description="Peak learning rate.")
     head_lr_multiplier: float = Field(
-        1.0, gt=0.0, le=1000.0, description="The classifier (and other layers without weights) learn at lr times this."
+        1.0,
+        gt=0.0,
+        le=1000.0,
+        description="Factor on lr for the classifier and other layers without pretrained weights.",
     )
     layer_lr_decay: float = Field(
-        1.0, gt=0.0, le=1.0, description="Each block learns at this fraction of the rate of the block after it."
+        1.0, gt=0.0, le=1.0, description="Factor on lr from each block to the block before it (layer-wise decay)."
     )
     momentum: float = Field(
-        0.9, ge=0.0, lt=1.0, description="Momentum of sgd, rmsprop and their kin; adam and others do not read it."
+        0.9, ge=0.0, lt=1.0, description="Momentum of sgd, rmsprop and similar ones; adam and others ignore it."
     )
-    nesterov: bool = Field(False, description="sgd only: Nesterov's momentum.")
+    nesterov: bool = Field(False, description="sgd only: Nesterov momentum.")
     weight_decay: float = Field(
-        1e-4, ge=0.0, le=10.0, description="Weight decay; biases and normalisation layers are left out."
+        1e-4, ge=0.0, le=10.0, description="Weight decay; not applied to biases and normalisation layers."
     )
     schedule: Schedule = Field(
         "cosine",
-        description="constant: lr stays; step: lr times lr_gamma every step_epochs; cosine: lr falls towards 0 along "
-        "half a cosine; one_cycle: lr rises for 0.3 of the steps, then falls; plateau: lr times lr_gamma when monitor "
-        "is no better for plateau_patience epochs.",
+        description="Learning rate schedule. constant; step: times lr_gamma every step_epochs; cosine: to 0 along "
+        "half a cosine; one_cycle: up for 0.3 of the steps, then down; plateau: times lr_gamma when "
+        "monitor does not improve for plateau_patience epochs.",
     )
-    lr_gamma: float = Field(0.1, gt=0.0, lt=1.0, description="step and plateau: what lr is multiplied by.")
+    lr_gamma: float = Field(0.1, gt=0.0, lt=1.0, description="step and plateau: factor on lr.")
     step_epochs: int | None = Field(
-        None, ge=1, description="step: epochs from one fall of lr to the next; empty: a third of epochs."
+        None, ge=1, description="step: epochs between two decays; empty: a third of epochs."
     )
-    plateau_patience: int = Field(2, ge=0, description="plateau: epochs without a gain that are put up with.")
-    warmup_epochs: float = Field(0.0, ge=0.0, description="lr rises linearly during these epochs.")
-    epochs: int = Field(10, ge=1, le=100_000, description="How often every training example is seen: the fidelity.")
-    monitor: Monitor = Field("val_loss", description="What plateau and early stopping look at.")
+    plateau_patience: int = Field(2, ge=0, description="plateau: epochs without improvement before lr decays.")
+    warmup_epochs: float = Field(0.0, ge=0.0, description="Epochs of linear warm-up.")
+    epochs: int = Field(10, ge=1, le=100_000, description="Number of passes over the training examples: the fidelity.")
+    monitor: Monitor = Field("val_loss", description="Metric for plateau and early stopping.")
     early_stopping_patience: int | None = Field(
         None,
         ge=1,
-        description="The trial ends when monitor has not gained for so many epochs; empty: it runs to the end.",
+        description="Epochs without improvement of monitor before the trial ends; empty: it runs to its end.",
     )
     ema_decay: float = Field(
         0.0,
         ge=0.0,
         lt=1.0,
-        description="Evaluate and keep a moving average of the weights with this decay, such as 0.999; 0: the weights.",
+        description="Decay of a moving average of the weights, which is evaluated and saved, such as 0.999; 0: no "
+        "average.",
     )
     average_weights: int = Field(
         1,
         ge=1,
         le=1000,
-        description="Evaluate and keep the mean of the weights of this many last epochs, with the statistics of batch "
-        "normalisation measured anew on train; 1: the weights. Suits schedule: constant. Not with ema_decay.",
+        description="Number of last epochs whose weights are averaged; the mean is evaluated and saved, with batch "
+        "normalisation's statistics recomputed on train. 1: no average. Suits schedule: constant. Not with ema_decay.",
     )
-    batch_size: int = Field(32, ge=1, le=65_536, description="Examples in one optimizer step.")
+    batch_size: int = Field(32, ge=1, le=65_536, description="Examples per optimizer step.")
     label_smoothing: float = Field(
-        0.0, ge=0.0, lt=1.0, description="Share of the target spread evenly over the classes."
+        0.0, ge=0.0, lt=1.0, description="Label smoothing: share of the target spread evenly over the classes."
     )
     threshold: Literal["tuned"] | Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.5,
-        description="Multi-label data: a label counts from this probability; tuned: for each label the one with the "
-        "best F1 on val. The model package carries it.",
+        description="Multi-label data: probability from which a label is predicted; tuned: per label, for the best "
+        "F1 on val. It is part of the model package.",
     )
     augment: Augment = Field(
         "none",
-        description="none; light: mirror, small shifts, colour jitter; randaugment: mirror, some random operations; "
-        "trivialaugment: mirror, one operation of random strength. The switches below come on top of it.",
+        description="Augmentation. none; light: flip, small shifts, colour jitter; randaugment: flip, several random "
+        "operations; trivialaugment: flip, one operation of random strength. The options below are added "
+        "to it.",
     )
-    randaugment_operations: int = Field(2, ge=1, le=10, description="randaugment: how many operations per image.")
-    randaugment_magnitude: float = Field(9.0, ge=0.0, le=30.0, description="randaugment: their strength, of 30.")
-    hflip: float = Field(0.0, ge=0.0, le=1.0, description="Probability of mirroring an image left to right.")
-    vflip: float = Field(0.0, ge=0.0, le=1.0, description="Probability of mirroring an image top to bottom.")
+    randaugment_operations: int = Field(2, ge=1, le=10, description="randaugment: operations per image.")
+    randaugment_magnitude: float = Field(9.0, ge=0.0, le=30.0, description="randaugment: strength, from 0 to 30.")
+    hflip: float = Field(0.0, ge=0.0, le=1.0, description="Probability of a horizontal flip.")
+    vflip: float = Field(0.0, ge=0.0, le=1.0, description="Probability of a vertical flip.")
     crop_scale: float = Field(
-        1.0, gt=0.0, le=1.0, description="Smallest share of an image's area that a random crop keeps; 1: no crops."
+        1.0, gt=0.0, le=1.0, description="Smallest share of the area that a random crop keeps; 1: no crops."
     )
-    rotation_degrees: float = Field(0.0, ge=0.0, le=180.0, description="Images are turned by up to this, either way.")
+    rotation_degrees: float = Field(0.0, ge=0.0, le=180.0, description="Maximum rotation, in either direction.")
     color_jitter: float = Field(
-        0.0, ge=0.0, le=1.0, description="Brightness, contrast and saturation vary by up to this fraction."
+        0.0, ge=0.0, le=1.0, description="Maximum relative change of brightness, contrast and saturation."
     )
-    invert: float = Field(0.0, ge=0.0, le=1.0, description="Probability of inverting an image's colours.")
-    random_erasing: float = Field(
-        0.0, ge=0.0, le=1.0, description="Probability of blanking a random rectangle of an image."
-    )
-    mixup: float = Field(0.0, ge=0.0, le=10.0, description="alpha of mixup: images blended in pairs; 0: none.")
+    invert: float = Field(0.0, ge=0.0, le=1.0, description="Probability of inverting the colours.")
+    random_erasing: float = Field(0.0, ge=0.0, le=1.0, description="Probability of erasing a random rectangle.")
+    mixup: float = Field(0.0, ge=0.0, le=10.0, description="alpha of mixup; 0: none.")
     cutmix: float = Field(
         0.0,
         ge=0.0,
         le=10.0,
-        description="alpha of cutmix: a part of another image pasted in; 0: none. With mixup, each image has one of "
-        "the two.",
+        description="alpha of cutmix; 0: none. With mixup, one of the two per image.",
     )
     mixed_precision: Precision = Field(
         "auto",
-        description="no, bf16, fp16 (GPU only); auto: bf16 on GPUs that can, and from 64 px on CPUs that can, for "
-        "model families that it makes faster (not those of depthwise convolutions).",
+        description="no, bf16, fp16 (GPU only); auto: bf16 on GPUs that support it, and on CPUs that support it from "
+        "64 px, for model families that it speeds up (not those with depthwise convolutions).",
     )
     graph: Graph = Field(
         "auto",
@@ -193,19 +200,22 @@ class ImageConfig(BaseModel):
     )
     features: UseFeatures = Field(
         "auto",
-        description="finetune head only. auto: where no image is changed at random, the frozen backbone runs once for "
-        "all trials of the node, which train on its pooled features; none: it runs each epoch.",
+        description="finetune head only. auto: without augmentation, the frozen backbone runs once for all trials of "
+        "the node, which train on its pooled features; none: it runs in each epoch.",
     )
     feature_views: int = Field(
         0,
         ge=0,
         le=256,
-        description="finetune head only, for images that are changed at random. 0: the backbone runs each epoch, on "
-        "new changes; K: it runs once, on K changed versions of each training image, which all trials share: epochs "
-        "take them in turn. With mixup, cutmix or drop_path it runs each epoch.",
+        description="finetune head only, with augmentation. 0: the backbone runs in each epoch, on new versions; K: "
+        "it runs once, on K augmented versions of each training image, which all trials share: epochs "
+        "take turns. With mixup, cutmix or drop_path it runs in each epoch.",
     )
     seed: int | None = Field(
-        None, ge=0, lt=2**32, description="Of weights, order and augmentation; empty: derived from the sweep's seed."
+        None,
+        ge=0,
+        lt=2**32,
+        description="Seed of weights, order and augmentation; empty: derived from the sweep's seed.",
     )
 
     @property

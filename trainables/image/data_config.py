@@ -97,32 +97,32 @@ class Split(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    train: float = Field(DEFAULT_FRACTIONS["train"], gt=0, le=1, description="Fraction of examples to train on.")
-    val: float = Field(DEFAULT_FRACTIONS["val"], gt=0, lt=1, description="Fraction that the search looks at.")
-    test: float = Field(
-        DEFAULT_FRACTIONS["test"], ge=0, lt=1, description="Fraction kept for the one final test; 0: no test."
+    train: float = Field(DEFAULT_FRACTIONS["train"], gt=0, le=1, description="Fraction of examples for training.")
+    val: float = Field(
+        DEFAULT_FRACTIONS["val"], gt=0, lt=1, description="Fraction for validation: the search sees its metrics."
     )
+    test: float = Field(DEFAULT_FRACTIONS["test"], ge=0, lt=1, description="Fraction for the final test; 0: no test.")
     folds: int | None = Field(
         None,
         ge=2,
         le=20,
-        description="What is not test is cut into so many parts, and each is val in turn: a trial trains that many "
-        "models, an epoch of each at a time, and its figures are their means, with their spread as `_std`. By default "
-        "one model and one val.",
+        description="Number of folds for cross-validation: a trial trains one model per fold, epoch by epoch, and "
+        "its metrics are their means, with the standard deviation as `_std`. Default: one model and one "
+        "val.",
     )
-    repeats: int = Field(1, ge=1, le=10, description="folds: how often they are cut, each time in another way.")
-    stratify: bool = Field(True, description="Give every split, and every fold, the same share of each class.")
+    repeats: int = Field(1, ge=1, le=10, description="folds: number of repetitions with different folds.")
+    stratify: bool = Field(True, description="Keep the share of each class the same in all splits and folds.")
     group_by: Literal["image", "near_duplicates", "none"] = Field(
         "image",
-        description="image: crops of one picture never fall on both sides; near_duplicates: nor do copies of a "
-        "picture, be they turned, mirrored, inverted, resized or encoded anew; none: split crop by crop.",
+        description="image: crops of one image stay in one split; near_duplicates: so do copies of an image "
+        "(rotated, mirrored, inverted, resized or re-encoded); none: every crop on its own.",
     )
     given: bool | None = Field(
         None,
-        description="Keep the splits that the dataset itself has (train/ val/ test/ folders or files, a split column, "
-        "CIFAR's test batch, VOC's ImageSets). By default all are kept but for VOC's lists.",
+        description="Keep the dataset's own splits (train/ val/ test/ folders or files, a split column, "
+        "CIFAR's test batch, VOC's ImageSets). Default: yes, except VOC's lists.",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="Another seed, another division.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of the division.")
 
     @model_validator(mode="before")
     @classmethod
@@ -192,28 +192,27 @@ class DataConfig(BaseModel):
         description="digits, image_folder, cifar10, voc, coco, yolo, labelme, cvat, fiftyone, label_studio, datumaro, "
         "createml, image_table, multilabel_table, "
         "parquet_images, cifar100, image_archive, webdataset, image_arrays, "
-        'or "package.module:attribute" (a Dataset of your own). By default what is recognised in root, '
-        "or digits where there is no root.",
+        'or "package.module:attribute" (your own Dataset). Default: what is recognised in root; without root, digits.',
     )
     root: AbsolutePath | None = Field(
-        None, description="The dataset's folder. A relative path counts from where the command runs."
+        None, description="The dataset's folder. Relative paths are relative to the current directory."
     )
-    download: bool = Field(False, description="Fetch the dataset into root when it is not there (voc, cifar10).")
+    download: bool = Field(False, description="Download the dataset into root if it is missing (voc, cifar10).")
     view: Literal["images", "crops", "foreground"] = Field(
         "images",
-        description="images: an example per picture; crops: an example per annotated object; foreground: the same, cut "
+        description="images: one example per image; crops: one example per annotated object; foreground: the same, cut "
         "out of its surroundings by a segmentation mask or an outline.",
     )
     annotations: str | None = Field(
         None,
         min_length=1,
-        description="Annotated objects: the folder of the annotation files (or the one file), below root; by default "
+        description="Annotated objects: the folder of the annotation files (or the one file), below root; default: "
         "what is found there.",
     )
     images: str | None = Field(
         None,
         min_length=1,
-        description="Annotated objects: the folder of the pictures, below root; by default all of it.",
+        description="Annotated objects: the folder of the images, below root; default: all of it.",
     )
     box_origin: Annotated[Literal["auto", 0, 1], BeforeValidator(_origin)] = Field(
         "auto",
@@ -223,32 +222,33 @@ class DataConfig(BaseModel):
     class_from: str | None = Field(
         None,
         min_length=1,
-        description="image_folder: where a picture's class stands. folder: the outermost folder (under a split's), "
-        "whatever it is called; parent: the folder that the picture lies in; or a regular expression with one group, "
-        r"searched in the picture's path, such as '([^/]+)_\d+\.jpg$'. By default the folders that look like classes.",
+        description="image_folder: where an image's class stands. folder: the outermost folder (under a split's), "
+        "whatever it is called; parent: the folder that the image lies in; or a regular expression with one group, "
+        r"searched in the image's path, such as '([^/]+)_\d+\.jpg$'. By default the folders that look like classes.",
     )
     year: Annotated[str | None, BeforeValidator(_year)] = Field(
         None, description="voc: 2007 to 2012; by default as root's name says, or 2012."
     )
-    difficult: bool = Field(False, description="Annotated objects: use those marked as difficult, too.")
+    difficult: bool = Field(False, description="Annotated objects: include those marked as difficult.")
     margin: float = Field(
         0.0,
         ge=0,
         le=2,
-        description="crops, foreground: what is added on each side of a box, as a fraction of its width or height.",
+        description="crops, foreground: margin on each side of a box, as a fraction of its width or height.",
     )
     min_size: int = Field(
-        0, ge=0, description="crops, foreground: objects whose box is less wide or high (in pixels) are left out."
+        0,
+        ge=0,
+        description="crops, foreground: minimum width and height of a box in pixels; smaller objects are left out.",
     )
     mask: Literal["object", "class"] = Field(
         "object",
-        description="foreground: an example is an object (voc: SegmentationObject), or all that a picture shows of a "
+        description="foreground: an example is an object (voc: SegmentationObject), or all that an image shows of a "
         "class (voc: SegmentationClass).",
     )
     background: Literal["mean", "black", "blurred"] = Field(
         "mean",
-        description="foreground: what is painted over all else: ImageNet's mean colour, black, or the picture itself "
-        "out of focus.",
+        description="foreground: background of the object: ImageNet's mean colour, black, or the blurred image.",
     )
     table: Annotated[
         Table | None,
@@ -260,37 +260,38 @@ class DataConfig(BaseModel):
         "which `path` is one. image_table finds it in root where it is not named.",
     )
     image_column: str | None = Field(
-        None, min_length=1, description="parquet_images: the column of images; by default the only one there is."
+        None, min_length=1, description="parquet_images: the column of images; default: the only one."
     )
     label_column: str | None = Field(
         None, min_length=1, description="parquet_images: the column of labels; by default label or labels."
     )
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = Field(
-        None, min_length=1, description="Use only these classes, in this order; by default all, in alphabetical order."
+        None, min_length=1, description="Classes to use, in this order; default: all, in alphabetical order."
     )
     balance: Annotated[
         Balance, BeforeValidator(balance_form, json_schema_input_type=Balance | Strategy | dict[str, Cap] | Cap | None)
     ] = Field(
         default_factory=Balance,
-        description="Against unequal classes: caps on the number of training examples of one class ({person: mean}) "
+        description="Remedy for unbalanced classes: caps on the number of training examples of one class "
+        "({person: mean}) "
         "or of every class (mean), or class_weights, or sampler.",
     )
-    split: Split = Field(default_factory=Split, description="How examples are divided.")
-    limit: int | None = Field(None, ge=1, description="Use at most this many examples of each split, for trying out.")
+    split: Split = Field(default_factory=Split, description="Division into train, val and test.")
+    limit: int | None = Field(None, ge=1, description="Maximum number of examples per split, for trying out.")
     on_unreadable: Literal["skip", "fail"] = Field(
-        "skip", description="What an unreadable file or malformed annotation does: left out and named, or fatal."
+        "skip", description="Unreadable files and malformed annotations: skip (left out and named), or fail."
     )
     max_pixels: int = Field(
         89_478_485,
         ge=1,
         le=178_956_970,
-        description="A larger picture counts as unreadable (a decompression bomb). Default, limit: Pillow's.",
+        description="Larger images count as unreadable (decompression bombs). Default and maximum: Pillow's.",
     )
     bands: Annotated[tuple[int, ...] | None, BeforeValidator(_bands, json_schema_input_type=list[int] | int | None)] = (
         Field(
             None,
-            description="Which bands of a picture become red, green and blue (or, a single one, grey), counted from 1; "
-            "by default those that the file says are.",
+            description="Bands used as red, green and blue (or a single one as grey), counted from 1; default: as "
+            "the file says.",
         )
     )
     value_range: Annotated[
@@ -298,19 +299,19 @@ class DataConfig(BaseModel):
         BeforeValidator(_value_range, json_schema_input_type=Literal["auto", "picture"] | list[float]),
     ] = Field(
         "auto",
-        description="Pictures with more than 8 bits: [low, high], the values that become black and white; auto: as the "
-        "file says (DICOM: window), or one range for all pictures, found from them; picture: each picture's own "
-        "smallest and largest value.",
+        description="Images with more than 8 bits: [low, high], the values of black and white; auto: as the "
+        "file says (DICOM: window), or one range for all images, found from them; picture: each image's own "
+        "minimum and maximum.",
     )
     cache_dir: AbsolutePath | None = Field(
-        None, description="Where decoded pixels are kept; by default $SWEEP_CACHE, or the user's cache folder."
+        None, description="Folder of the cache of decoded pixels; default: $SWEEP_CACHE, or the user's cache folder."
     )
     cache_limit_bytes: Size = Field(
         20_000_000_000,
         ge=0,
-        description='The most that cache_dir may hold, such as "20GB"; the rest is decoded anew each epoch. 0: none.',
+        description='Size limit of cache_dir, such as "20GB"; the rest is decoded in each epoch. 0: no cache.',
     )
-    options: dict[str, Any] = Field(default_factory=dict, description="Settings of a Dataset of your own.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of your own Dataset.")
 
     _found: str = PrivateAttr("")
 
@@ -373,13 +374,13 @@ class DataConfig(BaseModel):
 
         adapter = dataset_class(self.dataset)
         if adapter.needs_root and self.root is None:
-            raise ValueError(f"dataset {self.dataset} reads files: root must name their folder (data.root)")
+            raise ValueError(f"dataset {self.dataset} reads files: root must be their folder (data.root)")
         if self.view not in adapter.views:
             raise ValueError(f"dataset {self.dataset} has no view {self.view!r}: it has {', '.join(adapter.views)}")
         fields = type(self).model_fields
         for key in adapter.unused_settings:
             if getattr(self, key) != fields[key].get_default(call_default_factory=True):
-                raise ValueError(f"dataset {self.dataset} does not use {key}: leave it out")
+                raise ValueError(f"dataset {self.dataset} does not use {key}: remove it")
         for key, views in _OF_VIEWS.items():
             if self.view not in views and getattr(self, key) != fields[key].default:
                 raise ValueError(

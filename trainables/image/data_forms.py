@@ -36,20 +36,20 @@ class Balance(BaseModel):
 
     strategy: Strategy = Field(
         "cap",
-        description="cap: only caps; class_weights: rare classes weigh more in the loss; "
-        "sampler: examples of rare classes are drawn more often.",
+        description="cap: only caps; class_weights: higher loss weight for rare classes; sampler: rare classes are "
+        "sampled more often.",
     )
     caps: Annotated[
         dict[str, Cap] | Cap, BeforeValidator(_caps, json_schema_input_type=dict[str, Cap] | Cap | None)
     ] = Field(
         default_factory=dict,
-        description="The most training examples of one class ({person: mean}), or of every class (mean).",
+        description="Maximum number of training examples of one class ({person: mean}), or of every class (mean).",
     )
     power: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="class_weights, sampler: 1 evens classes out completely, 0.5 goes half the way (square root).",
+        description="class_weights, sampler: 1 balances classes completely, 0.5 by the square root.",
     )
 
 

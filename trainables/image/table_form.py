@@ -26,39 +26,37 @@ class Table(BaseModel):
 
     path: Annotated[str, Field(min_length=1)] | dict[SplitName, Annotated[str, Field(min_length=1)]] = Field(
         description="A CSV, TSV, text, JSON, JSONL, Parquet or Arrow file; or one file per split, {train: a.csv, "
-        "val: b.csv}; or a folder with those, or with list files (one per label, named after it, with a picture's "
+        "val: b.csv}; or a folder with those, or with list files (one per label, named after it, with an image's "
         "name on each line). Relative to root.",
     )
     kind: Kind = Field(
         "auto",
-        description="single: each picture has exactly one label; multi: any number. auto: as the rows are, which is "
-        "said; multilabel_table always means multi.",
+        description="single: each image has exactly one label; multi: any number. auto: as the rows show; "
+        "multilabel_table always means multi.",
     )
     format: Literal["auto", "one_hot", "labels", "lists"] = Field(
         "auto",
         description="one_hot: one column per label, of 0/1, -1/1 or true/false; labels: one column of label names; "
-        "lists: a folder of lists. auto: as the columns are.",
+        "lists: a folder of lists. auto: as the columns show.",
     )
-    images: str = Field("", description="The pictures' folder, relative to root; by default root.")
+    images: str = Field("", description="Folder of the images, relative to root; default: root.")
     header: bool | None = Field(
-        None, description="Whether the first line names the columns; by default yes, unless it names a picture."
+        None, description="Whether the first line has the column names; default: yes, unless it names an image."
     )
     encoding: str | None = Field(
         None,
         min_length=1,
-        description="Of text files; by default UTF-8 or UTF-16, else cp1252 (Windows), which is said.",
+        description="Encoding of text files; default: UTF-8 or UTF-16, else cp1252 (Windows).",
     )
-    file_column: str | None = Field(
-        None, description="The column of file names; by default the one whose cells are pictures."
-    )
+    file_column: str | None = Field(None, description="Column of file names; default: the one whose cells name images.")
     label_columns: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = Field(
-        None, min_length=1, description="one_hot: the columns that are labels; by default data.classes, or all others."
+        None, min_length=1, description="one_hot: the label columns; default: data.classes, or all others."
     )
     label_column: str | None = Field(
         None, description="labels: the column of label names or numbers; without a header, column 1, column 2, …"
     )
     labels_from: Literal["table", "folder"] = Field(
-        "table", description="folder: the table only lists pictures, and the folder that each lies in is its label."
+        "table", description="folder: the table only lists images; the folder of an image is its label."
     )
     class_names: str | None = Field(
         None,
@@ -73,24 +71,25 @@ class Table(BaseModel):
         "of other rows, too.",
     )
     delimiter: str | None = Field(
-        None, min_length=1, max_length=1, description="Between columns of a text file; by default as its lines show."
+        None, min_length=1, max_length=1, description="Column separator of a text file; default: as its lines show."
     )
     split_column: str | None = Field(
-        None, description="The column with train, val or test; by default one whose cells are these words."
+        None, description="Column with train, val or test; default: the one whose cells are these words."
     )
     group_column: str | None = Field(
         None,
-        description="The column of what no split may divide (patient, subject, lesion); by default one of such a name.",
+        description="Column of groups that stay in one split (patient, subject, lesion); default: a column of such a "
+        "name.",
     )
     value_column: str | None = Field(
-        None, description="The column that says how sure a row's label is, such as Open Images' Confidence."
+        None, description="Column with the confidence of a row's label, such as Open Images' Confidence."
     )
     min_value: float = Field(
-        0.5, description="value_column, soft: threshold: from which value on a label counts; below it, it is absent."
+        0.5, description="value_column, soft: threshold: minimum value of a label; below it, the label is absent."
     )
     uncertain: Literal["positive", "negative", "drop"] | None = Field(
         None,
-        description="one_hot with -1 beside 0 and 1 (CheXpert): -1 as 1, as 0, or leave such pictures out. There is no "
+        description="one_hot with -1 beside 0 and 1 (CheXpert): -1 as 1, as 0, or leave such images out. There is no "
         "default.",
     )
     soft: Literal["argmax", "threshold"] | None = Field(
@@ -108,7 +107,7 @@ class Table(BaseModel):
     names: str = Field("{}", description='How a name in the table becomes a file name, such as "im{}.jpg".')
     unlabelled: Literal["keep", "drop"] = Field(
         "keep",
-        description="multi: pictures without a label: keep them as examples that have none, or leave them out.",
+        description="multi: images without a label: keep them as examples that have none, or leave them out.",
     )
 
     @field_validator("path")

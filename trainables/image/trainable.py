@@ -149,11 +149,12 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
         too_large = [size for size in values("batch_size") if size > num_train]
         if too_large:
             warnings.append(
-                f"batch_size {max(too_large)} is more than the {num_train} training examples: an epoch is one step then"
+                f"batch_size {max(too_large)} is more than the {num_train} training examples: so an epoch is a "
+                f"single step"
             )
         summary = {**preparation.summary, **weights.summary}
         if index.multilabel:
-            summary["metrics"] = "val_accuracy counts labels that are rightly absent, too; val_map does not"
+            summary["metrics"] = "val_accuracy counts true negatives, too; val_map does not"
         reports = reported(self.metrics, index.multilabel, len(index.classes))
         digests = {file.label: file.digest for file in weights.files}
         return replace(preparation, summary=summary, warnings=tuple(warnings), reports=reports, digests=digests)

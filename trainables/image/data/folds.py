@@ -50,8 +50,8 @@ def cut_into_folds(table: pa.Table, classes: Sequence[str], split: Split) -> Fol
     names = np.array(some["example" if split.group_by == "none" else "group"].to_pylist(), dtype=object)
     if (num_groups := len(set(names.tolist()))) < split.folds:
         raise DataError(
-            f"data.split.folds is {split.folds}, and beside test there are {num_groups} groups of pictures (a group is "
-            f"never in two folds): set folds to at most {num_groups}, or give more pictures"
+            f"data.split.folds is {split.folds}, and beside test there are {num_groups} groups of images (a group is "
+            f"never in two folds): set folds to at most {num_groups}, or give more images"
         )
     rows, labels = flat_labels(some)
     warnings = _too_few(rows, labels, names, classes, split.folds)
@@ -146,16 +146,16 @@ def _too_few(
     groups = [len(set(names[rows[labels == number]].tolist())) for number in range(len(classes))]
     if single := [name for name, count in zip(classes, groups, strict=True) if count == 1]:
         raise DataError(
-            f"{'class' if len(single) == 1 else 'classes'} {shortened(single)}: beside test there is one picture (or "
-            "group), and where it is val no model could learn it. Add pictures, or leave it out by listing the others "
+            f"{'class' if len(single) == 1 else 'classes'} {shortened(single)}: beside test there is one image (or "
+            "group), and where it is val no model could learn it. Add images, or leave it out by listing the others "
             "in data.classes"
         )
     few = [f"{name} {count}" for name, count in zip(classes, groups, strict=True) if 1 < count < folds]
     if not few:
         return ()
     return (
-        f"fewer pictures (or groups) than the {folds} folds: {shortened(few)}. Folds without one judge by the other "
-        "classes alone",
+        f"fewer images (or groups) than the {folds} folds: {shortened(few)}. Folds without an example of a class are "
+        f"evaluated on the other classes",
     )
 
 

@@ -137,7 +137,7 @@ def _joined(words: Words, num_threads: int, progress: Progress) -> npt.NDArray[n
             if len(pairs):
                 joined = _stars(np.concatenate([joined, pairs]))
                 group[joined[:, 1]] = joined[:, 0]
-            progress("comparing pictures", min(start + _ROWS, num_pictures), num_pictures)
+            progress("comparing images", min(start + _ROWS, num_pictures), num_pictures)
     finally:
         pool.shutdown(cancel_futures=True)
     return joined
@@ -207,10 +207,10 @@ def duplicate_warnings(
         such = " and ".join(f"{name} ({split})" for split, name in first.items())
         own = table["split"].null_count < len(table)
         whose = "the dataset's own splits leak" if own else "the splits leak"
-        hint = "" if kept_together else "; data.split.group_by: near_duplicates keeps together what we divide"
+        hint = "" if kept_together else "; data.split.group_by: near_duplicates keeps such groups in one split"
         warnings.append(
             f"{whose}: {_count(len(leaks))} of near-duplicates in several splits, such as {such}: "
-            f"figures will look better than they are{hint}"
+            f"metrics will be too optimistic{hint}"
         )
     labels = table["labels"].to_pylist()
     whole = [rows for rows, names in zip(found.rows, found.pictures, strict=True) if len(rows) == len(names)]
@@ -220,8 +220,8 @@ def duplicate_warnings(
     largest = max((len(names) for names in found.pictures), default=0)
     if largest > max(10, _LARGE_FRACTION * found.num_pictures):
         warnings.append(
-            f"one group of near-duplicates has {largest} pictures: drawings of few lines look alike, and then "
-            "data.split.group_by: near_duplicates keeps together what it need not"
+            f"one group of near-duplicates has {largest} images: simple drawings look alike, so data.split.group_by: "
+            f"near_duplicates may group unrelated images"
         )
     return warnings
 
@@ -289,7 +289,7 @@ def _compute(pictures: Sequence[Picture], data: DataConfig, num_threads: int, pr
     try:
         for done in pool.map(lambda batch: [compute(each) for each in batch], batches):
             found += done
-            progress("hashing pictures", len(found), len(pictures))
+            progress("hashing images", len(found), len(pictures))
     finally:
         pool.shutdown(cancel_futures=True)
     return found

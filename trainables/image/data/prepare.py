@@ -100,7 +100,7 @@ def prepare_images(
     if defects and data.on_unreadable == "fail":
         raise DataError(
             f"data.on_unreadable: fail, and {len(defects)} cannot be used:{defect_lines(defects)}\n"
-            "  Mend or remove them, or leave them out: --set data.on_unreadable=skip"
+            "  Repair or remove them, or skip them: --set data.on_unreadable=skip"
         )
     table = table.take(pa.array(reading.good_rows)).append_column(DIGEST, pa.array(reading.digests, pa.string()))
     check_left(table, listing, {*division.splits.tolist()}, defects)
@@ -208,7 +208,7 @@ def _details(
 
 
 def _summary(data: DataConfig, details: Mapping[str, Any]) -> dict[str, str]:
-    kind = "any number of labels each" if details["multilabel"] else "one label each"
+    kind = "any number of labels per example" if details["multilabel"] else "one label per example"
     classes = details["classes"]
     names = ", ".join(classes[:_SHOWN]) + (", …" if len(classes) > _SHOWN else "")
     view = "" if data.view == "images" else f", view {data.view}"
@@ -238,10 +238,10 @@ def _summary(data: DataConfig, details: Mapping[str, Any]) -> dict[str, str]:
     if "near_duplicates" in details:
         groups = details["near_duplicates"]
         such = f", such as {', '.join(groups[0][:3])}" if groups else ""
-        summary["near-duplicates"] = f"{sum(map(len, groups))} pictures in {len(groups)} groups{such}"
+        summary["near-duplicates"] = f"{sum(map(len, groups))} images in {len(groups)} groups{such}"
     sizes = details["picture_sizes"]
     if sizes:
-        summary["pictures"] = (
+        summary["images"] = (
             "{count}, {width[0]}×{height[0]} to {width[2]}×{height[2]}, median {width[1]}×{height[1]}".format(**sizes)
         )
     if details["defects"]:

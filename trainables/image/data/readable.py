@@ -85,7 +85,7 @@ def read_all(
     except OSError as error:
         if data.cache_dir is not None:
             raise DataError(f"data.cache_dir: {data.cache_dir} cannot be used: {error.strerror or error}") from error
-        warning = f"no cache in {data.cache_folder} ({error.strerror or error}): pictures are decoded again each epoch"
+        warning = f"no cache in {data.cache_folder} ({error.strerror or error}): images are decoded again each epoch"
         facts = pass_.read(pass_.pictures, {})
         pass_.find_range(facts)
         return pass_.reading(facts, {}, [warning])
@@ -107,7 +107,7 @@ class _Pass:
         self.regions: list[Region] = list(iter_regions(table))
 
     def waiting(self) -> None:
-        self.progress("waiting for another process that reads the same pictures", 0, len(self.pictures))
+        self.progress("waiting for another process that reads the same images", 0, len(self.pictures))
 
     def run(self, cache: PixelCache, scan: Scan) -> Reading:
         known = [scan.facts(picture) for picture in self.pictures]
@@ -172,12 +172,12 @@ class _Pass:
         remarks = Counter(each.remark for each in facts if each.remark)
         for remark, count in sorted(remarks.items()):
             example = next(one.name for one, each in zip(self.pictures, facts, strict=True) if each.remark == remark)
-            yield f"{remark}: {count} pictures, such as {example}"
+            yield f"{remark}: {count} images, such as {example}"
         if self.rule.found is not None:
             low, high = self.rule.found
             number = sum(each.limits is not None for each in facts)
             yield (
-                f"{number} pictures have more than 8 bits and do not say their range: {low:g} is black and {high:g} "
+                f"{number} images have more than 8 bits and do not say their range: {low:g} is black and {high:g} "
                 "white, found from all of them (data.value_range sets another)"
             )
 
@@ -227,7 +227,7 @@ class _Pass:
         return (
             f"pixels of {target} ({size / 1e9:.2f} GB) have no room in "
             f"{self.data.cache_folder} (data.cache_limit_bytes: {self.data.cache_limit_bytes / 1e9:.2f} GB, or disk): "
-            "pictures are decoded again each epoch"
+            "images are decoded again each epoch"
         )
 
     def reading(self, facts: Sequence[Facts], places: Mapping[Target, str], warnings: Sequence[str]) -> Reading:

@@ -240,8 +240,8 @@ def _check_enough(rows: Ints, labels: Ints, groups: Ints, classes: Sequence[str]
     poor = [classes[number] for number, count in enumerate(pictures) if count == 1]
     if poor and "val" in targets:
         raise DataError(
-            f"{'class' if len(poor) == 1 else 'classes'} {shortened(poor)}: only one picture, but a class needs at "
-            "least 2, one to train on and one to validate with: add pictures, or leave it out by listing the others "
+            f"{'class' if len(poor) == 1 else 'classes'} {shortened(poor)}: only one image, but a class needs at "
+            "least 2, one to train on and one to validate with: add images, or leave it out by listing the others "
             "in data.classes"
         )
 

@@ -47,7 +47,7 @@ class CreateMl(AnnotatedPictures):
             try:
                 rows = json_of(tree, name)
                 if not isinstance(rows, list):
-                    raise ValueError("it is no list of pictures")
+                    raise ValueError("it is no list of images")
             except ValueError as error:
                 found.defects.append(Defect(name, str(error)))
                 continue

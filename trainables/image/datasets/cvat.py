@@ -127,7 +127,7 @@ def _mask(element: Element, label: str, size: tuple[int, int] | None, facts: dic
     outline: Rle | None = None
     if size is not None:
         if left < 0 or top < 0 or left + width > size[0] or top + height > size[1]:
-            raise ValueError("its mask lies outside of the picture")
+            raise ValueError("its mask lies outside of the image")
         values = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
         pixels = np.zeros((size[1], size[0]), dtype=np.bool_)
         pixels[top : top + height, left : left + width] = values

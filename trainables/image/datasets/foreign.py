@@ -52,7 +52,7 @@ FOREIGN = (
     Foreign(
         "TFRecord",
         _tfrecord,
-        "Write its pictures into class folders, or as Parquet with a column of encoded images and one of labels "
+        "Write its images into class folders, or as Parquet with a column of encoded images and one of labels "
         "(Hugging Face datasets: push_to_hub, whose files hold the pixels; those of to_parquet do not).",
     ),
     Foreign(

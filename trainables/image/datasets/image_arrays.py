@@ -59,7 +59,7 @@ class ImageArrays(Dataset):
         if not files:
             return None
         more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-        return Recognised("image_arrays", f"arrays of pictures and labels: {files[0]}{more}", parts=tuple(files))
+        return Recognised("image_arrays", f"arrays of images and labels: {files[0]}{more}", parts=tuple(files))
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         self._notes: list[str] = []
@@ -67,13 +67,13 @@ class ImageArrays(Dataset):
         files = _files(self.tree)
         if not files:
             raise DataError(
-                f"data.root: no arrays of pictures in {self.root}: looked for .npz, .h5, .hdf5, "
+                f"data.root: no arrays of images in {self.root}: looked for .npz, .h5, .hdf5, "
                 "MNIST's idx files (train-images-idx3-ubyte), and CSV files `label,pixel0,...`"
             )
         parts = list(self._parts(files, progress))
         if not parts:
             raise DataError(
-                f"data.root: {', '.join(files[:5])}: no array of pictures with an array of as many labels "
+                f"data.root: {', '.join(files[:5])}: no array of images with an array of as many labels "
                 "(such as train_images (N, 28, 28) and train_labels (N,))"
             )
         return self._listing(parts)
@@ -106,7 +106,7 @@ class ImageArrays(Dataset):
                 self._names = _texts(arrays.load(path, name))
         splits = {name: _split_in(name) or own for name in stacks}
         if twice := [name for name in stacks if list(splits.values()).count(splits[name]) > 1]:
-            raise ValueError(f"its arrays {', '.join(twice)} may all be the pictures: keep one per split")
+            raise ValueError(f"its arrays {', '.join(twice)} may all be the images: keep one per split")
         for name, shape in stacks.items():
             fitting = [
                 other
@@ -122,7 +122,7 @@ class ImageArrays(Dataset):
             if fitting:
                 yield _Part(splits[name], file, name, arrays.load(path, fitting[0]))
             else:
-                self._notes.append(f"{shape[0]} pictures of {name} in {file} left out: no array of labels is as long")
+                self._notes.append(f"{shape[0]} images of {name} in {file} left out: no array of labels is as long")
 
     def _labels_of_idx(self, file: str) -> str:
         name = re.sub(r"images([-.]idx)\d", r"labels\g<1>1", file)
@@ -134,7 +134,7 @@ class ImageArrays(Dataset):
     def _listing(self, parts: Sequence[_Part]) -> Listing:
         matrices = {part.labels.ndim == 2 and part.labels.shape[1] > 1 for part in parts}
         if len(matrices) > 1:
-            raise DataError("data.root: some labels are one number per picture, and others a row of 0 and 1")
+            raise DataError("data.root: some labels are one number per image, and others a row of 0 and 1")
         is_matrix = matrices.pop()
         flat = [part.labels if is_matrix else part.labels.reshape(len(part.labels)) for part in parts]
         for part, labels in zip(parts, flat, strict=True):

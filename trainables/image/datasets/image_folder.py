@@ -36,7 +36,7 @@ from trainables.image.datasets.tree import Tree, suffix
 from trainables.image.index import SPLITS
 from trainables.image.pixels.decode import HEIF_SUFFIXES, SUFFIXES
 
-_LAYOUT = """an image folder has one folder per class, with the pictures in it:
+_LAYOUT = """an image folder has one folder per class, with the images in it:
     {root}/<class>/*.jpg
   or the same under train/, and val/ and test/ if there are such:
     {root}/train/<class>/*.jpg"""
@@ -119,10 +119,10 @@ class ImageFolder(Dataset):
             refuse_other_kind(tree)
         if found is None:
             if not tree.num_pictures(""):
-                raise DataError(f"data.root: no picture in {self.root}\n  {_LAYOUT.format(root=self.root)}")
+                raise DataError(f"data.root: no image in {self.root}\n  {_LAYOUT.format(root=self.root)}")
             folders = shown(filled(tree, tree.folders[""])) or "none"
             raise DataError(
-                f"data.root: {self.root} has no class folders: its folders with pictures are {folders}, "
+                f"data.root: {self.root} has no class folders: its folders with images are {folders}, "
                 "which are parts of another layout, or splits with no class folder in them\n"
                 f"  {_LAYOUT.format(root=self.root)}\n"
                 f"  (if these are classes: --set data.class_from=folder){named_classes(tree)}"
@@ -142,12 +142,12 @@ class ImageFolder(Dataset):
             for name in folder.folders:
                 pictures = self._pictures(folder.at(name))
                 if name.lower() in UNLABELLED:
-                    self._notes.append(f"{len(pictures)} pictures in {folder.at(name)}/ left out: they have no label")
+                    self._notes.append(f"{len(pictures)} images in {folder.at(name)}/ left out: they have no label")
                     continue
                 rows += [(split, name, path) for path in pictures]
                 if not pictures:
                     self._lost_or_empty(folder.at(name), name)
-            self._ignored["pictures outside of class folders"] += self._tree.num_own_pictures(place.folder)
+            self._ignored["images outside of class folders"] += self._tree.num_own_pictures(place.folder)
         for name in found.beside:
             self._ignored[f"folder {name}/ beside train/"] += 1
         for split, flat in found.flat.items():
@@ -163,11 +163,11 @@ class ImageFolder(Dataset):
         labels = read_flat_labels(self._tree, folder, classes)
         if labels is None:
             count = self._tree.num_pictures(folder)
-            self._notes.append(f"{folder}/ has no class folders: its {count} pictures are left out, they have no label")
+            self._notes.append(f"{folder}/ has no class folders: its {count} images are left out, they have no label")
             return
         self._notes.append(f"{folder}/: {len(labels.class_of)} labels from {labels.source}")
         if labels.unlabelled:
-            self._ignored[f"pictures that {labels.source} does not name"] += len(labels.unlabelled)
+            self._ignored[f"images that {labels.source} does not name"] += len(labels.unlabelled)
         for path, name in labels.class_of.items():
             yield split, name, path
 
@@ -186,9 +186,9 @@ class ImageFolder(Dataset):
             if name:
                 yield splits.get(parts[0]), name, path
             elif pattern is None:
-                self._ignored["pictures outside of class folders"] += 1
+                self._ignored["images outside of class folders"] += 1
             else:
-                self._ignored[f"pictures whose path data.class_from does not fit, such as {path!r}"] += 1
+                self._ignored[f"images whose path data.class_from does not fit, such as {path!r}"] += 1
 
     def _listing(self, rows: list[tuple[str | None, str, str]]) -> Listing:
         called, same = unite((name for _, name, _ in rows), self.data.classes or ())
@@ -200,7 +200,7 @@ class ImageFolder(Dataset):
         ignored = [f"ignored: {count} × {what}" for what, count in sorted(self._ignored.items())]
         hint = f" (HEIC needs: {install_command('heif')})" if (HEIF_SUFFIXES & self._lost_kinds) - SUFFIXES else ""
         lost = [
-            f"the class {name!r} is lost: none of its files is a picture that can be read{hint}" for name in self._lost
+            f"the class {name!r} is lost: none of its files is an image that can be read{hint}" for name in self._lost
         ]
         return Listing(
             table_of(examples),
@@ -217,7 +217,7 @@ class ImageFolder(Dataset):
 
     def _classes(self, rows: Sequence[tuple[str | None, str, str]], called: Mapping[str, str]) -> tuple[str, ...]:
         if not rows:
-            raise DataError(f"data.root: no picture in {self.root}\n  {_LAYOUT.format(root=self.root)}")
+            raise DataError(f"data.root: no image in {self.root}\n  {_LAYOUT.format(root=self.root)}")
         trained = {called[name] for split, name, _ in rows if split in (None, "train")}
         if strange := sorted({called[name] for _, name, _ in rows} - trained):
             place = next(path for _, name, path in rows if called[name] == strange[0])
@@ -265,7 +265,7 @@ class ImageFolder(Dataset):
             self._lost.append(name)
             self._lost_kinds.update(kinds)
         self._notes.append(
-            f"no picture in {folder}/{f', only files of type {shown(kinds)}' if kinds else ''}: not a class"
+            f"no image in {folder}/{f', only files of type {shown(kinds)}' if kinds else ''}: not a class"
         )
 
 

@@ -60,7 +60,7 @@ class ImageTable(Dataset):
         if settings is None:
             found = readings(self.tree)
             if not found:
-                raise DataError(f"data.table: no table in {self.root} names its pictures: data.table names the file")
+                raise DataError(f"data.table: no table in {self.root} names its images: data.table names the file")
             settings = Table.model_validate(_the_one(self.tree, found, self.data.view).table)
         if settings.kind == "auto":
             settings = settings.model_copy(update={"kind": self.kind})
@@ -86,7 +86,7 @@ class ImageTable(Dataset):
             raise DataError(f"data.table.images: {tree.path(under)} {state}")
         finder = Finder(tree, under, settings.names)
         if not finder.names:
-            raise DataError(f"data.root: no picture in {tree.path(under)}")
+            raise DataError(f"data.root: no image in {tree.path(under)}")
         return finder
 
     def _rows(self, settings: Table, pictures: Finder) -> Rows:

@@ -93,7 +93,7 @@ class LabelStudio(AnnotatedPictures):
                 if picture is None:
                     continue
                 if picture in seen:
-                    found.counts["annotations of a picture that another annotator has done were left out"] += 1
+                    found.counts["annotations of an image that another annotator has done were left out"] += 1
                     continue
                 seen.add(picture)
                 place = f"{name}, {address.rpartition('/')[2]}"
@@ -144,7 +144,7 @@ def _task(row: object, place: str, found: Annotations) -> tuple[str, list[dict[s
     done = [each for each in records_of(row.get("annotations"), place, found) if not each.get("was_cancelled")]
     done.sort(key=lambda each: not each.get("ground_truth"))
     if len(done) > 1:
-        found.counts["annotations of a picture that another annotator has done were left out"] += len(done) - 1
+        found.counts["annotations of an image that another annotator has done were left out"] += len(done) - 1
     results = records_of(done[0].get("result"), place, found) if done else []
     return address, results, split
 
@@ -155,7 +155,7 @@ def _address(data: dict[str, Any], row: dict[str, Any]) -> str:
         return str(texts["image"])
     named = [value for value in texts.values() if re.search(r"\.\w{3,5}$", value.partition("?d=")[2] or value)]
     if len(named) != 1:
-        raise ValueError(f"it names {len(named)} pictures, not one: {', '.join(sorted(map(str, row)))}")
+        raise ValueError(f"it names {len(named)} images, not one: {', '.join(sorted(map(str, row)))}")
     return named[0]
 
 

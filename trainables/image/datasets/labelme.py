@@ -86,7 +86,7 @@ class Labelme(AnnotatedPictures):
             # Flags may be anything (`checked`, `blurred`): they are classes only where nothing is drawn.
             flagged = sum(bool(picture.tags) for picture in found.pictures)
             found.pictures = [replace(picture, tags=()) for picture in found.pictures]
-            found.notes += [f"the flags of {flagged} pictures are not used: the shapes are"] if flagged else []
+            found.notes += [f"the flags of {flagged} images are not used: the shapes are"] if flagged else []
 
     def _picture_of(self, tree: Tree, name: str, file: str, found: Annotations) -> str | None:
         """The picture beside the JSON that has its name; else the one that it names."""
@@ -168,7 +168,7 @@ def _mask(
     pixels = np.zeros((size[1], size[0]), dtype=np.bool_)
     place = pixels[int(top) : int(top) + part.shape[0], int(left) : int(left) + part.shape[1]]
     if place.shape != part.shape:
-        raise ValueError("its mask lies outside of the picture")
+        raise ValueError("its mask lies outside of the image")
     place |= part
     return AnnotatedObject(label, box, rle_of_pixels(pixels), **facts)
 

@@ -37,7 +37,7 @@ def without_masks(paths: Sequence[str], folder: str) -> tuple[list[str], Counter
         if is_in_masks and others:
             left[f"masks in folders {place.rpartition('/')[2]}/"] += 1
         elif _MASK_NAME.sub("", name) in stems - {name}:
-            left["masks, named as another picture and _mask or the like"] += 1
+            left["masks, named as another image and _mask or the like"] += 1
         else:
             kept.append(path)
     return kept, left

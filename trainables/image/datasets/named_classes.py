@@ -27,6 +27,6 @@ def named_classes(tree: Tree) -> str:
     if not 2 <= len(words) <= min(total // 2, _MOST_CLASSES) or words.total() < 0.9 * total or min(words.values()) < 2:
         return ""
     return (
-        f"\n  If a picture's name says its class ({shown(sorted(words))}):\n"
+        f"\n  If an image's name says its class ({shown(sorted(words))}):\n"
         f"    data: {{dataset: image_folder, class_from: '{_PATTERN}'}}"
     )

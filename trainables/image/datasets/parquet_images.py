@@ -252,8 +252,8 @@ class ParquetImages(Dataset):
 def _no_pixels(root: Path, defects: Sequence[Defect]) -> str:
     first = "".join(f"\n  {defect}" for defect in defects[:3])
     return (
-        f"data.root: the files in {root} hold no pixels, only paths of pictures, and none is below root{first}\n"
-        "  Such paths count from where the file was written. Put the pictures below root, or write them into the file "
+        f"data.root: the files in {root} hold no pixels, only paths of images, and none is below root{first}\n"
+        "  Such paths count from where the file was written. Put the images below root, or write them into the file "
         "(Hugging Face: save_to_disk and push_to_hub do; to_parquet does not)"
     )
 

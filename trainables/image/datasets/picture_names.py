@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from trainables.image.pixels.decode import SUFFIXES
 
-MISSING = "there is no such picture"
+MISSING = "there is no such image"
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 """What Label Studio makes of the name of a file that is uploaded to it."""
@@ -46,7 +46,7 @@ class PictureNames:
             if len(fits) == 1:
                 return fits[0]
             if fits:
-                raise ValueError(f"several pictures could be meant: {', '.join(fits[:3])}")
+                raise ValueError(f"several images could be meant: {', '.join(fits[:3])}")
         file = name.rpartition("/")[2]
         if uploaded := _UPLOADED.fullmatch(file):
             return self.find(file if file != name else uploaded.group(1))

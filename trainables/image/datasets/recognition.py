@@ -57,7 +57,7 @@ def recognise(root: Path, given: Mapping[str, Any] | None = None) -> Recognised:
     if folders is None:
         raise DataError(
             f"data.root: no dataset is recognised in {root} ({_seen(tree)}){_without_labels(tree)}\n"
-            "  Looked for annotations, tables and files that hold many pictures, then for one folder per class:\n"
+            "  Looked for annotations, tables and files that hold many images, then for one folder per class:\n"
             f"    {root}/<class>/*.jpg, or {root}/train/<class>/*.jpg\n"
             f"  If you know what it is, name it: data.dataset is one of {', '.join(BUILT_IN)}{named_classes(tree)}"
         )
@@ -119,9 +119,9 @@ def _without_labels(tree: Tree) -> str:
         return ""
     more = f" and {len(lists) - _FEW} more" if len(lists) > _FEW else ""
     return (
-        f"\n  {', '.join(lists[:_FEW])}{more} say which pictures are in which split, and no label: what is missing is"
-        f"\n    a table with one row per picture, such as {tree.root}/labels.csv: file,label,split"
-        "\n    or one folder per class with the pictures in it, which the lists may go on dividing"
+        f"\n  {', '.join(lists[:_FEW])}{more} say which images are in which split, and no label: what is missing is"
+        f"\n    a table with one row per image, such as {tree.root}/labels.csv: file,label,split"
+        "\n    or one folder per class with the images in it, which the lists may go on dividing"
     )
 
 
@@ -129,6 +129,6 @@ def _seen(tree: Tree) -> str:
     """What is there, in few words."""
     pictures = sum(count for kind, count in tree.suffixes.items() if kind in SUFFIXES)
     others: Counter[str] = Counter({kind: count for kind, count in tree.suffixes.items() if kind not in SUFFIXES})
-    found = [f"{pictures} pictures in {len(tree.folders)} folders"] if pictures else ["no picture"]
+    found = [f"{pictures} images in {len(tree.folders)} folders"] if pictures else ["no image"]
     found += [f"{count} files {kind or 'without suffix'}" for kind, count in others.most_common(3)]
     return ", ".join(found)

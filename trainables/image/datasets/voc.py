@@ -89,8 +89,8 @@ class Voc(Dataset):
         if not any(tree.pictures()):
             raise DataError(missing_message(self.data, candidates(self.data)))
         raise DataError(
-            f"data.root: there are pictures in {self.root}, but no annotations in VOC's form "
-            f"(an XML file per picture, whose root is <annotation>), no masks and no lists{others(tree)}"
+            f"data.root: there are images in {self.root}, but no annotations in VOC's form "
+            f"(an XML file per image, whose root is <annotation>), no masks and no lists{others(tree)}"
         )
 
     def _listing(self, places: VocPlaces, progress: Progress) -> Listing:

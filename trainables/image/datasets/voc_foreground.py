@@ -172,14 +172,14 @@ class ForegroundReader:
         try:
             picture = pictures.find(name, "")
         except ValueError:
-            photo.defects.append(Defect(name, "there is no picture for it in JPEGImages"))
+            photo.defects.append(Defect(name, "there is no image for it in JPEGImages"))
             return None, photo
         try:
             mask = read_mask(self.tree.path(name))
             height, width = mask.values.shape
             if (size := upright_size(self.tree.path(picture))) not in (None, (width, height)):
                 assert size is not None
-                raise ValueError(f"the mask is {width}×{height}, but its picture {size[0]}×{size[1]}")
+                raise ValueError(f"the mask is {width}×{height}, but its image {size[0]}×{size[1]}")
             stem = name.rpartition("/")[2][:-4]
             photo.found = list((self._objects if self.kind == "object" else self._classes)(stem, mask.values))
         except ValueError as error:

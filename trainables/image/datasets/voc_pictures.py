@@ -71,9 +71,9 @@ class PicturesOf:
             if len(fits) > 1:
                 fits = narrower or fits
         if not fits:
-            raise ValueError("the picture is missing")
+            raise ValueError("the image is missing")
         if len(fits) > 1:
-            raise ValueError(f"several pictures could be meant: {', '.join(fits[:3])}")
+            raise ValueError(f"several images could be meant: {', '.join(fits[:3])}")
         return fits[0]
 
 

@@ -157,7 +157,7 @@ class VocReader:
         all_fractions = 0 < fractions == len(boxes)
         if all_fractions:
             origin = 0
-            self.found.notes.append(f"all {fractions} boxes are fractions of their picture, not pixels")
+            self.found.notes.append(f"all {fractions} boxes are fractions of their image, not pixels")
         else:
             origin, note = find_origin(list(annotations.values()), self.data.box_origin)
             self.found.notes += [note] if boxes else []
@@ -174,7 +174,7 @@ class VocReader:
         if has_no_area(item.sides):
             fault = f"the box {shown(item.sides)} has no area"
         elif is_fraction(item.sides) and not all_fractions:
-            fault = f"the box {shown(item.sides)} is a fraction of the picture, and others here are pixels"
+            fault = f"the box {shown(item.sides)} is a fraction of the image, and others here are pixels"
         elif is_reversed(item.sides):
             self.found.counts[REVERSED] += self.data.view == "crops"
         return AnnotatedObject(
@@ -193,10 +193,10 @@ class VocReader:
             if picture in annotations or picture in self.found.claimed:
                 continue
             if stem_of(picture) in known:
-                self.found.counts["pictures that share the name of an annotated one were passed over"] += 1
+                self.found.counts["images that share the name of an annotated one were passed over"] += 1
                 continue
             if lists.sizes and picture not in lists.pictures:
-                self.found.counts["pictures that neither an annotation nor a list names were passed over"] += 1
+                self.found.counts["images that neither an annotation nor a list names were passed over"] += 1
                 continue
             self.found.pictures.append(AnnotatedPicture(picture, picture))
             if annotations:
@@ -212,7 +212,7 @@ class VocReader:
         faulty = {defect.name.rpartition("/")[2].rpartition(".")[0] for defect in found.defects}
         for name, place in lists.missing.items():
             if name.rpartition("/")[2] not in faulty:
-                reason = f"listed in {place}, but there is neither a picture nor an annotation of this name"
+                reason = f"listed in {place}, but there is neither an image nor an annotation of this name"
                 found.defects.append(Defect(name, reason))
 
     def _tag(self, lists: Lists, has_annotations: bool) -> None:
@@ -234,7 +234,7 @@ class VocReader:
         )
         if others and self.data.view == "images":
             found.notes.append(
-                f"the lists of classes (ImageSets/Main) say otherwise of {others} pictures: their annotations count"
+                f"the lists of classes (ImageSets/Main) say otherwise of {others} images: their annotations count"
             )
 
     def _split(self, lists: Lists) -> None:

@@ -54,7 +54,7 @@ class WebDataset(Dataset):
         labels = sorted({label for _, names, *_ in found for label in names}, key=_in_order)
         if not labels:
             raise DataError(
-                f"data.root: no sample in {shards[0]} has a picture and a label (.cls, or .json with `label`)"
+                f"data.root: no sample in {shards[0]} has an image and a label (.cls, or .json with `label`)"
             )
         multilabel = any(len(names) != 1 for _, names, *_ in found)
         place = {name: position for position, name in enumerate(labels)}
@@ -86,7 +86,7 @@ class WebDataset(Dataset):
             for key, files in samples.items():
                 pictures = [entry for kind, entry in files.items() if f".{kind.rpartition('.')[2]}" in SUFFIXES]
                 if not pictures:
-                    self._counts["samples without a picture left out"] += 1
+                    self._counts["samples without an image left out"] += 1
                     continue
                 if len(pictures) > 1:
                     listed = ", ".join(entry.name for entry in pictures[:3])

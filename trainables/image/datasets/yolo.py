@@ -77,12 +77,12 @@ class Yolo(AnnotatedPictures):
             label = _label_of(picture, labels) or by_place.get(_place_of_picture(picture))
             split = listed.splits.get(picture) or (None if listed.splits else split_of_folders(picture))
             if listed.splits and picture not in listed.splits:
-                found.counts["pictures that no list names were passed over"] += 1
+                found.counts["images that no list names were passed over"] += 1
                 labels.discard(label or "")
                 continue
             if label is None:
                 if not is_mask_folder(picture):
-                    found.counts["pictures have no label file: they count as pictures without an object"] += 1
+                    found.counts["images have no label file: they count as images without an object"] += 1
                     found.pictures.append(AnnotatedPicture(picture, picture, split=split))
                 continue
             labels.discard(label)
@@ -94,12 +94,12 @@ class Yolo(AnnotatedPictures):
             found.pictures.append(AnnotatedPicture(picture, label, None, objects, split=split))
         if not found.pictures:
             raise DataError(
-                f"data.root: {len(names)} label files ({self.title}; {names[0]}, ...), but no picture in "
-                f"{self.root / under}\n  Put the pictures there, or choose as data.root a folder that holds both"
+                f"data.root: {len(names)} label files ({self.title}; {names[0]}, ...), but no image in "
+                f"{self.root / under}\n  Put the images there, or choose as data.root a folder that holds both"
             )
         for label in sorted(labels):
             if self.is_mine(tree, label):
-                found.defects.append(Defect(label, "there is no picture for it"))
+                found.defects.append(Defect(label, "there is no image for it"))
         found.named = listed.classes
 
 
@@ -150,7 +150,7 @@ def _objects(tree: Tree, label: str, names: Names, found: Annotations) -> tuple[
 
 def _object(name: str, numbers: list[float], key: str, *, has_keypoints: bool) -> AnnotatedObject:
     if any(abs(number) > _FARTHEST for number in numbers):
-        return AnnotatedObject(name, key=key, fault="its numbers are pixels, not fractions of the picture")
+        return AnnotatedObject(name, key=key, fault="its numbers are pixels, not fractions of the image")
     if len(numbers) in (4, 5) or has_keypoints:  # a fifth is a confidence
         x, y, width, height = numbers[:4]
         box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)

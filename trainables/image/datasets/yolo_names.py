@@ -150,7 +150,7 @@ def _add_list(tree: Tree, name: str, split: str, read: Names, found: Annotations
 
 def _put(picture: str, split: str, read: Names, found: Annotations) -> None:
     if read.splits.setdefault(picture, split) != split:
-        found.counts["pictures are listed for several splits: the first of train, val and test counts"] += 1
+        found.counts["images are listed for several splits: the first of train, val and test counts"] += 1
 
 
 def _of_lines(tree: Tree) -> dict[int, str] | None:

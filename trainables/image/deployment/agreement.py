@@ -78,7 +78,7 @@ def check_file(path: Path) -> None:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise NotExportable(f"the exported ONNX file is not valid, and not published: {reason}") from error
+        raise NotExportable(f"the exported ONNX file is not valid, and was not published: {reason}") from error
 
 
 def compare(

@@ -122,7 +122,7 @@ def evaluate_package(
     if split == "val" and "val" in facts.origin.get("refit", {}).get("splits", ()):
         warnings = (
             *warnings,
-            "the model was trained on train and val of its own data: on those its figures flatter it",
+            "the model was trained on train and val of its own data: its metrics there are too optimistic",
         )
     present = {name for row in labels for name in row}
     apart = np.flatnonzero(~judged)
@@ -235,9 +235,9 @@ def _lacking(lacking: Mapping[str, int], classes: Sequence[str]) -> str:
         lines.append(f"  {name}: {count} examples" + (f" (the model has {near[0]!r})" if near else ""))
     more = f"\n  and {len(lacking) - _SHOWN} more classes" if len(lacking) > _SHOWN else ""
     return (
-        f"the model does not know {len(lacking)} of the data's classes:\n" + "\n".join(lines) + more + "\n"
-        f"  It knows {_listed(classes)}. Leave them out of the figures (--unknown-classes apart), rename the classes, "
-        "or name those to use (--set data.classes=[...])"
+        f"the model lacks {len(lacking)} of the data's classes:\n" + "\n".join(lines) + more + "\n"
+        f"  Its classes: {_listed(classes)}. Leave the others out of the metrics (--unknown-classes apart), rename "
+        f"them, or choose the classes to use (--set data.classes=[...])"
     )
 
 

@@ -89,8 +89,7 @@ def runtime_name() -> str:
 def _measured(model: Package, device: str, batch: int, threads: int, progress: Callable[[str], None] | None) -> Latency:
     if progress is not None:
         progress(
-            f"{device}, {batch} picture{'s' if batch > 1 else ''} at a time"
-            + (f", {threads} threads" if threads else "")
+            f"{device}, {batch} image{'s' if batch > 1 else ''} at a time" + (f", {threads} threads" if threads else "")
         )
     side, channels = model.facts.input_resolution, model.facts.channels
     images = np.random.default_rng(0).integers(0, 256, (batch, side, side, channels), dtype=np.uint8)

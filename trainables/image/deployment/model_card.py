@@ -54,8 +54,8 @@ def _use_weights(card: Mapping[str, Any]) -> str:
 
 def _division(counts: Mapping[str, int], num_folds: int) -> str:
     if num_folds:
-        return f"{counts['train']} examples for training and to choose by, in {num_folds} folds"
-    return f"{counts['train']} examples for training, {counts['val']} to choose by"
+        return f"{counts['train']} examples for training and validation, in {num_folds} folds"
+    return f"{counts['train']} examples for training, {counts['val']} for validation"
 
 
 def _refit(card: Mapping[str, Any]) -> str:
@@ -67,8 +67,8 @@ def _refit(card: Mapping[str, Any]) -> str:
     of = "" if card["data"].get("num_folds") else f" of {' and '.join(refit['splits'])}"
     epochs = f"{refit['epochs']} epoch{'s' if refit['epochs'] != 1 else ''}"
     return (
-        f"After the choice this model was trained anew on all {num_examples} examples{of}, for {epochs}: the best "
-        "epoch of its trial. Figures on train and val below are the trial's, whose models had not seen val; those on "
+        f"After the search, this model was retrained on all {num_examples} examples{of}, for {epochs}: the best "
+        "epoch of its trial. Metrics on train and val below are the trial's, whose models had not seen val; those on "
         "test are this model's.\n"
     )
 
@@ -96,8 +96,8 @@ def _speed(card: Mapping[str, Any]) -> str:
 |---|---|
 {rows}
 
-Measured on {measured["on"]}: another machine is faster or slower (`sweep bench`). Times are of the whole batch, medians
-of single runs after a warm-up, without reading picture files.
+Measured on {measured["on"]}: times on other machines differ (`sweep bench`). Times are per batch, medians of
+single runs after a warm-up, without reading image files.
 
 """
 
@@ -142,7 +142,7 @@ def _format_row(entry: Mapping[str, Any]) -> str:
 
 def _how_sure(origin: Mapping[str, Any]) -> str:
     lines = "".join(f"- {line[:1].upper()}{line[1:]}.\n" for line in origin.get("answer", ()))
-    return f"## How sure\n\n{lines}\n" if lines else ""
+    return f"## Confidence\n\n{lines}\n" if lines else ""
 
 
 def _network(card: Mapping[str, Any]) -> str:
@@ -195,13 +195,16 @@ def model_card(card: Mapping[str, Any]) -> str:
     test = (
         ""
         if any(name.startswith("test_") for name in card["metrics"])
-        else ("- It was not evaluated on test data: figures on val are those by which it was chosen, and flatter it.\n")
+        else (
+            "- It was not evaluated on test data: it was chosen by its metrics on val, which are therefore "
+            "optimistic.\n"
+        )
     )
     uses = origin.get("test_uses", 0)
     if uses == 1 and not test:
         test = "- The test data was used once, for this model.\n"
     elif uses > 1:
-        test += f"- {uses} models of the sweep were judged on its test data: figures on test flatter, too.\n"
+        test += f"- {uses} models of the sweep were evaluated on its test data: metrics on test are optimistic, too.\n"
     needs = (
         "Needs `onnxruntime`, `numpy` and `pillow`. The graph resizes, scales and normalises the pixels itself."
         if "model.onnx" in card["files"]
@@ -209,7 +212,7 @@ def model_card(card: Mapping[str, Any]) -> str:
     )
     return f"""# {origin.get("sweep", "Image classifier")}
 
-Gives a picture {kind} out of {len(card["classes"])}: {shown}.
+Assigns an image {kind} of {len(card["classes"])}: {shown}.
 
 - Model: {_network(card)}, {card["num_parameters"]:,} parameters, {card["input_resolution"]} px
 - From: sweep {origin.get("sweep", "unknown")}, {_made_of(origin)}
@@ -234,7 +237,7 @@ Gives a picture {kind} out of {len(card["classes"])}: {shown}.
 {metrics}
 {_how_sure(origin)}{_speed(card)}{_formats(card)}## Limits
 
-- It knows these classes only, and gives one of them its probability also for a picture of something else.
-- The figures hold for pictures like those of the data above; others should be tried first (`sweep evaluate`).
+- It knows only these classes, and assigns one of them to any image, whatever it shows.
+- The metrics hold for images like those of the data above; evaluate it on others first (`sweep evaluate`).
 - {_how_calibrated(origin)}
 {test}"""

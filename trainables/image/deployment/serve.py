@@ -66,10 +66,10 @@ class Uploads:
                     await self._receive(request, held)
             except TimeoutError as error:
                 raise HTTPException(
-                    408, f"the picture did not come within {self._limits.max_upload_s:g} s: send it again"
+                    408, f"the image did not come within {self._limits.max_upload_s:g} s: send it again"
                 ) from error
             except ClientDisconnect as error:
-                raise HTTPException(400, "the client went away") from error  # nobody hears it
+                raise HTTPException(400, "the client disconnected") from error  # nobody hears it
             yield bytes(held)
         finally:
             self.held_bytes -= len(held)
@@ -78,12 +78,12 @@ class Uploads:
         most = self._limits.max_bytes
         told = request.headers.get("content-length", "")
         if told.isdecimal() and int(told) > most:
-            raise HTTPException(413, f"the picture has {told} bytes, and at most {most} are taken")
+            raise HTTPException(413, f"the image has {told} bytes, and the maximum is {most}")
         async for chunk in request.stream():
             if len(held) + len(chunk) > most:
-                raise HTTPException(413, f"the picture has more than {most} bytes, which are the most that are taken")
+                raise HTTPException(413, f"the image has more than the maximum of {most} bytes")
             if self.held_bytes + len(chunk) > self._limits.max_held_bytes:
-                raise HTTPException(429, "too many pictures are being sent: try again later", {"Retry-After": "1"})
+                raise HTTPException(429, "too many images are being sent: try again later", {"Retry-After": "1"})
             held += chunk
             self.held_bytes += len(chunk)
 
@@ -156,7 +156,7 @@ def make_app(
                     return await asyncio.get_running_loop().run_in_executor(decoders, read, sent)
             except UnreadableImage as error:
                 reason = error.reason.replace("data.max_pixels", "the limit")  # a key of sweep files
-                raise HTTPException(422, f"not a picture that can be read: {reason}") from error
+                raise HTTPException(422, f"not a readable image: {reason}") from error
 
     binary = {"type": "string", "format": "binary"}
     form = {"schema": {"type": "object", "required": ["file"], "properties": {"file": binary}}}
@@ -166,14 +166,14 @@ def make_app(
 
     @app.post("/predict", openapi_extra=schema)
     async def predict(
-        request: Request, top: int = Query(5, ge=1, description="How many classes to tell.")
+        request: Request, top: int = Query(5, ge=1, description="Number of classes to return.")
     ) -> dict[str, Any]:
         """The classes of the picture that is the request's body, or the one file of a form."""
         pixels = await _pixels(request)
         try:
             row = await batcher.probabilities(pixels)
         except asyncio.QueueFull as error:
-            raise HTTPException(503, "too many requests wait: try again", {"Retry-After": "1"}) from error
+            raise HTTPException(503, "too many waiting requests: try again", {"Retry-After": "1"}) from error
         order = np.argsort(-row, kind="stable")
         best = [{"class": facts.classes[place], "probability": float(row[place])} for place in order[:top]]
         predicted: Any = facts.classes[order[0]]
@@ -239,5 +239,5 @@ def _page(schema: dict[str, Any], address: str, token: bool) -> str:
         "<style>body{font:16px system-ui;max-width:48em;margin:2em auto}td{padding:.3em 1em .3em 0}</style>"
         f"<h1>Image classifier</h1><table>{rows}</table>"
         f"<pre>{escape(curl(address, token=token), quote=False)}</pre>"
-        '<p>All of it, for machines: <a href="openapi.json">openapi.json</a></p>'
+        '<p>OpenAPI description: <a href="openapi.json">openapi.json</a></p>'
     )

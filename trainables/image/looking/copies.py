@@ -77,7 +77,7 @@ def copies_section(
         names, (one_split, one_label) = groups[number], ranks[number]
         what = [] if one_split else ["in several splits"]
         what += [] if one_label else ["with different labels"]
-        what += [f"{len(names)} pictures"] if len(names) > _GROUP_TILES else []
+        what += [f"{len(names)} images"] if len(names) > _GROUP_TILES else []
         tiles = [
             Tile(pictures.get(name, b""), name, _caption(index, copies.get(name))) for name in names[:_GROUP_TILES]
         ]
@@ -87,9 +87,9 @@ def copies_section(
         Section(
             "duplicates",
             "Near-duplicates",
-            f"{sum(map(len, groups)):,} pictures are the same as others but for being turned, mirrored, inverted, "
-            f"resized or encoded anew. Groups of them: {len(groups):,}; in several splits: {leaks:,} (figures will "
-            f"look better than they are); with different labels: {differing:,}; shown: {len(order)}, such first.",
+            f"{sum(map(len, groups)):,} images are copies of others (rotated, mirrored, inverted, resized or "
+            f"re-encoded). Groups: {len(groups):,}; in several splits: {leaks:,} (metrics will be too optimistic); "
+            f"with different labels: {differing:,}; shown: {len(order)}, such first.",
             tiles=tuple(rows),
         )
     ]

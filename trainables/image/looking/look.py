@@ -68,7 +68,7 @@ def look_at(
     copies = find_copies(index, groups)
     sections += copies_section(index, groups, copies, thumbnails)
     if parts:
-        progress("judging labels", 0, len(traits.rows))
+        progress("checking labels", 0, len(traits.rows))
         vectors = np.concatenate([each.vectors for each in parts])
         names = _groups(index, traits, groups, copies)
         judgement = judge(vectors, index.targets[traits.rows], names)
@@ -107,7 +107,7 @@ def _parts(batches: Iterable[Batch], compute: Callable[[Squares], Vectors]) -> I
 def _how_many(looked: int, total: int) -> str:
     if looked == total:
         return f"all {total:,} examples"
-    return f"a sample of {looked:,} of {total:,} examples, in which rare classes come first"
+    return f"a sample of {looked:,} of {total:,} examples, with rare classes first"
 
 
 def _groups(
@@ -133,38 +133,39 @@ def _doubt_section(
     thumbnails: Thumbnails,
     how_many: str,
 ) -> Section:
-    title = "Labels in doubt"
+    title = "Probable label errors"
     if judgement is None:
-        return Section("doubts", title, "Too few examples of more than one class to judge labels.")
+        return Section("doubts", title, "Too few examples of more than one class to check labels.")
     names = index.classes
     rested = (
-        f"A linear head on features of {embedding} was trained five times on four fifths of {how_many} and asked about "
-        f"the rest; near-duplicates and crops of one picture are never on both sides. It agrees with "
-        f"{100 * judgement.accuracy:.1f} % of the labels (n = {judgement.num_judged:,}; always saying the commonest: "
+        f"A linear head on features of {embedding} was trained five times on four fifths of {how_many} and evaluated "
+        f"on the rest; near-duplicates and crops of one image are kept together. It agrees with "
+        f"{100 * judgement.accuracy:.1f} % of the labels (n = {judgement.num_judged:,}; always predicting the most "
+        f"frequent class: "
         f"{100 * judgement.baseline:.1f} %)."
     )
     if judgement.left_out:
         few = ", ".join(f"“{names[each]}”" for each in judgement.left_out[:10])
-        rested += f" Not judged, because of too few examples or too many labels: {few}."
+        rested += f" Not checked (too few examples or too many labels): {few}."
     if not judgement.is_sound:
-        return Section("doubts", title, f"{rested} That is no better than chance, so its doubts are worth nothing.")
+        return Section("doubts", title, f"{rested} That is no better than chance, so the labels were not checked.")
     shown = judgement.doubts[:_DOUBTS]
     table = index.table["example"].take(traits.rows[[doubt.example for doubt in shown]]).to_pylist() if shown else []
     pictures = thumbnails.of(table)
     tiles = []
     for name, doubt in zip(table, shown, strict=True):
         given = "lacks" if doubt.given is None else f"“{names[doubt.given]}”"
-        other = "wrongly there" if doubt.suggested is None else f"“{names[doubt.suggested]}”"
+        other = "wrongly present" if doubt.suggested is None else f"“{names[doubt.suggested]}”"
         joint = " " if doubt.given is None else " → " if doubt.suggested is not None else " "
         tiles.append(Tile(pictures.get(name, b""), name, f"{given}{joint}{other} {100 * doubt.probability:.0f} %"))
     if not shown:
-        return Section("doubts", title, f"{rested} No label is in doubt.")
+        return Section("doubts", title, f"{rested} No probable label errors.")
     first = f" (the first {len(shown)} are shown)" if len(judgement.doubts) > len(shown) else ""
     return Section(
         "doubts",
         title,
-        f"{rested} Labels in doubt: {len(judgement.doubts):,}{first}, the most doubtful first. Of these another class "
-        "is as probable as it is for examples labelled so (confident learning). The worse the head, the more often it "
-        "is the one that errs.",
+        f"{rested} Probable label errors: {len(judgement.doubts):,}{first}, the most probable first: another class "
+        f"is as probable as for examples with that label (confident learning). The less accurate the head, the more "
+        f"often it is the one that is wrong.",
         tiles=(TileRow("", tuple(tiles)),),
     )

@@ -34,8 +34,8 @@ def size_section(traits: Traits, resolution: int, how_many: str) -> Section:
     return Section(
         "sizes",
         "Sizes",
-        f"Of {how_many}, in pixels: {len(sizes):,} sizes, most often {such}. {smaller:,} are less wide or high than "
-        f"the {resolution} pixels that the net sees, and are enlarged.",
+        f"Of {how_many}, in pixels: {len(sizes):,} sizes, most often {such}. {smaller:,} are smaller than the "
+        f"model's input of {resolution} pixels and are enlarged.",
         columns=("", "least", "5 %", "25 %", "median", "75 %", "95 %", "most"),
         rows=tuple(rows),
     )
@@ -58,8 +58,10 @@ def odd_section(index: ImageIndex, traits: Traits, thumbnails: Thumbnails, how_m
             for example, value in found
         )
         groups.append(TileRow(f"{len(order):,} {name} ({rule})", tiles))
-    text = f"Of {how_many}. " + ("The worst of each kind come first." if groups else "None is dark, blank or blurred.")
-    yield Section("odd", "Odd pictures", text, tiles=tuple(groups))
+    text = f"Of {how_many}. " + (
+        "The most extreme of each kind come first." if groups else "None is dark, blank or blurred."
+    )
+    yield Section("odd", "Outliers", text, tiles=tuple(groups))
 
 
 def _kinds(traits: Traits) -> Iterator[tuple[str, str, npt.NDArray[np.int64], npt.NDArray[np.float32]]]:

@@ -105,7 +105,7 @@ def class_sections(index: ImageIndex, data: DataConfig, config: ImageConfig, pro
             having = rows[(labels == number) & (of_split == split)]
             chosen[number, split] = np.sort(random.permutation(having)[:each]).tolist()
     wanted = np.unique(np.array([row for found in chosen.values() for row in found], dtype=np.int64))
-    progress("drawing pictures", 0, len(wanted))
+    progress("drawing images", 0, len(wanted))
     squares = dict(zip(wanted.tolist(), seen(index, data, config, wanted), strict=True))
     names = dict(zip(wanted.tolist(), index.table["example"].take(pa.array(wanted)).to_pylist(), strict=True))
     tiles = [
@@ -123,8 +123,8 @@ def class_sections(index: ImageIndex, data: DataConfig, config: ImageConfig, pro
         Section("classes", "Classes", "Examples of each class.", ("class", *splits, "all"), tuple(table), bars=True),
         Section(
             "samples",
-            "As the net will see them",
-            f"Up to {each} of each class and split, by chance: {config.fit.describe(side)}, {config.color}.{more}",
+            "Model input",
+            f"Up to {each} per class and split, chosen at random: {config.fit.describe(side)}, {config.color}.{more}",
             tiles=tuple(tiles),
         ),
     ]
@@ -151,7 +151,7 @@ def augmentation_section(index: ImageIndex, data: DataConfig, config: ImageConfi
         TileRow("", (Tile(jpeg(images[k]), name, "unchanged"), *(Tile(jpeg(each[k]), name) for each in versions)))
         for k, name in enumerate(names)
     ]
-    text = f"Training examples with {config.augment!r} and the sweep's other switches, {_VERSIONS} draws of each."
+    text = f"Training examples with {config.augment!r} and the sweep's other augmentations, {_VERSIONS} samples each."
     return [Section("augmentation", "Augmentation", text, tiles=tuple(tiles))]
 
 

@@ -89,7 +89,7 @@ def read_batches(
             if read:
                 places, squares, values = zip(*sorted(read, key=lambda each: each[0]), strict=True)
                 yield Batch(some[list(places)], np.stack(squares), np.array(values, dtype=np.float32))
-            progress("looking at pictures", start + len(some), len(rows))
+            progress("looking at images", start + len(some), len(rows))
 
 
 def as_traits(rows: Rows, values: Floats) -> Traits:

@@ -31,8 +31,8 @@ def advice(config: ImageConfig) -> Iterator[ConfigProblem]:
         yield ConfigProblem(
             "model",
             f"a training step of {config.model} on {config.batch_size} images of {config.input_resolution} pixels "
-            f"takes about {needed / 1e9:.0f} GB, and this machine has {there / 1e9:.0f} GB and no GPU: a trial may end "
-            "for want of memory. Use a smaller batch_size, input_resolution or model",
+            f"takes about {needed / 1e9:.0f} GB, and this machine has {there / 1e9:.0f} GB and no GPU: a trial may "
+            f"run out of memory. Use a smaller batch_size, input_resolution or model",
             fatal=False,
         )
 

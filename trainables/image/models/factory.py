@@ -117,7 +117,7 @@ def _create(name: str, options: dict[str, Any], config: ImageConfig) -> nn.Modul
         raise TrainableError(f"the model {name} cannot be made with {options}: {error}") from error
     whole = name.partition(".")[0].removesuffix("_enc")
     other = f"; {whole} is the net with one" if whole != name and timm.is_model(whole) else ""
-    raise TrainableError(f"{name} is an encoder: it gives features to other models, and has no classifier{other}")
+    raise TrainableError(f"{name} is an encoder: it has no classifier{other}")
 
 
 def _made(name: str, options: dict[str, Any]) -> nn.Module:
@@ -182,7 +182,7 @@ def with_weights(
     if wrong:
         raise WeightsError(
             f"{source}: these are not the weights of {config.model}: {'; '.join(wrong)}. "
-            f"Give a state dict of timm's {name}, or name the model that the file is of"
+            f"Give a state dict of timm's {name}, or choose the model of the file"
         )
     # The weights are the model's, but channels, resolution or pooling are not those it was published with:
     # timm knows how to adapt each of its models (first convolution, position embedding, ...).

@@ -91,10 +91,10 @@ def weights_digest(folder: Path, config: ImageConfig) -> str | None:
 def _checked(file: WeightsFile) -> Path:
     path = Path(file.path)
     if not path.is_file():
-        raise WeightsError(f"{path}: the {file.label} are gone since the sweep was prepared: put them back")
+        raise WeightsError(f"{path}: the {file.label} are missing since the sweep was prepared: restore them")
     if digest_of(path) != file.digest:
         raise WeightsError(
-            f"{path}: not the {file.label} that the sweep was prepared with: put those back, or start a new sweep"
+            f"{path}: not the {file.label} that the sweep was prepared with: restore those, or start a new sweep"
         )
     return path
 
@@ -113,4 +113,4 @@ def _read(folder: Path) -> tuple[list[WeightsFile], dict[str, str]]:
     except FileNotFoundError:
         return [], {}
     except (ValueError, TypeError) as error:
-        raise WeightsError(f"{path}: damaged ({error}); `sweep resume` writes it anew") from error
+        raise WeightsError(f"{path}: damaged ({error}); `sweep resume` rewrites it") from error

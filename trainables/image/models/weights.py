@@ -46,11 +46,13 @@ def local_weights(written: str, model: str) -> Path:
         return found[0]
     if not path.exists():
         raise WeightsError(
-            f"pretrained: there is no weight file {path}. Give the path of a file with one of the endings "
+            f"pretrained: no weight file {path}. Give the path of a file with one of the endings "
             f"{', '.join(WEIGHT_SUFFIXES)}, true for the published weights, or false"
         )
     if path.suffix not in WEIGHT_SUFFIXES:
-        raise WeightsError(f"pretrained: {path} is no weight file: its ending is none of {', '.join(WEIGHT_SUFFIXES)}")
+        raise WeightsError(
+            f"pretrained: {path} is not a weight file: its suffix is none of {', '.join(WEIGHT_SUFFIXES)}"
+        )
     return path
 
 
@@ -146,7 +148,7 @@ def read_weights(path: Path) -> StateDict:
         if "non-allowlisted" in str(error):
             raise WeightsError(
                 f"{path}: refused, because more than tensors is pickled in it and reading that could run any code. "
-                f"Save the model's state_dict() alone, best as .safetensors"
+                f"Save the model's state_dict() alone, preferably as .safetensors"
             ) from error
         said = "" if isinstance(error, KeyError) else str(error)  # a KeyError's text is the key alone
         reason = said.partition(". ")[0].splitlines()[0] if said else "it is no PyTorch file, or an empty one"

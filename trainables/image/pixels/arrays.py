@@ -107,9 +107,7 @@ def pictures(path: Path, name: str) -> npt.NDArray[np.uint8]:
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
     if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] != 3):
-        raise ValueError(
-            f"{name} has the shape {array.shape}: pictures are (N, height, width) or (N, height, width, 3)"
-        )
+        raise ValueError(f"{name} has the shape {array.shape}: images are (N, height, width) or (N, height, width, 3)")
     if array.dtype == np.uint8 or not array.size:
         return array.astype(np.uint8)
     low, high = float(array.min()), float(array.max())
@@ -159,7 +157,7 @@ def _csv(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
         line = file.readline()
     found = pixel_columns(line)
     if found is None:
-        raise ValueError("it is no table of pixels: label,pixel0,pixel1,... of square pictures")
+        raise ValueError("it is no table of pixels: label,pixel0,pixel1,... of square images")
     label, side = found
     names = not line.split(",")[0].strip().strip('"').lstrip("-").isdigit()
     try:
@@ -185,7 +183,7 @@ def _csv_problem(path: Path) -> str:
         for line, cells in rows:
             if cells and len(cells) != width:
                 return (
-                    f"line {line} has {len(cells)} columns, line 1 has {width}: a CSV of pixels holds pictures of one "
+                    f"line {line} has {len(cells)} columns, line 1 has {width}: a CSV of pixels holds images of one "
                     "size, square and grey. Write others as files, in one folder per class (Datumaro: imagenet)"
                 )
             if strange := [place for place, cell in enumerate(cells) if not _INTEGER.fullmatch(cell.strip())]:
@@ -211,7 +209,7 @@ def _idx(path: Path) -> npt.NDArray[Any]:
     if len(content) - start != math.prod(shape) * kind.itemsize:
         raise ValueError(
             f"its header says {' × '.join(map(str, shape))} values, and {len(content) - start:,} bytes follow: "
-            "it is cut short, or its pictures are of several sizes"
+            "it is cut short, or its images are of several sizes"
         )
     return np.frombuffer(content, dtype=kind, offset=start).reshape(shape)
 

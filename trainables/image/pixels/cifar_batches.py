@@ -45,7 +45,7 @@ class _OnlyArrays(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch of pictures needs")
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch of images needs")
         return _ALLOWED[module, name]
 
 
@@ -77,11 +77,11 @@ def parse_batch(content: bytes) -> Batch:
     found = parse_pickle(content)
     pixels, labels = found.get("data"), found.get("labels", found.get("fine_labels"))
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2:
-        raise ValueError("it has no pixels (`data`, a row of bytes per picture)")
+        raise ValueError("it has no pixels (`data`, a row of bytes per image)")
     if pixels.shape[1] != _ROW_BYTES:
-        raise ValueError(f"its pictures have {pixels.shape[1]} values, not 3 × {SIDE} × {SIDE}")
+        raise ValueError(f"its images have {pixels.shape[1]} values, not 3 × {SIDE} × {SIDE}")
     if not isinstance(labels, list) or len(labels) != len(pixels) or not all(type(label) is int for label in labels):
-        raise ValueError(f"it does not have a class number for each of its {len(pixels)} pictures (`labels`)")
+        raise ValueError(f"it does not have a class number for each of its {len(pixels)} images (`labels`)")
     return Batch(pixels, np.array(labels, dtype=np.int64))
 
 

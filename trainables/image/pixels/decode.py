@@ -143,7 +143,7 @@ def read_image(source: Path | bytes, *, name: str = "", rule: PixelRule = DEFAUL
         UnreadableImage: missing, empty, truncated, damaged, too large, no picture, or one of which nobody says how it
             is to be read.
     """
-    name = name or (str(source) if isinstance(source, Path) else "picture")
+    name = name or (str(source) if isinstance(source, Path) else "image")
     try:
         content = source.read_bytes() if isinstance(source, Path) else source
     except OSError as error:
@@ -169,7 +169,7 @@ def read_image(source: Path | bytes, *, name: str = "", rule: PixelRule = DEFAUL
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImage(name, "not a picture of a known format") from error
+        raise UnreadableImage(name, "not an image of a known format") from error
     except _DAMAGED as error:
         raise UnreadableImage(name, str(error) or type(error).__name__) from error
 
@@ -264,7 +264,7 @@ def inside(box: Box, width: int, height: int) -> Box:
     left, top, right, bottom = box
     clipped = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
-        raise ValueError(f"the box {list(box)} lies outside the picture of {width}×{height}")
+        raise ValueError(f"the box {list(box)} lies outside the image of {width}×{height}")
     return clipped
 
 
@@ -288,7 +288,7 @@ def decode(
     try:
         return to_pixels(image, box=box, mask=mask, resolution=resolution, channels=channels, fit=fit)
     except ValueError as error:
-        raise UnreadableImage(name or str(source if isinstance(source, Path) else "picture"), str(error)) from error
+        raise UnreadableImage(name or str(source if isinstance(source, Path) else "image"), str(error)) from error
 
 
 @functools.cache

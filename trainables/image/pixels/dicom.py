@@ -34,7 +34,7 @@ def read_dicom(content: bytes, rule: PixelRule) -> Values:
     try:
         import pydicom
     except ImportError as error:
-        raise ValueError(f"DICOM pictures need pydicom: {install_command('dicom')}") from error
+        raise ValueError(f"DICOM images need pydicom: {install_command('dicom')}") from error
     from pydicom.errors import InvalidDicomError
     from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 
@@ -43,9 +43,9 @@ def read_dicom(content: bytes, rule: PixelRule) -> Values:
     except InvalidDicomError as error:
         raise ValueError(f"a damaged DICOM file: {error}") from error
     if "Rows" not in data or "Columns" not in data:
-        raise ValueError("a DICOM file without a picture (no Rows and Columns), or cut short")
+        raise ValueError("a DICOM file without an image (no Rows and Columns), or cut short")
     if (frames := int(data.get("NumberOfFrames") or 1)) > 1:
-        raise ValueError(f"{frames} frames in one DICOM file: an example is one picture, write each as a file")
+        raise ValueError(f"{frames} frames in one DICOM file: an example is one image, write each as a file")
     if data.Rows * data.Columns > rule.max_pixels:
         raise ValueError(f"{data.Columns}×{data.Rows} pixels are more than data.max_pixels: {rule.max_pixels:,}")
     numbers = data.pixel_array

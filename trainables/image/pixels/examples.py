@@ -123,7 +123,7 @@ class DecodedPixels(Pixels):
         content = picture.read()
         if picture.digest and digest_of(content) != picture.digest:
             raise DataError(
-                f"{picture.path or picture.name}: not the picture that the sweep was prepared with: put that back, or "
+                f"{picture.path or picture.name}: not the image that the sweep was prepared with: put that back, or "
                 "start a new sweep"
             )
         return content
@@ -163,7 +163,7 @@ def open_pixels(
     name = cache_name(index.pixels_fingerprint or index.fingerprint, target)
 
     def waiting() -> None:
-        progress("waiting for another process that decodes the same pictures", 0, len(index.table))
+        progress("waiting for another process that decodes the same images", 0, len(index.table))
 
     if not data.cache_limit_bytes:
         return DecodedPixels(index, data, target, num_threads, "data.cache_limit_bytes: 0")
@@ -215,7 +215,7 @@ def _build(
             rule=rule,
             num_threads=num_threads,
             progress=progress,
-            what=f"decoding pictures to {shape[1]}×{shape[2]}",
+            what=f"decoding images to {shape[1]}×{shape[2]}",
         )
         _check_same(index, pictures, facts, rule)
     except BaseException:

@@ -71,7 +71,7 @@ def selected(mask: Mask, size: tuple[int, int], box: Box | None = None) -> npt.N
     if mask.rle is not None:
         if (mask.rle.width, mask.rle.height) != size:
             raise ValueError(
-                f"the outline was drawn for {mask.rle.width}×{mask.rle.height}, but the picture is {size[0]}×{size[1]}"
+                f"the outline was drawn for {mask.rle.width}×{mask.rle.height}, but the image is {size[0]}×{size[1]}"
             )
         pixels = _decoded(mask.rle)
         left, top, right, bottom = box or (0, 0, *size)
@@ -83,7 +83,7 @@ def selected(mask: Mask, size: tuple[int, int], box: Box | None = None) -> npt.N
         raise ValueError(f"the mask {mask.path} is not the one that was there when the sweep was prepared")
     height, width = picture.values.shape
     if (width, height) != size:
-        raise ValueError(f"the mask {mask.path} is {width}×{height}, but its picture {size[0]}×{size[1]}")
+        raise ValueError(f"the mask {mask.path} is {width}×{height}, but its image {size[0]}×{size[1]}")
     left, top, right, bottom = box or (0, 0, width, height)
     return np.asarray(picture.values[top:bottom, left:right] == mask.value)
 

@@ -136,7 +136,7 @@ def read_pictures(
     rule: PixelRule,
     num_threads: int,
     progress: Progress = no_progress,
-    what: str = "reading pictures",
+    what: str = "reading images",
 ) -> list[Facts]:
     """Decodes each picture once and writes its examples into every target.
 

@@ -91,7 +91,7 @@ def read_bands(content: bytes, max_pixels: int) -> Values:
         if numbers.ndim == 3 and page.planarconfig == 2:
             numbers = np.moveaxis(numbers, 0, 2)
         if numbers.ndim not in (2, 3):
-            raise ValueError(f"its first page has {numbers.ndim} dimensions: a picture has height, width and bands")
+            raise ValueError(f"its first page has {numbers.ndim} dimensions: an image has height, width and bands")
         remark = SEVERAL_PAGES if len(file.pages) > 1 else ""
         declared = (0.0, 255.0) if numbers.dtype == np.uint8 else None
         return Values(numbers, declared, page.photometric == _WHITE_IS_ZERO, page.photometric == _RGB, remark=remark)

@@ -55,7 +55,7 @@ def chosen_bands(values: Values, bands: tuple[int, ...] | None) -> tuple[Numbers
     count = numbers.shape[2]
     if bands is not None:
         if max(bands) > count:
-            raise ValueError(f"data.bands asks for band {max(bands)}, and the picture has {count} (counted from 1)")
+            raise ValueError(f"data.bands asks for band {max(bands)}, and the image has {count} (counted from 1)")
         chosen, left = numbers[:, :, [band - 1 for band in bands]], ""
     elif count == 1:
         chosen, left = numbers, ""

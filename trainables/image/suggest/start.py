@@ -48,15 +48,13 @@ def starting_point(pretrained: bool | str | None, models: tuple[str, ...] = (), 
     from trainables.image.models.weights import at_hand, hub_answers
 
     if pretrained is False or (models and all(timm_name(name) in OWN_NETS for name in models)):
-        return Start(False, models or FROM_SCRATCH, "from scratch, as asked", "Trials start from scratch.")
+        return Start(False, models or FROM_SCRATCH, "from scratch, as requested", "Trials start from scratch.")
     if isinstance(pretrained, str):
         named = models or _models_of(pretrained)
-        return Start(
-            pretrained, named, "the weights that were named", f"Trials start from the weights in {pretrained}."
-        )
+        return Start(pretrained, named, "the given weights", f"Trials start from the weights in {pretrained}.")
     usual = models or (ON_GPU if gpu else ON_CPU)
     if hub_answers():
-        return Start(True, usual, "published weights, fetched once", "Trials start from published weights.")
+        return Start(True, usual, "published weights, downloaded once", "Trials start from published weights.")
     names = models or tuple(dict.fromkeys((*usual, *MODELS)))
     if there := tuple(name for name in names if at_hand(True, name) is not None)[:_MOST_MODELS]:
         said = f"The hub does not answer: trials start from weights on this machine ({', '.join(there)})."
@@ -64,13 +62,14 @@ def starting_point(pretrained: bool | str | None, models: tuple[str, ...] = (), 
     if pretrained:
         why = "published weights: the hub did not answer when this was written"
         said = (
-            "The hub does not answer and no weights are on this machine: this sweep can run once they can be fetched."
+            "The hub does not answer, and no weights are on this machine: this sweep can run when the hub is reachable."
         )
         return Start(True, usual, why, said)
     why = "the hub did not answer, and no published weights are on this machine"
     said = (
         "The hub does not answer, and no published weights are on this machine: trials start from scratch. "
-        "With weights they would do better: `sweep init FOLDER --weights PATH` takes a file, or a folder of them."
+        "Pretrained weights would give better models: `sweep init FOLDER --weights PATH` takes a weight file or a "
+        "folder of them."
     )
     return Start(False, models or FROM_SCRATCH, f"from scratch: {why}", said)
 
@@ -91,8 +90,8 @@ def _models_of(written: str) -> tuple[str, ...]:
         named = [name for file in files if (name := _longest_model(file.stem)) is not None]
         wanted = "after its model, such as resnet18_imagenet.pth"
     if not named:
-        there = f"the files {', '.join(file.name for file in files[:5])} are" if files else "there is no weight file"
-        raise DataError(f"weights {written}: {there} of no known model. A file is named {wanted}")
+        there = f"the files {', '.join(file.name for file in files[:5])} are" if files else "no weight file"
+        raise DataError(f"weights {written}: {there} of no known model. Name files {wanted}")
     return tuple(named[:_MOST_MODELS])
 
 

@@ -85,7 +85,7 @@ def suggest_sweep(
     fitting = [k for k, cost in enumerate(costs) if cost <= minutes * 60]
     chosen = fitting[0] if fitting else len(choices) - 1
     estimate = f"about {_duration(costs[chosen])} on {machine.words}"
-    estimated = f"The sweep takes {estimate} that do nothing else, estimated from a batch of each network."
+    estimated = f"The sweep takes {estimate} without other load, estimated from one batch per model."
     said = (start.said, estimated, *_richer(choices[:chosen], costs[:chosen]))
     return _suggestion(choices[chosen], start, listing, machine, trials, side, said, estimate)
 
@@ -137,9 +137,9 @@ def _seconds(choice: Choice, paces: list[Pace], num: int, trials: int, machine: 
 def _richer(choices: list[Choice], costs: list[float]) -> list[str]:
     if not choices:
         return []
-    kinds = {"scratch": "networks from scratch", "head": "heads"}
+    kinds = {"scratch": "models from scratch", "head": "heads"}
     best, cost = choices[0], costs[0]
-    trained = kinds.get("+".join(best.finetune), "heads and whole networks")
+    trained = kinds.get("+".join(best.finetune), "heads and whole models")
     what = f"{trained} at {best.resolution} pixels for {best.epochs} epochs"
     return [f"Training {best.num_models} {what} would take about {_duration(cost)}: `sweep init FOLDER --minutes M`."]
 
@@ -156,7 +156,7 @@ def _suggestion(
 ) -> Suggestion:
     models = start.models[: choice.num_models]
     pretrained = start.pretrained is not False
-    enlarged = "" if side is None else f" (of pictures {side} high or wide)"
+    enlarged = "" if side is None else f" (of images {side} high or wide)"
     fixed: dict[str, Any] = {
         "epochs": choice.epochs,
         "pretrained": start.pretrained,
@@ -166,31 +166,31 @@ def _suggestion(
         "batch_size": 64 if machine.gpus else 32,
     }
     why = {
-        "fixed.epochs": "the most that a trial gets; weak trials pause before",
+        "fixed.epochs": "maximum; weak trials pause earlier",
         "fixed.pretrained": start.why,
-        "fixed.input_resolution": f"pixels{enlarged}; the cost goes with its square",
-        "fixed.optimizer": "one alone, so that one range of lr suits: sgd wants ten times as much",
+        "fixed.input_resolution": f"pixels{enlarged}; cost grows with the square",
+        "fixed.optimizer": "a single one, so that one range of lr suits: sgd needs ten times as much",
         "fixed.weight_decay": "usual for adamw",
         "fixed.batch_size": "usual; the lr is tuned to it",
-        "space.model": "small, and good for their size"
+        "space.model": "small, and accurate for their size"
         if pretrained
-        else "small nets: few pictures teach no large one",
+        else "small ones: large models need more images",
         "search": f"{trials} trials take {estimate}",
     }
     if pretrained and (side is None or side > choice.resolution):
         fixed |= {"resize": "crop", "crop_fraction": 0.95}
-        why["fixed.resize"] = "the middle of a picture; squash keeps its edges and bends it, pad adds grey"
+        why["fixed.resize"] = "centre crop; squash distorts, pad adds grey"
         why["fixed.crop_fraction"] = "of the shorter side"
     space: dict[str, Any] = {"model": list(models)}
     both = choice.finetune == ("head", "full")
     if both:
         space["finetune"] = ["head", "full"]
-        why["space.finetune"] = "the last layer on frozen features, which is quick, or all of it"
+        why["space.finetune"] = "head: last layer on frozen features (fast); full: all layers"
     else:
         fixed["finetune"] = choice.finetune[0]
         why["fixed.finetune"] = {
-            "head": "the last layer on frozen features, computed once: all else takes too long here",
-            "scratch": "nothing to start from",
+            "head": "last layer on frozen features, computed once: more takes too long here",
+            "scratch": "no weights to start from",
         }.get(choice.finetune[0], "as asked")
     space["lr"] = _lr(choice, models)
     why["space.lr"] = _LR_WHY[choice.finetune if choice.finetune in _LR_WHY else ("head", "full")]
@@ -198,22 +198,22 @@ def _suggestion(
     if choice.finetune != ("head",):
         if pretrained:
             space["head_lr_multiplier"] = {"values": [1, 10], **when}
-            why["space.head_lr_multiplier"] = "a new head may learn faster than layers that know something"
+            why["space.head_lr_multiplier"] = "a new head may need a higher lr than pretrained layers"
         augment = ["none", "light", "trivialaugment"]
         space["augment"] = {"values": augment, **when} if when else augment
-        kept = "; a head's features are computed once, without" if both else ""
-        why["space.augment"] = f"both mirror: not for letters and digits{kept}"
+        kept = "; features of frozen backbones are computed without" if both else ""
+        why["space.augment"] = f"light and trivialaugment flip images: not for letters and digits{kept}"
     if not listing.multilabel:
         space["label_smoothing"] = [0.0, 0.1]
-        why["space.label_smoothing"] = "0.1 guards against labels that are wrong"
+        why["space.label_smoothing"] = "0.1 helps against wrong labels"
     metric, why["objective"] = _objective(listing)
     return Suggestion(fixed, space, metric, trials, why, said)
 
 
 _LR_WHY: Mapping[tuple[str, ...], str] = {
-    ("head", "full"): "of adamw: the lower half for whole networks, the upper for heads",
-    ("head",): "of adamw for a last layer alone, which takes more than a whole net",
-    ("scratch",): "of adamw from scratch",
+    ("head", "full"): "for adamw: the lower half suits whole models, the upper half heads",
+    ("head",): "for adamw: a head needs more than a whole model",
+    ("scratch",): "for adamw from scratch",
 }
 
 
@@ -230,11 +230,11 @@ def _lr(choice: Choice, models: tuple[str, ...]) -> dict[str, Any]:
 
 def _objective(listing: Listing) -> tuple[str, str]:
     if listing.multilabel:
-        return "val_map", "mean average precision: labels that are rightly absent do not count"
+        return "val_map", "mean average precision: true negatives do not count"
     counts = np.bincount(flat_labels(listing.table)[1], minlength=len(listing.classes))
     if counts.min() * _UNEQUAL < counts.max():
-        return "val_macro_f1", "classes differ in size: each counts the same"
-    return "val_accuracy", "share of pictures that are right"
+        return "val_macro_f1", "unbalanced classes: each counts the same"
+    return "val_accuracy", "share of correct images"
 
 
 def _duration(seconds: float) -> str:

@@ -343,7 +343,7 @@ def ends_early(config: ImageConfig, watched: Sequence[float]) -> bool:
     """Whether a trial ends before its last epoch, because what it monitors has not gained; says so."""
     if len(watched) == config.epochs or not stops_early(watched, config.monitor, config.early_stopping_patience):
         return False
-    print(f"{config.monitor} has not gained for {config.early_stopping_patience} epochs: ended early")
+    print(f"{config.monitor} did not improve for {config.early_stopping_patience} epochs: early stopping")
     return True
 
 

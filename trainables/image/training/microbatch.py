@@ -106,7 +106,7 @@ class MicroBatches:
                 return result
             # Outside `except`: the error's traceback holds on to the tensors of the step that failed.
             self._forget_step()
-            print(f"out of memory ({reason}): going on with micro-batches of {self.size} of {self.batch_size}")
+            print(f"out of memory ({reason}): continuing with micro-batches of {self.size} of {self.batch_size}")
 
     def whole(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """As a call, of a batch that is known to fit; what goes wrong is raised as it is."""

@@ -41,7 +41,7 @@ def optimizer_problem(name: str) -> str | None:
         return None
     near = difflib.get_close_matches(inner.lower(), known, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(near)}?" if near else "see timm.optim.list_optimizers() for all of them"
-    return f"there is no optimizer {name!r}: {hint}"
+    return f"no optimizer {name!r}: {hint}"
 
 
 def _plain(name: str) -> str:

@@ -41,7 +41,7 @@ def chosen_precision(precision: Precision, net: nn.Module, resolution: int) -> P
     """
     gpu = torch.cuda.is_available()
     if precision == "fp16" and not gpu:
-        raise TrainableError("mixed_precision fp16 needs a GPU, and there is none here: use bf16, auto or no")
+        raise TrainableError("mixed_precision fp16 needs a GPU, but there is none: use bf16, auto or no")
     if precision != "auto":
         return precision
     if gpu:

@@ -91,9 +91,9 @@ class AnnotatedPictures(Dataset):
             pooled(found)
         if not found.pictures and found.defects and all(each.reason.startswith(MISSING) for each in found.defects):
             raise DataError(
-                f"data.root: {names[0]} ({self.title}) names {len(found.defects)} pictures, and none of them is in "
+                f"data.root: {names[0]} ({self.title}) names {len(found.defects)} images, and none of them is in "
                 f"{self.root / (self.data.images or '')}; the first: {found.defects[0].name}\n"
-                "  Put the pictures there, or choose as data.root a folder that holds both"
+                "  Put the images there, or choose as data.root a folder that holds both"
             )
         return listing_of(found, self.data, self.root, progress)
 
@@ -152,7 +152,7 @@ class AnnotatedPictures(Dataset):
         """Counts the pictures that no annotation names, of formats that list their pictures."""
         known = {picture.picture for picture in found.pictures}
         others = sum(name not in known for name in tree.pictures(self.place(tree, self.data.images, "images")))
-        found.counts["pictures that no annotation names were passed over"] += others if known else 0
+        found.counts["images that no annotation names were passed over"] += others if known else 0
 
     def add_unannotated(self, tree: Tree, found: Annotations) -> None:
         """Adds the pictures that have no annotation of their own, where each annotation is a file.
@@ -183,9 +183,9 @@ class AnnotatedPictures(Dataset):
         found.pictures = list(kept.values())
 
 
-VIEWS = "read as pictures with the classes of their objects (view images), or as objects (crops, foreground)"
-UNANNOTATED = "pictures have no annotation: they count as pictures without an object (view images)"
-MISSING = "the picture is missing:"
+VIEWS = "read as images with the classes of their objects (view images), or as objects (crops, foreground)"
+UNANNOTATED = "images have no annotation: they count as images without an object (view images)"
+MISSING = "the image is missing:"
 
 
 def pooled(found: Annotations) -> None:

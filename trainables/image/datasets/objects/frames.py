@@ -21,9 +21,9 @@ SAME, SCALED, TURNED, LYING = "same", "scaled", "turned", "lying"
 _UNKNOWN = 1 << 30  # pixels; of a picture whose header cannot be read: it is refused later, by name
 
 NOTES = {
-    SAME: "annotations give a wrong size of their picture: the boxes fit the picture itself and were used as they are",
-    SCALED: "pictures were resized after they had been annotated: the boxes were scaled with them",
-    TURNED: "annotations count in the picture as it is stored, not as it is seen (EXIF): the boxes were turned with it",
+    SAME: "annotations give a wrong size of their image: the boxes fit the image itself and were used as they are",
+    SCALED: "images were resized after they had been annotated: the boxes were scaled with them",
+    TURNED: "annotations count in the image as it is stored, not as it is seen (EXIF): the boxes were turned with it",
 }
 _MAJORITY = 0.9  # of the pictures that allow only one reading, before it is that of the others
 _TOLERANCE = 1.0  # pixels that a box may reach beyond its picture
@@ -176,6 +176,6 @@ def _question(picture: AnnotatedPicture, header: Header) -> str:
     (width, height), (across, down) = picture.size, header.upright
     seen = f"{across}×{down}" + (" (turned upright by EXIF)" if header.is_turned else "")
     return (
-        f"the annotation is of a picture of {width}×{height}, but it is {seen}, and the boxes may count in either: "
+        f"the annotation is of an image of {width}×{height}, but it is {seen}, and the boxes may count in either: "
         "correct the size in the annotation"
     )

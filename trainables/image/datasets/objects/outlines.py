@@ -106,7 +106,7 @@ def _code(outline: Outline, frame: Frame) -> dict[str, Any]:
         return merged
     assert isinstance(outline, Rle)
     if (outline.width, outline.height) != frame.size:
-        raise ValueError(f"its mask is {outline.width}×{outline.height}, but its picture {width}×{height}")
+        raise ValueError(f"its mask is {outline.width}×{outline.height}, but its image {width}×{height}")
     return _checked(outline)
 
 

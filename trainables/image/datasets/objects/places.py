@@ -10,7 +10,7 @@ from trainables.image.datasets.objects.annotated import AnnotatedObject, FloatBo
 from trainables.image.datasets.objects.frames import Frame
 from trainables.image.datasets.objects.outlines import box_of_rings
 
-CLIPPED = "boxes that reached beyond their picture were clipped"
+CLIPPED = "boxes that reached beyond their image were clipped"
 REVERSED = "boxes whose sides are written in reverse were read as if they were not"
 
 _SLACK = 0.01  # pixels: fractions with six digits are off by that much in a picture of 10,000 pixels
@@ -39,7 +39,7 @@ def whole_box(item: AnnotatedObject, frame: Frame, counts: Counter[str]) -> Box:
         raise ValueError(f"the box {shown(item.box)} has no area")
     width, height = frame.size
     if min(right, width) - max(left, 0) < _SLACK or min(bottom, height) - max(top, 0) < _SLACK:
-        raise ValueError(f"the box {shown(item.box)} lies outside the picture of {width}×{height}")
+        raise ValueError(f"the box {shown(item.box)} lies outside the image of {width}×{height}")
     edges = (
         math.floor(left + _SLACK),
         math.floor(top + _SLACK),

@@ -112,7 +112,7 @@ def number_of(value: object, what: str) -> float:
         shown = value.strip() if isinstance(value, str) else value
         raise ValueError(f"{what} is {shown!r}, no number") from error
     if not abs(number) < _FARTHEST:
-        raise ValueError(f"{what} is {str(value).strip()}, no place in a picture")
+        raise ValueError(f"{what} is {str(value).strip()}, no place in an image")
     return number
 
 

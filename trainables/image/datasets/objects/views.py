@@ -43,7 +43,7 @@ def listing_of(found: Annotations, data: DataConfig, folder: Path, progress: Pro
         return _whole(kept, found, folder)
     items = [item for picture in kept for item in picture.objects]
     if not items:
-        hint = " (labels of whole pictures are for the view images)" if any(each.tags for each in kept) else ""
+        hint = " (labels of whole images are for the view images)" if any(each.tags for each in kept) else ""
         raise DataError(nothing_found(found, folder, f"no annotated object for the view {data.view}{hint}"))
     examples, classes = _cut(kept, found, data, folder, progress)
     return _listing(examples, classes, found, multilabel=False)
@@ -69,7 +69,7 @@ def _whole(pictures: Sequence[AnnotatedPicture], found: Annotations, folder: Pat
     labels, multilabel = _labels(pictures, found)
     classes = tuple(sorted({name for each in labels for name in each}))
     if not classes:
-        raise DataError(nothing_found(found, folder, "no usable annotated picture"))
+        raise DataError(nothing_found(found, folder, "no usable annotated image"))
     number_of = {name: number for number, name in enumerate(classes)}
     examples = []
     for picture, names in zip(pictures, labels, strict=True):
@@ -95,12 +95,10 @@ def _labels(pictures: Sequence[AnnotatedPicture], found: Annotations) -> tuple[l
     if not marked:
         return tags, any(len(each) > 1 for each in tags)
     if all(picture.tags for picture in marked) and len({name for each in tags for name in each}) > 1:
-        found.notes.append("pictures are labelled as a whole, too: these labels count, not the objects (view images)")
+        found.notes.append("images are labelled as a whole, too: these labels count, not the objects (view images)")
         return tags, any(len(each) > 1 for each in tags)
     if tagged := sum(map(bool, tags)):
-        found.notes.append(
-            f"{tagged} pictures are labelled as a whole, too: the classes of objects count (view images)"
-        )
+        found.notes.append(f"{tagged} images are labelled as a whole, too: the classes of objects count (view images)")
     return [sorted({item.label for item in picture.objects}) for picture in pictures], True
 
 
@@ -122,9 +120,9 @@ def _cut(
     with ThreadPoolExecutor(num_cpus(), thread_name_prefix="headers") as pool:
         for number, header in enumerate(pool.map(header_of, [folder / each.picture for each in pictures])):
             if number % 500 == 0:
-                progress("reading the sizes of pictures", number, len(pictures))
+                progress("reading the sizes of images", number, len(pictures))
             headers.append(header)
-    progress("reading the sizes of pictures", len(pictures), len(pictures))
+    progress("reading the sizes of images", len(pictures), len(pictures))
     readings = read_frames(pictures, headers)
     found.counts += readings.counts
     cuts: list[_Cut] = []
@@ -242,9 +240,7 @@ def nothing_found(found: Annotations, folder: Path, what: str) -> str:
     """Why there is no example: what was found, the first defects, and counts."""
     num_objects = sum(len(picture.objects) for picture in found.pictures)
     num_tagged = sum(bool(picture.tags) for picture in found.pictures)
-    parts = [
-        f"{len(found.pictures)} pictures with {num_objects} objects; {num_tagged} pictures have a label of their own"
-    ]
+    parts = [f"{len(found.pictures)} images with {num_objects} objects; {num_tagged} images have a label of their own"]
     parts += [str(defect) for defect in found.defects[:_SHOWN]]
     parts += [f"and {len(found.defects) - _SHOWN} more"] if len(found.defects) > _SHOWN else []
     parts += [f"{count} {note}" for note, count in sorted((+found.counts).items())] + found.notes

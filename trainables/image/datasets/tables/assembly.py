@@ -53,11 +53,11 @@ def resolve(rows: Rows, finder: Finder, progress: Progress) -> Pictures:
     for part, end in zip(rows.parts, ends, strict=True):
         for row in range(part.start, end):
             if row % 5000 == 0:
-                progress("looking for pictures", row, len(rows.names))
+                progress("looking for images", row, len(rows.names))
             written = rows.names[row]
             if written is None or written == DROPPED or not written.strip():
                 if written != DROPPED:
-                    defects.append(Defect(rows.place(row), "it names no picture"))
+                    defects.append(Defect(rows.place(row), "it names no image"))
                 paths.append(None)
                 continue
             key = (part.base, part.split, written)
@@ -68,7 +68,7 @@ def resolve(rows: Rows, finder: Finder, progress: Progress) -> Pictures:
                     found[key] = None
                     defects.append(Defect(f"{written} ({rows.place(row)})", str(error)))
             paths.append(found[key])
-    progress("looking for pictures", len(rows.names), len(rows.names))
+    progress("looking for images", len(rows.names), len(rows.names))
     names = sorted({path for path in paths if path is not None})
     number = {name: place for place, name in enumerate(names)}
     of_row = np.array([-1 if path is None else number[path] for path in paths], dtype=np.int64)
@@ -91,13 +91,11 @@ def assemble(rows: Rows, pictures: Pictures, finder: Finder, data: DataConfig, s
     source = listed([part.name for part in rows.parts], 4)
     notes, defects = list(rows.notes), list(pictures.defects)
     if missing := sum(defect.reason == MISSING for defect in defects):
-        notes.append(f"{missing} pictures that {source} names are missing")
+        notes.append(f"{missing} images that {source} names are missing")
     if finder.by_file_name:
         notes.append(f"{finder.by_file_name} names in {source} are paths of another place: found by the file's name")
     if finder.by_split:
-        notes.append(
-            f"{finder.by_split} names fit several pictures: the one in the folder of the table's split is meant"
-        )
+        notes.append(f"{finder.by_split} names fit several images: the one in the folder of the table's split is meant")
     if rows.by_folder:
         rows = _folder_labels(rows, pictures)
         notes.append(rows.notes[-1])
@@ -113,7 +111,7 @@ def assemble(rows: Rows, pictures: Pictures, finder: Finder, data: DataConfig, s
         splits += [None] * len(beside)
         groups += beside
     elif beside:
-        notes.append(f"{len(beside)} pictures are not in {source}: left out (such as {beside[0]})")
+        notes.append(f"{len(beside)} images are not in {source}: left out (such as {beside[0]})")
     counts = np.array([len(each) for place, each in enumerate(labels) if place not in wrong], dtype=np.int64)
     multilabel, note = is_multilabel(counts, rows, settings.kind)
     notes += [note] if note else []
@@ -126,7 +124,7 @@ def assemble(rows: Rows, pictures: Pictures, finder: Finder, data: DataConfig, s
         why = "" if multilabel else " left out: each must have one"
         if multilabel and settings.unlabelled == "drop":
             why = " left out (data.table.unlabelled: drop)"
-        notes.append(f"{int(without.sum())} pictures without a label{why}")
+        notes.append(f"{int(without.sum())} images without a label{why}")
         kept = kept[~without] if why else kept
     order = sorted(kept.tolist(), key=lambda place: names[place])
     if not order:
@@ -173,7 +171,7 @@ def nothing_found(rows: Rows, pictures: Pictures, folder: object) -> DataError:
     first = "".join(f"\n  {defect}" for defect in pictures.defects[:_SHOWN])
     source = listed([part.name for part in rows.parts], 4)
     return DataError(
-        f"data.table: none of the {len(rows.names)} names in {source} is a picture in {folder}{first}\n"
+        f"data.table: none of the {len(rows.names)} names in {source} is an image in {folder}{first}\n"
         '  data.table.names says how a name becomes a file name, such as "im{}.jpg"'
     )
 
@@ -185,13 +183,13 @@ def _folder_labels(rows: Rows, pictures: Pictures) -> Rows:
     if len(classes) < 2:
         source = listed([part.name for part in rows.parts], 4)
         raise DataError(
-            f"data.table: {source} only lists pictures, and they lie in {listed(classes) or 'one folder'}: no label\n"
+            f"data.table: {source} only lists images, and they lie in {listed(classes) or 'one folder'}: no label\n"
             "  A table of labels has a column for them; lists called train, val and test only say the splits"
         )
     number = {name: place for place, name in enumerate(classes)}
     of_picture = np.array([number[folder] for folder in folders], dtype=np.int64)
     used = np.flatnonzero(pictures.of_row >= 0)
-    note = f"the folder that a picture lies in is its label: {len(classes)} folders"
+    note = f"the folder that an image lies in is its label: {len(classes)} folders"
     return replace(
         rows,
         pair_rows=used,
@@ -281,4 +279,4 @@ def _occurring(classes: Sequence[str], labels: Iterable[Sequence[int]]) -> tuple
 
 def _nothing(source: str, defects: Sequence[Defect]) -> str:
     first = "".join(f"\n  {defect}" for defect in defects[:_SHOWN])
-    return f"data.table: no picture that {source} names can be used{first}"
+    return f"data.table: no image that {source} names can be used{first}"

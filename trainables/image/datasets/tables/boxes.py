@@ -32,12 +32,12 @@ def annotations_of(rows: Rows, pictures: Pictures, origin: Literal["auto", 0, 1]
     if rows.boxes is None:
         raise DataError(
             f"data.view: crops cuts out objects, and {source} has no boxes: data.table.box_columns names the columns "
-            "of left, top, right and bottom, or data.view: images takes whole pictures"
+            "of left, top, right and bottom, or data.view: images takes whole images"
         )
     first, how = _origin(rows.boxes, origin)
     found = Annotations(named=rows.classes, notes=[*rows.notes, how], defects=list(pictures.defects))
     if missing := sum(defect.reason == MISSING for defect in pictures.defects):
-        found.notes.append(f"{missing} pictures that {source} names are missing")
+        found.notes.append(f"{missing} images that {source} names are missing")
     labels = dict(zip(rows.pair_rows.tolist(), rows.pair_labels.tolist(), strict=True))
     members: dict[int, list[int]] = defaultdict(list)
     for row, picture in enumerate(pictures.of_row.tolist()):
@@ -64,7 +64,7 @@ def _object(
 ) -> AnnotatedObject | None:
     sides = boxes.sides[row]
     if np.isnan(sides).any():
-        found.counts["rows without a box: pictures without an object"] += row not in labels
+        found.counts["rows without a box: images without an object"] += row not in labels
         return None
     if row not in labels:
         found.counts["boxes without a label left out"] += 1
@@ -83,7 +83,7 @@ def _object(
 def _origin(boxes: Boxes, setting: Literal["auto", 0, 1]) -> tuple[int, str]:
     """From what the boxes count their pixels, and how that was found."""
     if boxes.are_fractions:
-        return 0, "boxes are fractions of their picture"
+        return 0, "boxes are fractions of their image"
     if setting != "auto":
         return setting, f"boxes count from {setting} (data.box_origin)"
     if (boxes.sides == 0).any():
@@ -91,6 +91,6 @@ def _origin(boxes: Boxes, setting: Literal["auto", 0, 1]) -> tuple[int, str]:
     if boxes.sizes is not None and (boxes.sides[:, 2:] == boxes.sizes).any():
         return (
             1,
-            "boxes count from 1: none begins at 0, and one ends where its picture does (data.box_origin)",
+            "boxes count from 1: none begins at 0, and one ends where its image does (data.box_origin)",
         )
     return 0, "boxes count from 0, as tables mostly do: nothing in them says otherwise (data.box_origin)"

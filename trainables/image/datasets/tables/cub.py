@@ -45,7 +45,7 @@ def read_cub(tree: Tree, path: str) -> Grid:
     splits = column(SPLITS) if f"{folder}/{SPLITS}".lstrip("/") in tree else None
     for name, other in ((LABELS, labels), (SPLITS, splits)):
         if other is not None and (missing := next((number for number in files if number not in other), None)):
-            raise DataError(f"data.table: {name} has no line for picture {missing} of {path} ({files[missing]})")
+            raise DataError(f"data.table: {name} has no line for image {missing} of {path} ({files[missing]})")
     columns = {"file": list(files.values()), "label": [labels[number] for number in files]}
     notes = [f"{path}: labels are in {LABELS}"]
     if splits is not None:

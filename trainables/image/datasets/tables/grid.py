@@ -174,7 +174,7 @@ def _has_header(first: Sequence[str], name: str, settings: Table, is_picture: Is
     if any(cell.strip().lower() in ("1", "0", "1.0", "0.0", "true", "false") for cell in first):
         raise DataError(
             f"data.table: the first line of {name} must have the names of the columns; it has {listed(first)}\n"
-            "  If it is the first picture's, set data.table.header: false and name data.table.file_column (column 1, …)"
+            "  If it is the first image's, set data.table.header: false and name data.table.file_column (column 1, …)"
         )
     return True
 

@@ -73,7 +73,7 @@ def read_lists(tree: Tree, folder: str) -> Lists:
         found = list(_lines(tree, folder, name))
         if not any(has for _, has, _ in found):
             if not by_split:
-                notes.append(f"{name} lists no picture: not a label")
+                notes.append(f"{name} lists no image: not a label")
             continue
         if label in classes and not by_split:
             raise DataError(f"data.table: {tree.path(folder)} has two lists for the label {label!r}")
@@ -82,7 +82,7 @@ def read_lists(tree: Tree, folder: str) -> Lists:
         if by_split:  # that a picture has no label is said by its name alone
             rows += [(written, -1, place) for written, has, place in found if not has]
     if not classes:
-        raise DataError(f"data.table: no list in {tree.path(folder)} names a picture (looked for *.txt, one per label)")
+        raise DataError(f"data.table: no list in {tree.path(folder)} names an image (looked for *.txt, one per label)")
     splits: dict[str, str] = {}
     if by_split:
         for stem, name in split_lists.items():

@@ -29,7 +29,7 @@ def read_records(text: str, name: str) -> pa.Table:
     if isinstance(content, Mapping):
         labels = content.get("labels", content) if set(content) <= {"classes", "labels", "info"} else content
         if not isinstance(labels, Mapping) or not labels:
-            raise DataError(f"data.table: {name} is a JSON object, but not of picture names and their labels")
+            raise DataError(f"data.table: {name} is a JSON object, but not of image names and their labels")
         classes = content.get("classes") if labels is not content else None
         return _by_name(labels, classes, name)
     if not isinstance(content, list) or not content or not all(isinstance(record, Mapping) for record in content):
@@ -61,7 +61,7 @@ def _by_name(labels: Mapping[str, Any], classes: Any, name: str) -> pa.Table:
 
     values = list(labels.values())
     if any(_is_nested(value) for value in values):
-        raise DataError(f"data.table: {name} has more than labels for each picture: it is no table of labels")
+        raise DataError(f"data.table: {name} has more than labels for each image: it is no table of labels")
     files = pa.array(list(labels), pa.string())
     if any(isinstance(value, list) for value in values):
         rows = [[named(each) for each in value] if isinstance(value, list) else [named(value)] for value in values]

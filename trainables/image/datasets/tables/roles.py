@@ -152,7 +152,7 @@ class _Finder:
         if settings.format == "auto" and len(free) > 1 and not boxes:
             if not self.grid.header and flags:
                 raise DataError(
-                    f"data.table: {self.grid.name} has one column per label, and its first line is a picture's: it "
+                    f"data.table: {self.grid.name} has one column per label, and its first line is an image's: it "
                     "must have the names of the columns"
                 )
             if len(flags) == len(free):
@@ -206,7 +206,7 @@ class _Finder:
         same = [name for name, score in scores.items() if score[:3] == scores[best][:3] and score[1] > 0]
         if len(same) > 1 and self.settings.file_column is None:
             raise DataError(
-                f"data.table: the columns {listed(same)} of {self.grid.name} name pictures: which one holds those to "
+                f"data.table: the columns {listed(same)} of {self.grid.name} name images: which one holds those to "
                 "learn from? Name it with data.table.file_column"
             )
         return best
@@ -249,7 +249,7 @@ class _Finder:
             column = self.table[name]
             if pa.types.is_string(column.type) and 1 < pc.count_distinct(column).as_py() < len(column):
                 self.notes.append(
-                    f"{self.grid.name}: pictures of one {name} never fall on both sides of a split "
+                    f"{self.grid.name}: images of one {name} never fall on both sides of a split "
                     "(data.split.group_by: none divides them)"
                 )
                 return name

@@ -144,10 +144,10 @@ def folder_readings(tree: Tree, folder: str, finder: Finder, settings: Table) ->
             return found
         if _only_splits(tree, folder, finder, settings):
             raise DataError(
-                f"data.table: the lists in {tree.path(folder)} say which pictures are train, val and test, and no "
-                "label: name a table of labels, or leave data.table out where the pictures lie in class folders"
+                f"data.table: the lists in {tree.path(folder)} say which images are train, val and test, and no "
+                "label: name a table of labels, or leave data.table out where the images lie in class folders"
             )
-    return [Reading(folder, "lists of pictures, one per label")]
+    return [Reading(folder, "lists of images, one per label")]
 
 
 def _only_splits(tree: Tree, folder: str, finder: Finder, settings: Table) -> bool:
@@ -282,7 +282,7 @@ def _split_lists(tree: Tree, seen: Sequence[_Seen], num_pictures: int) -> list[R
         if "train" not in members or len(members) < 2 or len(folders) < 2 or any(map(_is_no_class, folders)):
             continue
         paths = {split: members[split].path for split in _SPLITS if split in members}
-        text = f"lists of pictures, one per split: {', '.join(paths.values())}; the folder of a picture is its label"
+        text = f"lists of images, one per split: {', '.join(paths.values())}; the folder of an image is its label"
         found.append(Reading(paths, text, settings={"labels_from": "folder"}))
     return found
 
@@ -300,7 +300,7 @@ def _label_lists(tree: Tree, seen: Sequence[_Seen]) -> list[Reading]:
     for folder, names in by_folder.items():
         labels = [name for name in names if split_word(name.rpartition(".")[0]) is None]
         if folder and len(labels) > 1 and 2 * len(names) > len(list_files(tree, folder)):
-            found.append(Reading(folder, f"lists of pictures, one per label: {folder}/ ({listed(sorted(labels), 4)})"))
+            found.append(Reading(folder, f"lists of images, one per label: {folder}/ ({listed(sorted(labels), 4)})"))
     return found
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sweep_runner.cli.common import Out, common_options
+from sweep_runner.cli.common import Out, common_options, output_options
 from sweep_runner.cli.model import find_model
 from sweep_runner.cli.trial_name import model_trial_option
 from sweep_runner.errors import RequestError
@@ -28,15 +28,7 @@ if TYPE_CHECKING:
     "--threads", "threads", multiple=True, metavar="N|all", help="Number of CPU threads, or all. Repeatable.",
     default=("1", "all"), show_default=True,
 )  # fmt: skip
-@click.option(
-    "--format",
-    "file_format",
-    type=click.Choice(["table", "csv", "json", "parquet"]),
-    default="table",
-    show_default=True,
-    help="table: for people on a terminal, tab-separated otherwise.",
-)
-@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file, not stdout.")
+@output_options
 @common_options
 def bench(
     model: str,

@@ -57,9 +57,17 @@ class Out:
         """A result for a script: one JSON document to stdout. NaN and infinities become null: JSON has none."""
         click.echo(json.dumps(_json_ready(value), indent=2, ensure_ascii=False))
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
-        """A result table to stdout: a rich table on a terminal, tab-separated values with a header otherwise."""
-        print_table(columns, rows, title=title)
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Any]],
+        *,
+        title: str = "",
+        optional: Sequence[str] = (),
+        by_row: bool = False,
+    ) -> None:
+        """A result table to stdout: see `print_table`."""
+        print_table(columns, rows, title=title, optional=optional, by_row=by_row)
 
 
 def console(stream: IO[str] | None = None) -> Console:
@@ -92,7 +100,7 @@ def common_options(command: Callable[P, R]) -> Callable[..., R]:
         help="The folder that holds all sweeps, or s3://BUCKET/PREFIX.",
     )
     @click.option("--quiet", "-q", is_flag=True, help="Results, warnings and errors only.")
-    @click.option("--verbose", "-v", is_flag=True, help="Say more.")
+    @click.option("--verbose", "-v", is_flag=True, help="Print details.")
     @functools.wraps(command)
     def wrapped(*args: Any, results_folder: str, quiet: bool, verbose: bool, **kwargs: Any) -> R:
         kwargs["out"] = Out(quiet=quiet, verbose=verbose and not quiet)
@@ -140,7 +148,7 @@ def address_option(command: Callable[P, R]) -> Callable[P, R]:
     return click.option(
         "--address",
         metavar="HOST:PORT",
-        help="Run on the Ray cluster with this head; auto: on this machine's; local: on an instance of its own.",
+        help="Ray cluster to run on, by its head; auto: this machine's cluster; local: a new instance.",
     )(command)
 
 
@@ -153,6 +161,25 @@ def with_address(overrides: tuple[str, ...], address: str | None) -> tuple[str, 
 def json_option(command: Callable[P, R]) -> Callable[P, R]:
     """Adds `--json`; the command gets `as_json: bool`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
+
+
+def output_options(command: Callable[P, R]) -> Callable[P, R]:
+    """Adds `--format` and `--output`; the command gets `file_format: str` and `output: Path | None`.
+
+    `sweep_runner.cli.query_output` checks them and writes the table.
+    """
+    output = click.option(
+        "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file, not stdout."
+    )
+    file_format = click.option(
+        "--format",
+        "file_format",
+        type=click.Choice(["table", "csv", "json", "parquet"]),
+        default="table",
+        show_default=True,
+        help="table: for people on a terminal, tab-separated otherwise.",
+    )
+    return file_format(output(command))
 
 
 def _json_ready(value: Any) -> Any:

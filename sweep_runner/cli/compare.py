@@ -64,14 +64,16 @@ def compare(first: str, second: str, as_json: bool, results: ResultsPaths, out: 
             }
         )
         return
-    names = [f"{board.sweep.sweep}/{row.name or row.trial}" for board, row in ((one, a), (other, b))]
+    names = [str(row.name or f"trial {row.trial}") for row in (a, b)]
+    if one.sweep.sweep != other.sweep.sweep or names[0] == names[1]:
+        names = [f"{board.sweep.sweep}/{row.name or row.trial}" for board, row in ((one, a), (other, b))]
     rows: list[tuple[Any, ...]] = [("param", *each, None) for each in params]
     rows += [("metric", name, x, y, y - x) for name, x, y in metrics]
     rows += [("fact", name, x, y, y - x if isinstance(x, int | float) and isinstance(y, int | float) else None)
              for name, x, y in facts]  # fmt: skip
     if not params:
         out.say("both have the same params")
-    out.table(("", "what", *names, "difference"), rows)
+    out.table(("", "what", *names, "difference"), rows, by_row=True)
     _print_significance(tested, names, out)
 
 

@@ -69,7 +69,7 @@ def explain(name: str, trial: str | None, as_json: bool, results: ResultsPaths, 
     out.result(f"{name} {title_of(row)}: {_ending(row)}")
     if decisions:
         out.table(
-            ("rung (epoch)", board.objective, "needed", "place", "go on", "verdict"),
+            ("rung (epoch)", board.objective, "needed", "rank", "continue", "verdict"),
             [
                 (
                     rung.epoch,
@@ -137,7 +137,7 @@ def _print_rivals(rung: Comparison, board: Leaderboard, out: Out) -> None:
     ordered = sorted(rung.rivals.items(), key=lambda pair: pair[1], reverse=board.mode == "max")
     out.say(f"competitors at the rung of epoch {rung.epoch}, at that time (★ would have continued in its place):")
     out.table(
-        ("rival", board.objective, ""),
+        ("competitor", board.objective, ""),
         [
             (title_of(rows[number]) if number in rows else f"trial {number}", value, "★" if k < rung.num_kept else "")
             for k, (number, value) in enumerate(ordered[:_MAX_RIVALS])

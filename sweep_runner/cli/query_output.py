@@ -1,4 +1,4 @@
-"""How `sweep query` hands over its result."""
+"""How a command hands over a table: to the terminal, or in a format to stdout or a file."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sweep_runner.cli.common import Out, common_options, json_option
+from sweep_runner.cli.common import Out, common_options, json_option, output_options
 from sweep_runner.cli.trial_name import trial_arguments
 from sweep_runner.errors import RequestError
 from sweep_runner.results.costs import COSTS, cheapest_first, cost
@@ -61,6 +61,7 @@ def ls(as_json: bool, results: ResultsPaths, out: Out) -> None:
             )
             for row in rows
         ],
+        optional=("duration", "started", "trial"),
     )
 
 
@@ -226,15 +227,7 @@ def show(name: str, trial: str | None, as_json: bool, results: ResultsPaths, out
 @click.argument("sql", required=False)
 @click.option("--list", "list_only", is_flag=True, help="List all tables with their columns, types and meanings.")
 @click.option("--saved", is_flag=True, help="List the saved queries.")
-@click.option(
-    "--format",
-    "file_format",
-    type=click.Choice(["table", "csv", "json", "parquet"]),
-    default="table",
-    show_default=True,
-    help="table: for people on a terminal, tab-separated otherwise.",
-)
-@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file, not stdout.")
+@output_options
 @click.option(
     "--time-limit",
     "time_limit_s",

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from sweep_runner.results.display import column_texts
+from sweep_runner.results.display import column_texts, few_digits
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,11 +31,13 @@ def print_table(
     title: str = "",
     stream: IO[str] | None = None,
     exact: bool = False,
+    optional: Sequence[str] = (),
+    by_row: bool = False,
 ) -> None:
     """Prints rows as a rich table on a terminal, as tab-separated values with a header otherwise.
 
-    Where a table is wider than the terminal, first headers are broken, then cells that have blanks. What is too wide
-    even so is shown a line a cell, without the empty ones.
+    If a table is wider than the terminal, first optional columns go, then headers are broken, then cells that have
+    blanks. What is still too wide is shown with one line per cell, without the empty ones.
 
     Args:
         columns: the header.
@@ -44,6 +46,8 @@ def print_table(
         title: shown above on a terminal.
         stream: stdout unless given.
         exact: every digit of a float where no terminal reads; otherwise six that count.
+        optional: columns that a narrow terminal does not show, the first to go first.
+        by_row: each float has the digits that count, because a column holds figures of different kinds.
     """
     stream = stream or sys.stdout
     rows = [list(row) for row in rows]
@@ -56,10 +60,11 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    columns, title = [printable(column) for column in columns], printable(title)
     screen = Console(file=stream, markup=False, highlight=False, emoji=False)
+    columns, rows, gone = _without(optional, columns, rows, screen.width)
+    columns, title = [printable(column) for column in columns], printable(title)
     table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    shown = _as_text(columns, rows)
+    shown = [[printable(few_digits(cell)) for cell in row] for row in rows] if by_row else _as_text(columns, rows)
     widths = _widths(columns, shown, screen.width)
     if widths is None:
         _print_records(columns, shown, screen)
@@ -76,6 +81,25 @@ def print_table(
     for line in shown:
         table.add_row(*map(Text, line))
     screen.print(table)
+    if gone:
+        screen.print(f"not shown on a narrow terminal: {', '.join(gone)}", style="dim")
+
+
+def _without(
+    optional: Sequence[str], columns: Sequence[str], rows: list[list[Any]], screen_width: int
+) -> tuple[list[str], list[list[Any]], list[str]]:
+    """The table without as many optional columns as it takes to fit, and the names of those, in the table's order."""
+    gone: list[str] = []
+    for name in optional:
+        kept = [k for k, column in enumerate(columns) if column not in gone]
+        widths = _smallest(
+            [_longest_word(columns[k]) for k in kept], [[row[k] for k in kept] for row in _as_text(columns, rows)], len
+        )
+        if _total(widths) <= screen_width:
+            break
+        gone += [name] if name in columns else []
+    kept = [k for k, column in enumerate(columns) if column not in gone]
+    return [columns[k] for k in kept], [[row[k] for k in kept] for row in rows], [c for c in columns if c in gone]
 
 
 def _print_records(columns: Sequence[str], rows: Sequence[Sequence[str]], screen: Console) -> None:

@@ -32,7 +32,7 @@ def trial_arguments(command: Callable[P, R]) -> Callable[..., R]:
 def model_trial_option(command: Callable[P, R]) -> Callable[..., R]:
     """Adds `--trial` to a command whose `model` may be a sweep: the command gets `model` as SWEEP/TRIAL then."""
 
-    @click.option("--trial", "trial_option", metavar="TRIAL", help=f"Of a sweep's models. {HELP}")
+    @click.option("--trial", "trial_option", metavar="TRIAL", help=f"{HELP}")
     @functools.wraps(command)
     def wrapped(*args: Any, model: str, trial_option: str | None, **kwargs: Any) -> R:
         if trial_option is not None:

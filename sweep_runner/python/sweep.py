@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from sweep_runner.api import Results, open_results
 from sweep_runner.errors import RequestError
-from sweep_runner.results.display import column_texts, few_digits, in_words, shared
+from sweep_runner.results.display import column_texts, few_digits
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard
 from sweep_runner.results.lookup import find_sweep
 from sweep_runner.results.paths import ResultsPaths
+from sweep_runner.results.ranked_table import RankedTable
 from sweep_runner.results.trial_names import find_trial
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class Top(Sequence[TrialRow]):
     """The best trials, best first: a sequence that shows itself as a table."""
 
     def __init__(self, board: Leaderboard, limit: int) -> None:
-        self._board = board
         self._rows = board.ranked[:limit]
+        self._shown = RankedTable(board, self._rows)
 
     def __getitem__(self, place: Any) -> Any:
         return self._rows[place]
@@ -37,41 +38,24 @@ class Top(Sequence[TrialRow]):
     def __iter__(self) -> Iterator[TrialRow]:
         return iter(self._rows)
 
-    def _table(self) -> tuple[list[str], list[list[str]], str]:
-        board, rows = self._board, self._rows
-        alike = shared(board.params, [row.params for row in rows])
-        params = [name for name in board.params if name not in alike and any(name in row.params for row in rows)]
-        names = ["name"] if any(row.name for row in rows) else []
-        columns = ["rank", "trial", *names, "state", board.objective, "epoch", *params]
-        cells = [
-            [
-                row.rank,
-                row.trial,
-                *([row.name] if names else []),
-                row.state,
-                row.value,
-                row.row["best_epoch"],
-                *(row.params.get(name) for name in params),
-            ]
-            for row in rows
-        ]
-        texts = [column_texts([row[place] for row in cells]) for place in range(len(columns))]
-        return columns, [list(row) for row in zip(*texts, strict=True)], in_words(alike)
-
     def __repr__(self) -> str:
-        columns, rows, alike = self._table()
+        columns, rows = self._texts()
         widths = [max([len(column), *(len(row[k]) for row in rows)]) for k, column in enumerate(columns)]
         lines = [columns, *rows]
         shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-        return "\n".join([*(line.rstrip() for line in shown), *([f"all of them: {alike}"] if alike else [])])
+        return "\n".join([*(line.rstrip() for line in shown), *self._shown.notes])
 
     def _repr_html_(self) -> str:
         from html import escape
 
         from sweep_runner.python.show import table
 
-        columns, rows, alike = self._table()
-        return table(columns, rows) + (f"<p>all of them: {escape(alike)}</p>" if alike else "")
+        return table(*self._texts()) + "".join(f"<p>{escape(note)}</p>" for note in self._shown.notes)
+
+    def _texts(self) -> tuple[list[str], list[list[str]]]:
+        columns, cells = self._shown.folded
+        texts = [column_texts([row[place] for row in cells]) for place in range(len(columns))]
+        return list(columns), [list(row) for row in zip(*texts, strict=True)]
 
 
 class Sweep:

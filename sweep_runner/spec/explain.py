@@ -158,7 +158,7 @@ def _rule(details: Mapping[str, Any]) -> str:
             choices = _choices(details)
             return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
         case "union_tag_not_found":
-            return "a mapping with a key `kind`"
+            return "a mapping with a key kind"
         case "string_pattern_mismatch" if str(context["pattern"]).startswith("^[A-Za-z0-9]["):
             return "1 to 100 letters, digits, '_', '.' or '-', and start with a letter or digit"
         case "string_too_short":

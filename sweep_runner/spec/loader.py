@@ -124,7 +124,7 @@ def _load(path: Path, overrides: Sequence[str], *, expand: bool) -> LoadedSpec:
         raise RequestError([Problem("is empty: a sweep file needs at least a name and a space", where=name)])
     if not isinstance(document.value, dict):
         kind = "a list" if isinstance(document.value, list) else "a single value"
-        message = f"has {kind}: a sweep file is a mapping of keys (name:, data:, space:, …)"
+        message = f"contains {kind}: a sweep file is a mapping of keys (name:, data:, space:, …)"
         raise RequestError([Problem(message, where=f"{name}:1")])
     return _from_values(document, path, overrides, expand=expand)
 

@@ -26,8 +26,8 @@ def _files(here: Path) -> None:
     [
         (b"", "bad.yaml: is empty"),
         (b"\n# nothing\n", "bad.yaml: is empty"),
-        (b"- a\n- b\n", "bad.yaml:1: holds a list"),
-        (b"just words\n", "bad.yaml:1: holds"),
+        (b"- a\n- b\n", "bad.yaml:1: contains a list"),
+        (b"just words\n", "bad.yaml:1: contains"),
         ("name: café\n".encode("latin-1"), "bad.yaml:1: byte 0xe9 is not UTF-8"),
         (SYNTHETIC.encode("utf-16"), "not UTF-8"),
         (b"name: a\nspace:\n\tlr: [1]\n", "bad.yaml:3: a tab"),
@@ -69,7 +69,7 @@ def test_a_file_that_is_not_there(command: str, refused: Refused) -> None:
         (
             "[simple_cnn3, mlp6]",
             "[convnext_tiny]\n  pooling: [avg, catavgmax]",
-            "bad.yaml:7: space.pooling: convnext_tiny cannot do catavgmax: it can do ",
+            "bad.yaml:7: space.pooling: convnext_tiny does not support catavgmax: it supports ",
         ),
         (
             "search:",
@@ -199,7 +199,7 @@ def test_a_sweeps_own_file_that_was_damaged_or_removed(content: str | None, told
         ("select * from trails", "no table 'trails'\n    did you mean 'trials'?"),
         ("", "the query is empty"),
         ("select 1; select 2", "2 statements, but a query must be one"),
-        ("insert into trials values (1)", "INSERT is refused: a query can only read"),
+        ("insert into trials values (1)", "INSERT is refused: queries are read-only"),
         ("create table mine as select 1", "CREATE is refused"),
         ("copy (select 1) to 'mine.csv'", "COPY is refused"),
         ("drop table trials", "DROP is refused"),

@@ -38,10 +38,10 @@ def test_check_prints_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["trials"] == "6, 1 of them baselines (known)"
     assert rows["distinct configurations"] == "6"
     assert rows["objective"] == "val_accuracy, max"
-    assert rows["epochs"] == "at most 9 a trial"
+    assert rows["epochs"] == "at most 9 per trial"
     assert rows["sampler"] == "grid, seed 0"
     assert rows["pruner"].startswith("median: startup_trials 5")
-    assert "s.yaml is right" in text.err
+    assert "s.yaml is valid" in text.err
     assert not Path("results").exists()
 
 

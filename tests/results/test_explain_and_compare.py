@@ -71,19 +71,19 @@ def duel(make_sweep: Callable[..., SweepPaths], trial_events: TrialEvents, tmp_p
 
 
 def test_a_pruned_trial_tells_rung_threshold_and_rivals(sweep: Sweep, duel: SweepPaths) -> None:
-    head, decisions, rivals = _blocks(sweep("explain", "duel", "0"), ("rung (epoch)\t", "rival\t"))
+    head, decisions, rivals = _blocks(sweep("explain", "duel", "0"), ("rung (epoch)\t", "competitor\t"))
     assert head == f"duel trial 0: stopped by the pruner after 1 epoch: {REASON}\n"
     assert _rows(decisions) == [
         {
             "rung (epoch)": "1",
             "val_accuracy": "0.01",
             "needed": "0.31",
-            "place": "3 of 3",
-            "go on": "1",
+            "rank": "3 of 3",
+            "continue": "1",
             "verdict": "stopped",
         }
     ]
-    assert [(row["rival"], row["val_accuracy"], row[""]) for row in _rows(rivals)] == [
+    assert [(row["competitor"], row["val_accuracy"], row[""]) for row in _rows(rivals)] == [
         ("trial 3", "0.31", "★"),
         ("trial 2", "0.21", ""),
     ], "trial 1 came later"
@@ -140,10 +140,10 @@ def test_what_is_not_there_is_answered_with_what_is(
 
 def test_two_trials_differ_in_params_and_metrics(sweep: Sweep, duel: SweepPaths) -> None:
     rows = {(row[""], row["what"]): row for row in _rows(sweep("compare", "duel/2", "duel/3"))}
-    assert set(next(iter(rows.values()))) == {"", "what", "duel/2", "duel/3", "difference"}
+    assert set(next(iter(rows.values()))) == {"", "what", "trial 2", "trial 3", "difference"}
     param, metric = rows["param", "lr"], rows["metric", "val_accuracy"]
-    assert (param["duel/2"], param["duel/3"]) == ("0.5", "0.9")
-    assert (metric["duel/2"], metric["duel/3"], metric["difference"]) == ("0.22", "0.32", "0.1")
+    assert (param["trial 2"], param["trial 3"]) == ("0.5", "0.9")
+    assert (metric["trial 2"], metric["trial 3"], metric["difference"]) == ("0.22", "0.32", "0.1")
     told = json.loads(sweep("compare", "duel/2", "duel/3", "--json"))
     assert told["params"] == {"lr": [0.5, 0.9]}
     assert "no predictions" in told["significance"], "neither was evaluated"
@@ -164,7 +164,7 @@ def test_sweeps_stand_for_their_best_trials_and_are_held_against_each_other_on_t
     assert tested["significant"] is False, "the models are alike"
     *_, verdict = sweep("compare", "weak/adam-max", "weak").splitlines()
     assert "val examples" in verdict, "a baseline is evaluated on val only"
-    assert verdict.endswith(("more than chance", "may well be chance"))
+    assert verdict.endswith(("is significantly better", "is not significant"))
 
 
 def _blocks(printed: str, headings: Sequence[str]) -> list[str]:

@@ -54,7 +54,7 @@ def test_what_is_the_same_in_all_rows_has_no_column(top: Top) -> None:
     header = next(line for line in text.splitlines() if line.startswith("rank "))
     assert header.split()[:4] == ["rank", "trial", "state", "val_accuracy"]
     assert header.split()[-3:] == ["optimizer", "learning_rate", "input_resolution"]
-    assert "all of them: model mobilenetv3_large_100\n" in text
+    assert "in all trials: model mobilenetv3_large_100\n" in text
 
 
 def test_on_a_narrow_terminal_the_params_share_a_column(top: Top) -> None:

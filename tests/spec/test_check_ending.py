@@ -84,7 +84,7 @@ def test_a_seed_that_is_set_cannot_be_another_one(problems_of: ProblemsOf, plan_
     [
         ("stop: {no_gain: 6}", "search.stop.no_gain is 6: it cannot end a search of 6 trials early"),
         ("confirm: {top: 7}", "search.confirm.top is 7: the sweep has 6 trials"),
-        ("stop: {after: 40s}", "search.stop.after is 40s: about half of that is kept"),
+        ("stop: {after: 40s}", "search.stop.after is 40s: about half of it is reserved"),
     ],
 )
 def test_what_changes_nothing_or_less_than_it_says_is_told(plan_of: PlanOf, search: str, expected: str) -> None:

@@ -13,11 +13,17 @@ from sweep_runner.cli.taken_view import say_taken
 from sweep_runner.results.paths import ResultsPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
+
+    from pydantic import BaseModel
 
     from sweep_runner.spec.ending import Confirm, Stop
     from sweep_runner.spec.model import SweepSpec
     from sweep_runner.spec.plan import Plan
+
+
+_ALWAYS_SHOWN = ("dataset", "view", "split.train", "split.val", "split.test")
+"""Keys of the data section, also where they are at their defaults."""
 
 
 @click.command()
@@ -170,12 +176,36 @@ def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
         f"an ensemble of the best {spec.export.ensemble}": spec.export.ensemble,
     }
     if made := [text for text, asked in more.items() if asked]:
-        yield "published instead", f"{' or '.join(made)}, where better on val by more than chance"
+        yield "published instead", f"{' or '.join(made)}, if significantly better on val"
     if spec.export.temperature:
         yield "temperature", "fitted on val, in the exported model"
-    without_effect: frozenset[str] = getattr(plan.data, "without_effect", frozenset())
-    for key, value in _flat(plan.data.model_dump(mode="json", exclude=set(without_effect))):
-        yield f"data.{key}", str(value)
+    yield from _data_rows(plan.data)
+
+
+def _data_rows(data: BaseModel) -> Iterator[tuple[str, str]]:
+    """The data section: how it is split, and what is not at its default; how many other settings are."""
+    at_default = 0
+    for key, value, is_default in _settings(data, getattr(data, "without_effect", frozenset())):
+        if is_default and key not in _ALWAYS_SHOWN:
+            at_default += 1
+        else:
+            yield f"data.{key}", str(value)
+    if at_default:
+        yield "data", f"{at_default} other settings at their defaults (--json lists them)"
+
+
+def _settings(section: BaseModel, left_out: Collection[str] = (), prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
+    """What is set in a section and those within it: key, value, whether it is the default."""
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        if key in left_out or value is None or value == {}:
+            continue
+        if hasattr(value, "model_fields_set"):
+            yield from _settings(value, (), f"{prefix}{key}.")
+        elif isinstance(value, dict):
+            yield from ((inner, item, False) for inner, item in _flat(value, f"{prefix}{key}."))
+        else:
+            yield f"{prefix}{key}", value, value == field.get_default(call_default_factory=True)
 
 
 def _rules(plan: Plan, stop: Stop) -> Iterator[str]:

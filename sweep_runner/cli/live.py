@@ -211,9 +211,9 @@ class View:
         if progress.alike:
             lines.append(Text(shortened(f"all trials: {progress.alike}", width), style="dim"))
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        columns, rows = fitting(progress.columns, progress.rows, width)
+        columns, rows = fitting(progress.columns, progress.rows, width, progress.brief)
         for column in columns:
-            left = column in ("name", "host", "params")
+            left = column in ("name", "host") or column is columns[-1]  # the params
             table.add_column(column, no_wrap=True, header_style="dim", justify="left" if left else "right")
         for row in rows:
             table.add_row(*map(Text, row))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sweep_runner.cli.common import Out
 from sweep_runner.results.annotations import STAR, Annotation
 from sweep_runner.results.answer import answer_of
-from sweep_runner.results.display import few_digits
+from sweep_runner.results.display import few_digits, with_unit
 
 if TYPE_CHECKING:
     from sweep_runner.results.history import Attempt
@@ -120,7 +120,7 @@ def print_trial(
             out.result(f"  on val {answer.shares[row.trial]}: {apart} the best, trial {answer.winner}")
     _print_pairs("params", row.params, out)
     _print_pairs("metrics at the best epoch", _with_spreads(row.metrics, board.objective), out)
-    _print_pairs("facts", {name: row.row.get(name) for name in _FACTS if name != "best_epoch"}, out)
+    _print_pairs("facts", {name: row.row.get(name) for name in _FACTS if name != "best_epoch"}, out, with_units=True)
     if curve:
         _print_curve(board.objective, row, curve, out)
     if attempts:
@@ -152,14 +152,14 @@ def _with_spreads(metrics: Mapping[str, float], objective: str) -> dict[str, Any
     }
 
 
-def _print_pairs(title: str, pairs: Mapping[str, Any], out: Out) -> None:
+def _print_pairs(title: str, pairs: Mapping[str, Any], out: Out, *, with_units: bool = False) -> None:
     shown = {name: value for name, value in pairs.items() if value is not None}
     if not shown:
         return
     out.result(f"\n{title}")
     width = max(len(name) for name in shown)
     for name, value in shown.items():
-        out.result(f"  {name:<{width}}  {few_digits(value)}")
+        out.result(f"  {name:<{width}}  {with_unit(name, value) if with_units else few_digits(value)}")
 
 
 def _print_curve(objective: str, row: TrialRow, curve: Sequence[Mapping[str, Any]], out: Out) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweep_runner.execution.confirming import how_far
-from sweep_runner.results.display import clock, in_words, shared, shortened
+from sweep_runner.results.display import clock, in_brief, in_words, names_in_brief, shared, shortened
 from sweep_runner.results.events import State
 from sweep_runner.results.state import RANKED, SweepState
 
@@ -36,6 +36,7 @@ class Progress:
         columns: of the running trials.
         rows: their cells, a row per trial.
         alike: the params that all trials of the sweep share; empty if there are none.
+        brief: the params as values alone, for a narrow screen: their names, then a cell per row.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Progress:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     alike: str
+    brief: tuple[str, ...] = ()
 
     @property
     def line(self) -> str:
@@ -106,7 +108,7 @@ def progress_of(
             times += f", about {clock(to_go)} to go"
         else:
             times += f", {clock(allowed)} to go: time for about {ended + int(allowed * new / elapsed_s)} trials"
-    columns, rows, alike = _running(keeper, state, num_epochs, several_hosts)
+    columns, rows, alike, brief = _running(keeper, state, num_epochs, several_hosts)
     return Progress(
         name=keeper.spec.name,
         done=f"{ended}/{num_trials} trials",
@@ -116,6 +118,7 @@ def progress_of(
         columns=columns,
         rows=rows,
         alike=alike,
+        brief=brief,
     )
 
 
@@ -138,7 +141,7 @@ def ended_progress(name: str, state: SweepState, num_trials: int) -> Progress:
 
 def _running(
     keeper: Keeper, state: SweepState, num_epochs: int | None, several_hosts: bool
-) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], str]:
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], str, tuple[str, ...]]:
     objective = state.objective.metric
     lives = sorted(keeper.live.items())
     everything = [trial.params for trial in state.trials.values()] + [live.proposal.params for _, live in lives]
@@ -147,6 +150,8 @@ def _running(
     names = any(labels.values())
     columns = ("trial", *(["name"] if names else []), "epoch", objective, "best", "for", "images/s")
     columns += (("host",) if several_hosts else ()) + ("params",)
+    varying = [name for name in keeper.spec.space if name not in alike]
+    brief = [names_in_brief(varying)]
     rows = []
     for number, live in lives:
         summary = state.trials.get(number)
@@ -154,6 +159,7 @@ def _running(
         value, best = metrics.get(objective), summary.best_value if summary else None
         pace = metrics.get("images_per_s")
         params = {name: value for name, value in live.proposal.params.items() if name not in alike}
+        brief.append(in_brief(params, varying))
         rows.append(
             (
                 str(number),
@@ -167,7 +173,7 @@ def _running(
                 in_words(params),
             )
         )
-    return columns, tuple(rows), in_words(alike)
+    return columns, tuple(rows), in_words(alike), tuple(brief)
 
 
 def _label(proposal: Proposal) -> str:
@@ -175,10 +181,13 @@ def _label(proposal: Proposal) -> str:
     return proposal.name or ("" if proposal.confirms is None else f"{proposal.confirms} again")
 
 
-def fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> tuple[list[str], list[list[str]]]:
+def fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, brief: Sequence[str] = ()
+) -> tuple[list[str], list[list[str]]]:
     """What of the running trials fits into so many characters: number, epoch and values always do.
 
-    The params get what is left, cut with an ellipsis; where that is little, first `images/s` goes, then `host`, `name`.
+    The params get what is left. If they need more, they are shown as values alone (`brief`, see `Progress`), cut with
+    an ellipsis; if little is left, first `images/s` goes, then `host`, `name`.
     """
     kept = list(range(len(columns)))
     widths = [max([len(column), *(len(row[k]) for row in rows)]) for k, column in enumerate(columns)]
@@ -190,6 +199,11 @@ def fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -
         left = width - sum(widths[k] + _GAP for k in kept if columns[k] != "params")
         if left >= min(_LEAST_PARAMS, widths[-1]):
             break
-    limits = {k: max(0, left) if columns[k] == "params" else widths[k] for k in kept}
+    columns, rows = list(columns), [list(row) for row in rows]
+    if brief and left < widths[-1]:
+        columns[-1] = shortened(brief[0], max(0, left))
+        for row, cell in zip(rows, brief[1:], strict=True):
+            row[-1] = cell
+    limits = {k: max(0, left) if k == len(columns) - 1 else widths[k] for k in kept}
     kept = [k for k in kept if limits[k] > 1]
     return [columns[k] for k in kept], [[shortened(row[k], limits[k]) for k in kept] for row in rows[:_MOST_ROWS]]

@@ -57,7 +57,7 @@ def measure(study: optuna.Study, names: Sequence[str]) -> list[Importance] | str
         return "Fewer than two hyperparameters that all trials have differ between them: there is nothing to compare."
     if len(trials) < FEWEST_TRIALS or completed < FEWEST_COMPLETED:
         return (
-            f"Not known: {len(trials)} trials have a value, and {completed} of them ran to their end. "
+            f"Not known: {len(trials)} trials have a value, and {completed} of them completed. "
             f"{FEWEST_TRIALS} and {FEWEST_COMPLETED} are the fewest that importance can be told from."
         )
     best = sorted(trials, key=lambda trial: trial.value or 0.0, reverse=study.direction.name == "MAXIMIZE")

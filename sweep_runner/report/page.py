@@ -215,7 +215,7 @@ def pictures_of(
         return {}
     if foreign := not_imported(spec.trainable, spec.data):
         warn(
-            f"there are no pictures: the results name {' and '.join(foreign)}, and what results name is not run. "
+            f"no images: the results name {' and '.join(foreign)}, and what results name is not run. "
             "If it is yours: sweep report NAME --own-modules"
         )
         return {}
@@ -224,7 +224,7 @@ def pictures_of(
         trainable = found(found.data_class.model_validate(spec.data), paths.data)
         return trainable.pictures(examples, size)
     except (TrainableError, ValidationError, OSError, pa.ArrowInvalid) as error:
-        warn(f"there are no pictures: {(str(error).splitlines() or [type(error).__name__])[0]}")
+        warn(f"no images: {(str(error).splitlines() or [type(error).__name__])[0]}")
         return {}
 
 

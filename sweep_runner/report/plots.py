@@ -264,7 +264,7 @@ def confused_pairs(confusions: Sequence[Confusion]) -> Figure:
             axis.set_title(f"Most confused: {confusion.title}, {confusion.split}")
             if not pairs:
                 axis.set_xticks([])
-                axis.text(0.5, 0.5, "nothing was confused", transform=axis.transAxes, ha="center", va="center")
+                axis.text(0.5, 0.5, "no confusions", transform=axis.transAxes, ha="center", va="center")
         return figure
 
 

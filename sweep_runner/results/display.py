@@ -10,6 +10,7 @@ from typing import Any
 
 BASELINE = "◆"
 """Before the name of a baseline, in every table; a star is what a user gives a trial."""
+_SEPARATOR = " · "
 
 
 def few_digits(value: Any) -> str:
@@ -17,6 +18,17 @@ def few_digits(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def with_unit(name: str, value: Any) -> str:
+    """A figure as text, with the unit that its name ends with: `1.13 GB`, `53.4 s`; whole numbers as `331,530`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return few_digits(value)
+    if name.endswith("_bytes"):
+        power = next((power for power in (3, 2, 1) if value >= 1000**power), 0)
+        return f"{value / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB')[power]}"
+    text = f"{value:,}" if isinstance(value, int) else few_digits(value)
+    return text + next((f" {unit}" for unit in ("ms", "s") if name.endswith(f"_{unit}")), "")
 
 
 def column_texts(cells: Sequence[Any]) -> list[str]:
@@ -42,6 +54,16 @@ def _decimals(least: float, most: float) -> int | None:
 def in_words(params: Mapping[str, Any]) -> str:
     """Params in one line: `optimizer adam, lr 0.00123`."""
     return ", ".join(f"{name} {few_digits(value)}" for name, value in params.items())
+
+
+def names_in_brief(names: Sequence[str]) -> str:
+    """A header for cells of `in_brief`."""
+    return _SEPARATOR.join(names)
+
+
+def in_brief(params: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The values of these params alone, with a dash for what a trial lacks: `adam · – · 0.00123`."""
+    return _SEPARATOR.join(few_digits(params[name]) if name in params else "–" for name in names)
 
 
 def shared(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -220,12 +220,12 @@ def calibration(found: Judged, val: Judged | None) -> Calibration | str:
         val: the same model's predictions on val.
     """
     if val is None:
-        return "no temperature: the predictions of this model on val, on which it is fitted, are not there"
+        return "no temperature: the predictions of this model on val, on which it is fitted, are missing"
     if val.classes != found.classes or val.single != found.single:
         return "no temperature: val has other classes"
     temperature = fit_temperature(val)
     if temperature is None:
-        return f"no temperature: all {len(val.truth)} val examples are right, so that none is best"
+        return f"no temperature: all {len(val.truth)} val examples are correct, so it cannot be fitted"
     scaled = with_temperature(found, temperature)
     return Calibration(
         temperature,

@@ -7,7 +7,7 @@ from typing import Any
 
 from sweep_runner.results.annotations import STAR, Annotation
 from sweep_runner.results.answer import answer_of, interval
-from sweep_runner.results.display import BASELINE, in_words, shared
+from sweep_runner.results.display import BASELINE, in_brief, in_words, names_in_brief, shared
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from trainables.facts import ONNX_LATENCY
 
@@ -63,10 +63,11 @@ class RankedTable:
 
     @property
     def narrow(self) -> Table:
-        """As `folded`, with name and params in one column."""
+        """As `folded`, with name and the values of params in one column."""
         columns, cells = self._table((), self._differing_places, with_names=False, with_notes=False)
         told = [_told(row, self._varying) for row in self._rows]
-        return self._noted((*columns, "params"), [(*line, params) for line, params in zip(cells, told, strict=True)])
+        columns = (*columns, names_in_brief(self._varying) or "params")
+        return self._noted(columns, [(*line, params) for line, params in zip(cells, told, strict=True)])
 
     @property
     def notes(self) -> list[str]:
@@ -141,9 +142,9 @@ def _named(row: TrialRow) -> str | None:
 
 
 def _told(row: TrialRow, params: Sequence[str]) -> str:
-    """One cell: `◆ adam-max: optimizer adam, lr 0.001`."""
-    words = in_words({param: row.params[param] for param in params if param in row.params})
-    return f"{_named(row)}: {words}" if row.name else words
+    """One cell: `◆ adam-max: adam · 0.001`."""
+    values = in_brief(row.params, params)
+    return f"{_named(row)}: {values}" if row.name else values
 
 
 def _metrics_to_show(board: Leaderboard, rows: Sequence[TrialRow]) -> list[str]:

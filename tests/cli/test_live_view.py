@@ -62,7 +62,7 @@ def test_eighty_columns_hold_what_matters_most(shown: Shown) -> None:
     lines = [line.rstrip() for line in click.unstyle(shown("node-1", "node-2", width=80)).splitlines()]
     assert all(len(line) <= 80 for line in lines)
     text = "\n".join(lines)
-    for words in ("small  0/6 trials  0:00 elapsed", "best val_accuracy 0.5000 (trial 0)", "2 running", "lr 0.0"):
+    for words in ("small  0/6 trials  0:00 elapsed", "best val_accuracy 0.5000 (trial 0)", "2 running"):
         assert words in text
     header = next(line for line in lines if line.lstrip().startswith("trial "))
     assert header.split()[:5] == ["trial", "epoch", "val_accuracy", "best", "for"]
@@ -77,6 +77,17 @@ def test_what_does_not_fit_goes_in_order() -> None:
     narrow, (cells,) = fitting(columns, [row], 44)
     assert narrow[:5] == ["trial", "epoch", "val_accuracy", "best", "for"]
     assert len("  ".join(cells)) <= 44
+
+
+def test_params_that_do_not_fit_are_shown_as_values() -> None:
+    columns = ("trial", "epoch", "params")
+    rows = [("1", "3/10", "model simple_cnn3, optimizer sgd, momentum 0.9"), ("2", "", "model mlp6, optimizer adam")]
+    brief = ("model · optimizer · momentum", "simple_cnn3 · sgd · 0.9", "mlp6 · adam · –")
+    assert fitting(columns, rows, 80, brief) == ([*columns], [list(row) for row in rows])
+    names, cells = fitting(columns, rows, 44, brief)
+    assert names == ["trial", "epoch", "model · optimizer · momentum"]
+    assert [row[-1] for row in cells] == list(brief[1:])
+    assert fitting(columns, rows, 30, brief)[1][0][-1] == "simple_cnn3 · s…"
 
 
 def test_on_several_machines_it_tells_where(shown: Shown) -> None:

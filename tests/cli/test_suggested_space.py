@@ -116,6 +116,10 @@ def test_check_lists_only_settings_that_the_layout_has(
     assert "data.split.train" in shown
     for other in ("box_origin", "difficult", "margin", "mask", "background", "download"):
         assert f"data.{other}" not in shown
+    assert "data.max_pixels" not in shown
+    assert "other settings at their defaults" in shown
+    assert main(["check", "s.yaml", "--set", "data.max_pixels=5000"]) == 0
+    assert "data.max_pixels\t5000" in capsys.readouterr().out
 
 
 def test_more_minutes_are_used(here: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:

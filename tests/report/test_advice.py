@@ -211,8 +211,8 @@ def test_val_is_too_small_where_those_that_were_compared_cannot_be_told_apart() 
         return list(of_data.val_too_small(replace(seen, board=board)))
 
     found = only(answered((0, 1)))
-    assert found.evidence == "2 of 4 trials that were compared cannot be told apart"
-    assert found.action == "more examples for val: to tell the best two apart takes about 900"
+    assert found.evidence == "2 of 4 compared trials do not differ significantly"
+    assert found.action == "more examples for val: to separate the best two takes about 900"
     assert answered((0,)) == []
 
 
@@ -221,7 +221,7 @@ def test_one_class_has_the_errors() -> None:
     wrong = [("c", "a", 0.6)] * 8 + [("c", "b", 0.6)] * 2 + [("a", "b", 0.6)] * 3
     found = only(of_data.one_class_has_the_errors(evidence([row(0, 0.87)], on_val=predictions(right + wrong))))
     assert "10 of 13 errors on val are of class c, which 20 of 103 examples have" in found.evidence
-    assert "most often taken for a: 8" in found.evidence
+    assert "most often predicted as a: 8" in found.evidence
 
 
 @pytest.mark.parametrize(

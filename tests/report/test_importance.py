@@ -64,7 +64,7 @@ def test_too_few_trials_to_tell(number: int, completed: int) -> None:
     left = iter([True] * completed + [False] * number)
     why = _shown(study_of(number, lambda x: next(left)))
     assert isinstance(why, str)
-    assert why.startswith(f"Not known: {number} trials have a value, and {completed} of them ran to their end.")
+    assert why.startswith(f"Not known: {number} trials have a value, and {completed} of them completed.")
 
 
 def test_the_best_must_have_run_to_their_end() -> None:

@@ -175,7 +175,7 @@ def test_a_temperature_of_the_logits_is_that_of_the_probabilities() -> None:
 def test_why_there_is_no_temperature_is_said() -> None:
     own = found(*one_class(10))
     assert calibration(own, None) == (
-        "no temperature: the predictions of this model on val, on which it is fitted, are not there"
+        "no temperature: the predictions of this model on val, on which it is fitted, are missing"
     )
     logits = np.full((4, 7), -5, np.float32)
     logits[np.arange(4), [0, 1, 2, 3]] = 5

@@ -31,9 +31,9 @@ def val_too_small(seen: Evidence) -> Iterator[Advice]:
     if (answer := answer_of(seen.board)) is not None and len(answer.compared) > 1:
         if answer.is_loose:
             share = answer.shares.get(answer.winner)
-            evidence = f"{len(answer.alike)} of {len(answer.compared)} trials that were compared cannot be told apart"
+            evidence = f"{len(answer.alike)} of {len(answer.compared)} compared trials do not differ significantly"
             evidence += f"; the best one has {share} on val" if share is not None else ""
-            enough = f": to tell the best two apart takes about {answer.enough:,}" if answer.enough else ""
+            enough = f": to separate the best two takes about {answer.enough:,}" if answer.enough else ""
             yield Advice("val too small", evidence, f"more examples for val{enough}")
         return
     if seen.on_val is None or (found := accuracy(seen.on_val)) is None:
@@ -43,10 +43,13 @@ def val_too_small(seen: Evidence) -> Iterator[Advice]:
     rivals = sum(value >= found.low for value in known)
     if rivals < _RIVALS:
         return
-    evidence = f"val tells {rivals} of {len(known)} other trials not apart from the best one, which has {found}"
-    has_folds = "fold" in seen.on_val.column_names
-    more = "more examples" if has_folds else "more examples for val, or folds (data.split.folds), so that all judge"
-    yield Advice("val too small", evidence, f"{more}; till then the order is chance", "")
+    evidence = (
+        f"{rivals} of {len(known)} other trials lie within the interval of the best one, which has {found} on val"
+    )
+    more = "more examples for val, or folds (data.split.folds), so that all examples validate"
+    if "fold" in seen.on_val.column_names:
+        more = "more examples"
+    yield Advice("val too small", evidence, f"{more}; until then the order is mostly chance", "")
 
 
 def one_class_has_the_errors(seen: Evidence) -> Iterator[Advice]:
@@ -78,8 +81,8 @@ def one_class_has_the_errors(seen: Evidence) -> Iterator[Advice]:
     )
     most = max(((times, said) for (actual, said), times in taken_for.items() if actual == name), default=None)
     if most is not None:
-        evidence += f" (most often taken for {most[1]}: {most[0]})"
-    action = "look at them in the report, and give the class more examples or weight (data.balance)"
+        evidence += f" (most often predicted as {most[1]}: {most[0]})"
+    action = "inspect them in the report, and give the class more examples or weight (data.balance)"
     yield Advice("one class has the errors", evidence, action, f"sweep report {seen.name} --open{seen.where}")
 
 
@@ -107,7 +110,7 @@ def suspicious_labels(seen: Evidence) -> Iterator[Advice]:
         f"labelled {labels[first][0]}, said {predicted[first][0]}"
     )
     command = f"sweep data check {seen.file} --html data.html"
-    yield Advice("suspicious labels", evidence, "look at the labels with the data check", command)
+    yield Advice("suspicious labels", evidence, "check the labels with the data check", command)
 
 
 def near_duplicates(seen: Evidence) -> Iterator[Advice]:
@@ -123,8 +126,8 @@ def near_duplicates(seen: Evidence) -> Iterator[Advice]:
     if found is None or not found.is_count or found.value < _RELIABLE or found.num_groups < found.num_examples:
         return
     evidence = (
-        f"accuracy on val is {found}, and nobody looked for near-duplicates: pictures of one scene in both train and "
-        "val would make it too high"
+        f"accuracy on val is {found}, but near-duplicates were not checked: images of one scene in both train and "
+        f"val would make it too high"
     )
     command = f"sweep data check {seen.file}"
-    yield Advice("near-duplicates", evidence, "look for them, or keep them together: data.split.group_by", command)
+    yield Advice("near-duplicates", evidence, "check for them, or keep them in one split: data.split.group_by", command)

@@ -198,7 +198,7 @@ def pruned_at_first_rung(seen: Evidence) -> Iterator[Advice]:
     yield Advice(
         "most trials end at the first rung",
         evidence,
-        f"judge them later, with pruner.min_epochs {2 * first}",
+        f"compare them later, with pruner.min_epochs {2 * first}",
         seen.extend(f"pruner.min_epochs={2 * first}"),
     )
 

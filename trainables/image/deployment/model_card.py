@@ -158,7 +158,7 @@ def _how_calibrated(origin: Mapping[str, Any]) -> str:
     """What a probability says."""
     told = origin.get("temperature") or {}
     if "value" not in told:
-        return "Probabilities are the model's own and may be more certain than it is right."
+        return "Probabilities may be overconfident."
     split = "test" if "test_log_loss" in told else "val"
     error, loss = told[f"{split}_calibration_error"], told[f"{split}_log_loss"]
     return (

@@ -41,21 +41,21 @@ def _page(tried: list[Row], families: Mapping[str, list[Row]], sizes: Mapping[st
     seconds = sum(float(row["seconds"]) for row in tried if row["seconds"])
     return f"""# Models
 
-A sweep file may name any of timm's models, seven nets of torchvision, and four of our own:
+A sweep file may use any timm model, seven torchvision models, and four built-in ones:
 
     sweep models                            # all of them
     sweep models 'mobilenet*'               # by a pattern, or a part of the name
     sweep models --fits '5M params, 60 ms'  # by parameters, and CPU time per image
     sweep models --at-hand                  # published weights are on this machine
 
-`sweep check` refuses what a model cannot do, with what it can: a pooling that it lacks, a resolution that it cannot
-work on, published weights that do not fit, a `dropout`, `drop_path`, `width`, `unfrozen_blocks` or `layer_lr_decay`
-that would change nothing, a `pooling` of a map of one pixel (ResNet-18 at 32 pixels).
+`sweep check` rejects what a model does not support, and lists what it supports: pooling, resolution, published weights
+that do not fit, a `dropout`, `drop_path`, `width`, `unfrozen_blocks` or `layer_lr_decay` without effect, and a `pooling`
+of a map of one pixel (ResNet-18 at 32 pixels).
 
-A model that is not in the table of known ones is tried for it: a step without memory, then, in a process of its own, a
-step on two images, a checkpoint, and its loading. That takes a second or two for most, and what came of it is
-remembered in the cache folder (`$SWEEP_CACHE`), for these versions of torch and timm. The check also tells of models
-without ONNX translation, and of a training step that takes more memory than a machine without GPU has.
+It tries models that are not in its table: a step on meta tensors, then, in another process, a step on two images, a
+checkpoint, and loading it. This takes a second or two for most models, and the cache folder (`$SWEEP_CACHE`) keeps the
+result for these versions of torch and timm. The check also warns of models that cannot be exported to ONNX, and of
+training steps that need more memory than a machine without a GPU has.
 
 ## Families
 

@@ -116,7 +116,19 @@ def _listed(root: Path, reading: Recognised) -> Found:
         defects = (
             (f"{len(listing.defects)} cannot be used, for example {listing.defects[0]}",) if listing.defects else ()
         )
-        warnings = (*listing.warnings, *division.warnings, *defects)
+        everywhere = _in_every_example(counts, len(listing.table), "crops" in views and view == "images")
+        warnings = (*listing.warnings, *division.warnings, *defects, *everywhere)
         return Found(root, reading, view, data, views, listing, counts, warnings)
     assert first is not None, "a dataset has at least one view"
     raise first
+
+
+def _in_every_example(counts: Mapping[str, int], num_examples: int, has_objects: bool) -> tuple[str, ...]:
+    """A warning about labels that every image has; crops of the objects can still be classified."""
+    names = [repr(name) for name, count in counts.items() if count == num_examples]
+    if not names:
+        return ()
+    advice = "; view: crops classifies the annotated objects instead" if has_objects else ""
+    return (
+        f"every image has the label{'s' if len(names) > 1 else ''} {', '.join(names)}: nothing to learn there{advice}",
+    )

@@ -64,6 +64,17 @@ def test_init_of_a_table_watches_what_fits_its_labels(
     assert main(["check", "sweep.yaml", "--quiet"]) == 0
 
 
+def test_init_warns_of_a_label_that_every_image_has(
+    here: Path, make_pictures: MakePictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_pictures({"photos": 12})
+    names = sorted(path.name for path in root.glob("photos/*"))
+    rows = [f"{name},{'sea|sky' if k % 2 else 'sea'}" for k, name in enumerate(names)]
+    (root / "labels.csv").write_text("file,labels\n" + "\n".join(rows) + "\n")
+    assert main(["init", "pictures", "--scratch"]) == 0
+    assert "every image has the label 'sea': nothing to learn there" in capsys.readouterr().err
+
+
 def test_init_refuses_two_readings_where_nobody_can_be_asked(refused: Refused, make_pictures: MakePictures) -> None:
     make_pictures({f"{site}/{name}": 3 for site in ("north", "south") for name in ("cat", "dog")})
     message = refused("init", "pictures")

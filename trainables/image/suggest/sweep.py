@@ -156,7 +156,7 @@ def _suggestion(
 ) -> Suggestion:
     models = start.models[: choice.num_models]
     pretrained = start.pretrained is not False
-    enlarged = "" if side is None else f" (of images {side} high or wide)"
+    enlarged = "" if side is None else f" (shorter side of the images: {side})"
     fixed: dict[str, Any] = {
         "epochs": choice.epochs,
         "pretrained": start.pretrained,

@@ -61,7 +61,8 @@ def print_table(
     from rich.text import Text
 
     screen = Console(file=stream, markup=False, highlight=False, emoji=False)
-    columns, rows, gone = _without(optional, columns, rows, screen.width)
+    columns, kept, gone = _without(optional, columns, rows, screen.width)
+    rows = list(kept)
     columns, title = [printable(column) for column in columns], printable(title)
     table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     shown = [[printable(few_digits(cell)) for cell in row] for row in rows] if by_row else _as_text(columns, rows)
@@ -86,7 +87,7 @@ def print_table(
 
 
 def _without(
-    optional: Sequence[str], columns: Sequence[str], rows: list[list[Any]], screen_width: int
+    optional: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Any]], screen_width: int
 ) -> tuple[list[str], list[list[Any]], list[str]]:
     """The table without as many optional columns as it takes to fit, and the names of those, in the table's order."""
     gone: list[str] = []

@@ -73,25 +73,25 @@ def _preferred(answer: Answer, prefer: str, state: SweepState, is_kept: Callable
     answer = dataclasses.replace(answer, prefer=prefer)
     kept = [trial for trial in answer.alike if is_kept(trial)]
     others = [trial for trial in kept if trial != answer.winner]
-    asked = f"prefer: {prefer}"
+    asked = f"(export.prefer: {prefer})"
     if not others:
         why = (
-            f"{asked}: trial {answer.winner} is published; no other trial that is not significantly worse has a "
-            f"checkpoint"
+            f"trial {answer.winner} is published {asked}: no other trial that is not significantly worse has a "
+            "checkpoint"
         )
         return dataclasses.replace(answer, why_chosen=why)
     what, costs = _costs(prefer, [state.trials[trial] for trial in kept])
     among = f"of trials {words(sorted(kept))}, which do not differ significantly and have checkpoints"
     if answer.winner not in costs or len(costs) < 2:
-        why = f"{asked}: trial {answer.winner} is published; {what} of the others is not known"
+        why = f"trial {answer.winner} is published {asked}: {what} of the others is unknown"
         return dataclasses.replace(answer, why_chosen=why)
     # Of equals the better one on val: `kept` is in that order.
     chosen = min((trial for trial in kept if trial in costs), key=lambda trial: costs[trial])
     if chosen == answer.winner:
-        why = f"{asked}: trial {chosen} is published, which has the lowest {what} ({_figure(costs[chosen])}) {among}"
+        why = f"trial {chosen} is published {asked}: it has the lowest {what} ({_figure(costs[chosen])}) {among}"
     else:
         why = (
-            f"{asked}: trial {chosen} is published and not trial {answer.winner}: {what} {_figure(costs[chosen])} "
+            f"trial {chosen} is published instead of trial {answer.winner} {asked}: {what} {_figure(costs[chosen])} "
             f"instead of {_figure(costs[answer.winner])}, the lowest {among}"
         )
     return dataclasses.replace(answer, chosen=chosen, why_chosen=why)

@@ -20,8 +20,8 @@ def test_the_smallest_of_those_alike_is_published_and_why_is_told() -> None:
     answer = _preferred(ANSWER, "smaller", state(), lambda trial: True)
     assert answer.chosen == 2, "trial 0 is smaller, and worse by more than chance"
     assert answer.why_chosen == (
-        "prefer: smaller: trial 2 is published and not trial 4: number of parameters 2,000 instead of 9,000, the least "
-        "of trials 1, 2 and 4, which do not differ significantly and have checkpoints"
+        "trial 2 is published instead of trial 4 (export.prefer: smaller): number of parameters 2,000 instead of "
+        "9,000, the lowest of trials 1, 2 and 4, which do not differ significantly and have checkpoints"
     )
 
 

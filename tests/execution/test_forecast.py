@@ -71,7 +71,7 @@ def test_a_trainable_that_does_not_say_is_no_reason_to_warn(tmp_path: Path) -> N
     found = forecast(load_plan(path), tmp_path)
     assert found.needed_bytes is None
     assert not found.warning
-    assert "not known" in found.lines[0]
+    assert "is unknown" in found.lines[0]
 
 
 def test_check_shows_it(file: Path, tmp_path: Path) -> None:

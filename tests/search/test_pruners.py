@@ -258,9 +258,9 @@ def test_hyperband_takes_the_epochs_from_the_sweep(make_spec) -> None:
     assert resolve(fixed).max_epochs == 27
     patient = make_spec(pruner={"kind": "patient", "patience": 2, "inner": hyperband})
     assert resolve(patient, default_epochs=9).inner.max_epochs == 9
-    with pytest.raises(RequestError, match="most epochs"):
+    with pytest.raises(RequestError, match="maximum number of epochs"):
         resolve(make_spec(pruner=hyperband))
-    with pytest.raises(RequestError, match="above the most epochs, 3"):
+    with pytest.raises(RequestError, match="exceeds the maximum number of epochs, 3"):
         resolve(make_spec(pruner={"kind": "hyperband", "min_epochs": 9}), default_epochs=3)
 
 

@@ -142,8 +142,7 @@ def _no_best(state: SweepState) -> str:
     return (
         f"no trial is within the limits, so there is no best model. {len(over)} of {len(state.trials)} trials exceed "
         f"them, for example trial {over[0]}: {first}. Raise the limits (--set limits.NAME=MORE with sweep resume, "
-        f"then sweep "
-        "retry for trials that were not trained), or put smaller models into the space"
+        "then sweep retry for trials that were not trained), or put smaller models into the space"
     )
 
 

@@ -39,8 +39,7 @@ def spec_file(paths: SweepPaths) -> Path:
     if not paths.spec.is_file():
         raise RequestError(
             f"{paths.spec} is missing; it defines the search. The sweep's log, study and tables exist",
-            hint=f"restore it from a backup, or run the file that the sweep came from again (sweep run FILE, with "
-            f"name: "
-            f"{paths.name}): it continues with the existing trials, if it is the same search",
+            hint=f"restore it from a backup, or run the file that the sweep came from again (sweep run FILE, "
+            f"with name: {paths.name}): it continues with the existing trials, if it is the same search",
         )
     return paths.spec

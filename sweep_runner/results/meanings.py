@@ -49,7 +49,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "memory_bytes": "memory of that machine",
         "cpu": "model of its CPU",
         "gpu_driver": "version of its GPU driver",
-        "host": "working directory of the command",
+        "host": "machine on which it was started",
     },
     "trials": {
         "name": "the baseline's; empty for a proposed trial",

@@ -5,7 +5,7 @@
 #   ray-node.sh head [OPTIONS of ray start]
 #   ray-node.sh worker HEAD_ADDRESS[:PORT] [OPTIONS of ray start]
 #
-# The cluster asks for the token in $RAY_AUTH_TOKEN_PATH (by default ~/.config/sweep-runner/ray-token), listens on few,
+# The cluster requires the token in $RAY_AUTH_TOKEN_PATH (by default ~/.config/sweep-runner/ray-token), listens on few,
 # fixed ports, and notices within seconds that a node is gone. The dashboard is on the head's 127.0.0.1 only.
 #
 #   RAY_NODE_ADDRESS   of this machine, where Ray would take another network card
@@ -23,7 +23,7 @@ export RAY_AUTH_TOKEN_PATH=${RAY_AUTH_TOKEN_PATH:-${XDG_CONFIG_HOME:-$HOME/.conf
 export RAY_USAGE_STATS_ENABLED=0
 # Without this a trial that asks for no GPU sees all of them.
 export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=1
-# A node that is cut off is noticed after some 8 s, not after a minute. (The head's business; nodes ignore it.)
+# Notice a node that is cut off after about 8 s instead of a minute. (For the head; nodes ignore it.)
 export RAY_health_check_period_ms=1000 RAY_health_check_timeout_ms=2000 RAY_health_check_failure_threshold=3
 
 role=${1:-}

@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-# The name may come from --set name=..., and a file that is wrong is told with all that is wrong of it (exit code 2).
+# --set name=... may set the name; an invalid file is reported with all its errors (exit code 2).
 plan=$(sweep check "$file" "${settings[@]}" --results "$results" --json --quiet)
 name=$(python -c 'import json, sys; print(json.load(sys.stdin)["spec"]["name"])' <<<"$plan")
 if [ -f "$results/$name/sweep.yaml" ]; then

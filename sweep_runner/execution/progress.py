@@ -199,11 +199,9 @@ def fitting(
         left = width - sum(widths[k] + _GAP for k in kept if columns[k] != "params")
         if left >= min(_LEAST_PARAMS, widths[-1]):
             break
-    columns, rows = list(columns), [list(row) for row in rows]
     if brief and left < widths[-1]:
-        columns[-1] = shortened(brief[0], max(0, left))
-        for row, cell in zip(rows, brief[1:], strict=True):
-            row[-1] = cell
+        columns = [*columns[:-1], shortened(brief[0], max(0, left))]
+        rows = [[*row[:-1], cell] for row, cell in zip(rows, brief[1:], strict=True)]
     limits = {k: max(0, left) if k == len(columns) - 1 else widths[k] for k in kept}
     kept = [k for k in kept if limits[k] > 1]
     return [columns[k] for k in kept], [[shortened(row[k], limits[k]) for k in kept] for row in rows[:_MOST_ROWS]]

@@ -49,8 +49,8 @@ A sweep file may use any timm model, seven torchvision models, and four built-in
     sweep models --at-hand                  # published weights are on this machine
 
 `sweep check` rejects what a model does not support, and lists what it supports: pooling, resolution, published weights
-that do not fit, a `dropout`, `drop_path`, `width`, `unfrozen_blocks` or `layer_lr_decay` without effect, and a `pooling`
-of a map of one pixel (ResNet-18 at 32 pixels).
+that do not fit, a `dropout`, `drop_path`, `width`, `unfrozen_blocks` or `layer_lr_decay` without effect, and
+`pooling` over a single pixel (ResNet-18 at 32 pixels).
 
 It tries models that are not in its table: a step on meta tensors, then, in another process, a step on two images, a
 checkpoint, and loading it. This takes a second or two for most models, and the cache folder (`$SWEEP_CACHE`) keeps the

@@ -24,7 +24,7 @@ def scaling(val: pa.Table | None, test: pa.Table | None) -> dict[str, Any]:
         return {"why_not": "the predictions of this model on val, on which a temperature is fitted, are not there"}
     temperature = fit_temperature(on_val)
     if temperature is None:
-        return {"why_not": f"all {len(on_val.truth)} val examples are right, so that no temperature is best"}
+        return {"why_not": f"all {len(on_val.truth)} val examples are correct, so it cannot be fitted"}
     told: dict[str, Any] = {"value": temperature, "num_examples": len(on_val.truth)}
     for side in ("val", "test"):
         found = on_val if side == "val" else None if test is None else judged(test)

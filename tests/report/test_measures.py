@@ -181,5 +181,5 @@ def test_why_there_is_no_temperature_is_said() -> None:
     logits[np.arange(4), [0, 1, 2, 3]] = 5
     perfect = found(logits, np.arange(4))
     assert fit_temperature(perfect) is None
-    assert "all 4 val examples are right" in str(calibration(own, perfect))
+    assert "all 4 val examples are correct" in str(calibration(own, perfect))
     assert "other classes" in str(calibration(own, found(*labels(10), multilabel=True)))

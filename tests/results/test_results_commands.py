@@ -237,7 +237,7 @@ def test_query_writes_nan_lists_and_columns_of_one_name(run: Run, voc: SweepPath
         ((), "--list"),
         (("select 1", "--list"), "--list"),
         (("select 1", "--format", "csv", "-o", "x.parquet"), "looks like parquet"),
-        (("select 1", "-o", "/nowhere/at/all.txt"), "no folder"),
+        (("select 1", "-o", "/nowhere/at/all.txt"), "does not exist"),
         (("drop table trials",), "DROP is refused"),
         (("select nope from trials",), "nope"),
     ],

@@ -125,7 +125,7 @@ def _gpus_in_words(spec: SweepSpec) -> str:
     from sweep_runner.spec.cluster import LOCAL
 
     if spec.cluster.address != LOCAL:
-        return "one if there is one"
+        return "one if the machine has one"
     from sweep_runner.results.environment import gpu_names
 
     names = gpu_names()

@@ -63,7 +63,7 @@ END
 
 echo "== kill -9, and resume"
 write kill 3 $((2 * epochs)) auto
-sweep run "$work/kill.yaml" > "$OUT/kill.log" 2>&1 &
+"$PY" -m sweep_runner run "$work/kill.yaml" --results "$work/results" > "$OUT/kill.log" 2>&1 &
 driver=$!
 for _ in $(seq 1200); do # until something is recorded
     [ "$(grep -c '"kind":"epoch"' "$work/results/kill/log.jsonl" 2> /dev/null || true)" -ge "$killed" ] 2> /dev/null && break

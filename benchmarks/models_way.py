@@ -62,7 +62,7 @@ def whole_way(name: str) -> dict[str, Any]:
     """
     began = time.monotonic()
     usual = usual_resolution(name)
-    row: dict[str, Any] = {"name": name, "module": _model_to_module[name], "usual_resolution": usual}
+    row: dict[str, Any] = {"name": name, "module": _model_to_module[name], "reason": "", "usual_resolution": usual}
     refusal = impossible(name, "native", usual)
     if refusal is not None:
         told = ImageClassifier.check(_config(name, usual))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sweep_runner.cli.checking import checked_plan
 from sweep_runner.cli.common import Out, common_options, json_option, set_option
 from sweep_runner.cli.taken_view import say_taken
 from sweep_runner.results.paths import ResultsPaths
@@ -39,9 +40,7 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
       sweep check sweeps/quickstart.yaml
       sweep check sweeps/voc.yaml --set 'space.model=[resnet18]' --set space.finetune=head --set 'baselines={}'
     """
-    from sweep_runner.spec.check import load_plan
-
-    plan = load_plan(file, overrides)
+    plan = checked_plan(file, overrides, out)
     say_taken(plan, file, out)
     for warning in plan.warnings:
         out.warn(warning)

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from sweep_runner.cli.checking import checked_plan
 from sweep_runner.cli.common import Out, common_options, json_option, set_option
 from sweep_runner.cli.data_cache import cache
 from sweep_runner.errors import RequestError
@@ -62,13 +63,12 @@ def check(
       sweep data check sweeps/voc.yaml --html voc.html
       sweep data check sweeps/voc.yaml --set data.view=images --json
     """
-    from sweep_runner.spec.check import load_plan
-
     if page is not None and not page.absolute().parent.is_dir():  # told now, and not after all pictures were read
         raise RequestError(
             f"--html: folder {page.absolute().parent} does not exist", hint="Create it, or choose another."
         )
-    plan = load_plan(file, overrides, suggest=page is not None)  # the page shows what the space does to pictures
+    # The page shows what the space does to pictures.
+    plan = checked_plan(file, overrides, out, suggest=page is not None)
     with tempfile.TemporaryDirectory(prefix="sweep-data-check-") as folder:
         trainable = plan.trainable(plan.data, Path(folder))
         preparation = trainable.check_data(Teller(out))

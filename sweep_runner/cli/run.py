@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sweep_runner.cli.checking import checked_plan
 from sweep_runner.cli.common import Out, address_option, common_options, json_option, set_option, with_address
 from sweep_runner.cli.taken_view import say_taken
 from sweep_runner.errors import Problem, RequestError
@@ -45,9 +46,7 @@ def run(
       sweep run sweeps/voc.yaml --set data.root=~/VOCdevkit/VOC2012 --set search.trials=10
       sweep run sweeps/voc.yaml --address 10.0.0.5:6379 --results /shared/results
     """
-    from sweep_runner.spec.check import load_plan
-
-    plan = load_plan(file, with_address(overrides, address))
+    plan = checked_plan(file, with_address(overrides, address), out)
     say_taken(plan, file, out)
     paths = results.sweep(plan.spec.name)
     from sweep_runner.execution.sweep import start_sweep
@@ -167,7 +166,6 @@ def go_on_with(
     from sweep_runner.execution.sweep import resume_sweep
     from sweep_runner.results.lookup import find_sweep, spec_file
     from sweep_runner.spec.changes import differences
-    from sweep_runner.spec.check import load_plan
     from sweep_runner.spec.loader import load_resolved
 
     paths = find_sweep(results, name)
@@ -182,7 +180,10 @@ def go_on_with(
         )
         damaged = Problem(f"{paths.spec} is the sweep's own file, and it is damaged", hint=hint)
         raise RequestError([*error.problems, damaged]) from error
-    plan = load_plan(file, overrides, before=before) if file else load_plan(paths.spec, overrides, resolved=True)
+    if file:
+        plan = checked_plan(file, overrides, out, before=before)
+    else:
+        plan = checked_plan(paths.spec, overrides, out, resolved=True)
     if plan.spec.name != before.name:
         raise RequestError(
             f"{plan.loaded.where('name')}: name: {before.name} → {plan.spec.name}: this is a different sweep",

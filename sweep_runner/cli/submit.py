@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sweep_runner.cli.checking import checked_plan
 from sweep_runner.cli.common import Out, set_option
 from sweep_runner.cli.taken_view import say_taken
 from sweep_runner.errors import Interrupted, RequestError
@@ -188,9 +189,7 @@ def job_command(verb: str, job_id: str, *more: str) -> str:
 
 def _checked(file: Path, overrides: tuple[str, ...], out: Out) -> str:
     """The sweep's name, of a file that is right as far as can be known here."""
-    from sweep_runner.spec.check import load_plan
-
-    plan = load_plan(file, overrides)
+    plan = checked_plan(file, overrides, out)
     say_taken(plan, file, out)
     for warning in plan.warnings:
         out.warn(warning)

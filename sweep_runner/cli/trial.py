@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from sweep_runner.cli.checking import checked_plan
 from sweep_runner.cli.common import Out, common_options, set_option
 from sweep_runner.cli.taken_view import say_taken
 from sweep_runner.results.paths import ResultsPaths
@@ -34,7 +35,7 @@ def trial(
       sweep trial sweeps/voc.yaml --baseline adam-max --folder /tmp/voc-trial
     """
     from sweep_runner.errors import RequestError
-    from sweep_runner.spec.check import check_prepared, load_plan
+    from sweep_runner.spec.check import check_prepared
     from sweep_runner.spec.space import first_params
     from trainables import environment
     from trainables.contract import EpochReport
@@ -42,7 +43,7 @@ def trial(
 
     if removed := environment.withhold(os.environ):
         out.say(environment.words(removed))
-    plan = load_plan(file, overrides)
+    plan = checked_plan(file, overrides, out)
     say_taken(plan, file, out)
     spec = plan.spec
     if baseline is not None and baseline not in spec.baselines:

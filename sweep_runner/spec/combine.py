@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from sweep_runner.spec.model import SweepSpec
 from sweep_runner.spec.space import Space, combinations, corner_values, grid_values, in_order, is_active, same_value
 from trainables.contract import ConfigProblem, Trainable
 from trainables.errors import TrainableError
+from trainables.telling import count
 
 MAX_COMBINATIONS = 20_000
 
@@ -38,10 +40,12 @@ def check_configs(
     """
     told: dict[tuple[str, str], Problem] = {}
     for keys in _groups(trainable.check_keys):
-        for number, params in enumerate(_params(spec.space, spec.fixed, keys)):
-            if number == MAX_COMBINATIONS:
-                warnings.append(f"only the first {MAX_COMBINATIONS:,} combinations of {', '.join(keys)} were checked")
-                break
+        several = list(islice(_params(spec.space, spec.fixed, keys), MAX_COMBINATIONS + 1))
+        if len(several) > MAX_COMBINATIONS:
+            warnings.append(f"only the first {MAX_COMBINATIONS:,} combinations of {', '.join(keys)} were checked")
+            several.pop()
+        for number, params in enumerate(several, start=1):
+            count(number, len(several))
             for found in _fatal(_check(trainable, spec.config_of(params)), warnings):
                 told.setdefault((found.key, found.message), _located(found, params, spec, places, value_places))
     for name, baseline in spec.baselines.items():

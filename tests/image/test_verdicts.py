@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from trainables import telling
 from trainables.image.config import ImageConfig
 from trainables.image.models import advice, rehearsal, tryout, verdicts
 from trainables.image.trainable import ImageClassifier
@@ -46,6 +47,44 @@ def test_one_that_takes_too_long_is_not_refused(own_process: pytest.MonkeyPatch)
     own_process.setattr(rehearsal, "_COMMAND", answering("signal.pause()"))
     own_process.setattr(rehearsal, "_SECONDS", 0.2)
     assert rehearsal.rehearse("waiting", "native", 32, 3) is None
+
+
+def test_a_translation_is_tried_for_a_model_that_nobody_has_surveyed(own_process: pytest.MonkeyPatch) -> None:
+    config = ImageConfig(model="test_efficientnet", finetune="scratch", input_resolution=32)
+    own_process.setattr(advice, "has_onnx", lambda name: None)
+    said = {"null": None, '"none of aten.sort"': "has no ONNX translation (none of aten.sort): if it is the best"}
+    for answer, message in said.items():
+        own_process.setattr(rehearsal, "_process", None)
+        own_process.setattr(rehearsal, "_COMMAND", answering(f"print({answer!r}, flush=True)"))
+        rehearsal.translate.cache_clear()
+        own_process.setattr(advice, "translates", lambda name: rehearsal.translate(name, 32))
+        told = ImageClassifier.check(config)
+        assert [problem.fatal for problem in told] == ([] if message is None else [False])
+        assert all(str(message) in problem.message for problem in told)
+
+    own_process.setattr(rehearsal, "_process", None)
+    own_process.setattr(rehearsal, "_COMMAND", answering("os.kill(os.getpid(), signal.SIGXCPU)"))
+    rehearsal.translate.cache_clear()
+    (told_late,) = ImageClassifier.check(config)
+    assert "is not known: trying took too long" in told_late.message
+
+
+def test_a_translation_is_done(own_process: pytest.MonkeyPatch) -> None:
+    rehearsal.translate.cache_clear()
+    assert rehearsal.translate("mlp6", 8) is True
+    assert "don't fit evenly" in str(rehearsal.translate("nest_tiny", 100))
+
+
+def test_what_is_tried_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path))
+    monkeypatch.setattr(tryout, "impossible", lambda *asked: None)
+    told: list[tuple[str, int, int]] = []
+    with telling.listening(lambda *news: told.append(news)):
+        telling.count(3, 12)
+        for _ in range(2):
+            assert verdicts.impossible(UNSEEN, "avg", 32) is None
+    assert told == [(f"trying {UNSEEN}", 3, 12)], "once: then it is known"
+    assert verdicts.impossible(UNSEEN, "max", 32) is None, "nobody listens"
 
 
 def test_the_check_tells_what_the_rehearsal_found(own_process: pytest.MonkeyPatch) -> None:

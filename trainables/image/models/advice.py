@@ -9,8 +9,8 @@ from pathlib import Path
 from trainables.contract import ConfigProblem
 from trainables.image.config import ImageConfig
 from trainables.image.models.survey import has_onnx, survey
-from trainables.image.models.table import MODELS, timm_name
-from trainables.image.models.verdicts import image_bytes
+from trainables.image.models.table import MODELS, OWN_NETS, TORCHVISION_NETS, timm_name
+from trainables.image.models.verdicts import image_bytes, translates
 
 _FLOAT = 4
 _GPUS = ("/dev/nvidiactl", "/dev/kfd")
@@ -19,13 +19,7 @@ _GPUS = ("/dev/nvidiactl", "/dev/kfd")
 def advice(config: ImageConfig) -> Iterator[ConfigProblem]:
     """What to know about a configuration that can be trained."""
     name = timm_name(config.model)
-    if has_onnx(name.partition(".")[0]) is False:
-        yield ConfigProblem(
-            "model",
-            f"{config.model} has no ONNX translation: if it is the best, it is published as weights with the code that "
-            "loads them, and sweep predict, evaluate and serve cannot use it",
-            fatal=False,
-        )
+    yield from _without_onnx(config, name)
     needed, there = step_bytes(config), memory_bytes()
     if needed is not None and there is not None and needed > there:
         yield ConfigProblem(
@@ -35,6 +29,25 @@ def advice(config: ImageConfig) -> Iterator[ConfigProblem]:
             f"run out of memory. Use a smaller batch_size, input_resolution or model",
             fatal=False,
         )
+
+
+def _without_onnx(config: ImageConfig, name: str) -> Iterator[ConfigProblem]:
+    """Of a model that has no ONNX translation, as the survey of models says, or else a try."""
+    found: bool | str | None = name in OWN_NETS or name in TORCHVISION_NETS or has_onnx(name.partition(".")[0])
+    if found is None:
+        found = translates(name)
+    if found is True:
+        return
+    otherwise = (
+        "if it is the best, it is published as weights with the code that loads them, and sweep predict, evaluate and "
+        "serve cannot use it"
+    )
+    if found is None:
+        message = f"whether {config.model} has an ONNX translation is not known: trying took too long. Without one, "
+        yield ConfigProblem("model", message + otherwise, fatal=False)
+        return
+    why = f" ({found.removeprefix('the model has no ONNX translation: ')})" if isinstance(found, str) else ""
+    yield ConfigProblem("model", f"{config.model} has no ONNX translation{why}: {otherwise}", fatal=False)
 
 
 def step_bytes(config: ImageConfig) -> int | None:

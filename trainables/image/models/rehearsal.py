@@ -1,7 +1,7 @@
-"""What training does, done once with a model before anything depends on it, in a process of its own.
+"""What training and export do, done once with a model before anything depends on it, in a process of its own.
 
-A step on two images, a checkpoint, and that checkpoint loaded. A model that ends its process, as faults in compiled
-code do, ends that process and no other.
+A step on two images, a checkpoint, and that checkpoint loaded; or a translation into ONNX. A model that ends its
+process, as faults in compiled code do, ends that process and no other.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _CPU_SECONDS = 60
 """That one rehearsal may take: a second or two for most, more for the largest."""
 _SECONDS = 600.0
 """After which one that waits for something is given up."""
+_LATE = (0, -signal.SIGXCPU)
+"""Exit statuses of a process that took too long."""
 _COMMAND = (sys.executable, "-P", "-m", "trainables.image.models.rehearsal")
 
 
@@ -32,14 +34,29 @@ def rehearse(name: str, pooling: str, resolution: int, channels: int) -> str | N
 
     A rehearsal that takes too long tells nothing, which counts as no failure.
     """
+    said = _ask("train", name, pooling, resolution, channels)
+    if isinstance(said, int):
+        return None if said in _LATE else f"a training step ends its process ({_ending(said)})"
+    return said
+
+
+@lru_cache(maxsize=1024)
+def translate(name: str, resolution: int) -> bool | str | None:
+    """Whether a new model has an ONNX translation: True, why it has none, or None when trying it takes too long."""
+    said = _ask("export", name, "native", resolution, 3)
+    if isinstance(said, int):
+        return None if said in _LATE else f"the translation ends its process ({_ending(said)})"
+    return said or True
+
+
+def _ask(*question: str | int) -> str | int | None:
+    """What the process answers; a number: it is gone, with this exit status, and the next question has a new one."""
     global _process
     if _process is None:
         _process = _Process()
-    said = _process.ask([name, pooling, resolution, channels], _SECONDS)
-    if isinstance(said, int):  # it is gone, with this exit status
+    said = _process.ask(question, _SECONDS)
+    if isinstance(said, int):
         _process = None
-        late = said in (0, -signal.SIGXCPU)
-        return None if late else f"a training step ends its process ({_ending(said)})"
     return said
 
 
@@ -114,12 +131,25 @@ def _train(name: str, pooling: str, resolution: int, channels: int) -> None:
             load_trained(config, NUM_CLASSES, Path(folder))(images)
 
 
-def _answer(name: str, pooling: str, resolution: int, channels: int) -> str | None:
+def _export(name: str, pooling: str, resolution: int, channels: int) -> None:
+    """The model's package file, of random weights."""
+    from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
+    from trainables.image.models.factory import build_model, normalization
+    from trainables.image.models.tryout import NUM_CLASSES, configured
+    from trainables.image.package import ONNX_FILE, PackageFacts
+
+    model = build_model(configured(name, pooling, resolution, channels), NUM_CLASSES).eval()
+    facts = PackageFacts(tuple(map(str, range(NUM_CLASSES))), False, resolution, channels)
+    with TemporaryDirectory() as folder:
+        write_onnx(DeployedClassifier(model, *normalization(model), False).eval(), facts, Path(folder) / ONNX_FILE)
+
+
+def _answer(what: str, name: str, pooling: str, resolution: int, channels: int) -> str | None:
     from trainables.image.models.tryout import FAILURES, reason
     from trainables.image.training.microbatch import is_out_of_memory
 
     try:
-        _train(name, pooling, resolution, channels)
+        (_train if what == "train" else _export)(name, pooling, resolution, channels)
     except (*FAILURES, MemoryError) as error:
         # What does not fit here may fit where it is trained; of memory the check speaks for itself.
         return None if is_out_of_memory(error) else reason(error)

@@ -29,7 +29,7 @@ def _families_with_onnx() -> Mapping[str, set[str]]:
     """What came out of the ONNX translation of each family's models, by timm's module."""
     found: dict[str, set[str]] = {}
     for row in survey().values():
-        if row["onnx"]:
+        if row["onnx"] and not row["name"].startswith(WITHOUT_ONNX):
             found.setdefault(row["module"], set()).add(row["onnx"])
     return found
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 from trainables.image.caches import cache_folder
+from trainables.telling import tell
 
 _LIBRARIES = ("torch", "timm", "torchvision")
 _P = ParamSpec("_P")
@@ -31,6 +32,7 @@ def remembered(function: Callable[_P, _T]) -> Callable[_P, _T]:
         memory = _memory()
         key = json.dumps([function.__name__, args, kwargs], sort_keys=True)
         if key not in memory.found:
+            tell(f"trying {args[0]}")
             memory.add(key, function(*args, **kwargs))
         return cast(_T, memory.found[key])
 
@@ -124,6 +126,18 @@ def untrainable(name: str, pooling: str, resolution: int, channels: int = 3) -> 
     from trainables.image.models.rehearsal import rehearse
 
     return rehearse(name, pooling, resolution, channels)
+
+
+@remembered
+def translates(name: str) -> bool | str | None:
+    """Whether a model has an ONNX translation, tried in a process of its own; if not, why not; None: it took too long.
+
+    It depends on what a model consists of, and not on its input.
+    """
+    from trainables.image.models.rehearsal import translate
+
+    tell(f"translating {name} into ONNX")
+    return translate(name, usual_resolution(name))
 
 
 class _Memory:

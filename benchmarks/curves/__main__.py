@@ -18,7 +18,7 @@ from multiprocessing import Pool
 
 from benchmarks.curves.engines import GuidedPromotion, OptunaSearch, RandomSearch, StudyEngine, random_halving
 from benchmarks.curves.replay import Engine, epochs_until, luckiest, regrets, run, steadiest
-from benchmarks.curves.sources import Curves, all_curves
+from benchmarks.curves.sources import Curves, curves_of
 
 AFTER = (5, 10, 20, 30)
 JUDGED_AT = AFTER.index(20)
@@ -66,9 +66,7 @@ def main() -> None:
     print(f"| {' | '.join(columns)} |")
     print("|---" * len(columns) + "|")
     with Pool(given.processes) as pool:
-        for curves in all_curves():
-            if given.sets and curves.name not in given.sets:
-                continue
+        for curves in curves_of(given.sets or ()):
             ours: list[list[float]] = []
             for engine in given.engines:
                 if "misleading" in engine and not curves.misleading:

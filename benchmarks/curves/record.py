@@ -3,7 +3,8 @@
 `python -m benchmarks.curves.record SET --data DIR --weights DIR`
 
 Random settings, no pruner, every trial to its end (`sweeps/*.yaml`); the `epochs` tables become `data/SET.parquet`, a
-row per epoch. A head-only set takes some minutes on one CPU, networks from scratch some more.
+row per epoch. A head-only set takes some minutes on one CPU, networks from scratch some more, whole pretrained networks
+about ten minutes each.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,21 @@ SETS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "flowers-head": ("head", {}),
     "cifar-head": ("head", {"space.input_resolution": [32, 48, 64]}),
     "cifar-scratch": ("scratch", {}),
+    "flowers-full": ("full", {}),
 }
 """Name → sweep file, and what is set in it."""
 _NOT_RECORDED = {"sweep", "attempt", "seed", "host", "device", "name", "state", "reason"}
 
 
-def parts(name: str, data: Path, weights: Path) -> Iterator[tuple[str, list[str]]]:
+def parts(
+    name: str, data: Path, weights: Path, pretrained: Sequence[str] = tuple(WEIGHTS)
+) -> Iterator[tuple[str, list[str]]]:
     """The sweeps that a set consists of: name, and the settings on the command line."""
     kind, given = SETS[name]
     settings = {"data.root": data.absolute(), **given}
-    networks = WEIGHTS if kind != "scratch" else {"": ""}
-    for network, file in networks.items():
+    for network in pretrained if kind != "scratch" else [""]:
         if network:
-            settings |= {"fixed.model": network, "fixed.pretrained": weights.absolute() / file}
+            settings |= {"fixed.model": network, "fixed.pretrained": weights.absolute() / WEIGHTS[network]}
         part = f"{name}-{network}" if network else name
         words = [f"{key}={'null' if value is None else value}" for key, value in settings.items()]
         yield part, [word for setting in (f"name={part}", *words) for word in ("--set", setting)]
@@ -82,11 +85,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(), help="One folder of pictures per class.")
     parser.add_argument("--weights", type=Path, default=Path(), help=f"Folder with {', '.join(WEIGHTS.values())}.")
     parser.add_argument("--results", type=Path, help="Where the sweeps go; one that is complete is not run again.")
+    parser.add_argument("--networks", nargs="*", choices=WEIGHTS, default=list(WEIGHTS), help="Of the pretrained ones.")
     given = parser.parse_args()
     results = given.results or Path(tempfile.mkdtemp(prefix="curves-"))
     kind, _ = SETS[given.set]
     names = []
-    for part, settings in parts(given.set, given.data, given.weights):
+    for part, settings in parts(given.set, given.data, given.weights, given.networks):
         names.append(part)
         if (results / part / "best" / "model.onnx").exists():
             continue

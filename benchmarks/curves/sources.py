@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from benchmarks.curves import family
 from sweep_runner.search.distributions import Params
@@ -116,7 +119,7 @@ class Recorded(Curves):
             curves.setdefault((row["part"], row["trial"]), []).append(row)
         self._curves = [curve for curve in curves.values() if len(curve) == self.epochs]
         self._params = [{key: curve[0][key] for key in self.space} for curve in self._curves]
-        self._points = [self._point(params) for params in self._params]
+        self.points = [self.point(params) for params in self._params]
         self.best = max(row["unseen_accuracy"] for curve in self._curves for row in curve)
         self.best_seen = max(row["val_accuracy"] for curve in self._curves for row in curve)
         self.usual = [
@@ -126,6 +129,10 @@ class Recorded(Curves):
 
     def __len__(self) -> int:
         return len(self._curves)
+
+    def accuracies(self, column: str) -> npt.NDArray[np.float64]:
+        """A column of the recording, (trials, epochs)."""
+        return np.array([[row[column] for row in curve] for curve in self._curves], dtype=np.float64)
 
     def _values(self, key: str) -> Sequence[Scalar]:
         parameter = self.space[key]
@@ -138,7 +145,8 @@ class Recorded(Curves):
             return min(parameter.values, key=lambda one: abs(float(one) - value))  # type: ignore[arg-type]
         return value  # type: ignore[no-any-return]
 
-    def _point(self, params: Mapping[str, Any]) -> dict[str, float | str]:
+    def point(self, params: Mapping[str, Any]) -> dict[str, float | str]:
+        """A configuration, each number scaled to 0 to 1."""
         point: dict[str, float | str] = {}
         for key, parameter in self.space.items():
             value = params[key]
@@ -154,12 +162,12 @@ class Recorded(Curves):
         return point
 
     def curve_of(self, params: Mapping[str, Scalar]) -> Any:
-        asked = self._point(params)
+        asked = self.point(params)
 
         def distance(index: int) -> float:
             total = 0.0
             for key, value in asked.items():
-                other = self._points[index][key]
+                other = self.points[index][key]
                 if isinstance(value, str) or isinstance(other, str):
                     total += (value != other) * (100.0 if key in ("model", "optimizer") else 0.25)
                 else:
@@ -205,7 +213,22 @@ _USUAL: Mapping[str, Mapping[str, Scalar]] = {
 }
 
 
-def all_curves(folder: Path = DATA) -> list[Curves]:
-    """Every set at hand, the generated ones first."""
-    recorded = [Recorded(path.stem, folder) for path in sorted(folder.glob("*.parquet"))]
-    return [*(Generated(name) for name in family.TASKS), *recorded]
+NUM_UNSEEN: Mapping[str, int] = {"flowers-head": 180, "flowers-full": 180, "cifar-scratch": 750}
+"""Pictures that the accuracy on unseen ones was counted on, by set."""
+
+
+def curves_of(names: Collection[str] = (), folder: Path = DATA) -> Iterator[Curves]:
+    """The sets of these names; without any, every set at hand, the generated ones first."""
+    from benchmarks.curves.regressed import REGRESSED, Regressed
+
+    def wanted(name: str) -> bool:
+        return not names or name in names
+
+    yield from (Generated(name) for name in family.TASKS if wanted(name))
+    recorded = [path.stem for path in sorted(folder.glob("*.parquet"))]
+    yield from (Recorded(name, folder) for name in recorded if wanted(name))
+    yield from (
+        Regressed(Recorded(name, folder), NUM_UNSEEN[name])
+        for name in recorded
+        if name in NUM_UNSEEN and wanted(name + REGRESSED)
+    )

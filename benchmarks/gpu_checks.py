@@ -1,7 +1,7 @@
 """What must hold on a GPU, and images/s there: run by `benchmarks/gpu.sh`, without Ray.
 
 Each check is one line and one entry of the JSON file. With `--dry-run` the same code runs on a CPU with tiny sizes: its
-verdicts say nothing of a GPU, and its figures are left out of the table.
+verdicts and figures say nothing of a GPU.
 """
 
 from __future__ import annotations

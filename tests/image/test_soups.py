@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.index import ImageIndex
 from trainables.image.models.factory import build_model
+from trainables.image.models.weights import digest_of
 from trainables.image.trainable import ImageClassifier
-from trainables.image.training.checkpoint import MODEL_FILE, state_to_save
+from trainables.image.training.checkpoint import BACKBONE_FILE, HEAD_FILE, MODEL_FILE, state_to_save
 
 SMALL: dict[str, Any] = {
     "model": "simple_cnn3", "width": 4, "batch_norm": True, "input_resolution": 16, "color": "grayscale",
@@ -70,6 +72,36 @@ def test_the_mean_of_weights_with_statistics_of_the_training_data(trainable: Ima
     again.mkdir()
     trainable.average(members, again)
     assert all(torch.equal(soup[name], value) for name, value in load_file(again / MODEL_FILE).items())
+
+
+def test_heads_on_one_backbone_are_averaged_and_the_backbone_stays_as_it_is(
+    trainable: ImageClassifier, tmp_path: Path
+) -> None:
+    backbone = checkpoint(tmp_path / "backbone", 1)
+    weights = backbone.checkpoint / MODEL_FILE
+    config = backbone.config.model_copy(update={"finetune": "head", "pretrained": str(weights)})
+    before = load_file(weights)
+    members = []
+    for trial in (1, 2):
+        folder = tmp_path / f"head-{trial}"
+        folder.mkdir()
+        torch.manual_seed(trial)
+        shapes = {name: before[f"head.{name}"].shape for name in ("fc.weight", "fc.bias")}
+        save_file({name: torch.randn(shape) for name, shape in shapes.items()}, folder / HEAD_FILE)
+        named = {"weights": str(weights), "digest": digest_of(weights)}
+        (folder / BACKBONE_FILE).write_text(json.dumps(named))
+        members.append(Member(trial, trial, config, folder))
+    (tmp_path / "soup").mkdir()
+    trainable.average(members, tmp_path / "soup")
+    soup = load_file(tmp_path / "soup" / MODEL_FILE)
+    heads = [load_file(member.checkpoint / HEAD_FILE) for member in members]
+    for name, value in soup.items():
+        own = name.removeprefix("head.")
+        if own in heads[0]:
+            assert torch.allclose(value, (heads[0][own] + heads[1][own]) / 2)
+        else:
+            assert torch.equal(value, before[name]), name
+    assert trainable.evaluate(config, tmp_path / "soup", "val") is not None
 
 
 def test_what_is_frozen_alike_keeps_its_statistics() -> None:

@@ -29,7 +29,7 @@ def open_recorder(plan: Plan, paths: SweepPaths, observer: Observer) -> Iterator
     environment, changed = add_run(paths.environment, capture_environment(sys.argv))
     if changed:
         observer.warned(
-            f"the code has changed since the previous run, so trials may not be comparable: {', '.join(changed)}"
+            f"code or versions differ from the previous run, so trials may not be comparable: {', '.join(changed)}"
         )
     recorder = Recorder(paths, plan.spec.objective, list(plan.spec.space), environment)
     try:

@@ -51,6 +51,6 @@ def test_names_say_how_a_latency_was_measured() -> None:
 
 def test_what_cannot_be_measured_is_refused(refused: Refused, color_model: Path, tmp_path: Path) -> None:
     assert "a number from 1 to 1024, or all" in refused("bench", str(color_model), "--threads", "many")
-    assert "no file or folder" in refused("bench", "nothing")
+    assert "no such file or folder" in refused("bench", "nothing")
     (tmp_path / "model.onnx").write_bytes(b"nothing")
     assert "not a usable ONNX file" in refused("bench", str(tmp_path))

@@ -212,7 +212,7 @@ def test_extended_into_a_wider_space_and_resumed_from_an_edited_file(write_spec:
     more = sweep("extend", "small", "--trials", "1", "--set", "space.lr=[0.01, 0.1, 0.5, 0.6]", cwd=tmp_path)
     assert more.returncode == 0, more.stderr
     assert "changed: space.lr.values: [0.01, 0.1] → [0.01, 0.1, 0.5, 0.6]" in more.stderr
-    (warning,) = [line for line in more.stderr.splitlines() if "not the code of the run before" in line]
+    (warning,) = [line for line in more.stderr.splitlines() if "code or versions differ from the previous run" in line]
     assert "torch 1.0 → " in warning
 
     write_spec(

@@ -140,7 +140,7 @@ def test_a_trial_of_which_no_repetition_ends_counts_behind_those_that_were_confi
     first, second = state.repetitions
     assert state.search.confirmed == {second}
     assert state.search.confirmation is not None
-    assert f"no repetition of trial {first} came to its end" in state.search.confirmation.reason
+    assert f"no repetition of trial {first} was completed" in state.search.confirmation.reason
     assert [row.trial for row in board_of(tmp_path / "small").ranked[:2]] == [second, first]
 
 

@@ -207,7 +207,7 @@ def test_a_limit_that_no_trained_model_keeps_loses_nothing(make_plan: Callable[.
     with opened(none, paths.root) as (_, _, recorder, _):
         finish = finish_search(none, paths, recorder, here, lambda _: None)
         assert finish.failed
-        assert "no trial keeps the limits" in finish.notes[-1]
+        assert "no trial is within the limits" in finish.notes[-1]
         assert all(each.epochs == 2 for each in recorder.state.trials.values())
 
 

@@ -132,12 +132,15 @@ def test_a_resolved_file_says_the_same(make_plan: Callable[..., Plan], tmp_path:
         ({"search": {"sampler": "guided", "trials": 3}}, "tpe, nsga-ii, random, grid, qmc"),
         ({"search": {"sampler": "gp", "trials": 3}}, "supports a single objective"),
         ({"pruner": "median"}, "stops trials by val_accuracy alone"),
-        ({"limits": {"val_loss": 3}}, "known only when a trial was trained"),
+        ({"limits": {"val_loss": 3}}, "known only after training"),
         ({"limits": {"latency": 3}}, "Did you mean onnx_latency_ms"),
         ({"limits": {"num_parameters": {"max": 5, "threads": 2}}}, "of onnx_latency_ms only"),
         ({"limits": {"num_parameters": 0}}, "must be above 0"),
         ({"limits": {"num_parameters": "many"}}, "is no size"),
-        ({"trainable": "synthetic", "space": {"lr": [0.1]}, "objective": "val_accuracy"}, "tells nothing of a model"),
+        (
+            {"trainable": "synthetic", "space": {"lr": [0.1]}, "objective": "val_accuracy"},
+            "knows nothing about a model",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(

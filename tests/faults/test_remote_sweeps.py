@@ -109,7 +109,7 @@ def test_a_bucket_that_is_gone_at_the_end_costs_nothing_but_an_upload(
     assert code == 1, said
     assert said.count("The sweep continues in") == 1
     assert f"no bucket {BUCKET!r}" in said
-    assert "to upload it later: sweep sync small" in said
+    assert "upload it later with: sweep sync small" in said
     log = log_of(copy_in(first))
     assert len(epochs_in(log)) == 2 * EPOCHS
     refused = sweep("resume", "small", cwd=tmp_path, **on_machine(server, first))

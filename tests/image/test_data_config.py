@@ -67,7 +67,7 @@ def test_impossible_splits(split: dict[str, float], says: str) -> None:
         ({"dataset": "image_foldr", "root": "x"}, "did you mean image_folder?"),
         ({"dataset": "no.such.module:Thing"}, "cannot be imported: ModuleNotFoundError"),
         ({"dataset": "pathlib:Path"}, "no subclass"),
-        ({"dataset": "voc"}, "root must name their folder"),
+        ({"dataset": "voc"}, "root must be their folder"),
         ({"dataset": "voc", "root": "$NO_SUCH_VARIABLE_HERE/voc"}, "$NO_SUCH_VARIABLE_HERE is not set"),
         ({"dataset": "voc", "root": "x", "year": 1999}, "2007 to 2012"),
         ({"dataset": "voc", "root": "x", "view": "crop"}, "'images', 'crops' or 'foreground'"),

@@ -409,7 +409,9 @@ def test_a_package_tells_what_was_measured_of_it(exported: Case, tmp_path: Path)
     assert set(measure_package(package, ("onnx_latency_ms",))) == {"num_parameters", "num_flops"}
 
 
-@pytest.mark.parametrize(("uses", "said"), [(1, "used once, for this model"), (2, "2 models of the sweep were judged")])
+@pytest.mark.parametrize(
+    ("uses", "said"), [(1, "used once, for this model"), (2, "2 models of the sweep were evaluated")]
+)
 def test_the_card_says_how_often_test_was_used(exported: Case, uses: int, said: str) -> None:
     card = json.loads((exported.package / CARD_FILE).read_text())
     assert "test data was used" not in model_card(card), "it is not known"

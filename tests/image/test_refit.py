@@ -144,6 +144,6 @@ def test_val_is_the_trials_and_test_and_package_are_of_the_model_trained_anew(tm
     assert card["origin"]["refit"] == {"splits": ["train", "val"], "epochs": 4}
     assert load_package(staging / "package").facts.origin["refit"]["epochs"] == 4
     assert (
-        "trained anew on all 120 examples of train and val, for 4 epochs"
+        "retrained on all 120 examples of train and val, for 4 epochs"
         in (staging / "package" / "README.md").read_text()
     )

@@ -52,7 +52,7 @@ def test_what_ended_the_search_and_the_runs_of_the_best_are_told(
     shown = said(capsys, "show", "small", str(repetition.trial), "--results", tmp_path)
     assert f"repeats trial {repetition.confirms} with another seed" in shown
     explained = said(capsys, "explain", "small", str(repetition.trial), "--results", tmp_path)
-    assert "no pruner stops it" in explained
+    assert "without pruning" in explained
     page = render(results, "small", lambda text: None)
     assert "The search has ended by search.stop.no_gain (2)" in page
     assert f"val_accuracy {best.runs}" in page

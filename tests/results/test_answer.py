@@ -103,7 +103,7 @@ def test_without_outcomes_only_those_with_predictions_are_compared(tmp_path: Pat
     assert set(answer.compared) == {0, 1}
     assert "2 of 3 trials could be compared" in text(answer)
     assert answer.unseen is None
-    assert "not estimated: 3 of 3 trials have no record" in text(answer)
+    assert "not estimated: 3 of 3 trials have no recorded outcomes" in text(answer)
 
 
 def test_one_trial_claims_nothing(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_what_cannot_be_is_told_at_its_place(problems_of: ProblemsOf) -> None:
     assert "workers is 3: outside the space" in problems_of(TEXT.replace("workers: 4,", "workers: 3,"))
     assert "Put it under resources" in problems_of(TEXT, "fixed.workers=2", "space.workers=null", "baselines={}")
     told = problems_of(TEXT, "resources.gpus=0.5")
-    assert "each of several workers needs one" in told
+    assert "each of several workers needs a whole GPU" in told
 
 
 def test_a_trainable_that_trains_in_one_process_is_refused(problems_of: ProblemsOf, plan_of: PlanOf) -> None:

@@ -178,7 +178,7 @@ def test_the_command_prints_what_prometheus_takes(
     with SweepLock(paths.lock), serving(recorder, paths, []) as address:
         assert main(["metrics", "--results", str(paths.root.parent)]) == 0
         printed = capsys.readouterr()
-        assert f"small runs, and answers at {address}" in printed.err
+        assert f"small is running, with metrics at {address}" in printed.err
         assert main(["metrics", "small", "--json", "--results", str(paths.root.parent)]) == 0
         told = json.loads(capsys.readouterr().out)
         assert told["running"] == {"small": address.removeprefix("http://").removesuffix("/metrics")}

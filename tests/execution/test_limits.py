@@ -148,7 +148,7 @@ def test_what_cannot_be_measured_is_over_the_limit(make_plan: Callable[..., Plan
         train_all(keeper, SweepPaths(tmp_path / "sized"))
         assert states(recorder) == {2: "COMPLETED", UNMEASURABLE: "INFEASIBLE", BROKEN: "INFEASIBLE"}
         reasons = {each.params["width"]: each.reason for each in recorder.state.trials.values()}
-        assert "onnx_latency_ms cannot be had of this model" in reasons[UNMEASURABLE]
+        assert "onnx_latency_ms cannot be measured for this model" in reasons[UNMEASURABLE]
         assert "(this width breaks)" in reasons[BROKEN]
         assert study.is_over
 

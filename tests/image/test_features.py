@@ -94,6 +94,7 @@ def train_apart(
         ("convnext_atto", {"dropout": 0.3}),
         ("vit_tiny_patch16_224", {"dropout": 0.3, "pooling": "token"}),
         ("dla46x_c", {"dropout": 0.3}),  # the classifier is a convolution of 1×1
+        ("sequencer2d_s", {"dropout": 0.3}),  # its pooling and its dropout are a part of the classifier
         ("coat_tiny", {"dropout": 0.2}),  # several maps, and tensors that blocks share
     ],
 )
@@ -115,7 +116,13 @@ def test_a_trial_is_the_same_with_and_without_its_backbone(
 
 @pytest.mark.parametrize(
     ("model", "size"),
-    [("resnet10t", 64), ("swin_tiny_patch4_window7_224", 64), ("convnext_atto", 64), ("dla46x_c", 64)],
+    [
+        ("resnet10t", 64),
+        ("swin_tiny_patch4_window7_224", 64),
+        ("convnext_atto", 64),
+        ("dla46x_c", 64),
+        ("sequencer2d_s", 64),
+    ],
 )
 def test_each_stored_pooling_is_what_the_net_gives_its_own_head(model: str, size: int, tmp_path: Path) -> None:
     weights = weights_of(model, tmp_path)

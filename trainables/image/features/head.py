@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 import torch
+from timm.layers import ClassifierHead
 from torch import nn
 
 from trainables.image.config import Precision
@@ -38,11 +39,17 @@ class Head(nn.Module):
         return self.fc
 
 
+def layer_of(classifier: nn.Module) -> nn.Module:
+    """The layer with a classifier's weights: of SAM and Sequencer timm gives the pooling and the dropout as well."""
+    return classifier.fc if isinstance(classifier, ClassifierHead) else classifier
+
+
 def linear_of(classifier: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Weight (classes, D) and bias (classes,) of a classifier that is one linear layer; None of any other.
 
     A convolution of 1×1 on a map of one pixel is one, too.
     """
+    classifier = layer_of(classifier)
     if isinstance(classifier, nn.Conv2d):
         if classifier.kernel_size != (1, 1) or classifier.groups != 1:
             return None
@@ -53,7 +60,7 @@ def linear_of(classifier: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None
 
 def load_head(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """Puts a trained head's weights (`fc.weight` and `fc.bias`) into the classifier of a whole model."""
-    classifier: nn.Module = model.get_classifier()  # type: ignore[operator]
+    classifier = layer_of(model.get_classifier())  # type: ignore[operator]
     own = classifier.state_dict()
     named = {name.removeprefix("fc."): value for name, value in weights.items()}
     classifier.load_state_dict({name: value.view(own[name].shape) for name, value in named.items()})

@@ -22,7 +22,7 @@ from trainables.errors import Diverged, TrainableError
 from trainables.image.config import ImageConfig, Precision
 from trainables.image.data.balancing import class_weights, sampled_rows
 from trainables.image.data_forms import Balance
-from trainables.image.features.head import FeatureFeed, Features, Head
+from trainables.image.features.head import FeatureFeed, Features, Head, layer_of
 from trainables.image.index import ImageIndex
 from trainables.image.measures.label_kinds import monitor_problem
 from trainables.image.measures.losses import make_loss, training_loss
@@ -375,7 +375,7 @@ def start_head(net: nn.Module, seed: int) -> None:
     What follows (dropout) goes on from there: with and without a backbone in memory a trial is the same.
     """
     seed_everything(seed)
-    classifier = net.get_classifier()  # type: ignore[operator]
+    classifier = layer_of(net.get_classifier())  # type: ignore[operator]
     if isinstance(classifier, nn.Linear | nn.Conv2d) and not getattr(net, "classifier_is_loaded", False):
         classifier.reset_parameters()
 

@@ -28,6 +28,7 @@ BENCHMARKS = (
     "short_trials",
     "two_nodes",
     "predict",
+    "serve",
     "gpu_throughput",
 )
 README = Path(__file__).parent / "README.md"

@@ -22,7 +22,7 @@ from trainables.formats import FORMATS, FormatName, FormatsWanted
 from trainables.image.data_config import DataConfig
 from trainables.image.deployment.formats import int8
 from trainables.image.deployment.formats.publish import add_formats
-from trainables.image.deployment.formats.recipe import FloatModel, Recipe
+from trainables.image.deployment.formats.recipe import CannotConvert, FloatModel, Recipe
 from trainables.image.index import SCHEMA, ImageIndex
 from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, OUTPUT, PackageFacts, load_package
 from trainables.paired import paired_drop
@@ -150,7 +150,8 @@ def test_int8_computes_in_8_bits_but_for_pixels_and_classifier(made: Case) -> No
 def test_nobody_hears_of_the_quantizer(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     Case(tmp_path / "case").add("onnx-int8")
     logging.getLogger("other").warning("a warning of somebody else")
-    assert capfd.readouterr().out == ""
+    heard = capfd.readouterr()
+    assert (heard.out, "onnxruntime" in heard.err) == ("", False)
     assert not any(type(handler) is logging.StreamHandler for handler in logging.getLogger().handlers)
 
 
@@ -234,6 +235,21 @@ def test_the_next_recipes_are_tried_where_the_first_lose_too_much(
     entry = case.card["formats"]["onnx-int8"]
     assert entry["recipe"] == "good"
     assert list(entry["tried"]) == ["bad", "good"]
+
+
+def test_a_recipe_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(tmp_path / "case")
+
+    def fails(path: Path) -> None:
+        raise CannotConvert("it has no range")
+
+    def recipes(model: FloatModel) -> Iterator[Sequence[Recipe]]:
+        yield [Recipe("bad", fails), Recipe("good", lambda path: onnx.save(onnx.load(model.path), path))]
+
+    monkeypatch.setattr(int8, "recipes", recipes)
+    case.add("onnx-int8")
+    entry = case.card["formats"]["onnx-int8"]
+    assert (entry["recipe"], entry["tried"]["bad"]) == ("good", "it has no range")
 
 
 def test_a_model_without_weights_to_quantize_is_left_out(tmp_path: Path) -> None:

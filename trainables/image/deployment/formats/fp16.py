@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trainables.image.deployment.formats.graph import before_the_network, set_metadata
-from trainables.image.deployment.formats.recipe import CannotConvert, FloatModel, Recipe
+from trainables.image.deployment.formats.recipe import FloatModel, Recipe, refused
 
 
 def recipes(model: FloatModel) -> Iterator[Sequence[Recipe]]:
@@ -18,14 +18,11 @@ def recipes(model: FloatModel) -> Iterator[Sequence[Recipe]]:
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         source = onnx.load(model.path)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of single weights that are rounded to the least that 16 bits hold
-                half = convert_float_to_float16(
-                    onnx.load(model.path), keep_io_types=True, node_block_list=sorted(before_the_network(source.graph))
-                )
-        except (ValueError, KeyError, RuntimeError, onnx.checker.ValidationError) as error:
-            raise CannotConvert(f"ONNX Runtime's converter to 16 bits does not take the model: {error}") from error
+        with refused(model, "ONNX Runtime's converter to 16 bits"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of single weights that are rounded to the least that 16 bits hold
+            half = convert_float_to_float16(
+                onnx.load(model.path), keep_io_types=True, node_block_list=sorted(before_the_network(source.graph))
+            )
         set_metadata(half, source)
         path.write_bytes(half.SerializeToString())
 

@@ -24,7 +24,7 @@ from trainables.image.deployment.formats.graph import (
     set_metadata,
     weighted_nodes,
 )
-from trainables.image.deployment.formats.recipe import CannotConvert, FloatModel, Recipe
+from trainables.image.deployment.formats.recipe import CannotConvert, FloatModel, Recipe, refused
 from trainables.image.package import INPUT
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ METHODS = {
 }
 """How ONNX Runtime turns what was seen into the range that 8 bits stand for."""
 _PERCENTILE = 99.99
+_WARNINGS, _ERRORS = 2, 3
+"""Of ONNX Runtime's log; it begins with warnings."""
 _PIECE = 8
 """Pictures at a time: a histogram is made of every activation of them."""
 
@@ -67,6 +69,8 @@ def recipes(model: FloatModel) -> Iterator[Sequence[Recipe]]:
     # Each method looks at the pictures once, and only if it is asked for.
     ranges = cache(partial(_calibrated, source, model))
     left_float = before_the_network(source.graph) | end_of_the_network(source.graph)
+    if not {node.name for node in weighted_nodes(source.graph)} - left_float:
+        raise CannotConvert("nothing of the network before its classifier can be computed in 8 bits")
     delicate = _delicate(source.graph) - left_float
 
     def group(kinds: Sequence[str], excluded: set[str], what: str) -> list[Recipe]:
@@ -98,7 +102,7 @@ def _prepared(model: FloatModel) -> onnx.ModelProto:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     path = model.scratch / "prepared.onnx"
-    with _refused(model), _silent():
+    with refused(model, "ONNX Runtime's quantizer"), _silent():
         # Symbolic shapes are inferred for transformers of text; some graphs of vision stop it.
         quant_pre_process(str(model.path), str(path), skip_symbolic_shape=True)
     prepared = onnx.load(path)
@@ -116,7 +120,7 @@ def _calibrated(source: onnx.ModelProto, model: FloatModel, method: str) -> Path
     options.intra_op_num_threads, options.log_severity_level = model.num_threads, 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     ranges, augmented = model.scratch / f"ranges-{method}.json", model.scratch / "augmented.onnx"
-    with _refused(model), _silent():
+    with refused(model, "ONNX Runtime's quantizer"), _silent():
         calibrator = create_calibrator(
             model.scratch / "prepared.onnx",
             WITH_KERNELS,
@@ -147,7 +151,7 @@ def _write(
     from onnxruntime.quantization.calibrate import CalibrationMethod
 
     known = ranges(method)
-    with _refused(model), _silent():
+    with refused(model, "ONNX Runtime's quantizer"), _silent():
         quantize_static(
             str(model.scratch / "prepared.onnx"),
             str(path),
@@ -161,8 +165,6 @@ def _write(
             calibration_cache_path=known,
         )
     made = onnx.load(path)
-    if not any(node.op_type == "QuantizeLinear" for node in made.graph.node):
-        raise CannotConvert("nothing of the network before its classifier can be computed in 8 bits")
     set_metadata(made, onnx.load(model.path))
     path.write_bytes(made.SerializeToString())
 
@@ -179,31 +181,19 @@ class _Pictures:
 
 
 @contextlib.contextmanager
-def _refused(model: FloatModel) -> Iterator[None]:
-    """The quantizer refuses models by errors of many kinds."""
-    try:
-        yield
-    except (OSError, MemoryError, CannotConvert):
-        raise
-    except Exception as error:
-        # ONNX Runtime does not tell of a file that it wrote in part: what is read back is no model then.
-        probe = model.scratch / "probe"
-        probe.write_bytes(bytes(4 * model.path.stat().st_size))
-        probe.unlink()
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise CannotConvert(f"ONNX Runtime's quantizer does not take the model: {reason}") from error
-
-
-@contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """The quantizer prints, and gives advice through the root logger, which would print from then on."""
+    """The quantizer prints, warns, and gives advice through the root logger, which would print from then on."""
+    import onnxruntime as ort
+
     root = logging.getLogger()
     handler, before = logging.NullHandler(), root.manager.disable
     root.addHandler(handler)  # without any, `logging.warning` adds one that prints
     logging.disable(logging.WARNING)
+    ort.set_default_logger_severity(_ERRORS)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
+        ort.set_default_logger_severity(_WARNINGS)
         logging.disable(before)
         root.removeHandler(handler)

@@ -160,6 +160,13 @@ def _made(
 ) -> _Made:
     """The best file of the first group of recipes that has one which holds.
 
+    Args:
+        name: of the format.
+        source: what it is made of.
+        wanted: what it must keep.
+        judged_on: val, by which recipes are chosen, and test where that is asked.
+        reference: the float file's answers, by split.
+
     Raises:
         _LeftOut: none does.
         CannotConvert: the model cannot be had in this format.
@@ -170,12 +177,17 @@ def _made(
     places = np.searchsorted(val.rows, few.rows)
     tried: dict[str, str] = {}
     least: Judgement | None = None
+    refusal: CannotConvert | None = None
     for group in module.recipes(source):
         found: list[tuple[tuple[float, float], Recipe, Path]] = []
         for recipe in group:
             path = source.scratch / f"tried-{len(tried)}.onnx"
-            recipe.write(path)
-            judged = _judged(few, path, source, reference[val.split][places])
+            try:
+                recipe.write(path)
+                judged = _judged(few, path, source, reference[val.split][places])
+            except CannotConvert as error:  # another recipe may do
+                tried[recipe.what], refusal = str(error), refusal or error
+                continue
             tried[recipe.what] = str(judged.drop)
             found.append(((judged.drop.points, judged.mean_difference), recipe, path))
         for _, recipe, path in sorted(found, key=lambda each: each[0]):
@@ -186,7 +198,9 @@ def _made(
                 others = [_judged(each, path, source, reference[each.split]) for each in judged_on[1:]]
                 return _Made(path, recipe.what, [judgement, *others], tried)
             break  # the others are worse on most of val already
-    assert least is not None, "a format has recipes"
+    if least is None:
+        assert refusal is not None, "a format has recipes"
+        raise refusal
     raise _LeftOut(
         f"of {len(tried)} recipe{'s' if len(tried) > 1 else ''} the best loses {least.drop} on {val.split}, and at "
         f"most {wanted.max_drop:g} points may be lost (export.max_drop)"

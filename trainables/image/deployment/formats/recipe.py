@@ -6,6 +6,7 @@ the faster files. The next group is asked for only where no file of those before
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,33 @@ class Recipe:
 
     what: str
     write: Callable[[Path], None]
+
+
+@contextlib.contextmanager
+def refused(model: FloatModel, by: str) -> Iterator[None]:
+    """Tells in words what a converter does not take: they refuse models by errors of many kinds.
+
+    Args:
+        model: that is converted.
+        by: what converts.
+
+    Raises:
+        CannotConvert: it does not take the model.
+        OSError: the disk is full.
+    """
+    try:
+        yield
+    except (OSError, CannotConvert):
+        raise
+    except MemoryError as error:
+        raise CannotConvert(f"{by} needs more memory than there is") from error
+    except Exception as error:
+        # ONNX Runtime does not tell of a file that it wrote in part: what is read back is no model then.
+        probe = model.scratch / "probe"
+        probe.write_bytes(bytes(4 * model.path.stat().st_size))
+        probe.unlink()
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise CannotConvert(f"{by} does not take the model: {reason}") from error
 
 
 class MakesFormat(Protocol):

@@ -27,7 +27,7 @@ def main() -> None:
         [sys.executable, "-m", "sweep_runner", "report", "sweep-000", "--results", results, "-q"], check=True
     )
     print(f"report made in {time.monotonic() - began:.1f} s, {page.stat().st_size / 1e6:.1f} MB")
-    print(f"report opened in {_opened(page.as_uri(), '.figure .main-svg'):.1f} s")
+    print(f"report opened in {_opened(page.as_uri(), '.chart svg'):.1f} s")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -444,6 +444,22 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
         """
         return {}
 
+    def pictures_fed(self, config: ConfigT, seed: int, num: int) -> tuple[bytes, str] | None:
+        """One picture (JPEG or PNG) of what training was fed, for reports, and what is to be seen on it.
+
+        Args:
+            config: of the trial.
+            seed: of the trial.
+            num: about how many examples.
+
+        Returns:
+            None: nothing that the examples themselves do not show.
+
+        Raises:
+            DataError: the data is gone.
+        """
+        return None
+
     def export(
         self, config: ConfigT, checkpoint: Path, folder: Path, info: Mapping[str, Any], num_threads: int = 1
     ) -> Mapping[str, Any] | None:

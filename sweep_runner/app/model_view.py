@@ -8,7 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from sweep_runner.report import facts, page
+from sweep_runner.report import examples as of_data
+from sweep_runner.report import facts
 from sweep_runner.results.answer import published_first
 from sweep_runner.results.leaderboard import Leaderboard
 from sweep_runner.results.paths import SweepPaths
@@ -77,7 +78,7 @@ def _pick(paths: SweepPaths, board: Leaderboard) -> bytes | None:
 @st.cache_data(max_entries=4, show_spinner="Reading pictures of the data")
 def _pictures(folder: str, examples: tuple[str, ...]) -> dict[str, bytes]:
     paths = SweepPaths(Path(folder))
-    return dict(page.pictures_of(paths, facts.read_spec(paths), examples, _ignore, SIZE))
+    return dict(of_data.pictures_of(paths, facts.read_spec(paths), examples, _ignore, SIZE))
 
 
 def _ignore(text: str) -> None:

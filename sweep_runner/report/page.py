@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from sweep_runner.report.accuracy import published_on_test
 from sweep_runner.report.advice.rules import advice_for
 from sweep_runner.report.board_table import board_table
 from sweep_runner.report.drawn import draw, draw_evaluations
+from sweep_runner.report.examples import fed_to, pictures_of
 from sweep_runner.report.facts import read_spec
 from sweep_runner.report.param_order import known_importances
 from sweep_runner.report.plot_data import Confusion, read_confusion, title_of
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    from sweep_runner.spec.model import SweepSpec
 
 MAX_ROWS = 1000
 """Of the leaderboard and the figures: the best half of them, of all others evenly many, and baselines."""
@@ -46,8 +46,6 @@ PRINTED_ROWS = 100
 MAX_CLASSES = 400
 _NUM_PAIRS = 8
 _PAIR_PICTURES = 4
-THUMBNAIL = 96
-"""Pixels: about 3 kB as JPEG."""
 
 
 def import_ahead() -> None:
@@ -137,6 +135,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "num_wrong": sum(not sample.right for sample in samples),
         "num_samples": len(samples),
         "pictures": pictures_of(paths, spec, list(dict.fromkeys(wanted)), warn),
+        "fed": fed_to(paths, spec, evaluated[0], warn) if evaluated else None,
         "failures": [row for row in board.unranked if row.state in ("FAILED", "INFEASIBLE")],
         "commands": [(row, paths.command("reproduce", str(row.trial))) for row in rows[:PRINTED_ROWS]],
     }
@@ -198,34 +197,6 @@ def _pairs(confusion: Confusion | None, samples: Sequence[facts.Sample]) -> list
         }
         for actual, said, count in confusion.pairs[:_NUM_PAIRS]
     ]
-
-
-def pictures_of(
-    paths: SweepPaths, spec: SweepSpec | None, examples: Sequence[str], warn: Warn, size: int = THUMBNAIL
-) -> Mapping[str, bytes]:
-    """Small pictures by example, no side longer than `size` pixels; none where the data is gone, or its trainable shows
-    none."""
-    from pydantic import ValidationError
-
-    from trainables.errors import TrainableError
-    from trainables.loading import load_trainable
-    from trainables.own_modules import not_imported
-
-    if spec is None or not examples:
-        return {}
-    if foreign := not_imported(spec.trainable, spec.data):
-        warn(
-            f"no images: the results name {' and '.join(foreign)}, and what results name is not run. "
-            "If it is yours: sweep report NAME --own-modules"
-        )
-        return {}
-    try:
-        found = load_trainable(spec.trainable)
-        trainable = found(found.data_class.model_validate(spec.data), paths.data)
-        return trainable.pictures(examples, size)
-    except (TrainableError, ValidationError, OSError, pa.ArrowInvalid) as error:
-        warn(f"no images: {(str(error).splitlines() or [type(error).__name__])[0]}")
-        return {}
 
 
 def page_environment() -> Environment:

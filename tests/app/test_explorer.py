@@ -152,7 +152,7 @@ def test_a_picture_of_the_data_is_tried(tmp_path: Path, monkeypatch: pytest.Monk
         asked.extend(examples)
         return dict.fromkeys(examples, picture.getvalue())
 
-    monkeypatch.setattr(model_view.page, "pictures_of", pictures)
+    monkeypatch.setattr(model_view.of_data, "pictures_of", pictures)
     monkeypatch.setattr(sys, "argv", ["explorer", str(tmp_path)])
     shown = AppTest.from_file(str(PAGE), default_timeout=120).run()
     assert not shown.exception

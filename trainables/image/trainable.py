@@ -342,6 +342,16 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
         index = ImageIndex.load(self.folder / INDEX_FILE)
         return thumbnails(index, examples, size, rule_of(index, self.data))
 
+    def pictures_fed(self, config: ImageConfig, seed: int, num: int) -> tuple[bytes, str] | None:
+        """See `trainables.image.looking.fed.pictures_fed`."""
+        from trainables.image.data.prepare import INDEX_FILE
+        from trainables.image.index import ImageIndex
+        from trainables.image.looking.fed import pictures_fed
+
+        if not (self.folder / INDEX_FILE).is_file():
+            return None
+        return pictures_fed(config, ImageIndex.load(self.folder / INDEX_FILE), self.data, seed, num)
+
     def export(
         self, config: ImageConfig, checkpoint: Path, folder: Path, info: Mapping[str, Any], num_threads: int = 1
     ) -> Mapping[str, Any] | None:

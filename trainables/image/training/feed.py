@@ -98,8 +98,7 @@ class Feed:
     def _portions(self, rows: Rows, batch_size: int) -> Iterator[Rows]:
         if not self._example_bytes and len(rows):
             self._example_bytes = self._pixels.gather(rows[:1]).nbytes
-        num_batches = max(1, _PORTION_BYTES // max(1, self._example_bytes * batch_size))
-        size = num_batches * batch_size
+        size = portion_size(self._example_bytes, batch_size)
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
 
@@ -119,6 +118,11 @@ class Feed:
         lines, width = floats.permute(0, 2, 3, 1).flatten(2), floats.shape[3]
         lines.mul_(self._scale.repeat(width)).add_(self._shift.repeat(width))
         return floats
+
+
+def portion_size(example_bytes: int, batch_size: int) -> int:
+    """How many examples are read, and changed, at once: whole batches."""
+    return batch_size * max(1, _PORTION_BYTES // max(1, example_bytes * batch_size))
 
 
 def parts_of(num: int, batch_size: int, share: Share) -> tuple[Part, list[int]]:

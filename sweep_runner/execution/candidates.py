@@ -294,7 +294,10 @@ def _judged(
         name=each.kind, asked=each.asked, trials=tuple(made["members"]), left_out=made["left_out"], reason=made["why"]
     )
     if "val" not in result.metrics:  # nothing came of it
-        left = "".join(f"; trial {trial} has {why}" for trial, why in whole.left_out.items())
+        kinds: dict[str, list[str]] = {}
+        for trial, why in whole.left_out.items():
+            kinds.setdefault(why.partition(":")[0], []).append(trial)
+        left = "".join(f"; left out: trial {', '.join(trials)} ({why})" for why, trials in kinds.items())
         return dataclasses.replace(whole, trials=(), reason=f"{made['why']}{left}")
     predictions = _keep_predictions(paths, each.kind, "val", folder)
     _keep_package(paths, each.kind, folder)

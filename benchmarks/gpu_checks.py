@@ -106,6 +106,7 @@ def checks(folder: Path, dry: bool) -> list[Outcome]:
         "eager": {"graph": "off"},
         "eager again": {"graph": "off"},
         "graph": {"graph": "on"},
+        "pixels on the GPU": {"pixels_on_device": "on"},
         "bf16": {"mixed_precision": "bf16"},
         **({} if dry else {"fp16": {"mixed_precision": "fp16"}}),
     }.items():
@@ -115,11 +116,15 @@ def checks(folder: Path, dry: bool) -> list[Outcome]:
         if name == "graph" and not dry:
             share = reports[-1].get("graph_fraction", 0.0)
             found.append(Outcome("share of steps that the graph ran", f"{share:.3f}", share > 0.5))
+        if name == "pixels on the GPU" and not dry:
+            kept = reports[-1]["pixels_on_device_bytes"]
+            found.append(Outcome("images that stay on the GPU", f"{kept / 1e6:.1f} MB", kept == data.images.nbytes))
         found.append(Outcome(f"{name}: loss falls", f"{reports[0]['train_loss']:.4f} → {last[name]:.4f}", fell))
     apart = abs(last["eager"] - last["eager again"])
     found.append(Outcome("same seed twice: loss apart", f"{apart:.2g}", apart <= 1e-3))
-    of_graph = abs(last["graph"] - last["eager"])
-    found.append(Outcome("graph against eager: loss apart", f"{of_graph:.2g}", of_graph <= max(2 * apart, 1e-3)))
+    for name in ("graph", "pixels on the GPU"):
+        of_it = abs(last[name] - last["eager"])
+        found.append(Outcome(f"{name} against eager: loss apart", f"{of_it:.2g}", of_it <= max(2 * apart, 1e-3)))
     if not dry:
         found.append(_out_of_memory(folder))
     return found
@@ -149,7 +154,7 @@ def _out_of_memory(folder: Path) -> Outcome:
 
 
 def figures(folder: Path, dry: bool) -> list[Outcome]:
-    """Images/s: a trial with and without a graph, and the step alone on one batch."""
+    """Images/s: a trial with and without a graph, also with its pixels on the GPU, and the step alone on one batch."""
     found = []
     for model, size, batch in TINY_NETS if dry else NETS:
         data = Noise(5 * batch if dry else max(40 * batch, 2_560), size)
@@ -159,16 +164,19 @@ def figures(folder: Path, dry: bool) -> list[Outcome]:
             for way in ("eager", "graph")
             if way == "eager" or not dry
         }
-        for way in ("off", "on"):
+        for graph, kept in (("off", "off"), ("on", "off"), ("on", "on")):
             reports = trained(
                 data,
-                folder / f"{model}-{size}-{batch}-{way}",
+                folder / f"{model}-{size}-{batch}-{graph}-{kept}",
                 **values,
                 mixed_precision="bf16",
                 augment="none",
-                graph=way,
+                graph=graph,
+                pixels_on_device=kept,
             )
-            rates[f"trial, graph {way}"] = max(report["images_per_s"] for report in reports[1:])
+            rates[f"trial, graph {graph}, pixels on the GPU {kept}"] = max(
+                report["images_per_s"] for report in reports[1:]
+            )
         found += [Outcome(f"{model}, {size} px, batch {batch}: {what}", f"{rate:,.0f}") for what, rate in rates.items()]
     return found
 

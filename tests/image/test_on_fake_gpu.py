@@ -228,6 +228,13 @@ def test_evaluation_and_the_pass_of_a_frozen_backbone(corners: Case, monkeypatch
                 assert (values.device.type, values.shape) == ("cpu", (2, frozen.widths[name]))
 
 
+def test_images_that_stay_on_the_gpu() -> None:
+    values = {"pixels_on_device": "on", "augment": "light", "mixup": 0.2}
+    few, many = (trained(bright_corners(num), **values) for num in (16, 80))
+    assert few[0].reads == many[0].reads, "nothing within an epoch"
+    assert many[1]["pixels_on_device_bytes"] == 80 * 16 * 16 * 3
+
+
 @pytest.mark.parametrize("optimizer", CAPTURABLE)
 def test_a_step_that_is_captured(optimizer: str) -> None:
     values = {"graph": "on", "optimizer": optimizer, "head_lr_multiplier": 2.0, "ema_decay": 0.9}

@@ -109,6 +109,7 @@ def _patches() -> Iterator[contextlib.AbstractContextManager[Any]]:
         "torch.Tensor.pin_memory": lambda tensor, *_: tensor,
         "torch.cuda.reset_peak_memory_stats": None,
         "torch.cuda.max_memory_allocated": 1,
+        "torch.cuda.memory_allocated": 1,
         "torch.cuda.max_memory_reserved": 1,
         "torch.cuda.mem_get_info": (1 << 30, 1 << 34),
         "torch.cuda.synchronize": None,

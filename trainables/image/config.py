@@ -18,6 +18,7 @@ Augment = Literal["none", "light", "randaugment", "trivialaugment"]
 UseFeatures = Literal["auto", "none"]
 Precision = Literal["no", "bf16", "fp16", "auto"]
 Graph = Literal["auto", "on", "off"]
+OnDevice = Literal["auto", "on", "off"]
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
@@ -197,6 +198,11 @@ class ImageConfig(BaseModel):
         "auto",
         description="on: on a GPU the training step is captured as a CUDA graph after a few steps, and replayed, where "
         "it can be; off: it is not. auto: off, until measured on GPUs.",
+    )
+    pixels_on_device: OnDevice = Field(
+        "auto",
+        description="on: on a GPU the decoded images of train and val are copied there once, where they fit beside the "
+        "model; off: batch by batch, read ahead. auto: off, until measured on GPUs.",
     )
     features: UseFeatures = Field(
         "auto",

@@ -38,6 +38,7 @@ from trainables.image.training.checkpoint import load_state, save_state
 from trainables.image.training.divergence import LossWatch
 from trainables.image.training.feed import Feed, Rows, Source
 from trainables.image.training.graph import GraphStep, Result, keep_on_device, why_not
+from trainables.image.training.kept_pixels import keep
 from trainables.image.training.memory import peak_memory_bytes, reset_peak_memory
 from trainables.image.training.microbatch import MicroBatches, infeasible_when_out_of_memory
 from trainables.image.training.mixing import make_mixing
@@ -214,6 +215,11 @@ def epochs(
         train_mode()
         some = torch.from_numpy(train_rows[: add_gradients.batch_size]).to(device)
         add_gradients.probe((config.num_channels, config.input_resolution, config.input_resolution), targets[some])
+    if config.pixels_on_device == "on" and isinstance(feed, Feed) and not isinstance(pixels, Features):
+        rows = np.concatenate([train_rows, val_rows])
+        in_parts = add_gradients.size < add_gradients.batch_size
+        feed.kept = keep(config, pixels, rows, feed.bytes_of(rows), device, in_parts=in_parts, takes_turns=takes_turns)
+    if device.type == "cuda":
         reset_peak_memory(device)
 
     def plain_step(images: torch.Tensor, goals: torch.Tensor, whole: int | None = None) -> Result:
@@ -300,6 +306,7 @@ def epochs(
             "num_parameters": num_parameters,
             **add_gradients.metrics,
             **(graph.metrics if graph is not None else {}),
+            **(feed.metrics if isinstance(feed, Feed) and config.pixels_on_device == "on" else {}),
         }
         metrics = workers.agreed(metrics, device)
         save = partial(

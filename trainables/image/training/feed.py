@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from trainables.image.parallel.draws import Part
+from trainables.image.training.kept_pixels import KeptPixels
 
 Rows = npt.NDArray[np.int64]
 Share = Callable[[int], slice]
@@ -46,6 +47,7 @@ class Feed:
 
     Attributes:
         wait_s: how long the user of the batches has waited for pixels so far.
+        kept: the pixels, where they are on the device: they are gathered there, and no longer read from the source.
     """
 
     def __init__(self, pixels: Source, device: torch.device, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
@@ -56,6 +58,7 @@ class Feed:
         std: likewise.
         """
         self.wait_s = 0.0
+        self.kept: KeptPixels | None = None
         self._pixels = pixels
         self._device = device
         means, stds = (torch.tensor(values, device=device) for values in (mean, std))
@@ -88,28 +91,40 @@ class Feed:
                         return
                     waiting_since = perf_counter()
                     reading, part, sizes = pending.popleft()
-                    images = reading.result()
+                    read = reading.result()
                     self.wait_s += perf_counter() - waiting_since
-                    yield from torch.split(self._normalised(images, change, part), sizes if part else batch_size)
+                    yield from torch.split(self._normalised(read, change, part), sizes if part else batch_size)
             finally:
                 for reading, _, _ in pending:
                     reading.cancel()
 
-    def _portions(self, rows: Rows, batch_size: int) -> Iterator[Rows]:
+    def bytes_of(self, rows: Rows) -> int:
+        """What these images take as uint8."""
         if not self._example_bytes and len(rows):
             self._example_bytes = self._pixels.gather(rows[:1]).nbytes
-        size = portion_size(self._example_bytes, batch_size)
+        return self._example_bytes * len(rows)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What a report is to say where pixels were to stay on the device: how much of its memory they take."""
+        return {"pixels_on_device_bytes": self.kept.num_bytes if self.kept is not None else 0}
+
+    def _portions(self, rows: Rows, batch_size: int) -> Iterator[Rows]:
+        size = portion_size(self.bytes_of(rows[:1]), batch_size)
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
 
     def _read(self, rows: Rows) -> torch.Tensor:
-        images = torch.from_numpy(self._pixels.gather(rows))
+        """Images, or where they are on the device."""
+        read = torch.from_numpy(self._pixels.gather(rows)) if self.kept is None else self.kept.places(rows)
         # From pinned memory the copy to a GPU runs beside the computing.
-        return images.pin_memory() if self._device.type == "cuda" else images
+        return read.pin_memory() if self._device.type == "cuda" else read
 
-    def _normalised(self, images: torch.Tensor, change: Change | None, part: Part | None) -> torch.Tensor:
+    def _normalised(self, read: torch.Tensor, change: Change | None, part: Part | None) -> torch.Tensor:
+        given = read.to(self._device, non_blocking=True)
+        images = given if self.kept is None else self.kept.gather(given)
         # (N, H, W, C) seen as (N, C, H, W) is PyTorch's channels-last format: nothing is moved.
-        pictures = images.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
+        pictures = images.permute(0, 3, 1, 2)
         if change is not None:
             pictures = change(pictures) if part is None else change(pictures, part)
         floats = torch.empty(pictures.shape, device=self._device, memory_format=torch.channels_last).copy_(pictures)

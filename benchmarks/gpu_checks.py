@@ -29,7 +29,7 @@ from trainables.image.models.factory import build_model
 from trainables.image.models.layout import channels_last
 from trainables.image.training.classifier import train_classifier
 from trainables.image.training.evaluate import compute_logits
-from trainables.image.training.graph import GraphStep, keep_on_device
+from trainables.image.training.graph import GraphRun, keep_on_device
 from trainables.image.training.optim import make_optimizer
 from trainables.local import LocalHandle
 
@@ -202,7 +202,7 @@ def _synthetic(model: str, size: int, batch: int, graph: bool, steps: int) -> fl
     step: Callable[[torch.Tensor, torch.Tensor], object] = plain
     if graph:
         keep_on_device(optimizer, device)
-        step = GraphStep(plain, plain)
+        step = GraphRun(plain)
     for number in range(_WARM_UP + steps):
         if number == _WARM_UP:
             _wait(device)

@@ -243,6 +243,11 @@ def test_a_step_that_is_captured(optimizer: str) -> None:
     assert len(gpu.reads) < 8
 
 
+def test_validation_that_is_captured() -> None:
+    _, metrics = trained(bright_corners(88), graph="on", ema_decay=0.9)
+    assert metrics["eval_graph_fraction"] == (5 - WARM_UP_STEPS) / 6, "of 6 batches, the last one smaller"
+
+
 @pytest.mark.parametrize(
     ("precision", "values"), [("fp16", {}), ("no", {"optimizer": "lamb"}), ("no", {"graph": "auto"})]
 )

@@ -37,7 +37,7 @@ from trainables.image.training.averaging import MOST_EXAMPLES, LastEpochs
 from trainables.image.training.checkpoint import load_state, save_state
 from trainables.image.training.divergence import LossWatch
 from trainables.image.training.feed import Feed, Rows, Source
-from trainables.image.training.graph import GraphStep, Result, keep_on_device, why_not
+from trainables.image.training.graph import GraphRun, Result, Run, keep_on_device, why_not
 from trainables.image.training.kept_pixels import keep
 from trainables.image.training.memory import peak_memory_bytes, reset_peak_memory
 from trainables.image.training.microbatch import MicroBatches, infeasible_when_out_of_memory
@@ -234,7 +234,8 @@ def epochs(
         stepper.zero_grad()
         return result
 
-    graph = GraphStep(plain_step, captured_step) if wants_graph else None
+    graph = GraphRun(plain_step, captured_step) if wants_graph else None
+    judge = GraphRun(lambda images: (judged(images),), what="validation batches") if wants_graph else None
 
     for epoch in range(last_epoch + 1, config.epochs + 1):
         started = perf_counter()
@@ -288,7 +289,7 @@ def epochs(
         on_val: dict[str, float] = {}
         right = ""
         if len(val_rows):
-            logits = predict_together(workers, judged, feed, val_rows, at_once)
+            logits = predict_together(workers, judged, feed, val_rows, at_once, judge)
             on_val["val_loss"] = val_loss(logits, val_targets).item()
             if not math.isfinite(on_val["val_loss"]):
                 raise Diverged(f"the validation loss is {on_val['val_loss']} after epoch {epoch} (lr {lr:g})")
@@ -305,7 +306,8 @@ def epochs(
             "peak_memory_bytes": int(workers.largest(peak_memory_bytes(device), device)),
             "num_parameters": num_parameters,
             **add_gradients.metrics,
-            **(graph.metrics if graph is not None else {}),
+            **({"graph_fraction": graph.fraction} if graph is not None else {}),
+            **({"eval_graph_fraction": judge.fraction} if judge is not None and len(val_rows) else {}),
             **(feed.metrics if isinstance(feed, Feed) and config.pixels_on_device == "on" else {}),
         }
         metrics = workers.agreed(metrics, device)
@@ -427,16 +429,32 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, feed: Feed | FeatureFeed, rows: Rows, batch_size: int) -> torch.Tensor:
-    """Logits of these rows, (N, classes), float32 on the device."""
+def predict(
+    model: nn.Module, feed: Feed | FeatureFeed, rows: Rows, batch_size: int, run: Run | None = None
+) -> torch.Tensor:
+    """Logits of these rows, (N, classes), float32 on the device.
+
+    Args:
+        model: images → logits.
+        feed: of its inputs.
+        rows: of the index.
+        batch_size: that go through the model at a time.
+        run: the model as a graph, images → (logits,); None: it runs as it is.
+    """
     model.eval()
-    return torch.cat([model(images) for images in feed.batches(rows, batch_size)]).float()
+    batches = feed.batches(rows, batch_size)
+    return torch.cat([model(images) if run is None else run(images)[0] for images in batches]).float()
 
 
 def predict_together(
-    workers: Workers, model: nn.Module, feed: Feed | FeatureFeed, rows: Rows, batch_size: int
+    workers: Workers,
+    model: nn.Module,
+    feed: Feed | FeatureFeed,
+    rows: Rows,
+    batch_size: int,
+    run: Run | None = None,
 ) -> torch.Tensor:
     """Logits of these rows, (N, classes), float32 on the CPU; of several workers each computes its part."""
     mine = rows[workers.share(len(rows))]
     some = mine if len(mine) else rows[:1]  # a worker without any has none of the right shape to give
-    return workers.gather(predict(model, feed, some, batch_size)[: len(mine)], len(rows)).cpu()
+    return workers.gather(predict(model, feed, some, batch_size, run)[: len(mine)], len(rows)).cpu()

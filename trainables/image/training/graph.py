@@ -1,4 +1,4 @@
-"""The training step as a CUDA graph: one launch per step instead of some thousand, which is what bounds small networks.
+"""Training steps and validation as CUDA graphs: one launch instead of some thousand, which bound small networks.
 
 A few steps run one kernel at a time, then a batch of the same shape is captured, and from there on each such batch is
 copied into the graph's input and the graph is replayed. What differs from step to step is in tensors on the device: the
@@ -19,10 +19,10 @@ import torch
 from trainables.image.config import ImageConfig
 from trainables.image.parallel.workers import Workers
 
-Result = tuple[torch.Tensor, torch.Tensor]
-"""The mean loss, a scalar, and the logits, (N, C)."""
-Step = Callable[[torch.Tensor, torch.Tensor], Result]
-"""Images and targets → the result, with the weights moved on."""
+Result = tuple[torch.Tensor, ...]
+"""Of a training step the mean loss, a scalar, and the logits, (N, C); of the model on val the logits."""
+Run = Callable[..., Result]
+"""Images and targets → the result, with the weights moved on; on val, images → the result."""
 
 WARM_UP_STEPS = 3
 """Run one kernel at a time before a capture: the optimizer makes its state in the first, and libraries choose their
@@ -33,7 +33,7 @@ CAPTURABLE = ("adam", "adamw", "sgd")
 
 @dataclass(frozen=True)
 class Captured:
-    """A step that was captured.
+    """What was captured.
 
     Attributes:
         replay: runs it on what lies in its input.
@@ -52,7 +52,8 @@ def cuda_capture(run: Callable[[], Result]) -> Captured:
     """Captures on the current GPU."""
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Meanwhile the thread that reads ahead may pin memory: that is no part of the capture, and must not end it.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         result = run()
     return Captured(graph.replay, lambda: result)
 
@@ -93,72 +94,76 @@ def keep_on_device(optimizer: torch.optim.Optimizer, device: torch.device | None
             group["capturable"] = device is not None
 
 
-class GraphStep:
-    """A training step that is captured when it has warmed up.
+class GraphRun:
+    """A training step, or the model on a batch of val, that is captured when it has warmed up.
 
     Attributes:
-        num_steps: so far.
+        num_runs: so far.
         num_replayed: of them by the graph.
         why_eager: why the capture failed; empty: it has not.
     """
 
-    def __init__(self, plain: Step, to_capture: Step, capture: Capture = cuda_capture) -> None:
+    def __init__(
+        self, plain: Run, to_capture: Run | None = None, capture: Capture | None = None, what: str = "steps"
+    ) -> None:
         """Args:
-        plain: the step, one kernel at a time; leaves no gradients behind.
-        to_capture: the same of a batch that is known to fit in memory, with nothing that decides by values.
-        capture: makes a graph of it.
+        plain: runs one kernel at a time; leaves no gradients behind.
+        to_capture: the same of a batch that is known to fit in memory, with nothing that decides by values; None:
+            `plain` is like that.
+        capture: makes a graph of it; by default `cuda_capture`.
+        what: is run, in words.
         """
-        self.num_steps = self.num_replayed = 0
+        self.num_runs = self.num_replayed = 0
         self.why_eager = ""
         self._plain = plain
-        self._to_capture = to_capture
-        self._capture = capture
+        self._to_capture = to_capture or plain
+        self._capture = capture or cuda_capture
+        self._what = what
         self._captured: Captured | None = None
-        self._inputs: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._inputs: tuple[torch.Tensor, ...] | None = None
         self._warm = 0
 
-    def __call__(self, images: torch.Tensor, targets: torch.Tensor) -> Result:
-        """Moves the weights on by a batch; the result is the caller's."""
-        self.num_steps += 1
+    def __call__(self, *given: torch.Tensor) -> Result:
+        """Runs a batch; the result is the caller's."""
+        self.num_runs += 1
         if self.why_eager:
-            return self._plain(images, targets)
+            return self._plain(*given)
         if self._inputs is None:
-            self._inputs = torch.empty_like(images), torch.empty_like(targets)
-        if not all(_alike(here, given) for here, given in zip(self._inputs, (images, targets), strict=True)):
-            return self._plain(images, targets)
+            self._inputs = tuple(torch.empty_like(one) for one in given)
+        if not all(_alike(here, one) for here, one in zip(self._inputs, given, strict=True)):
+            return self._plain(*given)
         if self._captured is None and self._warm < WARM_UP_STEPS:
             self._warm += 1
-            return self._plain(images, targets)
-        for here, given in zip(self._inputs, (images, targets), strict=True):
-            here.copy_(given, non_blocking=True)
+            return self._plain(*given)
+        for here, one in zip(self._inputs, given, strict=True):
+            here.copy_(one, non_blocking=True)
         if self._captured is None and not self._try_capture():
-            return self._plain(images, targets)
+            return self._plain(*given)
         assert self._captured is not None
         self._captured.replay()
         self.num_replayed += 1
-        loss, logits = self._captured.result()
-        return loss.clone(), logits.clone()  # the next replay writes into the same memory
+        return tuple(one.clone() for one in self._captured.result())  # the next replay writes into the same memory
 
     def _try_capture(self) -> bool:
-        """Captures, which runs nothing; whether it worked. If not, every step runs as before, from where they were."""
+        """Captures, which runs nothing; whether it worked. If not, all goes on as before, from where it was."""
         assert self._inputs is not None
-        images, targets = self._inputs
-        state = torch.cuda.get_rng_state(images.device) if images.device.type == "cuda" else None
+        inputs = self._inputs
+        state = torch.cuda.get_rng_state(inputs[0].device) if inputs[0].device.type == "cuda" else None
         try:
-            self._captured = self._capture(lambda: self._to_capture(images, targets))
+            self._captured = self._capture(lambda: self._to_capture(*inputs))
         except (RuntimeError, ValueError) as error:
             self.why_eager = (str(error).strip() or type(error).__name__).splitlines()[0]
             self._inputs = None
         if self.why_eager:
             if state is not None:
-                torch.cuda.set_rng_state(state, images.device)
-            print(f"graph: steps run one kernel at a time, since they could not be captured: {self.why_eager}")
+                torch.cuda.set_rng_state(state, inputs[0].device)
+            print(f"graph: {self._what} run one kernel at a time, since they could not be captured: {self.why_eager}")
         return self._captured is not None
 
     @property
-    def metrics(self) -> dict[str, float]:
-        """What a report is to say: which share of the steps so far the graph ran."""
-        return {"graph_fraction": self.num_replayed / max(1, self.num_steps)}
+    def fraction(self) -> float:
+        """Which share of the runs so far was the graph's."""
+        return self.num_replayed / max(1, self.num_runs)
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -26,6 +26,7 @@ from torch import nn
 from trainables.contract import TrialHandle
 from trainables.image.config import Precision
 from trainables.image.measures.metrics import accuracy
+from trainables.image.parallel.backend import agree, own_equipment
 from trainables.image.parallel.batch_norm import SharedBatchNorm
 
 
@@ -145,17 +146,16 @@ class Workers:
 def accelerator_of(handle: TrialHandle, precision: Precision) -> Iterator[Accelerator]:
     """An Accelerator that leaves nothing behind: one process runs many trials, one after another.
 
-    With several workers it connects them (RANK, WORLD_SIZE and the like are in the environment): through NCCL on
-    GPUs, else gloo. One that waits for another for longer than `handle.worker_timeout_s` raises.
+    With several workers it connects them (RANK, WORLD_SIZE and the like are in the environment): see `backend`. One
+    that waits for another for longer than `handle.worker_timeout_s` raises.
     """
-    with_gpu = torch.cuda.is_available()
     try:
         if handle.num_workers == 1:
             yield Accelerator(mixed_precision=precision)
             return
-        _connect(handle, "nccl" if with_gpu else "gloo")
+        _connect(handle)
         try:
-            accelerator = Accelerator(mixed_precision=precision, cpu=not with_gpu)
+            accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
             torch.set_num_threads(handle.num_threads)  # Accelerate has a view of its own
             yield accelerator
         finally:
@@ -165,7 +165,7 @@ def accelerator_of(handle: TrialHandle, precision: Precision) -> Iterator[Accele
         GradientState._reset_state()
 
 
-def _connect(handle: TrialHandle, backend: str) -> None:
+def _connect(handle: TrialHandle) -> None:
     """Makes the process group, at the address in the environment and nowhere else.
 
     By itself torch has the first process listen on every interface of the machine.
@@ -179,4 +179,12 @@ def _connect(handle: TrialHandle, backend: str) -> None:
     store = dist.TCPStore(  # type: ignore[attr-defined]
         address, port, handle.num_workers, handle.rank == 0, timeout=patience, master_listen_fd=listening
     )
-    dist.init_process_group(backend, store=store, rank=handle.rank, world_size=handle.num_workers, timeout=patience)
+    choice = agree(store, handle.rank, handle.num_workers, own_equipment(int(os.environ.get("LOCAL_RANK", "0"))))
+    if choice.why_not_nccl and handle.rank == 0:
+        print(
+            f"warning: the workers exchange gradients through gloo and the memory of the machine, which is slower than "
+            f"NCCL: {choice.why_not_nccl}"
+        )
+    dist.init_process_group(
+        choice.backend, store=store, rank=handle.rank, world_size=handle.num_workers, timeout=patience
+    )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,12 +14,13 @@ from trainables.errors import TrainableError
 from trainables.image.config import ImageConfig
 from trainables.image.models.factory import build_model
 from trainables.image.training import precision
-from trainables.image.training.precision import chosen_precision, is_separable
+from trainables.image.training.precision import chosen_precision, gpu_precision, is_separable
 
 SEPARABLE = ("mobilenetv3_small_100", "mobilenetv2_100", "efficientnet_b0", "shufflenet_v2_x1_0")
 DENSE = ("resnet10t", "resnet18", "convnext_tiny", "simple_cnn3", "mlp6")
 
 
+@functools.cache
 def net_of(name: str) -> torch.nn.Module:
     with torch.device("meta"):
         return build_model(ImageConfig(model=name, input_resolution=32), 3)
@@ -35,3 +41,43 @@ def test_families(name: str, separable: bool, monkeypatch: pytest.MonkeyPatch) -
     assert chosen_precision("auto", net, 64) == "no"
     with pytest.raises(TrainableError, match="fp16 needs a GPU"):
         chosen_precision("fp16", net, 64)
+
+
+@pytest.mark.parametrize(
+    ("capability", "wanted"),
+    [
+        ((6, 1), "no"),
+        ((7, 0), "no"),
+        ((7, 5), "no"),
+        ((8, 0), "bf16"),
+        ((8, 9), "bf16"),
+        ((9, 0), "bf16"),
+        ((12, 0), "bf16"),
+    ],
+)
+def test_on_a_gpu_it_is_by_capability(
+    capability: tuple[int, int], wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    for name in ("resnet18", "mobilenetv2_100"):
+        assert chosen_precision("auto", net_of(name), 32) == wanted, "neither family nor size decides on a GPU"
+        for asked in ("no", "bf16", "fp16"):
+            assert chosen_precision(asked, net_of(name), 32) == asked, "what is asked for is done"
+    assert gpu_precision(capability, rocm=True) == "bf16"
+
+
+def test_tf32_is_left_as_pytorch_has_it(tmp_path: Path) -> None:
+    """In a process of its own, after a trial: off for matrix products, on for convolutions, as the documents say."""
+    script = f"""
+import torch
+from pathlib import Path
+from tests.support.trials import bright_corners
+from trainables.image.config import ImageConfig
+config = ImageConfig(model="mlp6", width=4, pretrained=False, input_resolution=16, epochs=1, mixed_precision="no")
+bright_corners(16).train(config, Path({str(tmp_path)!r}))
+print(torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-2:] == ["False", "True"]

@@ -1,6 +1,18 @@
 """Which number format a trial computes in when its config leaves that open: by device, and on a CPU by model family.
 
-Measured on a CPU with bfloat16 instructions (AVX-512), training on one core, batches of 32, images/s in bfloat16 as a
+On a GPU, by its compute capability:
+
+- from 8.0 (Ampere and later; every GPU with ROCm): `auto` is bf16.
+- below (Volta and Turing have tensor cores for fp16 alone): `auto` is `no`, float32. fp16 has to be asked for: it
+  scales losses and skips the steps that overflow, which changes what a trial learns. bf16 is emulated there, and slow.
+
+TF32 is no value of `mixed_precision`. It is a setting of PyTorch for what remains float32, and left as it is there: off
+for matrix products, on for convolutions (cuDNN, from 8.0). So `no` means float32 in linear layers and attention, and
+TF32 in a GPU's convolutions. A user's own module that sets it (`torch.set_float32_matmul_precision`) is not overruled.
+
+Source: PyTorch, "CUDA semantics", TensorFloat-32; `torch.cuda.is_bf16_supported`.
+
+On a CPU with bfloat16 instructions (AVX-512), training on one core, batches of 32, images/s in bfloat16 are, as a
 multiple of float32, channels last in both: resnet18 at 128 px 1.9, resnet10t at 64 px 1.5, resnext50_32x4d at 64 px
 1.6, convnext_tiny at 96 px 2.4, vit_tiny at 96 px 1.7, simple_cnn3 at 64 px 2.6; but mobilenetv3_large_100 at 96 px
 0.52, mobilenetv2_100 0.66, efficientnet_b0 0.49, shufflenet_v2_x1_0 0.53. What the losers share is depthwise
@@ -26,6 +38,7 @@ _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # x86 and Arm; wit
 
 
 _MIN_RESOLUTION = 64  # twice what was seen to be exact
+_BF16_CAPABILITY = (8, 0)
 
 
 def chosen_precision(precision: Precision, net: nn.Module, resolution: int) -> Precision:
@@ -45,8 +58,18 @@ def chosen_precision(precision: Precision, net: nn.Module, resolution: int) -> P
     if precision != "auto":
         return precision
     if gpu:
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+        return gpu_precision(torch.cuda.get_device_capability(), rocm=torch.version.hip is not None)
     return "bf16" if resolution >= _MIN_RESOLUTION and cpu_has_bf16() and not is_separable(net) else "no"
+
+
+def gpu_precision(capability: tuple[int, int], *, rocm: bool = False) -> Precision:
+    """What `auto` means on a GPU.
+
+    Args:
+        capability: of the GPU, as `torch.cuda.get_device_capability` has it.
+        rocm: it is one of AMD's, whose capabilities are numbered otherwise; all that PyTorch supports have bf16.
+    """
+    return "bf16" if rocm or capability >= _BF16_CAPABILITY else "no"
 
 
 def is_separable(net: nn.Module) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sweep_runner.results.candidates import rows_of_candidates, text_table
+from sweep_runner.results.display import counted
 from sweep_runner.results.state import SweepState
 
 
@@ -48,5 +49,5 @@ def candidate_lines(state: SweepState, sweep: str) -> Iterator[str]:
 def trials_text(state: SweepState) -> str:
     """`20 trials`, and how many repetitions of the best beside them."""
     again = sum(each.confirms is not None for each in state.trials.values())
-    text = f"{len(state.trials) - again} trials"
+    text = counted(len(state.trials) - again, "trial")
     return f"{text} and {again} repetition{'s' if again > 1 else ''} of the best" if again else text

@@ -14,7 +14,7 @@ from sweep_runner.cli.common import Out, console
 from sweep_runner.cli.nodes_view import node_lines
 from sweep_runner.cli.tables import printable
 from sweep_runner.execution.progress import Progress, fitting, num_ended, progress_of
-from sweep_runner.results.display import shortened
+from sweep_runner.results.display import counted, shortened
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -106,7 +106,8 @@ class View:
                 "RAY_DASHBOARD_STARTUP_TIMEOUT_S=180 waits longer (default: 60 seconds)"
             )
         at_a_time = f"{max_concurrent} trial{'s' if max_concurrent > 1 else ''} at a time"
-        self._say(f"running {self._name}: {self._num_trials} trials, {at_a_time}, on {resources_text(session)}")
+        trials = counted(self._num_trials, "trial")
+        self._say(f"running {self._name}: {trials}, {at_a_time}, on {resources_text(session)}")
         self._began = time.monotonic()
 
     def tick(self, keeper: Keeper, state: SweepState) -> None:

@@ -163,7 +163,7 @@ def check_same(setting: Setting, preparation: Preparation) -> None:
         if setting.digests.get(what, digest) != digest
     ]
     if problems:
-        raise NotTheSame("; ".join(problems) + ". Restore them and try again")
+        raise NotTheSame("; ".join(problems) + ". Restore that and try again")
 
 
 def reproduce(

@@ -20,6 +20,11 @@ def few_digits(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 trial`, `1,200 trials`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def with_unit(name: str, value: Any) -> str:
     """A figure as text, with the unit that its name ends with: `1.13 GB`, `53.4 s`; whole numbers as `331,530`."""
     if isinstance(value, bool) or not isinstance(value, int | float):

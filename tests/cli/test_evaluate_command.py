@@ -79,7 +79,7 @@ def test_a_row_a_metric_for_scripts_and_words_for_people(
     out, err = capsys.readouterr()
     rows = dict(list(csv.reader(io.StringIO(out), delimiter="\t"))[1:])
     assert float(rows["all_accuracy"]) == pytest.approx(2 / 3)
-    assert "no example has: green" in err
+    assert "classes of the model without examples: green" in err
     assert "red → blue (1)" in err
 
 
@@ -89,7 +89,8 @@ def test_a_class_that_the_model_lacks(
     data = make_folder({"blue": ["blue"], "reds": ["red", "red"], "pink": ["pink"]})
     evaluate(color_model, data, code=2)
     err = capsys.readouterr().err
-    for words in ("the model has no class 2", "pink: 1 examples", "the model has 'red'", "--unknown-classes apart"):
+    lacks = "the model lacks 2 of the data's classes"
+    for words in (lacks, "pink: 1 example\n", "the model has 'red'", "--unknown-classes apart"):
         assert words in err
     found = as_json(capsys, color_model, data, "--unknown-classes", "apart")
     assert (found["num_examples"], found["metrics"]["all_accuracy"]) == (1, 1.0)
@@ -148,7 +149,7 @@ def test_labels_of_any_dataset_with_the_thresholds_of_the_package(
     # The blue of pink is 120 of 255: sigmoid((120 - 128) / 16) = 0.38.
     lower = write_color_model(tmp_path / "lower", multilabel=True, threshold=(0.5, 0.5, 0.3))
     evaluate(usual, *data, code=2)
-    assert "night: 1 examples" in capsys.readouterr().err
+    assert "night: 1 example\n" in capsys.readouterr().err
     found = as_json(capsys, usual, *data, "--unknown-classes", "apart")
     assert found["num_examples"] == 4
     assert found["metrics"]["all_exact_match"] == 0.5, "green is said of 1.png, blue is not of 2.png"

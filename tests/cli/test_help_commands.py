@@ -69,7 +69,7 @@ def test_init_warns_of_a_label_that_every_image_has(
 ) -> None:
     root = make_pictures({"photos": 12})
     names = sorted(path.name for path in root.glob("photos/*"))
-    rows = [f"{name},{'sea|sky' if k % 2 else 'sea'}" for k, name in enumerate(names)]
+    rows = [f"{name},{('sea|sky', 'sea|sky|sand', 'sea|sand')[k % 3]}" for k, name in enumerate(names)]
     (root / "labels.csv").write_text("file,labels\n" + "\n".join(rows) + "\n")
     assert main(["init", "pictures", "--scratch"]) == 0
     assert "every image has the label 'sea': nothing to learn there" in capsys.readouterr().err

@@ -20,9 +20,9 @@ from tests.support.sweeps import SPEC
 
 def test_an_address_that_is_none_is_told(refused: Refused) -> None:
     with _answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") as url:
-        assert "no dashboard of Ray" in refused("jobs", "ls", "--address", url)
+        assert "the server is not Ray's dashboard" in refused("jobs", "ls", "--address", url)
     with _answering(b"\x00\x00\x18\x04") as url:  # Ray's own port, which speaks something else
-        assert "no dashboard of Ray" in refused("jobs", "ls", "--address", url)
+        assert "the server is not Ray's dashboard" in refused("jobs", "ls", "--address", url)
     assert "nothing answers there (Connection refused)" in refused("jobs", "ls", "--address", url)
     for wrong in ("ray://127.0.0.1:10001", "http://", "127.0.0.1:port", "http://127.0.0.1:8265/jobs"):
         assert "not the address of a dashboard" in refused("jobs", "ls", "--address", wrong)

@@ -201,7 +201,7 @@ def test_other_data_ends_before_training(record: Record, capsys: pytest.CaptureF
     paths = record(DIGITS, {"lr": 0.003})
     paths.spec.write_text(yaml.safe_dump({**DIGITS, "data": {"dataset": "digits", "limit": 150}}))
     said = reproduce(capsys, code=1)
-    assert "the data is not what it was" in said
+    assert "the data has changed" in said
     assert "epoch 1" not in said
 
 

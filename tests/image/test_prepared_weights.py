@@ -60,7 +60,7 @@ def test_weights_that_were_replaced_or_removed_are_refused(folder: Path, tmp_pat
     second.unlink()
     with pytest.raises(WeightsError, match=r"not the weights of resnet10t .* that the sweep was prepared with"):
         weights_of(tmp_path, config(MODELS[0], written))
-    with pytest.raises(WeightsError, match=r"mobilenetv3_small_050.* are gone"):
+    with pytest.raises(WeightsError, match=r"mobilenetv3_small_050.* are missing"):
         weights_of(tmp_path, config(MODELS[1], written))
 
 

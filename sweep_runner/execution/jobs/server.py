@@ -116,7 +116,7 @@ def _probe(url: str, token: Token) -> None:
             hint=f"{hint}\n    From another network, use a tunnel: ssh -L 8265:127.0.0.1:8265 HOST",
         ) from error
     except (requests.exceptions.RequestException, ValueError) as error:
-        raise RequestError(f"{url}: no dashboard of Ray ({_reason(error)})", hint=hint) from error
+        raise RequestError(f"{url}: the server is not Ray's dashboard ({_reason(error)})", hint=hint) from error
     if answer.status_code == 401:
         raise RequestError(
             f"{url}: the cluster requires a token: {token_hint()} (401)",
@@ -128,7 +128,7 @@ def _probe(url: str, token: Token) -> None:
             hint="Set RAY_AUTH_TOKEN_PATH to a file that holds the cluster's, or RAY_AUTH_TOKEN.",
         )
     if not _is_ray(answer):
-        raise RequestError(f"{url}: what answers is no dashboard of Ray (status {answer.status_code})", hint=hint)
+        raise RequestError(f"{url}: the server is not Ray's dashboard (status {answer.status_code})", hint=hint)
 
 
 def _is_ray(answer: Any) -> bool:

@@ -232,7 +232,8 @@ def _lacking(lacking: Mapping[str, int], classes: Sequence[str]) -> str:
     lines = []
     for name, count in sorted(lacking.items())[:_SHOWN]:
         near = difflib.get_close_matches(name, classes, n=1, cutoff=0.75)
-        lines.append(f"  {name}: {count} examples" + (f" (the model has {near[0]!r})" if near else ""))
+        plural = "s" if count > 1 else ""
+        lines.append(f"  {name}: {count} example{plural}" + (f" (the model has {near[0]!r})" if near else ""))
     more = f"\n  and {len(lacking) - _SHOWN} more classes" if len(lacking) > _SHOWN else ""
     return (
         f"the model lacks {len(lacking)} of the data's classes:\n" + "\n".join(lines) + more + "\n"

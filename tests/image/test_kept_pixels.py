@@ -67,7 +67,7 @@ def test_a_trial_is_the_same_to_the_bit(tmp_path: Path, monkeypatch: pytest.Monk
 def test_without_a_gpu_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reports = bright_corners(24).train(configured(epochs=1, pixels_on_device="on"), tmp_path / "on").reports
     assert reports[0].metrics["pixels_on_device_bytes"] == 0
-    assert capsys.readouterr().out.count("pixels_on_device: images are copied to the device batch by batch") == 1
+    assert capsys.readouterr().out.count("pixels_on_device: images are read batch by batch") == 1
 
 
 def test_memory_that_is_gone_meanwhile(

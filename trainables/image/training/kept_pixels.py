@@ -160,7 +160,7 @@ def keep(
             # Another trial was faster.
             why_not = str(error).strip().splitlines()[0]
     if kept is None:
-        print(f"pixels_on_device: images are copied to the device batch by batch: {why_not}")
+        print(f"pixels_on_device: images are read batch by batch: {why_not}")
         return None
     print(f"pixels_on_device: {kept.num_bytes >> 20:,} MiB of images of train and val stay on the GPU")
     return kept

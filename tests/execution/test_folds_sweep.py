@@ -40,7 +40,7 @@ def test_a_sweep_with_folds_is_killed_and_ends_as_if_it_had_not_been(
     driver.kill()
     done = sweep("resume", "tiny", "--results", tmp_path / "results", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "trained anew on train and val" in done.stderr
+    assert "retrained on train and val" in done.stderr
 
     reported = [(row["trial"], row["epoch"]) for row in log_of(root) if row["kind"] == "epoch"]
     assert sorted(reported) == [(trial, epoch) for trial in (0, 1) for epoch in range(1, 7)]

@@ -120,7 +120,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "num_parameters": "size of the network or networks",
         "num_flops": "floating-point operations for one picture",
         "onnx_bytes": "size of its ONNX file",
-        "onnx_latency_ms": "milliseconds in ONNX Runtime (one picture, one thread), median",
+        "onnx_latency_ms": "milliseconds in ONNX Runtime (one image, one thread), median",
         "reason": "why it is published, or is not",
     },
     "confusions": {

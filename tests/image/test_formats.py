@@ -275,7 +275,7 @@ def test_only_what_is_faster_is_kept_where_that_is_asked(tmp_path: Path, monkeyp
     (line,) = case.add("onnx-fp16", only_faster=("onnx-fp16",))
     assert "onnx-fp16 is left out: it is not faster on this machine: 2 ms, the float model 2 ms" in line
     (line,) = case.add("onnx-fp16", latency=("onnx_latency_ms",))
-    assert "2 ms a picture on one thread, float 2 ms" in line
+    assert "2 ms per image on one thread, float 2 ms" in line
 
 
 def test_a_full_disk_leaves_the_package_whole(tmp_path: Path) -> None:

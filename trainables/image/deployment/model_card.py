@@ -113,7 +113,7 @@ def _formats(card: Mapping[str, Any]) -> str:
         score = "F1 of an example" if card["multilabel"] else "accuracy"
         text += (
             f"Each file is the whole model, and is used as `model.onnx` is.\n\n| file | MB | {score} on val "
-            "| drop on val | same answers | on test | ms for one picture, one thread |\n|---|---|---|---|---|---|---|\n"
+            "| drop on val | same answers | on test | ms for one image, one thread |\n|---|---|---|---|---|---|---|\n"
             f"{rows}\nMeasured on {card['formats_measured_on']}. A file was added only if it loses at most "
             f"{card['formats_max_drop']:g} percentage points on val; recipes were chosen there, too.\n"
         )

@@ -240,7 +240,7 @@ class _Latencies:
             first = next(iter(found))
             raise _LeftOut(
                 f"it is not faster on this machine: {found[first]:.4g} ms, the float model {self.float[first]:.4g} ms "
-                "(one picture, one thread)"
+                "(one image, one thread)"
             )
         return found
 
@@ -278,5 +278,5 @@ def _line(
     )
     first = next((fact for fact in entry["facts"] if fact in float_facts), None)
     if first is not None:
-        line += f"; {entry['facts'][first]:.4g} ms a picture on one thread, float {float_facts[first]:.4g} ms"
+        line += f"; {entry['facts'][first]:.4g} ms per image on one thread, float {float_facts[first]:.4g} ms"
     return line

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from sweep_runner.cli.main import main
+from sweep_runner.cli.serve import _listening
 from tests.support.servers import serving as running
 
 pytest.importorskip("uvicorn")
@@ -99,3 +100,12 @@ def test_a_port_in_use_is_said(color_model: Path, capsys: pytest.CaptureFixture[
 def test_an_unknown_host_is_said(color_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(color_model), "--host", "no.such.host.invalid", "--port", "0"]) == 2
     assert "no.such.host.invalid" in capsys.readouterr().err
+
+
+def test_answers_on_an_open_connection_are_sent_at_once() -> None:
+    with _listening("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()[:2]) as client:
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        client.settimeout(5)
+        assert client.recv(1) == b""

@@ -96,7 +96,8 @@ class Packer:
             return
         self._epochs[number] = summary.last_epoch
         rate, epoch_s = (summary.last_metrics.get(name) for name in ("images_per_s", "epoch_s"))
-        if rate is not None and epoch_s is not None and now - epoch_s >= (self._full_since or math.inf):
+        was_full = self._full_since is not None and epoch_s is not None and now - epoch_s >= self._full_since
+        if rate is not None and was_full:
             self._rates.pop(number, None)
             self._rates[number] = rate
         # Memory counts at once, whatever else runs.

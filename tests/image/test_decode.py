@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from trainables.image.pixels.decode import UnreadableImage, decode, open_image, to_pixels
-from trainables.image.pixels.rule import PixelRule
+from trainables.image.settings.pixel_rule import PixelRule
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 

@@ -17,7 +17,6 @@ from torch import nn
 from tests.support.fake_gpu import DEVICE, FakeGpu, fake_accelerator
 from tests.support.trials import Case, bright_corners
 from trainables.image.config import Augment, ImageConfig, Loss, Schedule
-from trainables.image.data_forms import Balance, Strategy
 from trainables.image.features import backbone
 from trainables.image.features.backbone import FrozenBackbone
 from trainables.image.measures.label_kinds import loss_problem
@@ -25,6 +24,7 @@ from trainables.image.measures.losses import training_loss
 from trainables.image.models.factory import build_model
 from trainables.image.models.table import OWN_NETS
 from trainables.image.parallel.workers import Workers
+from trainables.image.settings.balance import Balance, Strategy
 from trainables.image.training import checkpoint
 from trainables.image.training.augment import make_augmentation, with_generator
 from trainables.image.training.classifier import epoch_generator, epochs, starting_net

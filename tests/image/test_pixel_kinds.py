@@ -25,7 +25,7 @@ from trainables.image.index import ImageIndex
 from trainables.image.package import PackageFacts
 from trainables.image.pixels.decode import UnreadableImage, decode, read_image
 from trainables.image.pixels.examples import open_pixels, rule_of
-from trainables.image.pixels.rule import DEFAULT_RULE, PixelRule
+from trainables.image.settings.pixel_rule import DEFAULT_RULE, PixelRule
 
 Values = npt.NDArray[Any]
 

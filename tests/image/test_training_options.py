@@ -16,7 +16,7 @@ from trainables.contract import EpochReport
 from trainables.errors import DataError, TrainableError
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
-from trainables.image.data_forms import Balance
+from trainables.image.settings.balance import Balance
 from trainables.image.trainable import ImageClassifier
 from trainables.image.training.checkpoint import MODEL_FILE, TRAINING_FILE, load_trained
 

@@ -18,8 +18,8 @@ from sweep_runner.results.pairing import Significance
 from sweep_runner.results.paths import ResultsPaths
 from tests.support.evaluated import write_evaluated_sweep
 from trainables.image.index import SCHEMA, ImageIndex
-from trainables.image.pixels.rule import DEFAULT_RULE
 from trainables.image.pixels.thumbnails import thumbnails
+from trainables.image.settings.pixel_rule import DEFAULT_RULE
 
 CLASSES = ("basket", "<script>alert(1)</script>", "golf & co")
 SECTIONS = (

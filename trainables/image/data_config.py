@@ -20,9 +20,9 @@ from pydantic import (
 )
 
 from trainables.image.caches import cache_folder
-from trainables.image.data_forms import Balance, Cap, Strategy, balance_form
-from trainables.image.pixels.rule import PixelRule
-from trainables.image.table_form import SplitName, Table, table_form
+from trainables.image.settings.balance import Balance, Cap, Strategy, balance_form
+from trainables.image.settings.pixel_rule import PixelRule
+from trainables.image.settings.table import SplitName, Table, table_form
 from trainables.units import Size
 
 DEFAULT_FRACTIONS = {"train": 0.64, "val": 0.16, "test": 0.20}

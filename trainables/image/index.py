@@ -17,7 +17,7 @@ import pyarrow.feather
 
 from trainables.digests import DigestMismatch, content_bytes, trailer
 from trainables.errors import DataError
-from trainables.image.pixels.rule import ValueRange
+from trainables.image.settings.pixel_rule import ValueRange
 
 SPLITS = ("train", "val", "test")
 FOLDS = "folds"

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from trainables.errors import DataError
 from trainables.image.pixels.fit import SQUASH, Fit, Resize
-from trainables.image.pixels.rule import DEFAULT_RULE, PixelRule
+from trainables.image.settings.pixel_rule import DEFAULT_RULE, PixelRule
 
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"

@@ -29,9 +29,9 @@ from trainables.image.pixels.pictures import (
     read_pictures,
 )
 from trainables.image.pixels.pixel_cache import PartialFile, PixelCache
-from trainables.image.pixels.rule import SIXTEEN_BITS, PixelRule, common_range
 from trainables.image.pixels.scan import Scan
 from trainables.image.pixels.values import UPPER_BITS
+from trainables.image.settings.pixel_rule import SIXTEEN_BITS, PixelRule, common_range
 
 _FEW = 0.1  # when fewer pictures than this fraction are new, they are looked at before it is known what to build
 

@@ -17,7 +17,7 @@ from trainables.image.datasets.tables.finding import Finder
 from trainables.image.datasets.tables.read import Rows, read_lists_of, read_tables
 from trainables.image.datasets.tables.sources import Reading, folder_readings, place_of, readings
 from trainables.image.datasets.tree import Tree
-from trainables.image.table_form import Kind, SplitName, Table
+from trainables.image.settings.table import Kind, SplitName, Table
 
 
 class ImageTable(Dataset):

@@ -44,7 +44,7 @@ from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, OUTPUT, THRESH
 from trainables.image.pixels.decode import UnreadableImage, decode
 from trainables.image.pixels.examples import open_pixels, rule_of
 from trainables.image.pixels.pictures import pictures_of
-from trainables.image.pixels.rule import MAX_PIXELS
+from trainables.image.settings.pixel_rule import MAX_PIXELS
 from trainables.image.training.checkpoint import load_trained, state_to_save
 from trainables.image.training.evaluate import GivenImages, chosen_threshold, compute_logits, threads
 

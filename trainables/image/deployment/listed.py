@@ -11,7 +11,7 @@ from trainables.errors import DataError
 from trainables.image.datasets.tables.finding import Finder
 from trainables.image.datasets.tables.grid import listed, read_grid
 from trainables.image.datasets.tables.roles import picture_column
-from trainables.image.table_form import Table
+from trainables.image.settings.table import Table
 
 SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".jsonl", ".parquet"})
 COLUMN = "path"

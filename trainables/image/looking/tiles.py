@@ -20,8 +20,8 @@ from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.index import SPLITS, ImageIndex, flat_labels
 from trainables.image.pixels.examples import open_pixels
-from trainables.image.pixels.rule import PixelRule
 from trainables.image.pixels.thumbnails import QUALITY, thumbnails
+from trainables.image.settings.pixel_rule import PixelRule
 from trainables.look import Cell, Section, Tile, TileRow
 
 SIDE = 96

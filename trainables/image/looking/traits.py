@@ -17,8 +17,8 @@ from trainables.image.index import ImageIndex
 from trainables.image.pixels.decode import open_image, to_pixels
 from trainables.image.pixels.fit import Fit
 from trainables.image.pixels.pictures import Picture, pictures_of
-from trainables.image.pixels.rule import PixelRule
 from trainables.image.pixels.squares import make_square
+from trainables.image.settings.pixel_rule import PixelRule
 
 _BATCH = 64  # examples in memory at once
 _LONGER = 256  # pixels; larger pictures are measured at this size, so that sharpness compares

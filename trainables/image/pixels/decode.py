@@ -35,7 +35,6 @@ from trainables.image.pixels.dicom import SUFFIXES as DICOM_SUFFIXES
 from trainables.image.pixels.dicom import is_dicom, read_dicom
 from trainables.image.pixels.fit import SQUASH, Fit
 from trainables.image.pixels.masks import on_background, selected
-from trainables.image.pixels.rule import DEFAULT_RULE, SIXTEEN_BITS, PixelRule
 from trainables.image.pixels.squares import make_square
 from trainables.image.pixels.tiff import (
     SEVERAL_PAGES,
@@ -48,6 +47,7 @@ from trainables.image.pixels.tiff import (
     read_bands,
 )
 from trainables.image.pixels.values import UPPER_BITS, Values, chosen_bands, eight_bits
+from trainables.image.settings.pixel_rule import DEFAULT_RULE, SIXTEEN_BITS, PixelRule
 
 # No EPS, PDF or the like: opening those runs other programs.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "HEIF")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainables.extras import install_command
-from trainables.image.pixels.rule import PixelRule, ValueRange
 from trainables.image.pixels.values import Values
+from trainables.image.settings.pixel_rule import PixelRule, ValueRange
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -27,7 +27,7 @@ from trainables.image.pixels.pictures import (
     read_pictures,
 )
 from trainables.image.pixels.pixel_cache import MappedFile, PixelCache, Shape
-from trainables.image.pixels.rule import PixelRule
+from trainables.image.settings.pixel_rule import PixelRule
 
 if TYPE_CHECKING:
     from trainables.image.data_config import DataConfig

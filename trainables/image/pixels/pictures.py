@@ -17,7 +17,7 @@ from trainables.image.pixels.containers import read_member
 from trainables.image.pixels.decode import UnreadableImage, inside, read_image, to_pixels
 from trainables.image.pixels.fit import SQUASH, Fit
 from trainables.image.pixels.pixel_cache import PartialFile
-from trainables.image.pixels.rule import PixelRule
+from trainables.image.settings.pixel_rule import PixelRule
 
 PIXELS_VERSION = 1  # another number whenever decoding or resizing gives other pixels
 

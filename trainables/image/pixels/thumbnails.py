@@ -14,7 +14,7 @@ from trainables.errors import DataError
 from trainables.image.index import ImageIndex
 from trainables.image.pixels.decode import open_image, to_pixels
 from trainables.image.pixels.pictures import pictures_of
-from trainables.image.pixels.rule import PixelRule
+from trainables.image.settings.pixel_rule import PixelRule
 
 QUALITY = 80
 """Of JPEG: artefacts are not seen at this size."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainables.image.pixels.rule import SIXTEEN_BITS, PixelRule, ValueRange
+from trainables.image.settings.pixel_rule import SIXTEEN_BITS, PixelRule, ValueRange
 
 Numbers = npt.NDArray[np.generic]
 

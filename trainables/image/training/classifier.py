@@ -21,7 +21,6 @@ from trainables.contract import Checkpoint, EpochReport, Save, TrialHandle
 from trainables.errors import Diverged, TrainableError
 from trainables.image.config import ImageConfig, Precision
 from trainables.image.data.balancing import class_weights, sampled_rows
-from trainables.image.data_forms import Balance
 from trainables.image.features.head import FeatureFeed, Features, Head, layer_of
 from trainables.image.index import ImageIndex
 from trainables.image.measures.label_kinds import monitor_problem
@@ -32,6 +31,7 @@ from trainables.image.models.freezing import frozen_norms
 from trainables.image.models.layout import channels_last
 from trainables.image.package import THRESHOLD
 from trainables.image.parallel.workers import Workers, accelerator_of
+from trainables.image.settings.balance import Balance
 from trainables.image.training.augment import make_augmentation, with_generator
 from trainables.image.training.averaging import MOST_EXAMPLES, LastEpochs
 from trainables.image.training.checkpoint import load_state, save_state

@@ -10,10 +10,10 @@ import torch
 
 from trainables.contract import Checkpoint, EpochReport, Save, TrialHandle
 from trainables.image.config import ImageConfig
-from trainables.image.data_forms import Balance
 from trainables.image.features.head import Features
 from trainables.image.index import ImageIndex
 from trainables.image.parallel.workers import Workers, accelerator_of
+from trainables.image.settings.balance import Balance
 from trainables.image.training.classifier import epochs, starting_net, watch
 from trainables.image.training.feed import Source
 

@@ -23,7 +23,7 @@ from trainables.image.index import SCHEMA
 if TYPE_CHECKING:
     from trainables.image.data_config import DataConfig
     from trainables.image.datasets.tables.finding import Finder
-    from trainables.image.table_form import Table
+    from trainables.image.settings.table import Table
 
 _SHOWN = 10
 

@@ -18,7 +18,7 @@ from trainables.errors import DataError
 from trainables.image.datasets.tables.grid import Grid, is_list
 
 if TYPE_CHECKING:
-    from trainables.image.table_form import Table
+    from trainables.image.settings.table import Table
 
 SEPARATORS = ("|", ";", ",")
 _RECURRING = 0.8

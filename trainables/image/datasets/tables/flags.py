@@ -14,7 +14,7 @@ from trainables.errors import DataError
 from trainables.image.datasets.tables.grid import Grid, listed
 
 if TYPE_CHECKING:
-    from trainables.image.table_form import Table
+    from trainables.image.settings.table import Table
 
 YES, NO = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false"})
 MINUS = frozenset({"-1", "-1.0"})

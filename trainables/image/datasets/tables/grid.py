@@ -20,7 +20,7 @@ from trainables.image.pixels.decode import SUFFIXES
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-    from trainables.image.table_form import Table
+    from trainables.image.settings.table import Table
 
 DELIMITERS = ("\t", ";", ",", "|")
 TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst", ".list", ".data", ""})

@@ -11,7 +11,7 @@ from trainables.errors import DataError
 
 if TYPE_CHECKING:
     from trainables.image.datasets.tables.read import Rows
-    from trainables.image.table_form import Kind
+    from trainables.image.settings.table import Kind
 
 _CONTRADICTIONS = 0.05
 _SEVERAL = 0.2

@@ -25,7 +25,7 @@ from trainables.image.datasets.tables.words import FLAGS_OF_SPLITS, plain_name, 
 if TYPE_CHECKING:
     from trainables.image.datasets.tables.finding import Finder
     from trainables.image.datasets.tree import Tree
-    from trainables.image.table_form import Table
+    from trainables.image.settings.table import Table
 
 Integers = npt.NDArray[np.int64]
 

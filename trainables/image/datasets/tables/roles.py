@@ -28,7 +28,7 @@ from trainables.image.datasets.tables.words import (
 from trainables.image.pixels.decode import SUFFIXES
 
 if TYPE_CHECKING:
-    from trainables.image.table_form import Table
+    from trainables.image.settings.table import Table
 
 BOXES = (
     ("xmin", "ymin", "xmax", "ymax"),

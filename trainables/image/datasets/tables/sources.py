@@ -37,7 +37,7 @@ from trainables.image.datasets.tables.words import (
     words_of,
 )
 from trainables.image.datasets.tree import suffix
-from trainables.image.table_form import SplitName, Table
+from trainables.image.settings.table import SplitName, Table
 
 if TYPE_CHECKING:
     from trainables.image.datasets.tree import Tree

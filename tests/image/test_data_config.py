@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from trainables.image.data_config import DataConfig, Split
+from trainables.image.data_config import DataConfig
+from trainables.image.settings.split import Split
 
 
 def problem(**values: object) -> str:

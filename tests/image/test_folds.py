@@ -23,9 +23,10 @@ from trainables.errors import DataError, TrainableError
 from trainables.image.config import ImageConfig
 from trainables.image.data.balancing import class_weights
 from trainables.image.data.folds import cut_into_folds, fold_view
-from trainables.image.data_config import DataConfig, Split
+from trainables.image.data_config import DataConfig
 from trainables.image.datasets.base import Example, table_of
 from trainables.image.index import ImageIndex
+from trainables.image.settings.split import Split
 from trainables.image.trainable import ImageClassifier
 from trainables.image.training.checkpoint import MODEL_FILE, fold_folder, load_trained
 from trainables.image.training.classifier import train_classifier

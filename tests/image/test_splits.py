@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from trainables.errors import DataError
 from trainables.image.data.splits import balance, divide, limit
-from trainables.image.data_config import Split
 from trainables.image.datasets.base import Example, table_of
+from trainables.image.settings.split import Split
 
 
 def examples(

@@ -12,8 +12,9 @@ import pyarrow as pa
 from trainables.errors import DataError
 from trainables.image.data.resplit import resplit
 from trainables.image.data.splits import Ints, numbered, shortened
-from trainables.image.data_config import DataConfig, Split
+from trainables.image.data_config import DataConfig
 from trainables.image.index import FOLDS, ImageIndex, flat_labels
+from trainables.image.settings.split import Split
 
 
 @dataclass(frozen=True)

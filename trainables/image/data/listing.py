@@ -14,8 +14,8 @@ from trainables.errors import DataError
 from trainables.image.data.splits import no_class
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets import dataset_class
-from trainables.image.datasets.base import Defect, Listing
 from trainables.image.datasets.class_names import canonical, unite
+from trainables.image.example import Defect, Listing
 from trainables.image.index import flat_labels
 
 _SHOWN = 10  # classes, defects

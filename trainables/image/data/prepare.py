@@ -22,7 +22,7 @@ from trainables.image.data.near_duplicates import NearDuplicates, duplicate_warn
 from trainables.image.data.readable import Reading, read_all
 from trainables.image.data.splits import balance, divide, limit
 from trainables.image.data_config import DataConfig
-from trainables.image.datasets.base import Defect, Listing
+from trainables.image.example import Defect, Listing
 from trainables.image.index import FOLDS, SPLITS, ImageIndex, flat_labels
 from trainables.image.pixels.fit import SQUASH, Fit
 from trainables.image.pixels.pictures import DIGEST, Target

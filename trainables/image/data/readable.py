@@ -16,7 +16,7 @@ import pyarrow as pa
 from trainables.contract import Progress
 from trainables.errors import DataError
 from trainables.image.data_config import DataConfig
-from trainables.image.datasets.base import Defect, Region
+from trainables.image.example import Defect, Region
 from trainables.image.pixels.examples import cache_name, digests_by_row
 from trainables.image.pixels.pictures import (
     Facts,

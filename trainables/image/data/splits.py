@@ -23,7 +23,7 @@ from trainables.errors import DataError
 from trainables.image.index import SPLITS, flat_labels
 
 if TYPE_CHECKING:
-    from trainables.image.data_config import Split
+    from trainables.image.settings.split import Split
 
 Ints = npt.NDArray[np.int64]
 

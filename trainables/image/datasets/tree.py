@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from trainables.errors import DataError
-from trainables.image.datasets.base import Defect
 from trainables.image.datasets.picture_names import PictureNames
+from trainables.image.example import Defect
 from trainables.image.pixels.decode import SUFFIXES
 
 PASSED_OVER = frozenset({"__MACOSX", "__pycache__", "@eaDir", "lost+found"})

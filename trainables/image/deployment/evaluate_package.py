@@ -22,7 +22,7 @@ from trainables.image.data.listing import read_listing
 from trainables.image.data.prepare import INDEX_FILE, prepare_images
 from trainables.image.data.readable import read_all
 from trainables.image.data_config import DataConfig
-from trainables.image.datasets.base import Defect, Listing
+from trainables.image.example import Defect, Listing
 from trainables.image.index import ImageIndex
 from trainables.image.measures.scores import score
 from trainables.image.package import Package, PackageFacts

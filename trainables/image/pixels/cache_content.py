@@ -42,7 +42,7 @@ def list_cache(folder: Path) -> list[Entry]:
     """The complete files of a cache, the one used last first; none when the folder is not there.
 
     Args:
-        folder: as in `DataConfig.cache_folder`.
+        folder: as in `DataSettings.cache_folder`.
     """
     entries = []
     for path in (folder / "pixels").glob("*.npy"):
@@ -69,7 +69,7 @@ def clear_cache(folder: Path, unused_since: float | None = None) -> tuple[list[E
     """Removes the files that nobody uses; what is needed again is decoded again.
 
     Args:
-        folder: as in `DataConfig.cache_folder`.
+        folder: as in `DataSettings.cache_folder`.
         unused_since: only those that were used last before this time, in seconds since the epoch.
 
     Returns:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from trainables.image.datasets.base import Member
+from trainables.image.example import Member
 from trainables.image.pixels import archives, arrays
 from trainables.image.pixels.cifar_batches import Batch, parse_batch
 

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainables.errors import DataError
-from trainables.image.datasets.base import Box, Mask
+from trainables.image.example import Box, Mask
 from trainables.image.pixels.dicom import SUFFIXES as DICOM_SUFFIXES
 from trainables.image.pixels.dicom import is_dicom, read_dicom
 from trainables.image.pixels.fit import SQUASH, Fit

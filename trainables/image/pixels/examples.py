@@ -30,8 +30,8 @@ from trainables.image.pixels.pixel_cache import MappedFile, PixelCache, Shape
 from trainables.image.settings.pixel_rule import PixelRule
 
 if TYPE_CHECKING:
-    from trainables.image.data_config import DataConfig
     from trainables.image.index import ImageIndex
+    from trainables.image.settings.data import DataSettings
 
 
 class Pixels(ABC):
@@ -89,7 +89,9 @@ class MappedPixels(Pixels):
 class DecodedPixels(Pixels):
     """Pixels decoded anew each time, where the cache has no room. Slower, and otherwise the same."""
 
-    def __init__(self, index: ImageIndex, data: DataConfig, target: Target, num_threads: int, why_decoded: str) -> None:
+    def __init__(
+        self, index: ImageIndex, data: DataSettings, target: Target, num_threads: int, why_decoded: str
+    ) -> None:
         super().__init__((len(index.table), *target.shape), why_decoded)
         self._target = target
         self._table = index.table
@@ -134,7 +136,7 @@ class DecodedPixels(Pixels):
 
 def open_pixels(
     index: ImageIndex,
-    data: DataConfig,
+    data: DataSettings,
     resolution: int,
     channels: int = 3,
     num_threads: int = 1,
@@ -182,7 +184,7 @@ def open_pixels(
     return MappedPixels(file) if file else DecodedPixels(index, data, target, num_threads, why)
 
 
-def rule_of(index: ImageIndex, data: DataConfig) -> PixelRule:
+def rule_of(index: ImageIndex, data: DataSettings) -> PixelRule:
     """How the pictures of an index are read."""
     return replace(data.pixel_rule, found=index.found_range)
 
@@ -198,7 +200,7 @@ def _build(
     name: str,
     target: Target,
     index: ImageIndex,
-    data: DataConfig,
+    data: DataSettings,
     num_threads: int,
     progress: Progress,
 ) -> MappedFile | None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from trainables.image.datasets.base import Box, Mask, Rle
+from trainables.image.example import Box, Mask, Rle
 
 MEAN_COLOR = (124, 116, 104)
 """The mean colour of ImageNet's pictures (0.485, 0.456, 0.406 of 255), which most models subtract: they see nothing."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from trainables.contract import Progress, no_progress
-from trainables.image.datasets.base import Mask, Member, Region, Rle
+from trainables.image.example import Mask, Member, Region, Rle
 from trainables.image.pixels.containers import read_member
 from trainables.image.pixels.decode import UnreadableImage, inside, read_image, to_pixels
 from trainables.image.pixels.fit import SQUASH, Fit

@@ -11,7 +11,7 @@ import numpy as np
 
 from trainables.image.data.listing import list_examples
 from trainables.image.data_config import DataConfig
-from trainables.image.datasets.base import Listing
+from trainables.image.example import Listing
 from trainables.image.index import flat_labels
 from trainables.image.suggest.pace import Machine, Pace, pace_of, shorter_side, this_machine
 from trainables.image.suggest.start import Start, starting_point

@@ -19,13 +19,13 @@ from trainables.image.datasets.objects.places import in_pixels, whole_box, widen
 from trainables.image.pixels.decode import header_of
 
 if TYPE_CHECKING:
-    from trainables.image.data_config import DataConfig
+    from trainables.image.settings.data import DataSettings
 
 DIFFICULT = "objects marked as difficult left out (data.difficult)"
 _SHOWN = 10  # defects in a message
 
 
-def listing_of(found: Annotations, data: DataConfig, folder: Path, progress: Progress = no_progress) -> Listing:
+def listing_of(found: Annotations, data: DataSettings, folder: Path, progress: Progress = no_progress) -> Listing:
     """The examples of `data.view`.
 
     Args:
@@ -49,7 +49,7 @@ def listing_of(found: Annotations, data: DataConfig, folder: Path, progress: Pro
     return _listing(examples, classes, found, multilabel=False)
 
 
-def _without_difficult(found: Annotations, data: DataConfig) -> list[AnnotatedPicture]:
+def _without_difficult(found: Annotations, data: DataSettings) -> list[AnnotatedPicture]:
     if data.difficult:
         return found.pictures
     kept = []
@@ -114,7 +114,7 @@ class _Cut:
 
 
 def _cut(
-    pictures: Sequence[AnnotatedPicture], found: Annotations, data: DataConfig, folder: Path, progress: Progress
+    pictures: Sequence[AnnotatedPicture], found: Annotations, data: DataSettings, folder: Path, progress: Progress
 ) -> tuple[list[Example], tuple[str, ...]]:
     headers = []
     with ThreadPoolExecutor(num_cpus(), thread_name_prefix="headers") as pool:
@@ -157,7 +157,7 @@ def _cut(
 
 
 def _objects(
-    picture: AnnotatedPicture, objects: Sequence[AnnotatedObject], frame: Frame, data: DataConfig, found: Annotations
+    picture: AnnotatedPicture, objects: Sequence[AnnotatedObject], frame: Frame, data: DataSettings, found: Annotations
 ) -> Iterator[_Cut]:
     for number, item in enumerate(objects):
         key = item.key or str(number)
@@ -181,7 +181,7 @@ def _objects(
 
 
 def _classes(
-    picture: AnnotatedPicture, objects: Sequence[AnnotatedObject], frame: Frame, data: DataConfig, found: Annotations
+    picture: AnnotatedPicture, objects: Sequence[AnnotatedObject], frame: Frame, data: DataSettings, found: Annotations
 ) -> Iterator[_Cut]:
     """All that a picture shows of a class is one example."""
     members: dict[str, list[tuple[AnnotatedObject, Box]]] = {}
@@ -206,7 +206,7 @@ def _classes(
             yield _Cut(picture, label, label, widened(box, data.margin, *frame.size), mask)
 
 
-def _mask(items: Sequence[AnnotatedObject], frame: Frame, data: DataConfig) -> Mask:
+def _mask(items: Sequence[AnnotatedObject], frame: Frame, data: DataSettings) -> Mask:
     outlines = []
     for item in items:
         outline = item.outline
@@ -217,7 +217,7 @@ def _mask(items: Sequence[AnnotatedObject], frame: Frame, data: DataConfig) -> M
     return mask_of(outlines, frame, data.background)
 
 
-def _is_small(box: Box, data: DataConfig, found: Annotations) -> bool:
+def _is_small(box: Box, data: DataSettings, found: Annotations) -> bool:
     small = min(box[2] - box[0], box[3] - box[1]) < data.min_size
     found.counts[f"objects smaller than data.min_size: {data.min_size} left out"] += small
     return small

@@ -21,8 +21,8 @@ from trainables.image.datasets.tables.read import DROPPED, Integers, Rows
 from trainables.image.index import SCHEMA
 
 if TYPE_CHECKING:
-    from trainables.image.data_config import DataConfig
     from trainables.image.datasets.tables.finding import Finder
+    from trainables.image.settings.data import DataSettings
     from trainables.image.settings.table import Table
 
 _SHOWN = 10
@@ -75,7 +75,7 @@ def resolve(rows: Rows, finder: Finder, progress: Progress) -> Pictures:
     return Pictures(names, of_row, defects)
 
 
-def assemble(rows: Rows, pictures: Pictures, finder: Finder, data: DataConfig, settings: Table) -> Listing:
+def assemble(rows: Rows, pictures: Pictures, finder: Finder, data: DataSettings, settings: Table) -> Listing:
     """One example per picture.
 
     Args:

@@ -12,12 +12,10 @@ from trainables.image.datasets import BUILT_IN, dataset_class
 from trainables.image.datasets.base import Ambiguous, Recognised
 from trainables.image.datasets.foreign import refusals
 from trainables.image.datasets.named_classes import named_classes
+from trainables.image.datasets.readings import CLASS_FOLDERS, TABLE, annotated, fits
+from trainables.image.datasets.tables.sources import lists_of_splits
 from trainables.image.datasets.tree import Tree
 from trainables.image.pixels.decode import SUFFIXES
-
-TABLE = "image_table"
-CLASS_FOLDERS = "image_folder"
-"""It claims only what nothing else does: there are folders with pictures in nearly every layout."""
 
 _SAID_BY = {"table": (TABLE, "a table of labels"), "class_from": (CLASS_FOLDERS, "class folders")}
 """Keys of the data section that say what the dataset is."""
@@ -40,7 +38,7 @@ def recognise(root: Path, given: Mapping[str, Any] | None = None) -> Recognised:
         if given.get(key) is not None:
             return Recognised(dataset, found)
     claims = annotated(tree, given)
-    if any(claim.dataset != TABLE for claim in claims) or not _fits(CLASS_FOLDERS, given):
+    if any(claim.dataset != TABLE for claim in claims) or not fits(CLASS_FOLDERS, given):
         folders = None
     else:
         folders = dataset_class(CLASS_FOLDERS).recognise(tree)
@@ -76,18 +74,6 @@ def _speaks_of(tree: Tree, table: Recognised, folders: Recognised) -> bool:
     return len(folders.classes) < 2 or any(name in heads for name in folders.classes)
 
 
-def annotated(tree: Tree, given: Mapping[str, Any] | None = None) -> list[Recognised]:
-    """Every reading but class folders."""
-    names = [name for name in BUILT_IN if name not in (CLASS_FOLDERS, TABLE) and _fits(name, given or {})]
-    claims = [claim for name in names for claim in dataset_class(name).readings(tree)]
-    if _fits(TABLE, given or {}):
-        # The lists and annotations of another layout look like tables, too.
-        rest = tree.without(part for claim in claims for part in claim.parts)
-        claims += dataset_class(TABLE).readings(rest)
-    view = (given or {}).get("view", "images")
-    return [claim for claim in claims if not claim.views or view in claim.views]
-
-
 def refuse_other_kind(tree: Tree) -> None:
     """Refuses class folders where there are none, and the files plainly are another kind of dataset.
 
@@ -104,16 +90,8 @@ def refuse_other_kind(tree: Tree) -> None:
         raise DataError("\n  ".join([f"data.root: {tree.root} is no folder of classes", *problems]))
 
 
-def _fits(name: str, given: Mapping[str, Any]) -> bool:
-    """Whether an adapter knows the keys that are given."""
-    adapter = dataset_class(name)
-    return given.get("view", "images") in adapter.views and not set(given) & set(adapter.unused_settings)
-
-
 def _without_labels(tree: Tree) -> str:
     """What to write where lists say the splits of pictures, and nothing says their labels; empty if there are none."""
-    from trainables.image.datasets.tables.sources import lists_of_splits
-
     lists = lists_of_splits(tree)
     if not lists:
         return ""

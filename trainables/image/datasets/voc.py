@@ -15,11 +15,11 @@ from trainables.image.datasets.picture_names import PictureNames
 from trainables.image.datasets.tree import Tree
 from trainables.image.datasets.voc_download import download, has_archive, missing_message
 from trainables.image.datasets.voc_foreground import ForegroundReader, has_masks
+from trainables.image.datasets.voc_layout import candidates, find_folder
 from trainables.image.datasets.voc_lists import list_files, read_lists
 from trainables.image.datasets.voc_reading import VocPlaces, VocReader, is_voc_xml
 
 if TYPE_CHECKING:
-    from trainables.image.data_config import DataConfig
     from trainables.image.datasets.objects.annotated import Annotations
 
 
@@ -111,43 +111,6 @@ def holds_voc(tree: Tree, under: str = "") -> bool:
     if any(is_voc_xml(tree, name) for name in tree.files(under, frozenset({".xml"}))):
         return True
     return has_masks(tree) or bool(list_files(tree))
-
-
-def candidates(data: DataConfig) -> list[Path]:
-    """Where the layout is looked for: root itself, and what torchvision or a user may have put below it."""
-    assert data.root is not None
-    year = year_of(data)
-    below = ("", f"VOC{year}", f"VOCdevkit/VOC{year}", f"TrainVal/VOCdevkit/VOC{year}")
-    return [data.root / name for name in below]
-
-
-def year_of(data: DataConfig) -> str:
-    """The year that is asked for: as given, or of a root like `VOC2012`, or 2012."""
-    assert data.root is not None
-    name = data.root.name
-    return data.year or (name[3:] if name.startswith("VOC20") and name[3:].isdigit() else "2012")
-
-
-def find_folder(data: DataConfig) -> Path | None:
-    """The folder that holds Annotations/ and JPEGImages/, or None.
-
-    Raises:
-        DataError: there are several years below root and none was chosen.
-    """
-    for folder in candidates(data):
-        if (folder / "Annotations").is_dir() and (folder / "JPEGImages").is_dir():
-            return folder
-    assert data.root is not None
-    found = [
-        path.parent for pattern in ("VOC20*", "VOCdevkit/VOC20*") for path in data.root.glob(f"{pattern}/Annotations")
-    ]
-    found = [folder for folder in found if (folder / "JPEGImages").is_dir()]
-    if data.year is None and len(found) == 1:
-        return found[0]
-    if found and not data.download:
-        years = ", ".join(sorted(folder.name.removeprefix("VOC") for folder in found))
-        raise DataError(f"data.root: {data.root} holds VOC {years}, not {year_of(data)}: choose with data.year")
-    return None
 
 
 def _is_incomplete(folder: Path) -> bool:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainables.errors import DataError
+from trainables.image.datasets.voc_layout import year_of
+from trainables.image.settings.values import YEARS
 
 if TYPE_CHECKING:
-    from trainables.image.data_config import DataConfig
+    from trainables.image.settings.data import DataSettings
 
 
-def missing_message(data: DataConfig, looked_in: Sequence[Path]) -> str:
+def missing_message(data: DataSettings, looked_in: Sequence[Path]) -> str:
     """What is missing, where it was looked for, and the ways to get it there."""
     from torchvision.datasets.voc import DATASET_YEAR_DICT
 
@@ -34,14 +36,14 @@ def missing_message(data: DataConfig, looked_in: Sequence[Path]) -> str:
     --set data.root=FOLDER"""
 
 
-def has_archive(data: DataConfig) -> bool:
+def has_archive(data: DataSettings) -> bool:
     """Whether the year's archive lies where `download` puts it, whole or not: then a download has been begun."""
     from torchvision.datasets.voc import DATASET_YEAR_DICT
 
     return bool((_parent(data) / DATASET_YEAR_DICT[_year(data)]["filename"]).exists())
 
 
-def download(data: DataConfig) -> None:
+def download(data: DataSettings) -> None:
     """Fetches and unpacks the year's archive with torchvision, which checks its md5.
 
     An archive that is there and whole is unpacked without being fetched; a partial or damaged one is fetched again.
@@ -70,13 +72,11 @@ def download(data: DataConfig) -> None:
         ) from error
 
 
-def _year(data: DataConfig) -> str:
-    from trainables.image.datasets.voc import year_of
-
-    return year_of(data) if year_of(data) in map(str, range(2007, 2013)) else "2012"
+def _year(data: DataSettings) -> str:
+    return year_of(data) if year_of(data) in YEARS else "2012"
 
 
-def _parent(data: DataConfig) -> Path:
+def _parent(data: DataSettings) -> Path:
     """The folder in which the archive makes VOCdevkit/VOC<year> so that the data lies where root says."""
     root = data.root
     assert root is not None

@@ -25,9 +25,9 @@ from trainables.image.pixels.decode import upright_size
 from trainables.image.pixels.masks import MaskPicture, read_mask
 
 if TYPE_CHECKING:
-    from trainables.image.data_config import DataConfig
     from trainables.image.datasets.tree import Tree
     from trainables.image.datasets.voc_reading import VocPlaces
+    from trainables.image.settings.data import DataSettings
 
 # fmt: off
 VOC_CLASSES = (
@@ -82,7 +82,7 @@ class ForegroundReader:
     first), or are VOC's own.
     """
 
-    def __init__(self, data: DataConfig, places: VocPlaces) -> None:
+    def __init__(self, data: DataSettings, places: VocPlaces) -> None:
         self.data = data
         self.places = places
         self.tree = places.tree

@@ -27,8 +27,8 @@ from trainables.image.datasets.voc_origin import (
 from trainables.image.datasets.voc_pictures import PicturesOf, place_of
 
 if TYPE_CHECKING:
-    from trainables.image.data_config import DataConfig
     from trainables.image.datasets.tree import Tree
+    from trainables.image.settings.data import DataSettings
 
 
 _ROOT = re.compile(r"\s*(<\?xml[^>]*>\s*)?((<!--.*?-->|<!DOCTYPE[^>\[]*>)\s*)*<annotation[\s>/]", re.DOTALL)
@@ -65,7 +65,7 @@ class VocPlaces:
 class VocReader:
     """Reads one folder."""
 
-    def __init__(self, data: DataConfig, places: VocPlaces) -> None:
+    def __init__(self, data: DataSettings, places: VocPlaces) -> None:
         self.data = data
         self.places = places
         self.found = Annotations()

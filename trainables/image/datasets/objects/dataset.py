@@ -21,6 +21,7 @@ from trainables.image.datasets.objects.reading import (
     xml_of,
 )
 from trainables.image.datasets.objects.views import listing_of
+from trainables.image.datasets.readings import annotated
 
 if TYPE_CHECKING:
     from trainables.image.datasets.tree import Tree
@@ -197,7 +198,5 @@ def pooled(found: Annotations) -> None:
 
 def others(tree: Tree) -> str:
     """What lies there instead of what was asked for, as far as it is recognised."""
-    from trainables.image.datasets.recognition import annotated
-
     found = "".join(f"\n  {claim.found}: dataset: {claim.dataset}" for claim in annotated(tree))
     return f"\n  There is, however:{found}" if found else ""

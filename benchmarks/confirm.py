@@ -23,9 +23,9 @@ import torch
 
 from benchmarks.curves.recorded_classifier import RecordedClassifier
 from sweep_runner.execution.build import build
-from sweep_runner.execution.confirming import candidates
-from sweep_runner.execution.keeper import Keeper
-from sweep_runner.execution.messages import Assignment, Message
+from sweep_runner.execution.keeper.confirming import candidates
+from sweep_runner.execution.keeper.keeper import Keeper
+from sweep_runner.execution.worker.messages import Assignment, Message
 from sweep_runner.results.events import SweepChanged
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder

@@ -23,8 +23,8 @@ from typing import Any
 import psutil
 
 from benchmarks.harness import machine
-from sweep_runner.execution.keeper import Keeper
-from sweep_runner.execution.messages import Assignment, Message
+from sweep_runner.execution.keeper.keeper import Keeper
+from sweep_runner.execution.worker.messages import Assignment, Message
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.results.state import SweepState
@@ -185,7 +185,7 @@ class _Watch:
 
 def measure_with_ray(sampler: str, trials: int, epochs: int, pruner: str, folder: Path, max_live: int = 2) -> Course:
     """Runs one sweep as `sweep run` does."""
-    from sweep_runner.execution.sweep import start_sweep
+    from sweep_runner.execution.driver.sweep import start_sweep
     from sweep_runner.spec.check import check_spec
     from sweep_runner.spec.loader import dump_spec, load_resolved
 

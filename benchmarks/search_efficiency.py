@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.harness import Figure
 from benchmarks.load import open_keeper
-from sweep_runner.execution.messages import Assignment, Message
+from sweep_runner.execution.worker.messages import Assignment, Message
 from sweep_runner.spec.model import SweepSpec
 from trainables.contract import EpochReport
 

@@ -23,8 +23,8 @@ import psutil
 
 from benchmarks.harness import machine
 from benchmarks.load import open_keeper, spec_of
-from sweep_runner.execution.keeper import Keeper
-from sweep_runner.execution.messages import Assignment, Message
+from sweep_runner.execution.keeper.keeper import Keeper
+from sweep_runner.execution.worker.messages import Assignment, Message
 from trainables.contract import EpochReport
 from trainables.synthetic import SyntheticConfig, curve
 

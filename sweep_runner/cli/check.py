@@ -46,7 +46,7 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
         out.warn(warning)
     if results.sweep(plan.spec.name).spec.is_file():
         out.say(f"a sweep of this name exists already: {results.sweep(plan.spec.name).root}", style="yellow")
-    from sweep_runner.execution.forecast import forecast
+    from sweep_runner.execution.driver.forecast import forecast
 
     room = forecast(plan, results.sweep(plan.spec.name).root)
     if room.warning:
@@ -209,7 +209,7 @@ def _settings(section: BaseModel, left_out: Collection[str] = (), prefix: str = 
 
 def _rules(plan: Plan, stop: Stop) -> Iterator[str]:
     """What ends the search, in the order in which a file has it."""
-    from sweep_runner.execution.ending import EndWork
+    from sweep_runner.execution.keeper.ending import EndWork
     from trainables.units import duration_text
 
     metric = plan.spec.objective.metric

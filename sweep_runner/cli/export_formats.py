@@ -24,7 +24,7 @@ def wanted_formats(plan: Plan, formats: str | None, max_drop: float | None) -> M
     Raises:
         RequestError: a name is none of a format.
     """
-    from sweep_runner.execution.further_formats import formats_wanted
+    from sweep_runner.execution.publishing.further_formats import formats_wanted
     from sweep_runner.spec.explain import did_you_mean
     from trainables.contract import Trainable
 
@@ -52,9 +52,9 @@ def add_to(
     package: Path, plan: Plan, paths: SweepPaths, state: SweepState, wanted: Mapping[str, Any], out: Out
 ) -> None:
     """Adds formats to a package of the sweep: to a copy, which takes its place when it is whole."""
-    from sweep_runner.execution.finalize import publish
-    from sweep_runner.execution.finish import partial_of
-    from sweep_runner.execution.further_formats import add_to_package
+    from sweep_runner.execution.evaluation.finalize import publish
+    from sweep_runner.execution.publishing.finish import partial_of
+    from sweep_runner.execution.publishing.further_formats import add_to_package
 
     number = int(json.loads((package / "model.json").read_bytes())["origin"]["trial"])
     out.say(f"adding {', '.join(wanted['names'])} to {package}")

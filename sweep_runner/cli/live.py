@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sweep_runner.cli.common import Out, console
 from sweep_runner.cli.nodes_view import node_lines
 from sweep_runner.cli.tables import printable
-from sweep_runner.execution.progress import Progress, fitting, num_ended, progress_of
+from sweep_runner.execution.driver.progress import Progress, fitting, num_ended, progress_of
 from sweep_runner.results.display import counted, shortened
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from sweep_runner.execution.cluster.preflight import NodeReport
-    from sweep_runner.execution.keeper import Keeper
-    from sweep_runner.execution.ray_session import RaySession
+    from sweep_runner.execution.keeper.keeper import Keeper
+    from sweep_runner.execution.ray_runtime.session import RaySession
     from sweep_runner.results.state import SweepState
     from trainables.contract import Preparation
 

@@ -30,7 +30,7 @@ def metrics(name: str | None, as_json: bool, results: ResultsPaths, out: Out) ->
     """
     import yaml
 
-    from sweep_runner.execution.ray_token import token_file
+    from sweep_runner.execution.ray_runtime.token import token_file
     from sweep_runner.results.lookup import find_sweep
 
     targets = find_sweep(results, name).metrics_target if name else results.metrics / "*.json"

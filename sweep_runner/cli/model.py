@@ -158,9 +158,9 @@ def export(
     """
     from sweep_runner.cli.export_formats import add_to, wanted_formats
     from sweep_runner.cli.remote import bring_checkpoint
-    from sweep_runner.execution.finalize import publish
-    from sweep_runner.execution.finish import export_trial, partial_of
-    from sweep_runner.execution.package_origin import published_trial
+    from sweep_runner.execution.evaluation.finalize import publish
+    from sweep_runner.execution.publishing.finish import export_trial, partial_of
+    from sweep_runner.execution.publishing.package_origin import published_trial
     from sweep_runner.results.candidates import MADE
     from sweep_runner.results.log import read_events
     from sweep_runner.results.lookup import find_sweep, spec_file
@@ -214,7 +214,7 @@ def _package_of(
     name: str, plan: Plan, state: SweepState, paths: SweepPaths, trial: str | None, out: Out
 ) -> Path | None:
     """The published package, if it is the one that is meant; None: it is another trial's."""
-    from sweep_runner.execution.package_origin import published_origin, published_trial
+    from sweep_runner.execution.publishing.package_origin import published_origin, published_trial
 
     if trial is None and (published_origin(paths) or {}).get("candidate"):
         return paths.best
@@ -228,7 +228,7 @@ def _made_package(paths: SweepPaths, kind: str) -> Path:
     Raises:
         RequestError: the sweep has made none.
     """
-    from sweep_runner.execution.package_origin import published_origin
+    from sweep_runner.execution.publishing.package_origin import published_origin
 
     if ((published_origin(paths) or {}).get("candidate") or {}).get("kind") == kind:
         return paths.best
@@ -297,7 +297,7 @@ def _trial_of(model: str, results: ResultsPaths) -> Path | None:
     Raises:
         RequestError: there is no such trial, or it was not exported.
     """
-    from sweep_runner.execution.package_origin import published_trial
+    from sweep_runner.execution.publishing.package_origin import published_trial
     from sweep_runner.results.candidates import MADE
     from sweep_runner.results.leaderboard import leaderboard
     from sweep_runner.results.trial_names import find_trials, split_name
@@ -318,7 +318,7 @@ def _trial_of(model: str, results: ResultsPaths) -> Path | None:
 
 def pick_exportable(name: str, plan: Plan, state: SweepState, trial: str | None, out: Out) -> int:
     """The trial to export: of a copy, the trial that was trained; where none is named, the one that is published."""
-    from sweep_runner.execution.answering import answer_on_record, chosen
+    from sweep_runner.execution.publishing.answering import answer_on_record, chosen
     from sweep_runner.results.trial_names import pick_trial
 
     if trial is None:

@@ -16,7 +16,7 @@ from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths
 
 if TYPE_CHECKING:
-    from sweep_runner.execution.reproduce import Again, Setting
+    from sweep_runner.execution.driver.reproduce import Again, Setting
     from sweep_runner.results.leaderboard import TrialRow
     from sweep_runner.results.recorded import Comparison
 
@@ -59,8 +59,8 @@ def reproduce(
       sweep reproduce quickstart cnn-adam --json
     """
     from sweep_runner.cli.data import Teller
-    from sweep_runner.execution.reproduce import reproduce as run_again
-    from sweep_runner.execution.reproduce import setting_of
+    from sweep_runner.execution.driver.reproduce import reproduce as run_again
+    from sweep_runner.execution.driver.reproduce import setting_of
     from sweep_runner.results.lookup import find_sweep, spec_file
     from sweep_runner.spec.check import load_plan
     from trainables import environment

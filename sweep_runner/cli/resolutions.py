@@ -30,8 +30,8 @@ def resolutions(
       sweep export flowers --resolution 96
     """
     from sweep_runner.cli.model import pick_exportable
-    from sweep_runner.execution.candidates import checkpoint_of
-    from sweep_runner.execution.resolutions import points, verdict
+    from sweep_runner.execution.publishing.candidates import checkpoint_of
+    from sweep_runner.execution.publishing.resolutions import points, verdict
     from sweep_runner.results.log import read_events
     from sweep_runner.results.lookup import find_sweep, spec_file
     from sweep_runner.results.state import fold

@@ -16,7 +16,7 @@ from sweep_runner.errors import Problem, RequestError
 from sweep_runner.results.paths import ResultsPaths, SweepPaths, results_option
 
 if TYPE_CHECKING:
-    from sweep_runner.execution.observer import Observer, SweepOutcome
+    from sweep_runner.execution.driver.observer import Observer, SweepOutcome
     from sweep_runner.results.ranking import Runs
     from sweep_runner.results.state import SweepState
     from sweep_runner.spec.plan import Plan
@@ -49,7 +49,7 @@ def run(
     plan = checked_plan(file, with_address(overrides, address), out)
     say_taken(plan, file, out)
     paths = results.sweep(plan.spec.name)
-    from sweep_runner.execution.sweep import start_sweep
+    from sweep_runner.execution.driver.sweep import start_sweep
 
     _drive(plan, results, paths, out, as_json, lambda view: start_sweep(plan, paths, view, fresh=fresh))
 
@@ -163,7 +163,7 @@ def go_on_with(
     take_over: bool = False,
 ) -> None:
     """Goes on with a sweep, with what is set anew in its file. See `resume_sweep`."""
-    from sweep_runner.execution.sweep import resume_sweep
+    from sweep_runner.execution.driver.sweep import resume_sweep
     from sweep_runner.results.lookup import find_sweep, spec_file
     from sweep_runner.spec.changes import differences
     from sweep_runner.spec.loader import load_resolved
@@ -230,8 +230,8 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     """The end of a sweep: leaderboard to stdout; where everything is, to stderr."""
     from sweep_runner.cli.end_view import candidate_lines, end_lines, trials_text
     from sweep_runner.cli.results import show_leaderboard
-    from sweep_runner.execution.package_origin import published_origin
-    from sweep_runner.execution.scaling import scaling_words
+    from sweep_runner.execution.evaluation.scaling import scaling_words
+    from sweep_runner.execution.publishing.package_origin import published_origin
     from sweep_runner.results.display import clock
 
     show_leaderboard(results, paths.name, limit=10, out=out)

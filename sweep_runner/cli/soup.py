@@ -29,7 +29,7 @@ def soup(name: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
       sweep query "select * from candidates where sweep = 'flowers'"
     """
     from sweep_runner.cli.run import go_on_with
-    from sweep_runner.execution.candidates import refuse_soup
+    from sweep_runner.execution.publishing.candidates import refuse_soup
     from sweep_runner.results.log import read_events
     from sweep_runner.results.lookup import find_sweep
     from sweep_runner.results.state import fold

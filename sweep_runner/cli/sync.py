@@ -23,7 +23,7 @@ def sync(name: str, take_over: bool, results: ResultsPaths, out: Out) -> None:
     Example:
       sweep sync quickstart --results s3://my-bucket/sweeps
     """
-    from sweep_runner.execution.remote_results import remote_results
+    from sweep_runner.execution.driver.remote_results import remote_results
     from sweep_runner.results.lookup import find_sweep
 
     url = remote_url(results.root)

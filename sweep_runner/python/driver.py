@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep_runner.errors import Interrupted, Problem, RequestError, SweepError
-from sweep_runner.execution.observer import SweepOutcome
-from sweep_runner.execution.progress import ended_progress, num_ended, progress_of
-from sweep_runner.execution.sweep import resume_sweep, start_sweep
+from sweep_runner.execution.driver.observer import SweepOutcome
+from sweep_runner.execution.driver.progress import ended_progress, num_ended, progress_of
+from sweep_runner.execution.driver.sweep import resume_sweep, start_sweep
 from sweep_runner.results.paths import ResultsPaths
 from sweep_runner.spec.check import load_plan
 from trainables.errors import TrainableError
 
 if TYPE_CHECKING:
     from sweep_runner.execution.cluster.preflight import NodeReport
-    from sweep_runner.execution.keeper import Keeper
-    from sweep_runner.execution.ray_session import RaySession
+    from sweep_runner.execution.keeper.keeper import Keeper
+    from sweep_runner.execution.ray_runtime.session import RaySession
     from sweep_runner.results.state import SweepState
     from trainables.contract import Preparation
 

@@ -45,7 +45,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 
 class Sight(Protocol):
-    """GPUs at one moment; `sweep_runner.execution.gpus.GpuSight` is one."""
+    """GPUs at one moment; `sweep_runner.execution.resources.gpus.GpuSight` is one."""
 
     @property
     def use(self) -> float: ...

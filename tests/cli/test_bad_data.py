@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sweep_runner.cli.main import main
-from sweep_runner.execution import preparing
+from sweep_runner.execution.driver import preparing
 from tests.support.cli import IMAGES, MakePictures, Refused
 
 COMMANDS = (["run"], ["data", "check"])

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from sweep_runner.cli import live
 from sweep_runner.cli.common import Out
-from sweep_runner.execution.messages import Message
-from sweep_runner.execution.progress import fitting
+from sweep_runner.execution.driver.progress import fitting
+from sweep_runner.execution.worker.messages import Message
 from sweep_runner.spec.check import check_spec
 from sweep_runner.spec.loader import load_spec
 from tests.support.sweeps import SPEC, open_keeper

@@ -88,7 +88,7 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def _is_of_the_dead(path: Path) -> bool:
-    from sweep_runner.execution.leftovers import owner_is_alive
+    from sweep_runner.execution.ray_runtime.leftovers import owner_is_alive
 
     # One that processes of a killed sweep made again after it was removed has no owner; it goes when it is older.
     return path.name.startswith("sweep-ray-") and owner_is_alive(path) is not True

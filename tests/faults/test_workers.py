@@ -77,7 +77,7 @@ def test_a_worker_that_the_memory_monitor_ends_is_a_lost_worker_to_tune() -> Non
     import ray
     from ray.air.execution._internal.actor_manager import RayActorManager
 
-    from sweep_runner.execution import tune_adapter
+    from sweep_runner.execution.driver import tune_adapter
 
     told: list[Exception] = []
     manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None)
@@ -116,15 +116,15 @@ def test_a_trial_that_eats_the_memory_fails_alone(write_own: Callable[..., Path]
 
 DYING = """
     import sys
-    from sweep_runner.execution.ray_session import ray_session
-    import contextlib, sweep_runner.execution.run as place
+    from sweep_runner.execution.ray_runtime.session import ray_session
+    import contextlib, sweep_runner.execution.driver.run as place
 
     deaths = int(sys.argv.pop(1))
 
     @contextlib.contextmanager
     def session(*arguments):
         with ray_session(*arguments) as made:
-            from sweep_runner.execution.tune_adapter import KeeperSearcher
+            from sweep_runner.execution.driver.tune_adapter import KeeperSearcher
             suggest, calls = KeeperSearcher.suggest, []
 
             def dying(self, trial_id):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweep_runner.execution.finalize import FinalTask, finalize
+from sweep_runner.execution.evaluation.finalize import FinalTask, finalize
 from tests.support.trials import bright_corners
 from trainables.checkpoints import checkpoint_of_epoch
 from trainables.contract import Checkpoint, EpochReport

@@ -19,8 +19,8 @@ from sweep_runner.api import open_results
 from sweep_runner.cli.remote import upload_look
 from sweep_runner.durable import SweepLock
 from sweep_runner.errors import RequestError
-from sweep_runner.execution.messages import Message
-from sweep_runner.execution.remote_results import RemoteResults, remote_results
+from sweep_runner.execution.driver.remote_results import RemoteResults, remote_results
+from sweep_runner.execution.worker.messages import Message
 from sweep_runner.results.leaderboard import leaderboard
 from sweep_runner.results.log import read_events
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
@@ -247,7 +247,7 @@ def test_the_lease_of_a_dead_process_is_free(
     paths = machine("a").sweep("small")
     code = (
         "import sys, os; from pathlib import Path; from sweep_runner.results.paths import SweepPaths\n"
-        "from sweep_runner.execution.remote_results import remote_results\n"
+        "from sweep_runner.execution.driver.remote_results import remote_results\n"
         "p = SweepPaths(Path(sys.argv[1])); p.root.mkdir()\n"
         "with remote_results(p, print): os._exit(0)\n"
     )
@@ -373,7 +373,7 @@ def test_a_bucket_that_is_not_there_or_refuses_is_found_before_anything_starts(
 def test_a_path_imports_nothing_of_this(tmp_path: Path) -> None:
     code = (
         "import sys; from sweep_runner.cli.main import main; main(['ls', '--results', sys.argv[1]])\n"
-        "import sweep_runner.execution.sweep\n"
+        "import sweep_runner.execution.driver.sweep\n"
         "print([name for name in sys.modules if 'remote' in name.split('.')[-2:] and 'sweep_runner' in name])"
     )
     (tmp_path / "results").mkdir()

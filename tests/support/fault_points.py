@@ -157,7 +157,7 @@ def _in_child(command: Sequence[str], folder: Path, said: Path, points: Path, ki
         (sweep / ".unsynced").touch()
         return 0
     from sweep_runner.cli import run as run_command
-    from sweep_runner.execution.run import Run
+    from sweep_runner.execution.driver.run import Run
 
     Run._search = search_here  # type: ignore[method-assign]
     run_command._write_report = lambda *_: None  # type: ignore[assignment] - has a step of its own

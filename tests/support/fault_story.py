@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from sweep_runner.execution import run as run_module
-from sweep_runner.execution.finalize import finalize
-from sweep_runner.execution.finish import Finish, finish_search
-from sweep_runner.execution.keeper import Keeper
-from sweep_runner.execution.messages import Assignment, Message
-from sweep_runner.execution.worker import WorkerHandle, train
+from sweep_runner.execution.driver import run
+from sweep_runner.execution.evaluation.finalize import finalize
+from sweep_runner.execution.keeper.keeper import Keeper
+from sweep_runner.execution.publishing.finish import Finish, finish_search
+from sweep_runner.execution.worker.messages import Assignment, Message
+from sweep_runner.execution.worker.worker import WorkerHandle, train
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.search.study import Study
 from trainables.contract import EpochReport, Evaluation, NoData, Trainable, TrialHandle
@@ -80,7 +80,7 @@ class _Direct(WorkerHandle):
 def search_here(self: Any, study: Study, recorder: Recorder) -> Finish:
     """In place of `Run._search`."""
     plan, paths = self._plan, self._paths
-    assign = run_module._assigner(plan, paths, 1, self._remote, lambda: 0.0)
+    assign = run._assigner(plan, paths, 1, self._remote, lambda: 0.0)
     keeper = Keeper(plan.spec, paths, study, recorder, 1, assign, 1)
     if self._remote is not None:
         keeper.on_drop(self._remote.drop)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweep_runner.execution.assistant import Assistant
-from sweep_runner.execution.gate import Gate
-from sweep_runner.execution.keeper import Keeper
-from sweep_runner.execution.measuring import CannotMeasure, Measurement, measure
-from sweep_runner.execution.messages import Assignment, Message
+from sweep_runner.execution.evaluation.assistant import Assistant
+from sweep_runner.execution.evaluation.measuring import CannotMeasure, Measurement, measure
+from sweep_runner.execution.keeper.gate import Gate
+from sweep_runner.execution.keeper.keeper import Keeper
+from sweep_runner.execution.worker.messages import Assignment, Message
 from sweep_runner.results.events import SweepChanged
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder

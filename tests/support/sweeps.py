@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweep_runner.execution.keeper import Keeper
-from sweep_runner.execution.messages import Assignment, Message
+from sweep_runner.execution.keeper.keeper import Keeper
+from sweep_runner.execution.worker.messages import Assignment, Message
 from sweep_runner.results.events import SweepChanged
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder

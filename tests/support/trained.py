@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from sweep_runner.execution.finalize import FinalResult, FinalTask, finalize
-from sweep_runner.execution.finish import Finish, finish_search
+from sweep_runner.execution.evaluation.finalize import FinalResult, FinalTask, finalize
+from sweep_runner.execution.publishing.finish import Finish, finish_search
 from sweep_runner.results.environment import capture_environment
 from sweep_runner.results.events import EpochReported, SweepChanged, TrialEnded, TrialStarted
 from sweep_runner.results.paths import SweepPaths

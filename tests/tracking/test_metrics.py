@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sweep_runner.cli.main import main
 from sweep_runner.cli.metrics import dashboard_file
 from sweep_runner.durable import SweepLock
-from sweep_runner.execution.gpus import GpuSight
+from sweep_runner.execution.resources.gpus import GpuSight
 from sweep_runner.results.events import AttemptFailed, EpochReported, SweepChanged, TrialEnded, TrialStarted
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from sweep_runner.errors import RequestError
-from sweep_runner.execution.ray_token import cluster_token_file, token_hint
+from sweep_runner.execution.ray_runtime.token import cluster_token_file, token_hint
 
 _PATIENCE_S = 5.0
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))

@@ -12,10 +12,10 @@ from sweep_runner.errors import Interrupted, RequestError, SweepError
 from sweep_runner.execution.cluster.address import Reached, reach
 from sweep_runner.execution.cluster.preflight import NodeReport, Preflight
 from sweep_runner.execution.cluster.runtime_env import runtime_env
-from sweep_runner.execution.leftovers import temporary_folder
-from sweep_runner.execution.ray_quiet import quieten, tune_environment
-from sweep_runner.execution.ray_session import RaySession, live_nodes
-from sweep_runner.execution.ray_token import cluster_token, cluster_token_file
+from sweep_runner.execution.ray_runtime.leftovers import temporary_folder
+from sweep_runner.execution.ray_runtime.quiet import quieten, tune_environment
+from sweep_runner.execution.ray_runtime.session import RaySession, live_nodes
+from sweep_runner.execution.ray_runtime.token import cluster_token, cluster_token_file
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.spec.plan import Plan
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sweep_runner.errors import Problem, RequestError
 from sweep_runner.execution.cluster import facts
-from sweep_runner.execution.resources import Node, resolve
+from sweep_runner.execution.resources.slots import Node, resolve
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.spec.plan import Plan
 from trainables.loading import BUILT_IN

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep_runner.errors import Problem, RequestError
-from sweep_runner.execution.ray_quiet import WORKER_ENVIRONMENT
+from sweep_runner.execution.ray_runtime.quiet import WORKER_ENVIRONMENT
 from sweep_runner.spec.cluster import ClusterEnv
 from trainables import allocator
 

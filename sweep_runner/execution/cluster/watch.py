@@ -17,8 +17,8 @@ from typing import Protocol
 
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.execution.cluster.preflight import NodeReport, Preflight
-from sweep_runner.execution.keeper import Keeper
-from sweep_runner.execution.resources import Node, resolve
+from sweep_runner.execution.keeper.keeper import Keeper
+from sweep_runner.execution.resources.slots import Node, resolve
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.spec.model import Resources
 from sweep_runner.spec.plan import possible_workers

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sweep_runner.errors import RequestError
-from sweep_runner.execution.ray_token import cluster_token_file, token_hint
+from sweep_runner.execution.ray_runtime.token import cluster_token_file, token_hint
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -43,7 +43,7 @@ class Token:
 
 
 def find_token() -> Token:
-    """The token that a cluster is shown: `RAY_AUTH_TOKEN`, or that of a file (`execution/ray_token.py` says which).
+    """The token that a cluster is shown: `RAY_AUTH_TOKEN`, or that of a file (`ray_runtime/token.py` says which).
 
     Raises:
         RequestError: the file that is named cannot be read.

@@ -1,0 +1,1 @@
+"""What runs one sweep in the driver's process: from its data to its published model."""

@@ -1,0 +1,1 @@
+"""Work on a trained model outside its trial: evaluated, combined, exported, measured."""

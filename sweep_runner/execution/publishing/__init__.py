@@ -1,0 +1,1 @@
+"""Which model a sweep publishes, and how it gets there."""

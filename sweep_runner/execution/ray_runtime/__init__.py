@@ -1,0 +1,1 @@
+"""Ray itself: started quietly, protected by a token, and ended without leftovers."""

@@ -112,7 +112,7 @@ class LazyGroup(click.Group):
 
 def _complete_names(command: click.Command) -> None:
     """Lets a shell complete names of sweeps and numbers of trials, whichever command takes them."""
-    from sweep_runner.cli.completion import COMPLETED, complete
+    from sweep_runner.cli.completing import COMPLETED, complete
 
     for parameter in command.params:
         if parameter.name in COMPLETED:

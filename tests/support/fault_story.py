@@ -19,7 +19,7 @@ from sweep_runner.execution.evaluation.finalize import finalize
 from sweep_runner.execution.keeper.keeper import Keeper
 from sweep_runner.execution.publishing.finish import Finish, finish_search
 from sweep_runner.execution.worker.messages import Assignment, Message
-from sweep_runner.execution.worker.worker import WorkerHandle, train
+from sweep_runner.execution.worker.training import WorkerHandle, train
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.search.study import Study
 from trainables.contract import EpochReport, Evaluation, NoData, Trainable, TrialHandle

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from sweep_runner.errors import Interrupted, RequestError, SweepError
@@ -23,6 +24,17 @@ _MOST_PENDING = 100_000
 """Trials that Tune may know of before they run: the keeper hands out no more than there is room for."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class AttachedSession(RaySession):
+    """A Ray instance that is not the sweep's own.
+
+    Attributes:
+        preflight: looks at nodes that come later.
+    """
+
+    preflight: Preflight
+
+
 def look_for(plan: Plan, paths: SweepPaths) -> Reached:
     """Makes sure that the cluster can be used, before anything that takes long. Sets Ray's environment.
 
@@ -37,7 +49,7 @@ def look_for(plan: Plan, paths: SweepPaths) -> Reached:
 @contextlib.contextmanager
 def attached_session(
     plan: Plan, paths: SweepPaths, reached: Reached, show: Callable[[list[NodeReport]], None]
-) -> Iterator[RaySession]:
+) -> Iterator[AttachedSession]:
     """Attaches to a cluster, and looks its nodes over.
 
     When it is closed, or this process dies, Ray ends the actors and placement groups of this driver and no others.
@@ -70,7 +82,7 @@ def attached_session(
             show(reports)
             preflight.refuse(reports, live_nodes())
             url = f"http://{context.dashboard_url}" if context.dashboard_url else ""
-            yield RaySession(folder, url, cluster_token_file(), live_nodes(), preflight)
+            yield AttachedSession(folder, url, cluster_token_file(), live_nodes(), preflight=preflight)
         finally:
             ray.shutdown()
 

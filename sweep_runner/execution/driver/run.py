@@ -13,7 +13,7 @@ from functools import partial
 
 from sweep_runner.errors import Interrupted
 from sweep_runner.execution.cluster.address import Reached
-from sweep_runner.execution.cluster.attach import attached_session, look_for
+from sweep_runner.execution.cluster.attach import AttachedSession, attached_session, look_for
 from sweep_runner.execution.cluster.watch import Watch
 from sweep_runner.execution.driver.forecast import forecast
 from sweep_runner.execution.driver.observer import Observer, SweepOutcome
@@ -24,12 +24,12 @@ from sweep_runner.execution.driver.remote_results import RemoteResults
 from sweep_runner.execution.driver.signals import StopSignals
 from sweep_runner.execution.driver.start import RayStart, wait_for_workers
 from sweep_runner.execution.evaluation.assistant import Assistant, finalize_with
+from sweep_runner.execution.evaluation.finalize import Finalizer
 from sweep_runner.execution.evaluation.measuring import measure_kept
 from sweep_runner.execution.keeper.ending import Ending, EndWork, still_stands
 from sweep_runner.execution.keeper.gate import Gate, apply_limits
 from sweep_runner.execution.keeper.keeper import Keeper
 from sweep_runner.execution.publishing.finish import (
-    Finalizer,
     Finish,
     finish_search,
     finished,
@@ -281,7 +281,7 @@ class Run:
     ) -> Callable[[], None]:
         """What follows the nodes of a cluster; of an instance of the sweep's own, which has one, Ray's servers."""
         give_up = partial(_give_up, recorder, self._observer)
-        if self._reached is None or session.preflight is None:
+        if self._reached is None or not isinstance(session, AttachedSession):
             servers = ServerWatch(session.servers, self._paths.command("resume"), give_up)
             stack.enter_context(servers.open())
             return servers.look

@@ -26,9 +26,9 @@ from sweep_runner.execution.driver.task_names import name_tasks
 from sweep_runner.execution.keeper.keeper import Keeper
 from sweep_runner.execution.ray_runtime.servers import ServerDied
 from sweep_runner.execution.resources.slots import Slot
+from sweep_runner.execution.worker.loop import run, take
 from sweep_runner.execution.worker.lost import why_lost
 from sweep_runner.execution.worker.messages import Assignment, Message
-from sweep_runner.execution.worker.worker import run, take
 
 MAX_RESTARTS = 5
 """How often a dead Tune is started again before the sweep gives up (it can be resumed)."""

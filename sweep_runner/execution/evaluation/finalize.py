@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +98,10 @@ class FinalResult:
     is_over: bool = False
     made: Mapping[str, Any] | None = None
     formats: Sequence[str] = ()
+
+
+Finalizer = Callable[[Sequence[FinalTask], Callable[[], bool]], list[FinalResult]]
+"""Runs tasks, and looks now and then whether it is to stop; what is not done then ends with an error."""
 
 
 def finalize(task: FinalTask) -> FinalResult:

@@ -11,8 +11,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sweep_runner.execution.evaluation.finalize import FinalResult, FinalTask, finalize
-from sweep_runner.execution.publishing.finish import Finalizer
+from sweep_runner.execution.evaluation.finalize import Finalizer, FinalResult, FinalTask, finalize
 from sweep_runner.execution.resources.slots import Slot
 from trainables.environment import withhold
 

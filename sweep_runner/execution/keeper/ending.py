@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from sweep_runner.execution.keeper.confirming import candidates, next_repetition
 from sweep_runner.execution.keeper.retention import num_kept
-from sweep_runner.execution.publishing.candidates import passes_of_candidates
 from sweep_runner.results.events import SearchStopped, StopRule
 from sweep_runner.results.state import SweepState, TrialSummary
 from sweep_runner.search.study import Study
@@ -55,7 +54,7 @@ class EndWork:
         evaluates = plan.trainable.evaluate is not Trainable.evaluate
         exports = bool(plan.spec.export.formats) and plan.trainable.export is not Trainable.export
         kept = min(num_kept(plan.spec) + len(plan.spec.baselines) * plan.spec.keep.baselines, plan.num_trials)
-        passes = (kept + 1) * evaluates + exports + passes_of_candidates(plan.spec, kept)
+        passes = (kept + 1) * evaluates + exports + _passes_of_candidates(plan.spec, kept)
         return cls(passes, _START_S if passes else 1.0, plan.max_epochs, exports and bool(plan.spec.export.refit))
 
 
@@ -244,3 +243,13 @@ def words_of(rule: StopRule, limit: float) -> str:
 def still_stands(stopped: SearchStopped, stop: Stop | None) -> bool:
     """Whether the rule that ended the search is in the file as it was then."""
     return stop is not None and getattr(stop, stopped.rule) == stopped.limit
+
+
+def _passes_of_candidates(spec: SweepSpec, kept: int) -> int:
+    """How often the data is gone over to make and judge a soup and an ensemble.
+
+    Of a soup each further checkpoint over train and val, of an ensemble each model over val and, where it is published,
+    test; and each is exported and verified.
+    """
+    soup = 2 * (kept - 1) + 3 if spec.export.soup and kept > 1 else 0
+    return soup + (2 * min(kept, spec.export.ensemble) + 1 if spec.export.ensemble else 0)

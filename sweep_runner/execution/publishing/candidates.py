@@ -31,7 +31,7 @@ from sweep_runner.results.rightness import groups_of, scores
 from sweep_runner.results.schemas import evaluation_table
 from sweep_runner.results.state import SweepState, TrialSummary
 from sweep_runner.spec.goals import over_in_words
-from sweep_runner.spec.model import SOUP_CHECKPOINTS, SweepSpec
+from sweep_runner.spec.model import SOUP_CHECKPOINTS
 from sweep_runner.spec.plan import Plan
 from trainables.checkpoints import attempt_folders, checkpoint_of_epoch
 from trainables.combining import Combines, Member
@@ -195,13 +195,6 @@ def judge(
             told = dataclasses.replace(told, reason=f"{candidate.reason}; the {winner.name} is better than it")
         recorder.record(CandidateJudged(time=time.time(), candidate=candidate.name, values=told.to_json()))
     return errors
-
-
-def passes_of_candidates(spec: SweepSpec, kept: int) -> int:
-    """How often all this goes over the data: of a soup each further checkpoint over train and val, of an ensemble each
-    model over val and, where it is published, test; and each is exported and verified."""
-    soup = 2 * (kept - 1) + 3 if spec.export.soup and kept > 1 else 0
-    return soup + (2 * min(kept, spec.export.ensemble) + 1 if spec.export.ensemble else 0)
 
 
 def recipe_of(plan: Plan, paths: SweepPaths, each: Wanted) -> dict[str, Any]:

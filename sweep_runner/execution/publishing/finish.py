@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from sweep_runner.errors import RequestError, SweepError
-from sweep_runner.execution.evaluation.finalize import FinalResult, FinalTask, finalize, publish
+from sweep_runner.execution.evaluation.finalize import Finalizer, FinalResult, FinalTask, finalize, publish
 from sweep_runner.execution.evaluation.measuring import due_for_measuring, record_facts, wanted_facts
 from sweep_runner.execution.evaluation.refit import drop_other_refits
 from sweep_runner.execution.keeper.gate import apply_limits
@@ -58,9 +58,6 @@ class Finish:
 
 
 SPLITS = ("val", "test")
-
-Finalizer = Callable[[Sequence[FinalTask], Callable[[], bool]], list[FinalResult]]
-"""Runs tasks, and looks now and then whether it is to stop; what is not done then ends with an error."""
 
 
 def finish_search(

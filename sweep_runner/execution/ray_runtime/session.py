@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
@@ -29,9 +28,6 @@ from sweep_runner.execution.resources.slots import Node
 from trainables import allocator
 from trainables.cpus import num_cpus
 
-if TYPE_CHECKING:
-    from sweep_runner.execution.cluster.preflight import Preflight
-
 _OBJECT_STORE_BYTES = 128 * 1024**2
 """Nothing large goes through Ray's object store: data lies in files that the workers map."""
 _LONGEST_SOCKET = f"ray/session_2026-01-02_03-04-05_{'6' * 6}_{'7' * 7}/sockets/plasma_store"
@@ -49,7 +45,6 @@ class RaySession:
         dashboard_url: where the dashboard is, empty without one.
         token_file: holds the token that the dashboard asks for; readable by this user only. None: no file does.
         nodes: that are alive.
-        preflight: looks at nodes that come later; None for an instance of the sweep's own.
         servers: Ray's own processes without which nothing goes on, of an instance of the sweep's own.
         lacks_dashboard: whether a dashboard was asked for that did not come up in time.
     """
@@ -58,7 +53,6 @@ class RaySession:
     dashboard_url: str
     token_file: Path | None
     nodes: tuple[Node, ...]
-    preflight: Preflight | None = None
     servers: Mapping[str, psutil.Process] = field(default_factory=dict)
     lacks_dashboard: bool = False
 
@@ -249,7 +243,7 @@ def _preloading(max_concurrent: int, imports: Sequence[str]) -> dict[str, str]:
     """
     if 2 * max_concurrent < num_cpus():
         return {}
-    modules = ("ray.tune", "sweep_runner.execution.worker.worker", *imports)
+    modules = ("ray.tune", "sweep_runner.execution.worker.loop", *imports)
     return {
         "RAY_preload_python_modules": ",".join(modules),
         # Tune reserves all CPUs and then asks for its workers. In between Ray sees idle workers and no CPU left for

@@ -20,7 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, Place
 from sweep_runner.execution.worker.lost import loss_of
 from sweep_runner.execution.worker.messages import Assignment, Message
 from sweep_runner.execution.worker.rank import Place, rank_class
-from sweep_runner.execution.worker.worker import failed
+from sweep_runner.execution.worker.training import failed
 
 _GRACE_S = 3.0
 """How long the others have to end, when one has ended badly: those that wait for it notice it a moment later."""

@@ -14,7 +14,7 @@ import psutil
 import ray
 
 from sweep_runner.execution.worker.messages import Assignment, Message
-from sweep_runner.execution.worker.worker import WorkerHandle, device_name, find_modules, show_in_process_list, train
+from sweep_runner.execution.worker.training import WorkerHandle, device_name, find_modules, show_in_process_list, train
 from trainables.contract import EpochReport
 from trainables.environment import withhold
 

@@ -1,33 +1,27 @@
-"""What runs in a worker process: builds the trial from its assignment, trains it, says how it ended."""
+"""One trial in a worker process: built from its assignment, trained, and how it ended."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import platform
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray import tune
 
 from sweep_runner.execution.build import build
-from sweep_runner.execution.worker.last_report import LastReport
 from sweep_runner.execution.worker.messages import Assignment, Message
 from sweep_runner.execution.worker.tee import Tee
-from trainables import environment
 from trainables.contract import EpochReport
 from trainables.errors import Diverged, Infeasible, TrainableError
 from trainables.handle import BaseHandle, late_words
 from trainables.own_modules import find_own_modules
-from trainables.reports import shortened
 
 if TYPE_CHECKING:
     from sweep_runner.results.remote.checkpoints import TrialFiles
@@ -67,88 +61,6 @@ class WorkerHandle(BaseHandle):
             SystemExit: the driver has stopped the trial.
         """
         return outcome
-
-
-class RayHandle(WorkerHandle):
-    """Sends each report to the driver and waits for its decision; a stop ends the thread with SystemExit.
-
-    The last one asks for no decision: the trainable goes on to its end, and the report goes with the outcome.
-    """
-
-    def __init__(self, assignment: Assignment) -> None:
-        super().__init__(assignment)
-        show_in_process_list(assignment.label)
-        self._host = platform.node()
-        self._device = device_name()
-        self._last = LastReport(send)
-
-    def last_message(self, outcome: Message) -> Message:
-        last = self._last.take()
-        return outcome if last is None else replace(outcome, host=last.host, device=last.device, report=last.report)
-
-    def _send(self, report: EpochReport) -> None:
-        if self.files is not None:
-            self.files.push()  # what the report tells of is there before it
-        message = Message(trial=self.number, attempt=self.attempt, host=self._host, device=self._device, report=report)
-        try:
-            before = self._last.take()
-            if before is not None:
-                send(before)
-            if report.epoch == self.assignment.last_epoch:
-                self._last.hold(message)
-                return
-            send(message)
-        except SystemExit:
-            self.stopped = True
-            raise
-        show_in_process_list(self.assignment.label)
-
-
-_next: SimpleQueue[str] = SimpleQueue()
-"""The assignment that follows the one at hand, as JSON: here before the answer to the report that ends that one."""
-
-
-def take(text: str) -> None:
-    """Takes the next assignment, which also says that the one at hand ends with the report that is being answered."""
-    _next.put(text)
-
-
-def send(message: Message) -> None:
-    """Delivers a message to the driver; returns when the driver says go on.
-
-    Raises:
-        SystemExit: it says stop, after a report.
-    """
-    tune.report({"message": message.to_json()})
-    if message.report is not None and not _next.empty():
-        raise SystemExit
-
-
-def run(config: Mapping[str, Any]) -> None:
-    """Tune's function: one assignment after another, each from start to outcome, until the driver has no other.
-
-    Never raises for what the trainable does. A trial of its own for each would cost Tune more than a short trial takes.
-    """
-    environment.withhold(os.environ)  # of a cluster's node, whose Ray may have been started by a launcher
-    assignment: Assignment | None = Assignment.from_json(config["assignment"])
-    while assignment is not None:
-        find_modules(assignment)
-        try:
-            send(_outcome(assignment))
-        except SystemExit:
-            if _next.empty():
-                raise  # Tune stops it, and has nothing else for this worker
-        assignment = None if _next.empty() else Assignment.from_json(_next.get())
-
-
-def _outcome(assignment: Assignment) -> Message:
-    if assignment.workers == 1:
-        outcome = train(assignment, lambda: RayHandle(assignment))
-    else:
-        from sweep_runner.execution.worker.group import train_together
-
-        outcome = train_together(assignment, send)
-    return replace(outcome, reason=shortened(outcome.reason))
 
 
 def find_modules(assignment: Assignment) -> None:

@@ -1,7 +1,7 @@
 """Full training from scratch on the CPU, images/s, against a timm-style loop.
 
 Against the loop with channels last both sides compute in float32: the same settings. Against its defaults ours are the
-defaults, too: the precision chosen by model family (`trainables/image/training/precision.py`).
+defaults, too: the precision chosen by model family (`trainables/image/compute/precision.py`).
 """
 
 from __future__ import annotations

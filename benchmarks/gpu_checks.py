@@ -22,8 +22,8 @@ import pyarrow as pa
 import torch
 import torch.nn.functional as F
 
+from trainables.image.compute.device import compute_device
 from trainables.image.config import ImageConfig
-from trainables.image.device import compute_device
 from trainables.image.index import SCHEMA, ImageIndex
 from trainables.image.models.factory import build_model
 from trainables.image.models.layout import channels_last

@@ -21,7 +21,7 @@ from benchmarks import image_side
 from benchmarks.harness import Figure, paired, process_of_its_own
 from benchmarks.peers import folder_loop
 from benchmarks.photos import photos
-from trainables.image.training.precision import cpu_has_bf16
+from trainables.image.compute.precision import cpu_has_bf16
 
 EPOCHS, BATCH, LR = 3, 32, 1e-3
 _MOST_APART = 0.25
@@ -93,11 +93,11 @@ def _against_memory(found: Path, work: Path, resolution: int, pairs: int) -> Fig
     import numpy as np
     from torch import nn
 
+    from trainables.image.batches.feed import Feed
     from trainables.image.data.prepare import INDEX_FILE
     from trainables.image.data_config import DataConfig
     from trainables.image.index import ImageIndex
     from trainables.image.pixels.examples import open_pixels
-    from trainables.image.training.feed import Feed
 
     values = {"model": "simple_cnn3", "width": 8, "input_resolution": resolution}
     image_side.train(found, work, threads=1, epochs=1, mixed_precision="no", **values)

@@ -25,12 +25,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sweep_runner.spec.check import load_plan
+from trainables.image.batches.feed import Feed
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.index import ImageIndex
 from trainables.image.models.weights import read_weights
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.pixels.fit import Fit
-from trainables.image.training.feed import Feed
 
 FITS = {
     "squash": Fit(),

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from trainables.image.batches.augment import Augmentation, make_augmentation
+from trainables.image.batches.augment_steps import crop_and_rotate, erase, flip, invert, jitter_color, mirror_and_shift
+from trainables.image.batches.mixing import make_mixing
 from trainables.image.config import ImageConfig
-from trainables.image.training.augment import Augmentation, make_augmentation
-from trainables.image.training.augment_steps import crop_and_rotate, erase, flip, invert, jitter_color, mirror_and_shift
-from trainables.image.training.mixing import make_mixing
 
 
 def pictures(num: int = 64, channels: int = 3, size: int = 16) -> torch.Tensor:

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tests.support.trials import Case, bright_corners, resumes_to_the_bit
+from trainables.image.batches.feed import Feed
 from trainables.image.config import ImageConfig
 from trainables.image.features.head import FeatureFeed
 from trainables.image.parallel.workers import Workers
 from trainables.image.training.averaging import LastEpochs
 from trainables.image.training.checkpoint import MODEL_FILE, TRAINING_FILE, load_trained
-from trainables.image.training.feed import Feed
 from trainables.local import LocalHandle
 
 NORMALISED: dict[str, Any] = {"model": "simple_cnn3", "batch_norm": True, "width": 4, "dropout": 0.2}

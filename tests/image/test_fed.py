@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from trainables.image.batches.augment import make_augmentation, with_generator
+from trainables.image.batches.feed import Feed
 from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
@@ -18,9 +20,7 @@ from trainables.image.index import ImageIndex
 from trainables.image.looking.fed import TILE, images_fed
 from trainables.image.looking.tiles import seen
 from trainables.image.trainable import ImageClassifier
-from trainables.image.training.augment import make_augmentation, with_generator
 from trainables.image.training.classifier import epoch_generator, epoch_order
-from trainables.image.training.feed import Feed
 
 MakeFolder = Callable[..., Path]
 

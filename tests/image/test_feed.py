@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from trainables.image.training import feed as feeding
-from trainables.image.training.feed import Feed
+from trainables.image.batches import feed as feeding
+from trainables.image.batches.feed import Feed
 
 
 class Array:

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from tests.support.trials import bright_corners, numbers, weights_of
+from trainables.image.batches import feed as feeding
+from trainables.image.batches import kept_pixels
+from trainables.image.batches.augment import make_augmentation, with_generator
+from trainables.image.batches.feed import Feed
+from trainables.image.batches.kept_pixels import KeptPixels, Memory, fits, why_not_kept
 from trainables.image.config import ImageConfig
 from trainables.image.parallel.workers import Workers
-from trainables.image.training import feed as feeding
-from trainables.image.training import kept_pixels
-from trainables.image.training.augment import make_augmentation, with_generator
 from trainables.image.training.classifier import epoch_generator
-from trainables.image.training.feed import Feed
-from trainables.image.training.kept_pixels import KeptPixels, Memory, fits, why_not_kept
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 MIB = 1 << 20

@@ -16,6 +16,9 @@ from torch import nn
 
 from tests.support.fake_gpu import DEVICE, FakeGpu, fake_accelerator
 from tests.support.trials import Case, bright_corners
+from trainables.image.batches.augment import make_augmentation, with_generator
+from trainables.image.batches.feed import Feed
+from trainables.image.batches.mixing import make_mixing
 from trainables.image.config import Augment, ImageConfig, Loss, Schedule
 from trainables.image.features import backbone
 from trainables.image.features.backbone import FrozenBackbone
@@ -26,12 +29,9 @@ from trainables.image.models.table import OWN_NETS
 from trainables.image.parallel.workers import Workers
 from trainables.image.settings.balance import Balance, Strategy
 from trainables.image.training import checkpoint
-from trainables.image.training.augment import make_augmentation, with_generator
 from trainables.image.training.classifier import epoch_generator, epochs, starting_net
 from trainables.image.training.evaluate import compute_logits
-from trainables.image.training.feed import Feed
 from trainables.image.training.graph import CAPTURABLE, WARM_UP_STEPS
-from trainables.image.training.mixing import make_mixing
 from trainables.image.training.optim import make_optimizer, set_learning_rate
 from trainables.image.training.optimizer_table import OPTIMIZERS
 from trainables.image.training.turns import off_the_gpu

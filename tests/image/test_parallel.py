@@ -15,9 +15,9 @@ import torch
 from tests.support.alike import assert_alike
 from tests.support.parallel import Job, OnFeatures, Outcome, together
 from tests.support.trials import TIMES, bright_corners
+from trainables.image.batches.augment import make_augmentation, with_generator
 from trainables.image.config import ImageConfig
 from trainables.image.parallel.draws import Part
-from trainables.image.training.augment import make_augmentation, with_generator
 from trainables.image.training.checkpoint import MODEL_FILE
 
 # Adam divides by the size of gradients, so that where these are zero but for rounding (of a bias before batch norm)

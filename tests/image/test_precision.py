@@ -10,10 +10,10 @@ import torch
 
 from tests.support.trials import bright_corners
 from trainables.errors import TrainableError
+from trainables.image.compute import precision
+from trainables.image.compute.precision import chosen_precision, gpu_precision, is_separable
 from trainables.image.config import ImageConfig
 from trainables.image.models.factory import build_model
-from trainables.image.training import precision
-from trainables.image.training.precision import chosen_precision, gpu_precision, is_separable
 
 SEPARABLE = ("mobilenetv3_small_100", "mobilenetv2_100", "efficientnet_b0", "shufflenet_v2_x1_0")
 DENSE = ("resnet10t", "resnet18", "convnext_tiny", "simple_cnn3", "mlp6")

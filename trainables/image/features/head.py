@@ -12,9 +12,9 @@ import torch
 from timm.layers import ClassifierHead
 from torch import nn
 
+from trainables.image.batches.feed import Change, Rows, Share, parts_of
 from trainables.image.config import Precision
 from trainables.image.pixels.pixel_cache import MappedFile
-from trainables.image.training.feed import Change, Rows, Share, parts_of
 
 _PORTION_BYTES = 4 << 20
 """Read at once unless a batch is larger: of small features that is an epoch."""

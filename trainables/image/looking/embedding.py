@@ -61,10 +61,10 @@ def choose_embedding(candidates: Mapping[str, Sequence[Any]]) -> Embedding:
 def _net(model: str, pretrained: bool | str, side: int) -> Embedding | None:
     import torch
 
+    from trainables.image.batches.feed import Feed
     from trainables.image.features.backbone import backbone_of
     from trainables.image.models.table import timm_name
     from trainables.image.models.weights import at_hand
-    from trainables.image.training.feed import Feed
 
     weights = at_hand(pretrained, timm_name(model))
     if weights is None:

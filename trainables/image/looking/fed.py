@@ -9,6 +9,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from trainables.image.batches.augment import make_augmentation
+from trainables.image.batches.feed import portion_size
 from trainables.image.config import ImageConfig
 from trainables.image.data.balancing import sampled_rows
 from trainables.image.data_config import DataConfig
@@ -16,9 +18,7 @@ from trainables.image.features.store import num_views, wants_features
 from trainables.image.index import ImageIndex
 from trainables.image.looking.tiles import seen
 from trainables.image.parallel.draws import Draws, Part
-from trainables.image.training.augment import make_augmentation
 from trainables.image.training.classifier import epoch_generator, epoch_order
-from trainables.image.training.feed import portion_size
 
 TILE = 96  # pixels
 _GAP = 4

@@ -134,7 +134,7 @@ def augmentation_section(index: ImageIndex, data: DataConfig, config: ImageConfi
     """Training examples and changed versions of them; nothing when none is changed."""
     import torch
 
-    from trainables.image.training.augment import make_augmentation, with_generator
+    from trainables.image.batches.augment import make_augmentation, with_generator
 
     change = with_generator(make_augmentation(config), torch.Generator().manual_seed(0))
     if change is None:

@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from trainables.image.batches.feed import Feed, Rows
 from trainables.image.features.head import FeatureFeed
 from trainables.image.models.freezing import frozen_norms
 from trainables.image.parallel.workers import Workers
-from trainables.image.training.feed import Feed, Rows
 
 EARLIER_FILE = "earlier.safetensors"
 """In a checkpoint: the trained weights of the epochs before, oldest first, as `0/NAME`, `1/NAME`, …"""

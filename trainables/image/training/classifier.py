@@ -19,6 +19,12 @@ from torch import nn
 
 from trainables.contract import Checkpoint, EpochReport, Save, TrialHandle
 from trainables.errors import Diverged, TrainableError
+from trainables.image.batches.augment import make_augmentation, with_generator
+from trainables.image.batches.feed import Feed, Rows, Source
+from trainables.image.batches.kept_pixels import keep
+from trainables.image.batches.mixing import make_mixing
+from trainables.image.compute.memory import peak_memory_bytes, reset_peak_memory
+from trainables.image.compute.precision import chosen_precision
 from trainables.image.config import ImageConfig, Precision
 from trainables.image.data.balancing import class_weights, sampled_rows
 from trainables.image.features.head import FeatureFeed, Features, Head, layer_of
@@ -32,18 +38,12 @@ from trainables.image.models.layout import channels_last
 from trainables.image.package import THRESHOLD
 from trainables.image.parallel.workers import Workers, accelerator_of
 from trainables.image.settings.balance import Balance
-from trainables.image.training.augment import make_augmentation, with_generator
 from trainables.image.training.averaging import MOST_EXAMPLES, LastEpochs
 from trainables.image.training.checkpoint import load_state, save_state
 from trainables.image.training.divergence import LossWatch
-from trainables.image.training.feed import Feed, Rows, Source
 from trainables.image.training.graph import GraphRun, Result, Run, keep_on_device, why_not
-from trainables.image.training.kept_pixels import keep
-from trainables.image.training.memory import peak_memory_bytes, reset_peak_memory
 from trainables.image.training.microbatch import MicroBatches, infeasible_when_out_of_memory
-from trainables.image.training.mixing import make_mixing
 from trainables.image.training.optim import make_optimizer, set_learning_rate
-from trainables.image.training.precision import chosen_precision
 from trainables.image.training.schedule import learning_rate, plateau_factor, stops_early
 from trainables.image.training.turns import off_the_gpu
 

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 from trainables.contract import Evaluation
+from trainables.image.batches.feed import Feed, Source
+from trainables.image.compute.device import compute_device
 from trainables.image.config import ImageConfig
 from trainables.image.data.folds import fold_view
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
-from trainables.image.device import compute_device
 from trainables.image.index import ImageIndex
 from trainables.image.measures.scores import score
 from trainables.image.measures.thresholds import Threshold, tune_thresholds
@@ -27,7 +28,6 @@ from trainables.image.models.layout import channels_last
 from trainables.image.package import THRESHOLD
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.training.checkpoint import fold_folders, load_trained
-from trainables.image.training.feed import Feed, Source
 from trainables.image.training.folds import mean_over_folds
 from trainables.image.training.refit import threshold_in
 

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from trainables.contract import EpochReport, TrialHandle
+from trainables.image.batches.feed import Rows, Source
 from trainables.image.config import ImageConfig, Precision
 from trainables.image.data.folds import fold_view
 from trainables.image.data_config import DataConfig
@@ -26,7 +27,6 @@ from trainables.image.index import ImageIndex
 from trainables.image.parallel.workers import Workers, accelerator_of
 from trainables.image.training.checkpoint import fold_folder, random_state, set_random_state
 from trainables.image.training.classifier import Epoch, ends_early, epochs, seen_so_far, starting_net, watch
-from trainables.image.training.feed import Rows, Source
 from trainables.outcomes import packed, unpacked
 
 SPREAD = "_std"

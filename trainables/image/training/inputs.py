@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trainables.contract import TrialHandle
+from trainables.image.batches.feed import Source
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.features.head import Features
@@ -14,7 +15,6 @@ from trainables.image.features.store import open_features
 from trainables.image.index import ImageIndex
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.training.checkpoint import is_head_only
-from trainables.image.training.feed import Source
 
 
 @contextlib.contextmanager

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from trainables.contract import Checkpoint, EpochReport, Save, TrialHandle
+from trainables.image.batches.feed import Source
 from trainables.image.config import ImageConfig
 from trainables.image.features.head import Features
 from trainables.image.index import ImageIndex
 from trainables.image.parallel.workers import Workers, accelerator_of
 from trainables.image.settings.balance import Balance
 from trainables.image.training.classifier import epochs, starting_net, watch
-from trainables.image.training.feed import Source
 
 THRESHOLD_FILE = "threshold.json"
 """In a checkpoint: from which probability each label counts, where its model has seen what that was tuned on."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainables.image.batches.feed import Source
 from trainables.image.index import ImageIndex
 from trainables.image.package import Package, PackageFacts
-from trainables.image.training.feed import Source
 from trainables.intervals import share
 from trainables.paired import PairedDrop, paired_drop
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainables.image.batches.kept_pixels import KeptPixels
 from trainables.image.parallel.draws import Part
-from trainables.image.training.kept_pixels import KeptPixels
 
 Rows = npt.NDArray[np.int64]
 Share = Callable[[int], slice]

@@ -11,11 +11,11 @@ from functools import partial
 
 import torch
 
+from trainables.image.batches.augment_policies import randaugment, trivialaugment
+from trainables.image.batches.augment_steps import crop_and_rotate, erase, flip, invert, jitter_color, mirror_and_shift
+from trainables.image.batches.feed import Change
 from trainables.image.config import ImageConfig
 from trainables.image.parallel.draws import Draws, Part, Source
-from trainables.image.training.augment_policies import randaugment, trivialaugment
-from trainables.image.training.augment_steps import crop_and_rotate, erase, flip, invert, jitter_color, mirror_and_shift
-from trainables.image.training.feed import Change
 
 Augmentation = Callable[[torch.Tensor, Source], torch.Tensor]
 

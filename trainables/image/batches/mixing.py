@@ -8,8 +8,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from trainables.image.batches.augment_steps import rectangles
 from trainables.image.config import ImageConfig
-from trainables.image.training.augment_steps import rectangles
 
 Mixing = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """Images (N, C, H, W) and targets (N,) or (N, classes) → mixed images, and targets as shares (N, classes)."""

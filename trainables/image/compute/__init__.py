@@ -1,0 +1,1 @@
+"""What a trial computes on: its device, the number format there, and how much memory it takes."""

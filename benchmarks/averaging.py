@@ -24,9 +24,9 @@ from PIL import Image
 from torch import nn
 
 from trainables.image.config import ImageConfig
-from trainables.image.features.head import Head
 from trainables.image.models.factory import normalization, starting_model
 from trainables.image.models.freezing import frozen_norms
+from trainables.image.models.head import Head
 from trainables.image.training.optim import make_optimizer, set_learning_rate
 from trainables.image.training.schedule import learning_rate
 from trainables.image.usual import usual_values

@@ -20,6 +20,7 @@ from timm.models._registry import _model_to_module
 from torch import nn
 
 from trainables.errors import Infeasible, NotExportable
+from trainables.image.compute.memory import is_out_of_memory
 from trainables.image.config import ImageConfig, Pooling
 from trainables.image.deployment.agreement import compare
 from trainables.image.deployment.exactly import exact_probabilities
@@ -41,7 +42,6 @@ from trainables.image.package import ONNX_FILE, Package, PackageFacts
 from trainables.image.trainable import ImageClassifier
 from trainables.image.training.checkpoint import load_trained
 from trainables.image.training.evaluate import GivenImages, compute_logits
-from trainables.image.training.microbatch import is_out_of_memory
 
 COLUMNS = (
     "name", "module", "outcome", "reason", "parameters", "usual_resolution", "smallest_resolution", "any_size",

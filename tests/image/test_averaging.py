@@ -15,7 +15,7 @@ from torch import nn
 from tests.support.trials import Case, bright_corners, resumes_to_the_bit
 from trainables.image.batches.feed import Feed
 from trainables.image.config import ImageConfig
-from trainables.image.features.head import FeatureFeed
+from trainables.image.features.stored import FeatureFeed
 from trainables.image.parallel.workers import Workers
 from trainables.image.training.averaging import LastEpochs
 from trainables.image.training.checkpoint import MODEL_FILE, TRAINING_FILE, load_trained

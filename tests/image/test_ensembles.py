@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from trainables.combining import Member
-from trainables.image.combining.ensemble import smaller_by
 from trainables.image.config import ImageConfig
 from trainables.image.deployment.predict import load_package
+from trainables.image.models.ensemble import smaller_by
 from trainables.image.models.factory import build_model
 from trainables.image.package import Package
 from trainables.image.trainable import ImageClassifier

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from trainables.errors import Infeasible
+from trainables.image.compute.memory import is_out_of_memory
 from trainables.image.training.microbatch import (
     MicroBatches,
     even_parts,
     infeasible_when_out_of_memory,
-    is_out_of_memory,
 )
 
 SAYINGS: list[Exception] = [

@@ -311,13 +311,13 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
         return sees(config)
 
     def joined_config(self, members: Sequence[Member[ImageConfig]]) -> ImageConfig:
-        """See `trainables.image.combining.ensemble.joined_config`."""
-        from trainables.image.combining.ensemble import joined_config
+        """See `trainables.image.training.members.joined_config`."""
+        from trainables.image.training.members import joined_config
 
         return joined_config(members)
 
     def join(self, members: Sequence[Member[ImageConfig]], folder: Path) -> None:
-        """See `trainables.image.combining.ensemble`."""
+        """See `trainables.image.training.members`."""
         from trainables.image.data.prepare import INDEX_FILE
         from trainables.image.index import ImageIndex
         from trainables.image.training.checkpoint import join_checkpoints

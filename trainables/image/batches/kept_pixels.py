@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainables.image.compute.memory import is_out_of_memory
 from trainables.image.config import ImageConfig
-from trainables.image.training.microbatch import is_out_of_memory
 
 Rows = npt.NDArray[np.int64]
 

@@ -20,7 +20,6 @@ import torch
 from safetensors.torch import save_file
 
 from trainables.errors import NotExportable, TrainableError
-from trainables.image.combining.ensemble import Ensemble, members_of
 from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
@@ -39,6 +38,7 @@ from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onn
 from trainables.image.deployment.plain_weights import architecture, verify_weights
 from trainables.image.deployment.untrained import num_flops
 from trainables.image.index import ImageIndex
+from trainables.image.models.ensemble import Ensemble
 from trainables.image.models.factory import normalization
 from trainables.image.package import CARD_FILE, INPUT, ONNX_FILE, OUTPUT, THRESHOLD, WEIGHTS_FILE, Package, PackageFacts
 from trainables.image.pixels.decode import UnreadableImage, decode
@@ -47,6 +47,7 @@ from trainables.image.pixels.pictures import pictures_of
 from trainables.image.settings.pixel_rule import MAX_PIXELS
 from trainables.image.training.checkpoint import load_trained, state_to_save
 from trainables.image.training.evaluate import GivenImages, chosen_threshold, compute_logits, threads
+from trainables.image.training.members import members_of
 
 NUM_VERIFIED = 256
 """Images that the exported model is compared on, at most; spread evenly over the split."""

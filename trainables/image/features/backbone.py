@@ -14,9 +14,9 @@ from trainables.image.compute.device import compute_device
 from trainables.image.compute.precision import chosen_precision
 from trainables.image.config import ImageConfig
 from trainables.image.features.folding import folded
-from trainables.image.features.head import linear_of
 from trainables.image.models.factory import build_model, normalization, starting_model
 from trainables.image.models.freezing import frozen_norms
+from trainables.image.models.head import linear_of
 from trainables.image.models.layout import channels_last
 from trainables.image.models.tryout import FAILURES
 

@@ -24,16 +24,16 @@ from trainables.digests import from_sealed_json, to_sealed_json
 from trainables.image.batches.augment import make_augmentation, with_generator
 from trainables.image.batches.feed import Change, Feed, Rows
 from trainables.image.compute.device import compute_device
+from trainables.image.compute.memory import is_out_of_memory
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.features.backbone import FrozenBackbone, backbone_of
-from trainables.image.features.head import Backbone, Features
+from trainables.image.features.stored import Backbone, Features
 from trainables.image.index import ImageIndex
 from trainables.image.models.table import timm_name
 from trainables.image.models.weights import digest_of
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.pixels.pixel_cache import PixelCache, Shape
-from trainables.image.training.microbatch import is_out_of_memory
 
 POOLINGS = ("native", "avg", "max", "avgmax", "catavgmax", "token")
 """Those without anything to train; gem and map learn, so that their backbone has to run."""

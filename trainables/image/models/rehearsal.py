@@ -145,8 +145,8 @@ def _export(name: str, pooling: str, resolution: int, channels: int) -> None:
 
 
 def _answer(what: str, name: str, pooling: str, resolution: int, channels: int) -> str | None:
+    from trainables.image.compute.memory import is_out_of_memory
     from trainables.image.models.tryout import FAILURES, reason
-    from trainables.image.training.microbatch import is_out_of_memory
 
     try:
         (_train if what == "train" else _export)(name, pooling, resolution, channels)

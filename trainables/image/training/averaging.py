@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from trainables.image.batches.feed import Feed, Rows
-from trainables.image.features.head import FeatureFeed
+from trainables.image.features.stored import FeatureFeed
 from trainables.image.models.freezing import frozen_norms
 from trainables.image.parallel.workers import Workers
 

@@ -22,10 +22,12 @@ from torch import nn
 
 from trainables.combining import Member
 from trainables.errors import TrainableError, WeightsError
-from trainables.image.combining.ensemble import Ensemble, Trained, join, member_folder, members_of
 from trainables.image.config import ImageConfig
-from trainables.image.features.head import Backbone, Head, load_head
+from trainables.image.features.stored import Backbone
+from trainables.image.models.ensemble import Ensemble, Trained
 from trainables.image.models.factory import build_model, starting_model
+from trainables.image.models.head import Head, load_head
+from trainables.image.training.members import join, member_folder, members_of
 
 if TYPE_CHECKING:
     from trainables.image.training.averaging import LastEpochs

@@ -27,13 +27,14 @@ from trainables.image.compute.memory import peak_memory_bytes, reset_peak_memory
 from trainables.image.compute.precision import chosen_precision
 from trainables.image.config import ImageConfig, Precision
 from trainables.image.data.balancing import class_weights, sampled_rows
-from trainables.image.features.head import FeatureFeed, Features, Head, layer_of
+from trainables.image.features.stored import FeatureFeed, Features
 from trainables.image.index import ImageIndex
 from trainables.image.measures.label_kinds import monitor_problem
 from trainables.image.measures.losses import make_loss, training_loss
 from trainables.image.measures.metrics import classification_metrics, decide, outcomes
 from trainables.image.models.factory import normalization, starting_model
 from trainables.image.models.freezing import frozen_norms
+from trainables.image.models.head import Head, layer_of
 from trainables.image.models.layout import channels_last
 from trainables.image.package import THRESHOLD
 from trainables.image.parallel.workers import Workers, accelerator_of

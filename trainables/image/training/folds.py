@@ -22,7 +22,7 @@ from trainables.image.batches.feed import Rows, Source
 from trainables.image.config import ImageConfig, Precision
 from trainables.image.data.folds import fold_view
 from trainables.image.data_config import DataConfig
-from trainables.image.features.head import Features
+from trainables.image.features.stored import Features
 from trainables.image.index import ImageIndex
 from trainables.image.parallel.workers import Workers, accelerator_of
 from trainables.image.training.checkpoint import fold_folder, random_state, set_random_state

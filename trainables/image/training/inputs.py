@@ -10,8 +10,8 @@ from trainables.contract import TrialHandle
 from trainables.image.batches.feed import Source
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
-from trainables.image.features.head import Features
 from trainables.image.features.store import open_features
+from trainables.image.features.stored import Features
 from trainables.image.index import ImageIndex
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.training.checkpoint import is_head_only

@@ -19,35 +19,15 @@ import torch
 from torch import nn
 
 from trainables.errors import Infeasible
+from trainables.image.compute.memory import is_out_of_memory
 from trainables.image.parallel.workers import Workers
 
 Backward = Callable[[torch.Tensor], None]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-_OUT_OF_MEMORY = (
-    "out of memory",  # CUDA error: out of memory; CUDA out of memory; HIP and MPS likewise; NCCL wraps it
-    "cudaerrormemoryallocation",
-    "cublas_status_alloc_failed",
-    "cublas_status_not_initialized",  # what cuBLAS says when there is no room for its handle
-    "cudnn_status_alloc_failed",
-    "cudnn_status_internal_error_device_allocation_failed",
-    "cudnn_status_internal_error_host_allocation_failed",
-    "unable to find a valid cudnn algorithm",  # none whose workspace fits
-    "unable to find an engine to execute this computation",
-    "can't allocate memory",  # DefaultCPUAllocator
-    "not enough memory",  # DefaultCPUAllocator on Windows
-)
 _BATCH_NORM_OF_ONE = "more than 1 value per channel"
 _OPTIMIZER_TENSORS = 2
 """That Adam and most of its relatives keep for each parameter."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory could not be had, in any of the ways in which PyTorch and CUDA say it."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # torch.AcceleratorError is a RuntimeError, too.
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
 
 
 class MicroBatches:

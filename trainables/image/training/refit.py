@@ -11,7 +11,7 @@ import torch
 from trainables.contract import Checkpoint, EpochReport, Save, TrialHandle
 from trainables.image.batches.feed import Source
 from trainables.image.config import ImageConfig
-from trainables.image.features.head import Features
+from trainables.image.features.stored import Features
 from trainables.image.index import ImageIndex
 from trainables.image.parallel.workers import Workers, accelerator_of
 from trainables.image.settings.balance import Balance

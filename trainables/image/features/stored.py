@@ -1,16 +1,14 @@
-"""The part of a head-only trial that is trained, and the source of its batches."""
+"""Stored features of a frozen backbone, and the batches that a head is trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from timm.layers import ClassifierHead
-from torch import nn
 
 from trainables.image.batches.feed import Change, Rows, Share, parts_of
 from trainables.image.config import Precision
@@ -18,52 +16,6 @@ from trainables.image.pixels.pixel_cache import MappedFile
 
 _PORTION_BYTES = 4 << 20
 """Read at once unless a batch is larger: of small features that is an epoch."""
-
-
-class Head(nn.Module):
-    """Dropout, then the classifier: pooled features `(N, D)` → logits `(N, classes)`."""
-
-    def __init__(self, width: int, num_classes: int, dropout: float) -> None:
-        super().__init__()
-        self.drop = nn.Dropout(dropout)
-        self.fc = nn.Linear(width, num_classes)
-        # What `parameter_groups` reads of a whole model, too.
-        self.head_names = frozenset({"fc.weight", "fc.bias"})
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.fc(self.drop(features))
-        return logits
-
-    def get_classifier(self) -> nn.Linear:
-        """As timm's models have it."""
-        return self.fc
-
-
-def layer_of(classifier: nn.Module) -> nn.Module:
-    """The layer with a classifier's weights: of SAM and Sequencer timm gives the pooling and the dropout as well."""
-    return classifier.fc if isinstance(classifier, ClassifierHead) else classifier
-
-
-def linear_of(classifier: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Weight (classes, D) and bias (classes,) of a classifier that is one linear layer; None of any other.
-
-    A convolution of 1×1 on a map of one pixel is one, too.
-    """
-    classifier = layer_of(classifier)
-    if isinstance(classifier, nn.Conv2d):
-        if classifier.kernel_size != (1, 1) or classifier.groups != 1:
-            return None
-    elif not isinstance(classifier, nn.Linear):
-        return None
-    return None if classifier.bias is None else (classifier.weight.flatten(1), classifier.bias)
-
-
-def load_head(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Puts a trained head's weights (`fc.weight` and `fc.bias`) into the classifier of a whole model."""
-    classifier = layer_of(model.get_classifier())  # type: ignore[operator]
-    own = classifier.state_dict()
-    named = {name.removeprefix("fc."): value for name, value in weights.items()}
-    classifier.load_state_dict({name: value.view(own[name].shape) for name, value in named.items()})
 
 
 @dataclass(frozen=True)

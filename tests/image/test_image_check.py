@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from trainables.contract import no_progress
 from trainables.errors import WeightsError
+from trainables.image.checks.weights import prepare_weights
 from trainables.image.config import ImageConfig
-from trainables.image.models.start import prepare_weights
 from trainables.image.trainable import ImageClassifier
 
 
@@ -38,7 +38,7 @@ def test_a_kind_of_pooling_needs_more_than_one_pixel(model: str, size: int, enou
 
 
 def test_one_pixel_is_seen_of_models_that_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainables.image.check_model.MODELS", {})
+    monkeypatch.setattr("trainables.image.checks.model.MODELS", {})
     own = {"model": "test_efficientnet", "finetune": "scratch"}
     assert "or 64 pixels or more" in problems(**own, input_resolution=32, pooling="gem")["pooling"]
     assert problems(**own, input_resolution=64, pooling="gem") == {}

@@ -12,9 +12,9 @@ import torch
 
 from trainables.contract import no_progress
 from trainables.errors import WeightsError
+from trainables.image.checks.weights import prepare_weights
 from trainables.image.config import ImageConfig
 from trainables.image.models.prepared import weights_of, weights_paths, write_weights
-from trainables.image.models.start import prepare_weights
 
 MODELS = ("resnet10t", "mobilenetv3_small_050")
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from trainables import telling
+from trainables.image.checks import advice, rehearsal, verdicts
 from trainables.image.config import ImageConfig
-from trainables.image.models import advice, rehearsal, tryout, verdicts
+from trainables.image.models import tryout
 from trainables.image.trainable import ImageClassifier
 
 UNSEEN = "test_unseen_net"
@@ -89,8 +90,8 @@ def test_what_is_tried_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_the_check_tells_what_the_rehearsal_found(own_process: pytest.MonkeyPatch) -> None:
     own_process.setattr(rehearsal, "_COMMAND", answering("""print('"it has an odd shape"', flush=True)"""))
-    own_process.setattr("trainables.image.check_model.survey", dict)
-    own_process.setattr("trainables.image.check_model.MODELS", {})
+    own_process.setattr("trainables.image.checks.model.survey", dict)
+    own_process.setattr("trainables.image.checks.model.MODELS", {})
     config = ImageConfig(model="test_efficientnet", finetune="scratch", input_resolution=32)
     (problem,) = ImageClassifier.check(config)
     assert problem.message == "test_efficientnet cannot be trained on 32 pixels: it has an odd shape"

@@ -11,7 +11,7 @@ import pytest
 from sweep_runner.spec.check import check_spec
 from sweep_runner.spec.document import parse
 from sweep_runner.spec.loader import load_spec
-from trainables.image.models import advice
+from trainables.image.checks import advice
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 FILES = sorted(SWEEPS.glob("*.yaml"))

@@ -25,7 +25,7 @@ from trainables.contract import (
 from trainables.errors import DataError
 from trainables.facts import MEANINGS
 from trainables.formats import FormatsWanted
-from trainables.image.check import CHECK_KEYS, config_problems
+from trainables.image.checks.combinations import CHECK_KEYS, config_problems
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.measures.label_kinds import loss_problem, monitor_problem, reported
@@ -72,7 +72,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
 
     @classmethod
     def check(cls, config: ImageConfig) -> list[ConfigProblem]:
-        """See `trainables.image.check`."""
+        """See `trainables.image.checks.combinations`."""
         return config_problems(config)
 
     @classmethod
@@ -101,11 +101,11 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
         Raises:
             DataError: the data or the weights cannot be used.
         """
+        from trainables.image.checks.weights import prepare_weights
         from trainables.image.data.listing import list_examples
         from trainables.image.data.prepare import INDEX_FILE, prepare_images
         from trainables.image.index import ImageIndex
         from trainables.image.models.prepared import write_weights
-        from trainables.image.models.start import prepare_weights
 
         def values(key: str) -> list[Any]:
             return list(dict.fromkeys(candidates.get(key) or [ImageConfig.model_fields[key].default]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import timm
 
 from trainables.errors import TrainableError
-from trainables.image.check import config_problems
+from trainables.image.checks.combinations import config_problems
 from trainables.image.config import ImageConfig
 from trainables.image.models.table import timm_name
 

@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from typing import get_args
 
 from trainables.contract import ConfigProblem
-from trainables.image.config import ImageConfig, Pooling
-from trainables.image.models.survey import survey
-from trainables.image.models.table import ALIASES, MODELS, OWN_NETS, ModelFacts, nearest, timm_name
-from trainables.image.models.verdicts import (
+from trainables.image.checks.verdicts import (
     has_effect,
     has_nothing_to_pool,
     impossible,
@@ -21,6 +18,9 @@ from trainables.image.models.verdicts import (
     usual_resolution,
     weights_problem,
 )
+from trainables.image.config import ImageConfig, Pooling
+from trainables.image.models.survey import survey
+from trainables.image.models.table import ALIASES, MODELS, OWN_NETS, ModelFacts, nearest, timm_name
 
 _OF_SEVERAL = ("max", "avgmax", "gem")
 """Poolings that make the same as `avg` of one pixel; catavgmax makes twice as much."""

@@ -25,7 +25,7 @@ _SECONDS = 600.0
 """After which one that waits for something is given up."""
 _LATE = (0, -signal.SIGXCPU)
 """Exit statuses of a process that took too long."""
-_COMMAND = (sys.executable, "-P", "-m", "trainables.image.models.rehearsal")
+_COMMAND = (sys.executable, "-P", "-m", "trainables.image.checks.rehearsal")
 
 
 @lru_cache(maxsize=1024)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trainables.contract import ConfigProblem
+from trainables.image.checks.verdicts import image_bytes, translates
 from trainables.image.config import ImageConfig
 from trainables.image.models.survey import has_onnx, survey
 from trainables.image.models.table import MODELS, OWN_NETS, TORCHVISION_NETS, timm_name
-from trainables.image.models.verdicts import image_bytes, translates
 
 _FLOAT = 4
 _GPUS = ("/dev/nvidiactl", "/dev/kfd")

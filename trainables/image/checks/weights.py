@@ -10,10 +10,10 @@ from typing import Any
 
 from trainables.contract import Progress
 from trainables.errors import WeightsError
+from trainables.image.checks.verdicts import impossible
 from trainables.image.config import ImageConfig
 from trainables.image.models.prepared import WeightsFile
 from trainables.image.models.table import MODELS, timm_name
-from trainables.image.models.verdicts import impossible
 from trainables.image.models.weights import digest_of
 
 _NUM_CLASSES = 2  # any number will do: the classifier is never read from the file

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from trainables.contract import ConfigProblem
 from trainables.errors import WeightsError
-from trainables.image.check_model import has_published_weights, model_problems
+from trainables.image.checks.advice import advice
+from trainables.image.checks.model import has_published_weights, model_problems
 from trainables.image.config import ImageConfig
-from trainables.image.models.advice import advice
 from trainables.image.models.table import timm_name
 from trainables.image.models.weights import local_weights
 from trainables.image.training.optimizer_table import optimizer_problem

@@ -123,7 +123,7 @@ def image_bytes(name: str, pooling: str, resolution: int, channels: int = 3) -> 
 @remembered
 def untrainable(name: str, pooling: str, resolution: int, channels: int = 3) -> str | None:
     """Why a step, a checkpoint or its loading fails, tried on two images in a process of its own; None if none does."""
-    from trainables.image.models.rehearsal import rehearse
+    from trainables.image.checks.rehearsal import rehearse
 
     return rehearse(name, pooling, resolution, channels)
 
@@ -134,7 +134,7 @@ def translates(name: str) -> bool | str | None:
 
     It depends on what a model consists of, and not on its input.
     """
-    from trainables.image.models.rehearsal import translate
+    from trainables.image.checks.rehearsal import translate
 
     tell(f"translating {name} into ONNX")
     return translate(name, usual_resolution(name))
@@ -183,6 +183,8 @@ def _versions() -> str:
     for library in _LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             digest.update(f"{library} {importlib.metadata.version(library)}\n".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    here = Path(__file__).parent
+    for folder in (here.with_name("models"), here):
+        for path in sorted(folder.glob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

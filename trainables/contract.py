@@ -34,8 +34,9 @@ class EpochReport:
     Attributes:
         epoch: 1 for the first epoch; each epoch is reported once, in order.
         metrics: numbers by name. Names are split, underscore, the field's name (`val_accuracy`). The names
-            `epoch_s`, `images_per_s`, `data_wait_fraction`, `lr`, `peak_memory_bytes` and `num_parameters`
-            have a place of their own in the tables.
+            `epoch_s`, `images_per_s`, `data_wait_fraction`, `lr`, `peak_memory_bytes`, `num_parameters` and
+            `shared_s` have a place of their own in the tables. `shared_s`, in the first report of an attempt: seconds
+            since its start for what other trials use, too; they do not count as the trial's running time.
         outcomes: how right each val example was, as `trainables.outcomes.packed` writes it; empty: not told. Where the
             objective is their mean the sweep says which trials cannot be told apart, and what to expect on unseen data.
     """

@@ -173,10 +173,11 @@ def saved_by_pruning(board: Leaderboard, spec: SweepSpec | None) -> Mapping[str,
 
 
 def where_time_went(board: Leaderboard, epochs: pa.Table) -> dict[str, float]:
-    """Seconds of training, of waiting for data, and of everything else in trials, over all workers."""
+    """Seconds of training, of waiting for data, of what trials share, and of everything else, over all workers."""
     rows = [row for row in (*board.ranked, *board.unranked) if row.row["copy_of"] is None]
     total = sum(row.row["duration_s"] or 0.0 for row in rows)
-    if not total:
+    shared = sum(row.row.get("shared_s") or 0.0 for row in rows)
+    if not total + shared:
         return {}
     parts = {}
     if "epoch_s" in epochs.column_names:
@@ -192,7 +193,8 @@ def where_time_went(board: Leaderboard, epochs: pa.Table) -> dict[str, float]:
     lost = sum(row.row["duration_s"] or 0.0 for row in rows if row.state in ("FAILED", "INFEASIBLE"))
     if lost:
         parts["(of it in trials that failed)"] = lost
-    return parts or {"in trials": total}
+    parts = parts or {"in trials": total}
+    return {"features shared by trials": shared, **parts} if shared else parts
 
 
 def when_it_ran(paths: SweepPaths, warn: Warn) -> RunTime | None:

@@ -56,6 +56,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "state": "WAITING, RUNNING, PAUSED (at a rung, or by search.stop), COMPLETED, PRUNED, FAILED or INFEASIBLE",
         "best_epoch": "the epoch that is best by the objective",
         "epochs": "epochs that were reported",
+        "shared_s": "time for what other trials use, too (features of a frozen network); not part of duration_s",
         "num_parameters": "number of parameters of the model",
         "host": "where it ran",
         "device": "device",

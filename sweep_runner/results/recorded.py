@@ -14,7 +14,7 @@ from sweep_runner.results.log import read_events
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.state import SweepState
 
-NO_FIGURES = ("epoch_s", "images_per_s", "data_wait_fraction", "peak_memory_bytes")
+NO_FIGURES = ("epoch_s", "images_per_s", "data_wait_fraction", "peak_memory_bytes", "shared_s")
 """What a report says of time and memory: it is another one each time."""
 
 Figures = Mapping[int, Mapping[str, float]]

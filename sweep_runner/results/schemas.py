@@ -26,7 +26,9 @@ Row = Mapping[str, Any]
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 PARAMS_KEY = b"sweep_params"
 """Metadata of a `trials` part: param → its column, as a JSON object."""
-OWN_PLACE = ("epoch_s", "images_per_s", "data_wait_fraction", "lr", "peak_memory_bytes", "num_parameters")
+OWN_PLACE = (
+    "epoch_s", "images_per_s", "data_wait_fraction", "lr", "peak_memory_bytes", "num_parameters", "shared_s",
+)  # fmt: skip
 """What a trainable reports beside its metrics: columns of `epochs` or `trials`, without `best_` and `last_`."""
 WHOLE_FACTS = ("num_flops", "onnx_bytes")
 """What is measured of a model and is a whole number: columns of `trials`. The others are there as metrics are."""
@@ -86,6 +88,7 @@ TRIAL_TAIL = {
     "best_epoch": pa.int64(),
     "epochs": pa.int64(),
     "duration_s": pa.float64(),
+    "shared_s": pa.float64(),
     "num_parameters": pa.int64(),
     "num_flops": pa.int64(),
     "onnx_bytes": pa.int64(),
@@ -164,6 +167,7 @@ def trial_row(summary: TrialSummary, objective: str, runs: Runs | None = None) -
             "best_epoch": summary.best_epoch,
             "epochs": summary.epochs,
             "duration_s": summary.duration_s,
+            "shared_s": summary.shared_s,
             "num_parameters": summary.num_parameters,
             **{name: whole(summary.facts.get(name)) for name in WHOLE_FACTS},
             "peak_memory_bytes": summary.peak_memory_bytes,

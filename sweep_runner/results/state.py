@@ -107,7 +107,8 @@ class TrialSummary:
         final_metrics: of the final evaluation on `val` or `test`, with `<split>_num_examples`.
         final_epochs: of which epoch's checkpoint that evaluation is, by split; None: not known.
         test_use: which use of the test split by the sweep it was, from 1; None: the trial was not judged on test.
-        duration_s: summed over all attempts, up to the last report of a running one.
+        duration_s: summed over all attempts, up to the last report of a running one; without `shared_s`.
+        shared_s: what of these attempts went into something that other trials use, too.
         copy_of: the trial with the same configuration whose result this one shares.
         facts: what its model takes (see `trainables.facts`), as far as that was measured.
         measured_on: the machine on which it was.
@@ -142,6 +143,7 @@ class TrialSummary:
     device: str = ""
     num_parameters: int | None = None
     peak_memory_bytes: int | None = None
+    shared_s: float = 0.0
     copy_of: int | None = None
     facts: dict[str, float] = field(default_factory=dict)
     measured_on: str = ""
@@ -166,7 +168,7 @@ class TrialSummary:
 
     @property
     def duration_s(self) -> float:
-        return self._earlier_attempts_s + self.attempt_s
+        return max(0.0, self._earlier_attempts_s + self.attempt_s - self.shared_s)
 
     @property
     def attempt_s(self) -> float:
@@ -208,6 +210,7 @@ class TrialSummary:
         self._first_seen = self._first_seen if self._num_seen else event.time
         self._num_seen += 1
         self.host, self.device = event.host or self.host, event.device or self.device
+        self.shared_s += finite(event.metrics.get("shared_s")) or 0.0
         self.num_parameters = whole(event.metrics.get("num_parameters")) or self.num_parameters
         peak = whole(event.metrics.get("peak_memory_bytes"))
         if peak is not None:

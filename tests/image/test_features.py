@@ -83,6 +83,15 @@ def train_apart(
     return handle
 
 
+def test_the_trial_that_computes_features_says_what_that_took(corners: Case, data: DataConfig, tmp_path: Path) -> None:
+    """Otherwise the first trials would look slow, and those that find the features quick."""
+    weights = weights_of("resnet10t", tmp_path)
+    config = configured("resnet10t", weights)
+    first, second = (train_apart(config, corners.index, data, weights, tmp_path / name) for name in ("a", "b"))
+    assert [report.metrics.get("shared_s", 0.0) > 0 for report in first.reports] == [True, False, False]
+    assert not any("shared_s" in report.metrics for report in second.reports)
+
+
 @pytest.mark.parametrize(
     ("model", "values"),
     [

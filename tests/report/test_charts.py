@@ -21,6 +21,7 @@ from sweep_runner.results.events import EpochReported, SweepChanged, TrialEnded,
 from sweep_runner.results.leaderboard import leaderboard
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.recorder import Recorder
+from sweep_runner.results.tables import load_table
 from sweep_runner.spec.model import Objective
 from tests.support.drawn import labels, marks, points
 
@@ -71,6 +72,23 @@ def test_a_paused_trial_is_drawn_as_what_it_is(tmp_path: Path) -> None:
     heights = [points(curves)[trial][0][1] for trial in (0, 1, 2)]
     assert heights == sorted(heights), "the better, the higher"
     assert not re.search(r"\d\.5", " ".join(labels(curves)[-8:])), "there is no epoch 1.5"
+
+
+def test_the_time_for_shared_features_is_a_bar_of_its_own(tmp_path: Path) -> None:
+    paths = SweepPaths(tmp_path / "small")
+    paths.root.mkdir()
+    with Recorder.open(paths, Objective(), ["lr"], {}) as recorder:
+        for trial, shared_s in ((0, 40.0), (1, None)):
+            recorder.record(TrialStarted(time=0.0, trial=trial, attempt=1, seed=0, params={"lr": 0.1}))
+            metrics = {"val_accuracy": 0.5, "epoch_s": 4.0, **({"shared_s": shared_s} if shared_s else {})}
+            recorder.record(EpochReported(time=5.0, trial=trial, attempt=1, epoch=1, metrics=metrics))
+            took = 5.0 + (shared_s or 0.0)
+            recorder.record(TrialEnded(time=took, trial=trial, attempt=1, state="COMPLETED", duration_s=took))
+    results = ResultsPaths(tmp_path)
+    board = leaderboard(results, "small")
+    assert [row.row["duration_s"] for row in board.ranked] == [5.0, 5.0], "no trial looks slower than another"
+    went = facts.where_time_went(board, load_table(results, "epochs", ("small",), lambda text: None))
+    assert (went["features shared by trials"], went["training"], sum(went.values())) == (40.0, 8.0, 50.0)
 
 
 @pytest.mark.parametrize("is_killed", [False, True])

@@ -204,6 +204,13 @@ def test_durations_add_up_over_attempts_also_those_that_were_cut_off() -> None:
     assert (summary.state, summary.ended) == ("COMPLETED", 609)
 
 
+def test_what_a_trial_does_for_others_is_not_its_own_time() -> None:
+    events = [start(0, time=100), epoch(0, 1, time=140, val_accuracy=0.1, shared_s=25.0)]
+    state = fold([*events, epoch(0, 2, time=145, val_accuracy=0.2), end(0, duration_s=46, time=146)], MAX)
+    assert (state.trials[0].duration_s, state.trials[0].shared_s) == (21, 25)
+    assert state.trials[0].epoch_s == 5
+
+
 def test_a_copy_has_the_result_of_its_original() -> None:
     state = fold(
         [

@@ -17,7 +17,7 @@ from trainables.image.training.checkpoint import MODEL_FILE
 from trainables.image.training.classifier import train_classifier
 from trainables.local import LocalHandle
 
-TIMES = ("epoch_s", "images_per_s", "data_wait_fraction", "peak_memory_bytes")
+TIMES = ("epoch_s", "images_per_s", "data_wait_fraction", "peak_memory_bytes", "shared_s")
 
 
 class Case:

@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -85,22 +86,28 @@ def open_features(
         return None
     digest = digest_of(weights)
     key = _key(config, index, digest)
+    shared_s = 0.0
     try:
         cache = PixelCache(data.cache_folder, int(data.cache_limit_bytes))
         find = functools.partial(_find, cache, key, config, index, weights, digest)
         found = find()
         if found is None:
+            began = perf_counter()
             with cache.building(f"features-{key}"):
                 found = find()
                 if found is None:
                     _build(cache, key, config, index, data, weights, num_threads)
                     found = find()
+            shared_s = perf_counter() - began
     except OSError as error:
         print(f"the backbone runs in each epoch: the cache {data.cache_folder} cannot be used ({error})")
         return None
     for damage in cache.damaged:
         print(damage)
-    return found if isinstance(found, Features) else None
+    if not isinstance(found, Features):
+        return None
+    found.shared_s = shared_s
+    return found
 
 
 def _key(config: ImageConfig, index: ImageIndex, digest: str) -> str:

@@ -41,6 +41,7 @@ class Features:
     Attributes:
         backbone: that they came from.
         num_views: how many versions of each training image there are, changed at random; 0: one, as it is.
+        shared_s: how long this trial computed them for all trials, or waited for one that did.
     """
 
     def __init__(self, file: MappedFile, backbone: Backbone, num_views: int = 0, both: bool = False) -> None:
@@ -52,6 +53,7 @@ class Features:
         """
         self.backbone = backbone
         self.num_views = num_views
+        self.shared_s = 0.0
         self._first_view = int(both)
         self._file = file
         self._values: npt.NDArray[np.float32] = file.array.view(np.float32)[:, 0, :, 0]

@@ -164,8 +164,10 @@ def epochs(
     channels_last(net)
     norms_to_hold = frozen_norms(net)
     num_parameters = sum(parameter.numel() for parameter in net.parameters())
+    shared_s = 0.0
     if isinstance(pixels, Features):
         num_parameters += pixels.backbone.num_parameters
+        shared_s = pixels.shared_s
     # Before Accelerate wraps `forward`: a copy of the wrapped one would compute with the original's weights.
     ema = ModelEmaV3(net, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
     last = LastEpochs(net, config.average_weights) if config.average_weights > 1 else None
@@ -306,6 +308,7 @@ def epochs(
             "data_wait_fraction": train_wait_s / train_s,
             "peak_memory_bytes": int(workers.largest(peak_memory_bytes(device), device)),
             "num_parameters": num_parameters,
+            **({"shared_s": shared_s} if shared_s and epoch == last_epoch + 1 else {}),
             **add_gradients.metrics,
             **({"graph_fraction": graph.fraction} if graph is not None else {}),
             **({"eval_graph_fraction": judge.fraction} if judge is not None and len(val_rows) else {}),

@@ -29,6 +29,7 @@ from sweep_runner.results.annotations import read_annotations
 from sweep_runner.results.answer import answer_of, published_first
 from sweep_runner.results.costs import shown_costs
 from sweep_runner.results.display import few_digits
+from sweep_runner.results.findings import read_findings
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard
 from sweep_runner.results.package_formats import COLUMNS, package_formats
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
@@ -136,6 +137,7 @@ def collect(results: ResultsPaths, name: str, warn: Warn) -> dict[str, Any]:
         "num_samples": len(samples),
         "pictures": pictures_of(paths, spec, list(dict.fromkeys(wanted)), warn),
         "fed": fed_to(paths, spec, evaluated[0], warn) if evaluated else None,
+        "found": read_findings(paths),
         "failures": [row for row in board.unranked if row.state in ("FAILED", "INFEASIBLE")],
         "commands": [(row, paths.command("reproduce", str(row.trial))) for row in rows[:PRINTED_ROWS]],
     }

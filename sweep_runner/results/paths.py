@@ -75,6 +75,11 @@ class SweepPaths:
         return self.root / "data"
 
     @property
+    def findings(self) -> Path:
+        """What was found in the data: counts, what was left out, near-duplicates, warnings; JSON."""
+        return self.root / "data.json"
+
+    @property
     def preflight(self) -> Path:
         """Markers by which a cluster's nodes show that they share this folder; there for seconds."""
         return self.root / ".preflight"

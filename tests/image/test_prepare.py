@@ -268,3 +268,30 @@ def test_damaged_memory_of_earlier_runs_is_no_obstacle(make_folder: Callable[...
     (memory,) = data.cache_folder.glob("scans/*.feather")
     memory.write_bytes(b"garbage")
     assert prepare_images(data, tmp_path, [10]) == first
+
+
+def test_a_run_looks_for_copies_of_photos_where_that_is_quick(
+    make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder({"train/a": 6, "train/b": 6, "val/a": 2, "val/b": 2}, size=(48, 40))
+    shutil.copy(root / "train/a/000.png", root / "val/a/copy.png")
+    data = config(root)
+
+    def told() -> tuple[str, tuple[str, ...]]:
+        found = prepare_images(data, tmp_path, [8], look_for_duplicates="if quick")
+        return found.summary["near-duplicates"], found.warnings
+
+    monkeypatch.setattr("trainables.image.data.prepare.QUICK", 16)
+    assert told()[0] == "not looked for among 17 images: sweep data check does"
+    prepare_images(data, tmp_path, [], look_for_duplicates="yes")  # as sweep data check does, which remembers hashes
+    summary, warnings = told()
+    assert summary == "2 of 17 images, in 1 group, such as train/a/000.png, val/a/copy.png"
+    assert any("leak: 1 group of near-duplicates" in warning for warning in warnings)
+    (root / "val/a/copy.png").unlink()
+    assert told() == ("none among 16 images", ())
+
+
+def test_a_run_does_not_look_for_copies_among_drawings_of_few_pixels(tmp_path: Path) -> None:
+    found = prepare_images(DataConfig(), tmp_path, [8], look_for_duplicates="if quick")
+    assert found.summary["near-duplicates"].startswith("not looked for: images of fewer than 32 pixels")
+    assert "near_duplicates" not in found.details

@@ -17,6 +17,7 @@ from sweep_runner.report.advice.evidence import Advice, Evidence
 from sweep_runner.report.advice.rules import RULES, advise
 from sweep_runner.report.plot_data import Curve
 from sweep_runner.results.answer import Answer, ranking
+from sweep_runner.results.findings import Findings
 from sweep_runner.results.leaderboard import Leaderboard, SweepRow, TrialRow
 from sweep_runner.spec.model import SweepSpec
 from tests.support.evaluated import write_evaluated_sweep
@@ -258,6 +259,8 @@ def test_near_duplicates_that_nobody_looked_for() -> None:
     assert "0.970 (97 of 100" in found.evidence
     grouped = {"data": {**photos["data"], "split": {"group_by": "near_duplicates"}}}
     assert not list(of_data.near_duplicates(evidence([row(0, 0.97)], on_val=good, **grouped)))
+    looked = evidence([row(0, 0.97)], on_val=good, **photos)
+    assert not list(of_data.near_duplicates(replace(looked, found=Findings(details={"near_duplicates": []}))))
     digits = {"data": {"dataset": "digits"}}
     assert not list(of_data.near_duplicates(evidence([row(0, 0.97)], on_val=good, **digits)))
     poor = predictions([("a", "a", 0.9)] * 60 + [("a", "b", 0.6)] * 40)

@@ -13,10 +13,12 @@ from benchmarks.generate_results import generate
 from sweep_runner.cli.main import sweep
 from sweep_runner.report.comparison import significance
 from sweep_runner.report.page import collect, render
+from sweep_runner.results.findings import write_findings
 from sweep_runner.results.leaderboard import leaderboard
 from sweep_runner.results.pairing import Significance
 from sweep_runner.results.paths import ResultsPaths
 from tests.support.evaluated import write_evaluated_sweep
+from trainables.contract import Preparation
 from trainables.image.index import SCHEMA, ImageIndex
 from trainables.image.pixels.thumbnails import thumbnails
 from trainables.image.settings.pixel_rule import DEFAULT_RULE
@@ -78,6 +80,18 @@ def test_of_a_preferred_trial_the_report_tells_what_its_model_has_on_test(tmp_pa
     assert re.search(r"and on test 0\.\d+ \(\d+ of 400", second)
     assert "with lr 0.025" in second
     assert values["evaluated"] == ("trial 3", "test")
+
+
+def test_what_was_found_in_the_data_is_in_the_report(tmp_path: Path) -> None:
+    paths = write_evaluated_sweep(tmp_path, CLASSES)
+    assert "Nothing was recorded about the data" in render(ResultsPaths(tmp_path), "balls", _silent)
+    summary = {"train": "90 examples (<b>basket</b> 30)", "near-duplicates": "4 of 120 images, in 2 groups"}
+    write_findings(paths, Preparation(summary=summary, warnings=("the splits leak: 2 groups",)))
+    shown = render(ResultsPaths(tmp_path), "balls", _silent)
+    assert "1 warning about the data" in shown
+    assert "The splits leak: 2 groups." in shown
+    assert "4 of 120 images, in 2 groups" in shown
+    assert "&lt;b&gt;basket" in shown
 
 
 def test_a_report_without_pictures_says_so(page: str) -> None:

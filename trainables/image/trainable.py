@@ -127,6 +127,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
                 for fraction in values("crop_fraction")
             ],
             progress=progress,
+            look_for_duplicates="if quick",
             listing=listing,
         )
         index = ImageIndex.load(self.folder / INDEX_FILE)
@@ -164,7 +165,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
         from trainables.image.data.prepare import prepare_images
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        return prepare_images(self.data, self.folder, resolutions=[], progress=progress, look_for_duplicates=True)
+        return prepare_images(self.data, self.folder, resolutions=[], progress=progress, look_for_duplicates="yes")
 
     def look_at_data(
         self,

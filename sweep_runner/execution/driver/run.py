@@ -46,6 +46,7 @@ from sweep_runner.execution.resources.slots import Slot, resolve
 from sweep_runner.execution.worker.messages import Assignment
 from sweep_runner.results.events import SearchWentOn, SweepChanged, TrialReopened
 from sweep_runner.results.events import SweepState as SweepStatus
+from sweep_runner.results.findings import write_findings
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.results.state import SweepState
@@ -157,7 +158,9 @@ class Run:
         preparing = Preparing(self._plan, self._paths, self._assistant)
         # The nodes of a cluster are looked over when the data is there.
         start_ray = partial(self._ray.session, partial(self._leave_unprepared, preparing))
-        return preparing(self._observer.preparing, self._observer.prepared, None if self._reached else start_ray)
+        prepared = preparing(self._observer.preparing, self._observer.prepared, None if self._reached else start_ray)
+        write_findings(self._paths, prepared)
+        return prepared
 
     def _session(self) -> contextlib.AbstractContextManager[RaySession]:
         plan = self._plan

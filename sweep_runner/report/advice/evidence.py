@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from sweep_runner.report.facts import predictions
 from sweep_runner.report.plot_data import Curve, read_curves
+from sweep_runner.results.findings import Findings, read_findings
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.tables import Warn
@@ -47,6 +48,7 @@ class Evidence:
         name: of the sweep.
         file: its sweep file, as a command has it.
         where: `--results DIR` as a command has it, with a blank in front; or empty.
+        found: what was found in the data.
     """
 
     board: Leaderboard
@@ -56,6 +58,7 @@ class Evidence:
     name: str
     file: str
     where: str = ""
+    found: Findings = field(default_factory=Findings)
 
     @property
     def best(self) -> TrialRow:
@@ -85,4 +88,5 @@ def read_evidence(board: Leaderboard, paths: SweepPaths, spec: SweepSpec | None,
         name=words[2],
         file=str(paths.spec),
         where="".join(f" {word}" for word in words[3:]),
+        found=read_findings(paths),
     )

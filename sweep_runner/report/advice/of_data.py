@@ -119,7 +119,7 @@ def near_duplicates(seen: Evidence) -> Iterator[Advice]:
     if spec is None or spec.trainable != "image_classifier" or spec.data.get("dataset") in (None, *_NO_FILES):
         return
     split = spec.data.get("split") or {}
-    if split.get("group_by") == "near_duplicates" or seen.on_val is None:
+    if split.get("group_by") == "near_duplicates" or seen.on_val is None or "near_duplicates" in seen.found.details:
         return
     found = accuracy(seen.on_val)
     # The accuracy of labels is high by itself: most are rightly absent.

@@ -42,7 +42,7 @@ _FOLDERS: dict[Part, tuple[str, ...]] = {
     "model": ("best", "exports"),
     "data": ("data",),
 }
-_TOP = ("sweep.yaml", "environment.json", "requirements.txt", LEASE_FILE)
+_TOP = ("sweep.yaml", "environment.json", "requirements.txt", "data.json", LEASE_FILE)
 
 
 def refresh(results: ResultsPaths, parts: frozenset[Part], names: Iterable[str] | None, warn: Warn) -> None:

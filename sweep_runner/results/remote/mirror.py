@@ -167,7 +167,7 @@ class Mirror:
             self._put_state()
             for name, stamp, file in tables:
                 self._put(name, stamp, file)
-        self._put_changed([self._paths.environment, self._paths.requirements, self._paths.spec])
+        self._put_changed([self._paths.environment, self._paths.requirements, self._paths.findings, self._paths.spec])
         self._put_published()
         self._put_changed([*self._files("exports"), *self._files("plots"), self._paths.report])
         self._delete_gone()

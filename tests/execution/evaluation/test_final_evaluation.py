@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweep_runner.cli.main import main
+from sweep_runner.results.findings import read_findings
+from sweep_runner.results.paths import SweepPaths
 from tests.support.sweeps import log_of, sweep
 
 SPEC = """
@@ -42,6 +44,7 @@ def test_baselines_are_evaluated_on_val_and_only_the_best_on_test(
     first = sweep("run", "tiny.yaml", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     root = tmp_path / "results" / "tiny"
+    assert read_findings(SweepPaths(root)).details["examples"], "what was found in the data is kept with the sweep"
     evaluated = [(record["trial"], record["split"]) for record in log_of(root) if record["kind"] == "final"]
     (best,) = {trial for trial, split in evaluated if split == "test"}
     assert best not in (0, 1), "at such a rate the baselines learn next to nothing"

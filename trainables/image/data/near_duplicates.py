@@ -31,6 +31,10 @@ from trainables.image.pixels.scan import picture_key
 
 HASH_SIZE = 16
 MAX_DISTANCE = 40
+QUICK = 2_000
+"""New pictures that are hashed in a few seconds."""
+MIN_SIDE = 32
+"""Pixels. Smaller pictures look alike without being copies."""
 NUM_BITS = HASH_SIZE**2 - 1  # without that of the mean brightness, which inversion leaves as it is
 _LOW = 8  # the 8×8 lowest frequencies
 _LOW_BITS = _LOW**2 - 1  # without that of the mean brightness
@@ -84,6 +88,12 @@ def find_near_duplicates(
     words = np.stack([each for each in hashes if each is not None]) if len(hashed) else np.empty((0, 8, 4), np.uint64)
     pairs = hashed[close_pairs(words, num_threads, progress)]
     return _united(table, pictures, pairs)
+
+
+def num_to_hash(table: pa.Table, data: DataConfig) -> int:
+    """How many pictures of a table have no remembered hash: what `find_near_duplicates` would have to decode."""
+    known = _load(_path(data))
+    return sum(picture_key(picture) not in known for picture in pictures_of(table))
 
 
 def hashes_of(image: Image.Image) -> Words:
@@ -264,8 +274,7 @@ def _remembered(
     pictures: Sequence[Picture], data: DataConfig, num_threads: int, progress: Progress
 ) -> list[Words | None]:
     """The hashes of pictures: from the cache folder, or computed and kept there."""
-    dataset = hashlib.blake2b(f"{_HASHES} {data.dataset} {data.root}".encode(), digest_size=16).hexdigest()
-    path = data.cache_folder / "scans" / f"{dataset}-hashes.feather"
+    path = _path(data)
     keys = [picture_key(picture) for picture in pictures]
     known = _load(path)
     new = [place for place, key in enumerate(keys) if key not in known]
@@ -274,6 +283,12 @@ def _remembered(
     if fresh:
         _save(path, {**known, **fresh})
     return [known[key] if key in known else computed[place] for place, key in enumerate(keys)]
+
+
+def _path(data: DataConfig) -> Path:
+    """Where the hashes of a dataset are kept."""
+    dataset = hashlib.blake2b(f"{_HASHES} {data.dataset} {data.root}".encode(), digest_size=16).hexdigest()
+    return data.cache_folder / "scans" / f"{dataset}-hashes.feather"
 
 
 def _compute(pictures: Sequence[Picture], data: DataConfig, num_threads: int, progress: Progress) -> list[Words | None]:

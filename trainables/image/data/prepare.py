@@ -6,7 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,14 @@ from trainables.errors import DataError
 from trainables.image.data.balancing import class_weights
 from trainables.image.data.folds import check_folds_left, cut_into_folds, fold_numbers
 from trainables.image.data.listing import defect_lines, list_examples
-from trainables.image.data.near_duplicates import NearDuplicates, duplicate_warnings, find_near_duplicates
+from trainables.image.data.near_duplicates import (
+    MIN_SIDE,
+    QUICK,
+    NearDuplicates,
+    duplicate_warnings,
+    find_near_duplicates,
+    num_to_hash,
+)
 from trainables.image.data.readable import Reading, read_all
 from trainables.image.data.splits import balance, divide, limit
 from trainables.image.data_config import DataConfig
@@ -39,7 +46,7 @@ def prepare_images(
     fits: Iterable[Fit] = (SQUASH,),
     num_threads: int | None = None,
     progress: Progress = no_progress,
-    look_for_duplicates: bool = False,
+    look_for_duplicates: Literal["no", "if quick", "yes"] = "no",
     listing: Listing | None = None,
 ) -> Preparation:
     """Writes `folder/index.arrow` and fills the node's cache of decoded pixels.
@@ -57,15 +64,16 @@ def prepare_images(
         fits: how pictures become squares, each way that is asked for.
         num_threads: to decode with; by default as many as there are CPUs.
         progress: told of files read.
-        look_for_duplicates: also when `data.split.group_by` does not ask for it.
+        look_for_duplicates: also when `data.split.group_by` does not ask for it. `if quick`: of photos whose hashes are
+            remembered, but for a few; the summary says so where they were not looked for.
         listing: what `list_examples` gave, where it was called before.
 
     Returns:
         The fingerprint of the index, what to show of it, and as `details`: `classes`, `multilabel`, `examples` (split
         to count), `class_counts` (class to split to count), `balanced` (class to its count in train before and after),
         `class_weights` (class to weight, if they are asked for), `near_duplicates` (groups of names, if they were
-        looked for), `defects` (name to reason), `picture_sizes`, `notes`, `lost_classes` (no file of theirs is read),
-        `pixels` (resolution to where they are).
+        looked for) among so many pictures (`near_duplicates_among`), `defects` (name to reason), `picture_sizes`,
+        `notes`, `lost_classes` (no file of theirs is read), `pixels` (resolution to where they are).
 
     Raises:
         DataError: the data is not there, or cannot be used as asked.
@@ -74,7 +82,7 @@ def prepare_images(
     num_threads = num_threads or num_cpus()
     grouped = data.split.group_by == "near_duplicates"
     duplicates = None
-    if grouped or look_for_duplicates:
+    if grouped or look_for_duplicates == "yes":
         duplicates = find_near_duplicates(listing.table, data, num_threads, progress)
     division = divide(_regrouped(listing.table, duplicates) if grouped else listing.table, listing.classes, data.split)
     stay, unbalanced = balance(listing.table, division.splits, listing.classes, data.balance.caps, data.split.seed)
@@ -102,6 +110,14 @@ def prepare_images(
             f"data.on_unreadable: fail, and {len(defects)} cannot be used:{defect_lines(defects)}\n"
             "  Repair or remove them, or skip them: --set data.on_unreadable=skip"
         )
+    not_looked = ""
+    if duplicates is None and look_for_duplicates == "if quick" and reading.sizes:
+        if min(reading.sizes["width"][0], reading.sizes["height"][0]) < MIN_SIDE:
+            not_looked = f"not looked for: images of fewer than {MIN_SIDE} pixels look alike without being copies"
+        elif num_to_hash(listing.table, data) > QUICK:
+            not_looked = f"not looked for among {reading.sizes['count']:,} images: sweep data check does"
+        else:
+            duplicates = find_near_duplicates(listing.table, data, num_threads, progress)
     table = table.take(pa.array(reading.good_rows)).append_column(DIGEST, pa.array(reading.digests, pa.string()))
     check_left(table, listing, {*division.splits.tolist()}, defects)
     index = ImageIndex(
@@ -128,7 +144,8 @@ def prepare_images(
         }
     if duplicates is not None:
         details["near_duplicates"] = [list(names) for names in duplicates.pictures]
-    return Preparation(index.fingerprint, _summary(data, details), tuple(warnings), details)
+        details["near_duplicates_among"] = duplicates.num_pictures
+    return Preparation(index.fingerprint, _summary(data, details, not_looked), tuple(warnings), details)
 
 
 def check_left(table: pa.Table, listing: Listing, splits: set[str], defects: Sequence[Defect]) -> None:
@@ -207,7 +224,7 @@ def _details(
     }
 
 
-def _summary(data: DataConfig, details: Mapping[str, Any]) -> dict[str, str]:
+def _summary(data: DataConfig, details: Mapping[str, Any], not_looked: str) -> dict[str, str]:
     kind = "any number of labels per example" if details["multilabel"] else "one label per example"
     classes = details["classes"]
     names = ", ".join(classes[:_SHOWN]) + (", …" if len(classes) > _SHOWN else "")
@@ -237,8 +254,13 @@ def _summary(data: DataConfig, details: Mapping[str, Any]) -> dict[str, str]:
         summary["sampler"] = f"rare classes are drawn more often (count to the power of -{data.balance.power:g})"
     if "near_duplicates" in details:
         groups = details["near_duplicates"]
-        such = f", such as {', '.join(groups[0][:3])}" if groups else ""
-        summary["near-duplicates"] = f"{sum(map(len, groups))} images in {len(groups)} groups{such}"
+        among = f"{details['near_duplicates_among']:,} images"
+        summary["near-duplicates"] = f"none among {among}"
+        if groups:
+            counts = f"{sum(map(len, groups)):,} of {among}, in {_of_groups(len(groups))}"
+            summary["near-duplicates"] = f"{counts}, such as {', '.join(groups[0][:3])}"
+    elif not_looked:
+        summary["near-duplicates"] = not_looked
     sizes = details["picture_sizes"]
     if sizes:
         summary["images"] = (
@@ -251,6 +273,10 @@ def _summary(data: DataConfig, details: Mapping[str, Any]) -> dict[str, str]:
     if details["pixels"]:
         summary["pixels"] = ", ".join(f"{size}: {place}" for size, place in details["pixels"].items())
     return summary
+
+
+def _of_groups(number: int) -> str:
+    return f"{number:,} group{'' if number == 1 else 's'}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -89,6 +89,10 @@ def check(
         out.say(f"fingerprint: {preparation.fingerprint}")
     for warning in preparation.warnings:
         out.warn(warning)
+    from sweep_runner.cli.init_advice import few_in_val
+
+    if few := few_in_val({name: each.get("val", 0) for name, each in _class_counts(preparation.details).items()}):
+        out.warn(few)
     _say_duplicates(preparation.details.get("near_duplicates", []), out)
     _print_classes(preparation.details, out)
     if not preparation.summary:
@@ -119,8 +123,14 @@ def _say_duplicates(groups: Sequence[Sequence[str]], out: Out) -> None:
         out.say(f"and {len(groups) - _MOST_GROUPS} more groups: --json prints all")
 
 
-def _print_classes(details: Mapping[str, Any], out: Out) -> None:
+def _class_counts(details: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:
+    """Class → split → number of examples."""
     counts: Mapping[str, Mapping[str, int]] = details.get("class_counts", {})
+    return counts
+
+
+def _print_classes(details: Mapping[str, Any], out: Out) -> None:
+    counts = _class_counts(details)
     splits = list(details.get("examples", {}))
     rows = [[name, *(by_split[split] for split in splits), sum(by_split.values())] for name, by_split in counts.items()]
     if rows:

@@ -109,7 +109,9 @@ def init(
             f"--name {name}: a name consists of letters, digits, '.', '_' and '-', and starts with a letter or digit"
         ) from error
     _write(output, sweep_file(found, taken_from(suggestion, spec, ImageClassifier), output, name))
-    out.say(f"wrote {output}. Review it, then: sweep data check {output}; sweep run {output}")
+    out.say(
+        f"wrote {output}; the sweep is named {name}. Review it, then: sweep data check {output}; sweep run {output}"
+    )
     out.result(str(output))
 
 

@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweep_runner.cli.init_advice import split_lines
 from sweep_runner.spec.suggested import Taken, written
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def data_part(found: Found) -> str:
     lines += [f"  {key}: {written(value)}" for key, value in found.section.items()]
     if found.view == "images" and "crops" in found.views:
         lines.append("  # view: crops                        # one example per annotated object instead of per image")
+    lines += split_lines(found.listing, found.warnings)
     if found.unequal:
         lines.append("  # balance: class_weights             # weights rare classes more in the loss")
     return "\n".join(lines) + "\n"

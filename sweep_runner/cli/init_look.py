@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from sweep_runner.cli.init_advice import copies, few_in_val
 from sweep_runner.errors import RequestError
 from trainables.errors import DataError
 from trainables.image.data.listing import list_examples
@@ -117,10 +119,20 @@ def _listed(root: Path, reading: Recognised) -> Found:
             (f"{len(listing.defects)} cannot be used, for example {listing.defects[0]}",) if listing.defects else ()
         )
         everywhere = _in_every_example(counts, len(listing.table), "crops" in views and view == "images")
-        warnings = (*listing.warnings, *division.warnings, *defects, *everywhere)
+        in_val = _in_val(listing, division.splits)
+        few = (said,) if (said := few_in_val(in_val)) else ()
+        leaks = copies(listing, division.splits, data)
+        warnings = (*listing.warnings, *division.warnings, *defects, *everywhere, *few, *leaks)
         return Found(root, reading, view, data, views, listing, counts, warnings)
     assert first is not None, "a dataset has at least one view"
     raise first
+
+
+def _in_val(listing: Listing, splits: npt.NDArray[np.str_]) -> dict[str, int]:
+    """How many examples of each class are in val."""
+    rows, labels = flat_labels(listing.table)
+    numbers = np.bincount(labels[splits[rows] == "val"], minlength=len(listing.classes))
+    return dict(zip(listing.classes, numbers.tolist(), strict=True))
 
 
 def _in_every_example(counts: Mapping[str, int], num_examples: int, has_objects: bool) -> tuple[str, ...]:

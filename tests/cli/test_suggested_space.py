@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from sweep_runner.cli.main import main
 from sweep_runner.results.paths import ResultsPaths
@@ -54,6 +56,30 @@ def test_the_minimal_file_gets_the_search_that_init_writes(
     assert "minimal.yaml has no space" in said
     assert "lr: {low:" in said
     assert "no space" not in silent
+
+
+def test_splits_that_would_mislead_are_told_and_the_file_has_better_ones(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    for name, count in (("cat", 40), ("dog", 12)):
+        (here / "photos" / name).mkdir(parents=True)
+        for number in range(count):
+            image = Image.fromarray(random.integers(0, 256, (48, 40, 3), dtype=np.uint8))
+            image.save(here / "photos" / name / f"{number}.png")
+            if name == "cat":
+                image.transpose(Image.Transpose.ROTATE_90).save(here / "photos" / name / f"{number}-turned.png")
+    assert main(["init", "photos"]) == 0
+    said = capsys.readouterr().err
+    assert "'dog' has 2 examples in val: one more or less right changes its recall by 0.5" in said
+    assert "the splits leak" in said
+    text = Path("sweep.yaml").read_text()
+    assert "\n  split: {group_by: near_duplicates} " in text
+    assert "# split: {folds: 5, group_by: near_duplicates}" in text
+    assert main(["data", "check", "sweep.yaml"]) == 0
+    said = capsys.readouterr().err
+    assert "'dog' has" in said
+    assert "leak" not in said
 
 
 def test_what_the_file_says_stays(here: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,11 +162,13 @@ def test_more_minutes_are_used(here: Path, pictures: Path, monkeypatch: pytest.M
 
 def test_weights_are_named_after_their_models(here: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "weights").mkdir()
-    for name in ("resnet18.pth", "mobilenetv2_100.safetensors", "mine.pth"):
+    for name in ("resnet18.pth", "mobilenetv2_100_imagenet.safetensors", "mine.pth"):
         (here / "weights" / name).touch()
     assert main(["init", "pictures", "--weights", "weights"]) == 0
+    said = capsys.readouterr().err
+    assert "2 of 3 files are of known models; ignored, as no model's name begins theirs: mine.pth" in said
     spec, _ = checked("sweep.yaml", capsys)
-    assert spec["space"]["model"]["values"] == ["mobilenetv2_100", "resnet18"]
+    assert spec["space"]["model"]["values"] == ["resnet18", "mobilenetv2_100"]
     (here / "resnet18_imagenet.pth").touch()
     assert main(["init", "pictures", "--weights", "resnet18_imagenet.pth", "--force"]) == 0
     spec, _ = checked("sweep.yaml", capsys)

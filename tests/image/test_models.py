@@ -161,8 +161,30 @@ def test_grayscale_and_other_sizes_are_adapted(tmp_path: Path) -> None:
 def test_a_folder_of_weights_is_searched_by_model(tmp_path: Path) -> None:
     path = save_published(tmp_path, "resnet10t")
     assert find_weights(configured(pretrained=str(tmp_path))) == path
-    with pytest.raises(WeightsError, match="holds no resnet18"):
+    with pytest.raises(WeightsError, match="no weights of resnet18"):
         find_weights(configured(model="resnet18", pretrained=str(tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["resnet18.a1_in1k.safetensors", "resnet18_imagenet.pth", "resnet18-f37072fd.pth"])
+def test_usual_names_of_weight_files_are_known(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    (tmp_path / "resnet18d.pth").touch()  # another model, as is the next
+    (tmp_path / "resnet50_gn.pth").touch()
+    config = configured(model="resnet18", pretrained=str(tmp_path))
+    assert find_weights(config) == tmp_path / name
+    with pytest.raises(WeightsError, match="no weights of resnet50"):
+        find_weights(configured(model="resnet50", pretrained=str(tmp_path)))
+    (tmp_path / "resnet18_mine.pt").touch()
+    with pytest.raises(WeightsError, match=r"2 weight files of resnet18 \(.*resnet18_mine.pt"):
+        find_weights(config)
+    (tmp_path / "resnet18.pth").touch()
+    assert find_weights(config) == tmp_path / "resnet18.pth"
+
+
+def test_a_misspelt_folder_of_weights_is_guessed(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    with pytest.raises(WeightsError, match=r"Did you mean .*/weights\? Give a weight file .* a folder of them"):
+        find_weights(configured(pretrained=str(tmp_path / "weight")))
 
 
 def test_scratch_and_own_nets_need_no_weights(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class ImageConfig(BaseModel):
         True,
         description="true: published weights, if the model has any; false: none; or a path to a weight file "
         "(.pth, .pt, .bin, .safetensors) with a timm state dict of the model, or to a folder with one file per model "
-        "(MODEL.pth).",
+        "(MODEL.pth, MODEL.TAG.safetensors, MODEL_ANYTHING.pth).",
     )
     finetune: Finetune = Field(
         "full",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import pickle
 import socket
 import warnings
@@ -19,6 +18,8 @@ from urllib.request import getproxies
 
 from trainables.errors import WeightsError
 from trainables.image.config import WEIGHT_SUFFIXES
+from trainables.image.models.table import nearest
+from trainables.image.models.weight_files import expanded, weight_files
 
 if TYPE_CHECKING:
     import torch
@@ -31,29 +32,49 @@ def local_weights(written: str, model: str) -> Path:
     """The weight file that `pretrained: <path>` means for a model.
 
     Args:
-        written: a file, or a folder with a file `<model>.safetensors` (.pth, .pt, .bin).
+        written: a file, or a folder with a file of the model's name: see `weight_files`.
         model: timm's name of the model.
 
     Raises:
-        WeightsError: there is no such file, or it is of no known kind.
+        WeightsError: there is no such file, several could be meant, or it is of no known kind.
     """
-    path = Path(os.path.expandvars(written)).expanduser().absolute()
+    path = expanded(written)
     if path.is_dir():
-        found = [path / f"{model}{suffix}" for suffix in WEIGHT_SUFFIXES if (path / f"{model}{suffix}").is_file()]
-        if not found:
-            kinds = ", ".join(WEIGHT_SUFFIXES)
-            raise WeightsError(f"pretrained: the folder {path} holds no {model} with one of the endings {kinds}")
-        return found[0]
+        return _in_folder(path, model)
     if not path.exists():
+        there = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        meant = "".join(f". Did you mean {path.parent / near}?" for near in nearest(path.name, there)[:1])
         raise WeightsError(
-            f"pretrained: no weight file {path}. Give the path of a file with one of the endings "
-            f"{', '.join(WEIGHT_SUFFIXES)}, true for the published weights, or false"
+            f"pretrained: {path} does not exist{meant or '.'} Give a weight file ({', '.join(WEIGHT_SUFFIXES)}), a "
+            "folder of them, true for the published weights, or false"
         )
     if path.suffix not in WEIGHT_SUFFIXES:
         raise WeightsError(
             f"pretrained: {path} is not a weight file: its suffix is none of {', '.join(WEIGHT_SUFFIXES)}"
         )
     return path
+
+
+def _in_folder(folder: Path, model: str) -> Path:
+    """The one file of a folder that is a model's."""
+    exact = [folder / f"{model}{suffix}" for suffix in WEIGHT_SUFFIXES if (folder / f"{model}{suffix}").is_file()]
+    if exact:
+        return exact[0]
+    base, _, tag = model.partition(".")
+    found = [path for path in weight_files(folder).files.get(base, ()) if not tag or path.stem == base]
+    if not found:
+        kinds = ", ".join(WEIGHT_SUFFIXES)
+        raise WeightsError(
+            f"pretrained: {folder} has no weights of {model}: name the file {model} or {model}_ANYTHING, with one of "
+            f"the endings {kinds}"
+        )
+    if len(found) > 1 and found[0].stem != base:
+        names = ", ".join(path.name for path in found)
+        raise WeightsError(
+            f"pretrained: {folder} has {len(found)} weight files of {model} ({names}): give the path of one of them, "
+            f"or name one {base}{found[0].suffix}"
+        )
+    return found[0]
 
 
 def digest_of(path: Path) -> str:

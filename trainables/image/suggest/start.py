@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.errors import DataError
 from trainables.image.config import WEIGHT_SUFFIXES
-from trainables.image.models.table import MODELS, OWN_NETS, TORCHVISION_NETS, timm_name
+from trainables.image.models.table import MODELS, OWN_NETS, timm_name
+from trainables.image.models.weight_files import expanded, model_of, weight_files
 
 ON_CPU = ("mobilenetv3_large_100", "resnet18", "efficientnet_b0")
 """Tried first where weights can be fetched: small, and good for their size."""
 ON_GPU = ("resnet50", "efficientnet_b0", "convnext_tiny")
 FROM_SCRATCH = ("simple_cnn3", "cnn4", "resnet18")
 _MOST_MODELS = 3
+_SHOWN = 5  # files
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,7 @@ def starting_point(pretrained: bool | str | None, models: tuple[str, ...] = (), 
     if pretrained is False or (models and all(timm_name(name) in OWN_NETS for name in models)):
         return Start(False, models or FROM_SCRATCH, "from scratch, as requested", "Trials start from scratch.")
     if isinstance(pretrained, str):
-        named = models or _models_of(pretrained)
-        return Start(pretrained, named, "the given weights", f"Trials start from the weights in {pretrained}.")
+        return _given(pretrained, models)
     usual = models or (ON_GPU if gpu else ON_CPU)
     if hub_answers():
         return Start(True, usual, "published weights, downloaded once", "Trials start from published weights.")
@@ -74,36 +75,38 @@ def starting_point(pretrained: bool | str | None, models: tuple[str, ...] = (), 
     return Start(False, models or FROM_SCRATCH, f"from scratch: {why}", said)
 
 
-def _models_of(written: str) -> tuple[str, ...]:
-    """The models that a file or folder of weights is of, by the files' names.
+def _given(written: str, models: tuple[str, ...]) -> Start:
+    """A file or folder of weights, and what of it is used.
 
     Raises:
-        DataError: none is known.
+        DataError: it is of no known model.
     """
-    path = Path(os.path.expandvars(written)).expanduser()
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in WEIGHT_SUFFIXES)
-        named = [file.stem for file in files if _is_model(file.stem)]
-        wanted = "MODEL.pth (or .safetensors, .pt, .bin), such as resnet18.pth"
-    else:
-        files = [path] if path.is_file() and path.suffix in WEIGHT_SUFFIXES else []
-        named = [name for file in files if (name := _longest_model(file.stem)) is not None]
-        wanted = "after its model, such as resnet18_imagenet.pth"
+    path = expanded(written)
+    why, said = "the given weights", f"Trials start from the weights in {written}"
+    if models:
+        return Start(written, models, why, f"{said}.")
+    if not path.is_dir():
+        known = model_of(path) if path.is_file() and path.suffix in WEIGHT_SUFFIXES else None
+        if known is None:
+            there = f"{path.name} is of no known model" if path.exists() else "the file does not exist"
+            raise DataError(f"weights {written}: {there}. Name it after its model, such as resnet18_imagenet.pth")
+        return Start(written, (known,), why, f"{said}.")
+    found = weight_files(path)
+    unclear = {name: files for name, files in found.files.items() if len(files) > 1 and files[0].stem != name}
+    named = tuple(name for name in found.files if name not in unclear)
     if not named:
-        there = f"the files {', '.join(file.name for file in files[:5])} are" if files else "no weight file"
-        raise DataError(f"weights {written}: {there} of no known model. Name files {wanted}")
-    return tuple(named[:_MOST_MODELS])
+        there = f"none of {len(found.ignored)} weight files is of a known model" if found.ignored else "no weight file"
+        there = f"several files of {', '.join(unclear)}" if unclear else there
+        raise DataError(f"weights {written}: {there}. Name files after their models, such as resnet18.pth")
+    num = sum(map(len, found.files.values())) + len(found.ignored)
+    told = [f"{said}: {len(named)} of {num} files are of known models"]
+    told += [f"at most {_MOST_MODELS} are used, not {', '.join(named[_MOST_MODELS:])}"] if named[_MOST_MODELS:] else []
+    told += [f"ignored, as there are several of one model: {_names(each)}" for each in unclear.values()]
+    told += [f"ignored, as no model's name begins theirs: {_names(found.ignored)}"] if found.ignored else []
+    plain = len(named) == num and len(told) == 1
+    return Start(written, named[:_MOST_MODELS], why, f"{said}." if plain else f"{'; '.join(told)}.")
 
 
-def _is_model(name: str) -> bool:
-    import timm
-
-    return name in MODELS or name in TORCHVISION_NETS or bool(timm.is_model(name))
-
-
-def _longest_model(stem: str) -> str | None:
-    """The model that a file's name begins with."""
-    for end in range(len(stem), 2, -1):
-        if (end == len(stem) or not stem[end].isalnum()) and _is_model(stem[:end]):
-            return stem[:end]
-    return None
+def _names(files: Sequence[Path]) -> str:
+    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+    return ", ".join(file.name for file in files[:_SHOWN]) + more

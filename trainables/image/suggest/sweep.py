@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -86,8 +87,8 @@ def suggest_sweep(
     chosen = fitting[0] if fitting else len(choices) - 1
     estimate = f"about {_duration(costs[chosen])} on {machine.words}"
     estimated = f"The sweep takes {estimate} without other load, estimated from one batch per model."
-    said = (start.said, estimated, *_richer(choices[:chosen], costs[:chosen]))
-    return _suggestion(choices[chosen], start, listing, machine, trials, side, said, estimate)
+    said = (start.said, estimated, *_richer(choices[:chosen], costs[:chosen], data))
+    return _suggestion(choices[chosen], start, listing, machine, trials, side, said, estimate, _shows_objects(data))
 
 
 def _choices(start: Start, machine: Machine, side: int | None, fixed: Mapping[str, Any]) -> list[Choice]:
@@ -134,14 +135,18 @@ def _seconds(choice: Choice, paces: list[Pace], num: int, trials: int, machine: 
     return _START_S + (heads + full + trials * _TRIAL_S) / machine.at_a_time
 
 
-def _richer(choices: list[Choice], costs: list[float]) -> list[str]:
+def _richer(choices: list[Choice], costs: list[float], data: DataConfig) -> list[str]:
     if not choices:
         return []
     kinds = {"scratch": "models from scratch", "head": "heads"}
     best, cost = choices[0], costs[0]
     trained = kinds.get("+".join(best.finetune), "heads and whole models")
     what = f"{trained} at {best.resolution} pixels for {best.epochs} epochs"
-    return [f"Training {best.num_models} {what} would take about {_duration(cost)}: `sweep init FOLDER --minutes M`."]
+    folder = shlex.quote(str(data.root)) if data.root is not None else "FOLDER"
+    return [
+        f"Training {best.num_models} {what} would take about {_duration(cost)}: "
+        f"`sweep init {folder} --minutes {math.ceil(cost / 60)}`."
+    ]
 
 
 def _suggestion(
@@ -153,6 +158,7 @@ def _suggestion(
     side: int | None,
     said: tuple[str, ...],
     estimate: str,
+    shows_objects: bool,
 ) -> Suggestion:
     models = start.models[: choice.num_models]
     pretrained = start.pretrained is not False
@@ -177,7 +183,10 @@ def _suggestion(
         else "small ones: large models need more images",
         "search": f"{trials} trials take {estimate}",
     }
-    if pretrained and (side is None or side > choice.resolution):
+    if shows_objects:
+        fixed["resize"] = "squash"
+        why["fixed.resize"] = "labels are those of all objects: a crop could cut one off"
+    elif pretrained and (side is None or side > choice.resolution):
         fixed |= {"resize": "crop", "crop_fraction": 0.95}
         why["fixed.resize"] = "centre crop; squash distorts, pad adds grey"
         why["fixed.crop_fraction"] = "of the shorter side"
@@ -226,6 +235,13 @@ def _lr(choice: Choice, models: tuple[str, ...]) -> dict[str, Any]:
         low = 2e-5 if any(model.startswith(TRANSFORMERS) for model in models) else 1e-4
         high = 3e-2  # for heads: on flowers the best of them stood at 1e-2, the end of a range that ended there
     return {"low": low, "high": high, "log": True}
+
+
+def _shows_objects(data: DataConfig) -> bool:
+    """Whether an image has the labels of annotated objects, which may be anywhere on it."""
+    from trainables.image.datasets import dataset_class
+
+    return data.view == "images" and data.dataset is not None and "crops" in dataset_class(data.dataset).views
 
 
 def _objective(listing: Listing) -> tuple[str, str]:

@@ -69,15 +69,30 @@ def predict(
       sweep predict quickstart photo.jpg
       sweep predict results/voc-crops/best 'photos/**/*.jpg' --top 3 --output predictions.parquet
     """
+    from sweep_runner.cli.no_pandas import without_pandas
+
+    file_format = _format(file_format, output)
+    with without_pandas():
+        return _predict(find_model(model, results), images, file_format, output, batch_size, top, out)
+
+
+def _predict(
+    model: Path,
+    images: tuple[str, ...],
+    file_format: str | None,
+    output: Path | None,
+    batch_size: int,
+    top: int | None,
+    out: Out,
+) -> int:
     import pyarrow as pa
 
     from sweep_runner.cli.prediction_tables import for_terminal, for_text, top_classes
     from sweep_runner.cli.query_output import write_result
     from trainables.image.deployment.predict import find_images, load_package, predict_paths, predictions_schema
 
-    file_format = _format(file_format, output)
     num_threads = num_cpus()
-    package = load_package(find_model(model, results))  # a thread of ours runs the model for each CPU
+    package = load_package(model)  # a thread of ours runs the model for each CPU
     given = [line.rstrip("\n") for line in sys.stdin if line.strip()] if "-" in images else []
     files = find_images([*(path for path in images if path != "-"), *given])
     _say_model(package, out)
@@ -368,8 +383,6 @@ def _say_model(package: Package, out: Out) -> None:
 @contextmanager
 def _progress(out: Out, num_images: int) -> Iterator[Callable[[int], None]]:
     """What to call with the number of images done since: a bar on a terminal, lines for `--verbose` elsewhere."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     num_done = 0
 
     def tell(num: int) -> None:
@@ -380,6 +393,8 @@ def _progress(out: Out, num_images: int) -> Iterator[Callable[[int], None]]:
     if out.quiet or not sys.stderr.isatty():
         yield tell
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(), transient=True) as progress:
         task = progress.add_task("images", total=num_images)

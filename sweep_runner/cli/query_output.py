@@ -101,7 +101,7 @@ def _write_delimited(table: pa.Table, stream: TextIO, delimiter: str) -> None:
 
 def _rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
     """Row by row, without the whole result as Python objects at once. Columns may share a name."""
-    from sweep_runner.results.tables import values_of
+    from sweep_runner.results.values import values_of
 
     for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
         yield from zip(*(values_of(column) for column in batch.columns), strict=True)

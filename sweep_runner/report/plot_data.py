@@ -16,8 +16,9 @@ from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from sweep_runner.results.parts import evaluation_path
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.schemas import EVALUATIONS
-from sweep_runner.results.tables import Warn, damaged_message, read_part, rows_of
+from sweep_runner.results.tables import Warn, damaged_message, read_part
 from sweep_runner.results.trial_names import find_trials
+from sweep_runner.results.values import rows_of
 
 Counts = npt.NDArray[np.int64]
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 from sweep_runner.results.events import AttemptFailed, Event, TrialEnded, TrialPaused, TrialStarted
 from sweep_runner.results.log import decode
 from sweep_runner.results.paths import SweepPaths
-from sweep_runner.results.tables import Warn, damaged_message, read_part, rows_of
+from sweep_runner.results.tables import Warn, damaged_message, read_part
+from sweep_runner.results.values import rows_of
 
 _EPOCH_LINE = b'{"kind":"epoch"'
 

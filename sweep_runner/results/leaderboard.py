@@ -16,7 +16,8 @@ from sweep_runner.results.parts import part_path
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.ranking import place
 from sweep_runner.results.schemas import BEST_SO_FAR, PARAMS_KEY
-from sweep_runner.results.tables import live_state, read_part, rows_of
+from sweep_runner.results.tables import live_state, read_part
+from sweep_runner.results.values import rows_of
 
 STATES = ("COMPLETED", "PRUNED", "PAUSED", "RUNNING", "WAITING", "FAILED", "INFEASIBLE")
 SWEEP_COLUMNS = (

@@ -57,6 +57,21 @@ def test_a_table_with_every_class_goes_to_stdout(
     assert "8 px (sweep colors, trial 7)" in err
 
 
+def test_prediction_imports_nothing_heavy(color_model: Path, images: Path) -> None:
+    code = f"""
+import sys
+from sweep_runner.cli.main import main
+main({["predict", str(color_model), str(images), "--quiet"]!r})
+heavy = ["torch", "ray", "pydantic", "duckdb", "pandas", "rich", "pyarrow.parquet", "pyarrow.compute"]
+print("imported", [name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    header, *rows, imported = done.stdout.splitlines()
+    assert header.split("\t") == COLUMNS
+    assert len(rows) == len(COLORS)
+    assert imported == "imported []"
+
+
 def test_a_terminal_shows_what_fits(
     color_model: Path, images: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

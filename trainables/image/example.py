@@ -6,11 +6,10 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from trainables.image.index import SCHEMA
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _ROWS_AT_ONCE = 2048
 
@@ -146,14 +145,20 @@ class Listing:
 
 def table_of(examples: Iterable[Example]) -> pa.Table:
     """The examples as a table in `SCHEMA`. Of an iterator, only a few thousand are ever in memory as objects."""
+    import pyarrow as pa
+
+    from trainables.image.index import SCHEMA
+
     rest = iter(examples)
     batches = []
     while some := list(itertools.islice(rest, _ROWS_AT_ONCE)):
-        batches.append(_batch_of(some))
+        batches.append(_batch_of(some, SCHEMA))
     return pa.Table.from_batches(batches, schema=SCHEMA)
 
 
-def _batch_of(examples: Sequence[Example]) -> pa.RecordBatch:
+def _batch_of(examples: Sequence[Example], schema: pa.Schema) -> pa.RecordBatch:
+    import pyarrow as pa
+
     for each in examples:
         assert (each.path is None) != (each.image is None), f"{each.name}: either a path or an image"
     columns: dict[str, list[Any]] = {
@@ -167,7 +172,7 @@ def _batch_of(examples: Sequence[Example]) -> pa.RecordBatch:
         "group": [each.name if each.group is None else each.group for each in examples],
         "split": [each.split for each in examples],
     }
-    return pa.record_batch(columns, schema=SCHEMA)
+    return pa.record_batch(columns, schema=schema)
 
 
 def _mask_row(mask: Mask) -> dict[str, object]:

@@ -13,7 +13,6 @@ from trainables.image.datasets.tables.grid import listed, read_grid
 from trainables.image.datasets.tables.roles import picture_column
 from trainables.image.settings.table import Table
 
-SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".jsonl", ".parquet"})
 COLUMN = "path"
 """The column that is taken where a table has it; else the one whose cells are files."""
 

@@ -15,14 +15,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from trainables.errors import DataError
-from trainables.image.deployment.listed import SUFFIXES as TABLE_SUFFIXES
-from trainables.image.deployment.listed import listed_paths
 from trainables.image.package import Package, PackageFacts, load_package
-from trainables.image.pixels.decode import SUFFIXES, UnreadableImage, decode
+from trainables.image.pixels.decode import SUFFIXES, UnreadableImage, decode, keep_memory
 
 __all__ = ["Package", "find_images", "load_package", "predict_paths", "predictions_schema"]
 
 Pixels = npt.NDArray[np.uint8]
+
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".jsonl", ".parquet"})
+"""Of the tables whose paths are predicted."""
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
@@ -46,6 +47,8 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
             if not files:
                 problems.append(f"{given}: no image in this folder (looked for {', '.join(sorted(SUFFIXES))})")
         elif path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
+            from trainables.image.deployment.listed import listed_paths
+
             files = listed_paths(path)
         elif path.exists():
             files = [path]
@@ -104,6 +107,7 @@ def predict_paths(
     Yields:
         Rows as in `predictions_schema`.
     """
+    keep_memory(num_threads)
     with ThreadPoolExecutor(num_threads, thread_name_prefix="predict") as pool:
         # As many batches wait for the one that is due as are worked on: results are small, pictures are not.
         waiting: deque[Future[pa.RecordBatch]] = deque()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import importlib.util
 import io
 import struct
@@ -51,6 +52,8 @@ from trainables.image.settings.pixel_rule import DEFAULT_RULE, SIXTEEN_BITS, Pix
 
 # No EPS, PDF or the like: opening those runs other programs.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "HEIF")
+_PLUGINS = ("Avif", "Tiff", "WebP")
+"""Of Pillow, for those of the formats that its `preinit` leaves out."""
 HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 _READS_HEIF = importlib.util.find_spec("pillow_heif") is not None
 SUFFIXES = frozenset(
@@ -291,10 +294,23 @@ def decode(
         raise UnreadableImage(name or str(source if isinstance(source, Path) else "image"), str(error)) from error
 
 
+def keep_memory(num_threads: int) -> None:
+    """Lets Pillow use the memory of a picture for the next one, instead of asking the system for each anew.
+
+    Args:
+        num_threads: that decode at a time. Each needs a picture's pixels, those of the resized one and what is between.
+    """
+    memory = Image.core  # type: ignore[attr-defined]  # Pillow documents it, and its types leave it out
+    # Not less than PILLOW_BLOCKS_MAX says.
+    memory.set_blocks_max(max(3 * num_threads, memory.get_blocks_max()))
+
+
 @functools.cache
 def _formats() -> tuple[str, ...]:
     """The formats that this build of Pillow can read, and its plug-in for HEIC."""
-    Image.init()
+    Image.preinit()
+    for plugin in _PLUGINS:  # not `Image.init`, which imports those of thirty further formats
+        importlib.import_module(f"PIL.{plugin}ImagePlugin")
     if _READS_HEIF and "HEIF" not in Image.OPEN:
         import pillow_heif
 
@@ -378,6 +394,5 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert("RGB")
-    if image.mode in ("1", "L"):
-        return image.convert("L")
-    return image.convert("RGB")
+    mode = "L" if image.mode in ("1", "L") else "RGB"
+    return image if image.mode == mode else image.convert(mode)  # which would copy it

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from sweep_runner.execution.keeper.keeper import trial_seed
+from sweep_runner.execution.keeper.books import trial_seed
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.search.promotion import Competition, Group, group_of
 from sweep_runner.search.pruners import decide, resolve

@@ -6,28 +6,22 @@ Whatever is decided is in the log before it is done, so that a keeper over the s
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 
+from sweep_runner.execution.keeper.books import Books
 from sweep_runner.execution.keeper.confirming import conclusion
 from sweep_runner.execution.keeper.ending import Ending, EndWork
 from sweep_runner.execution.keeper.live_trial import LiveTrial
-from sweep_runner.results.events import SearchStopped, TrialPaused
-from sweep_runner.results.recorder import Recorder
+from sweep_runner.results.events import SearchStopped
 from sweep_runner.results.search_progress import SearchProgress
-from sweep_runner.search.study import Proposal, Study
-from sweep_runner.spec.model import SweepSpec
+from sweep_runner.search.study import Proposal
 
 
 class SearchEnd:
     """See the module.
 
     Args:
-        spec: the sweep.
-        study: open.
-        recorder: open.
-        live: the keeper's live trials, which are taken out of it when they pause.
-        queue: what the keeper hands out first.
+        books: where it is written down.
         work: what follows the search.
         at_a_time: how many trials run at a time.
 
@@ -38,24 +32,16 @@ class SearchEnd:
             take.
     """
 
-    def __init__(
-        self,
-        spec: SweepSpec,
-        study: Study,
-        recorder: Recorder,
-        live: dict[int, LiveTrial],
-        queue: deque[Proposal],
-        work: EndWork,
-        at_a_time: Callable[[], int],
-    ) -> None:
-        self.ending = Ending(spec, recorder.state, work, at_a_time)
-        self.searching = not study.is_over
+    def __init__(self, books: Books, work: EndWork, at_a_time: Callable[[], int]) -> None:
+        self.ending = Ending(books.spec, books.recorder.state, work, at_a_time)
+        self.searching = not books.study.is_over
         self.cut_off: set[tuple[int, int]] = set()
-        self._confirm = spec.search.confirm
-        self._study = study
-        self._recorder = recorder
-        self._live = live
-        self._queue = queue
+        self._books = books
+        self._confirm = books.spec.search.confirm
+        self._study = books.study
+        self._recorder = books.recorder
+        self._live = books.live
+        self._queue = books.queue
 
     def end_if_due(self) -> None:
         """Ends the search when a rule says so: its trials pause where they are, with their checkpoints."""
@@ -85,20 +71,8 @@ class SearchEnd:
 
     def _cut(self, live: LiveTrial, reason: str) -> None:
         """A trial pauses at its last report because the search has ended, and goes on should the search do so."""
-        number = live.proposal.number
-        self._recorder.record(
-            TrialPaused(
-                time=time.time(),
-                trial=number,
-                attempt=live.attempt,
-                epoch=live.epoch,
-                reason=reason,
-                duration_s=time.time() - live.started,
-                stopped=True,
-            )
-        )
-        self._live.pop(number, None)
-        self.cut_off.add((number, live.attempt))
+        self._books.set_aside(live, live.epoch, reason, stopped=True)
+        self.cut_off.add((live.proposal.number, live.attempt))
 
     def draw(self) -> Proposal | None:
         """What is to be handed out next: of the search; when it has ended, of what is run again."""

@@ -121,7 +121,7 @@ def test_a_report_that_the_disk_lost_from_the_study_comes_back_from_the_log(tmp_
     journal.write_bytes(b"".join(kept))
     with open_keeper(spec, root) as keeper:
         drive(keeper, Course())
-        found = {trial.number: dict(trial.intermediate) for trial in keeper._study.trials()}
+        found = {trial.number: dict(trial.intermediate) for trial in keeper._books.study.trials()}
     reports: dict[int, dict[int, float]] = {}
     for event in log_of(root):
         if event["kind"] == "epoch":

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from sweep_runner.execution.driver.run import _go_on
-from sweep_runner.execution.keeper.keeper import Keeper, trial_seed
+from sweep_runner.execution.keeper.books import trial_seed
+from sweep_runner.execution.keeper.keeper import Keeper
 from sweep_runner.execution.worker.messages import Message
 from sweep_runner.results.leaderboard import Leaderboard, leaderboard
 from sweep_runner.results.log import read_events

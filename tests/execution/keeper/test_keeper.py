@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from sweep_runner.errors import SweepError
-from sweep_runner.execution.keeper.keeper import MAX_NODE_LOSSES, trial_seed
+from sweep_runner.execution.keeper.books import trial_seed
+from sweep_runner.execution.keeper.reports import MAX_NODE_LOSSES
 from sweep_runner.execution.worker.messages import Message
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.search.study import Study

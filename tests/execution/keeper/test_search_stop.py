@@ -83,7 +83,7 @@ def test_a_search_that_has_ended_stays_so_when_it_is_resumed_and_goes_on_when_it
         keeper.on_message(0, report(first, 1))
     with open_keeper(spec, tmp_path / "small") as keeper:
         assert keeper.next() is None
-        assert keeper.end.ending.is_over(keeper._study)
+        assert keeper.end.ending.is_over(keeper._books.study)
         _go_on(spec.search, keeper._recorder, extended=True)
     with open_keeper(spec, tmp_path / "small") as keeper:
         again = keeper.next()
@@ -229,7 +229,7 @@ def test_a_driver_killed_while_it_ends_the_search_ends_it_the_same(
     with open_keeper(spec, tmp_path / "small") as keeper:
         assert keeper.next() is None
         assert keeper.finished
-        assert keeper.end.ending.is_over(keeper._study)
+        assert keeper.end.ending.is_over(keeper._books.study)
     found = kinds(tmp_path / "small")
     assert (found.count("stop"), found.count("pause")) == (1, 2)
 

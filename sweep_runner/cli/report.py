@@ -15,6 +15,7 @@ from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
 @click.command()
 @click.argument("name")
+@click.argument("others", nargs=-1, metavar="[OTHER ...]")
 @click.option(
     "--output",
     "-o",
@@ -33,6 +34,7 @@ from sweep_runner.results.paths import ResultsPaths, SweepPaths
 @common_options
 def report(
     name: str,
+    others: tuple[str, ...],
     output: Path | None,
     png: Path | None,
     own_modules: bool,
@@ -44,10 +46,14 @@ def report(
 
     The sweep may be running. `sweep run` writes the report when it ends.
 
+    With OTHER sweeps (up to five), writes one page that compares all of them on the same axes: best values over trials
+    and time, learning curves, hyperparameters, and the settings that differ.
+
     \b
     Examples:
       sweep report quickstart --open
       sweep report voc-crops --output voc.html --png figures
+      sweep report voc-crops voc-foreground --open
     """
     from sweep_runner.report.page import write_report
     from sweep_runner.results.lookup import find_sweep
@@ -57,7 +63,16 @@ def report(
         _import_own(paths)
     if output is not None and not output.expanduser().absolute().parent.is_dir():
         raise RequestError(f"--output {output}: folder {output.parent} does not exist", hint="Create it first.")
-    file = write_report(results, name, output and output.expanduser().absolute(), out.warn)
+    target = output and output.expanduser().absolute()
+    if others:
+        from sweep_runner.report.sweeps_page import write_sweeps_page
+
+        if png is not None:
+            raise RequestError("--png writes the figures of one sweep: give a single NAME")
+        names = [name, *(find_sweep(results, other).name for other in others)]
+        file = write_sweeps_page(results, names, target, out.warn)
+    else:
+        file = write_report(results, name, target, out.warn)
     out.say(f"{file.stat().st_size / 1e6:.1f} MB")
     out.result(str(file))
     if png is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +128,10 @@ class SweepPaths:
     @property
     def report(self) -> Path:
         return self.root / "report.html"
+
+    def comparison(self, others: Sequence[str]) -> Path:
+        """The page that compares this sweep with others."""
+        return self.root / f"compared-with-{'-'.join(others)}.html"
 
     @property
     def looks_at_test(self) -> Path:

@@ -177,16 +177,21 @@ class TrialSummary:
 
     @property
     def start_s(self) -> float | None:
-        """How long its first report took beside the epoch: the worker's start and reading the data."""
+        """How long its first report took beside the epoch and what is shared: starting the worker, reading the data."""
         if self.started is None or self.first_report is None:
             return None
-        return max(0.0, self.first_report - self.started - (self.epoch_s or 0.0))
+        return max(0.0, self.first_report - self.started - self.shared_s - (self.epoch_s or 0.0))
 
     @property
     def epoch_s(self) -> float | None:
-        """How long an epoch takes, without the start: from report to report, as far as there are two in an attempt."""
+        """How long an epoch takes, without the start: from report to report, as far as there are two in an attempt.
+
+        Of a single one, as long as it says itself; else all of the trial's time.
+        """
         if self._num_seen > 1:
             return (self._attempt_seen - self._first_seen) / (self._num_seen - 1)
+        if self._num_seen == 1 and (told := finite(self.last_metrics.get("epoch_s"))) is not None:
+            return told
         return self.duration_s / self.epochs if self.epochs else None
 
     def _close_attempt(self, duration_s: float | None = None) -> None:

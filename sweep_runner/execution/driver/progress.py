@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweep_runner.execution.keeper.confirming import how_far
-from sweep_runner.results.display import clock, in_brief, in_words, names_in_brief, shared, shortened
+from sweep_runner.results.display import clock, counted, in_brief, in_words, names_in_brief, shared, shortened
 from sweep_runner.results.events import State
 from sweep_runner.results.state import RANKED, SweepState
 
@@ -107,7 +107,8 @@ def progress_of(
         if allowed is None or to_go <= allowed:
             times += f", about {clock(to_go)} to go"
         else:
-            times += f", {clock(allowed)} to go: time for about {ended + int(allowed * new / elapsed_s)} trials"
+            fitting = counted(ended + int(allowed * new / elapsed_s), "trial")
+            times += f", {clock(allowed)} to go: time for about {fitting}"
     columns, rows, alike, brief = _running(keeper, state, num_epochs, several_hosts)
     return Progress(
         name=keeper.spec.name,

@@ -47,7 +47,7 @@ class Reports:
         live = self._books.live.get(number)
         if live is None or live.attempt != message.attempt:
             return False
-        live.last_sign, live.epoch_s = time.monotonic(), time.monotonic() - live.last_sign
+        live.heard(time.monotonic(), message.report.metrics if message.report is not None else None)
         if message.report is not None:
             go_on = self._on_report(live, message.report, message)
             if message.outcome is None or not go_on:

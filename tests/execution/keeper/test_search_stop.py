@@ -12,6 +12,7 @@ import pytest
 from sweep_runner.execution.driver.progress import progress_of
 from sweep_runner.execution.driver.run import _go_on
 from sweep_runner.execution.keeper.ending import Ending, EndWork
+from sweep_runner.execution.keeper.live_trial import LiveTrial
 from sweep_runner.execution.worker.messages import Message
 from sweep_runner.results.events import (
     EpochReported,
@@ -24,6 +25,7 @@ from sweep_runner.results.events import (
     TrialStarted,
 )
 from sweep_runner.results.state import SweepState, fold
+from sweep_runner.search.trial import Proposal
 from sweep_runner.spec.model import SweepSpec
 from tests.support.sweeps import drive, log_of, open_keeper, report
 
@@ -164,6 +166,28 @@ def test_time_is_kept_for_what_is_known_to_follow(make_spec: MakeSpec) -> None:
         at = 30.0 + 10.0 * epoch
         slow.append(EpochReported(time=at, trial=0, attempt=1, epoch=epoch, metrics={"val_accuracy": 0.5}))
     assert after(plain, *slow, work=EndWork(passes=1, start_s=20.0)).left_s(50.0) == pytest.approx(550 - 3 * 30 - 10)
+
+
+def test_a_pass_for_all_trials_is_no_measure_of_what_an_epoch_takes(make_spec: MakeSpec) -> None:
+    """Else the first epoch of a head, with features for all, would end the search: the next takes a second."""
+    spec = make_spec(**searching({"after": "6m"}))
+    metrics = {"val_accuracy": 0.5, "epoch_s": 1.0, "shared_s": 100.0}
+    start = TrialStarted(time=0.0, trial=0, attempt=1, seed=1, params={"lr": 0.1})
+    report = EpochReported(time=111.0, trial=0, attempt=1, epoch=1, metrics=metrics)
+    ending = after(spec, start, report, work=EndWork(passes=3, start_s=20.0))
+    assert ending.left_s(111.0) == pytest.approx(360 - 111 - (3 * 10 + 3 * 25))
+    assert ending.holds_back(200.0) is None, "another trial is quick"
+
+
+def test_the_first_report_of_an_attempt_tells_how_long_an_epoch_takes() -> None:
+    live = LiveTrial(Proposal(0, None, {}), 1, 0.0, began=10.0, last_sign=10.0)
+    live.heard(130.0, {"epoch_s": 1.5})
+    assert live.epoch_s == 1.5, "not the start of its worker, nor features for all trials"
+    live.heard(133.0, {"epoch_s": 1.5})
+    assert live.epoch_s == 3.0
+    other = LiveTrial(Proposal(0, None, {}), 1, 0.0, began=10.0, last_sign=10.0)
+    other.heard(30.0, {"val_accuracy": 0.5})
+    assert other.epoch_s == 20.0, "nothing else is known"
 
 
 def test_time_in_which_the_sweep_does_not_run_does_not_count(make_spec: MakeSpec) -> None:

@@ -1,17 +1,15 @@
 """The formats that a published model is to be had in, as files of its package.
 
-A further format is a line of `FORMATS`, its name in `FormatName`, and a module with `recipes` (see
-`trainables.image.deployment.formats.recipe`).
+A further format is a line of `FORMATS` and a module with `recipes` (see `trainables.image.deployment.formats.recipe`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-FormatName = Literal["onnx", "onnx-int8", "onnx-fp16"]
-ONNX: FormatName = "onnx"
+ONNX = "onnx"
 """The model as it was trained, in float32: every package has it, and the other formats are made of it and held against
 it."""
 
@@ -39,11 +37,16 @@ class Format:
 
 _MODULES = "trainables.image.deployment.formats."
 
-FORMATS: Mapping[FormatName, Format] = {
+FORMATS: Mapping[str, Format] = {
     "onnx-int8": Format("model.int8.onnx", _MODULES + "int8", "weights and activations in 8 bits"),
     "onnx-fp16": Format("model.fp16.onnx", _MODULES + "fp16", "weights and activations in 16 bits"),
 }
 """Of what a package may have beside `onnx`."""
+
+if TYPE_CHECKING:  # mypy takes no table for a Literal
+    FormatName: TypeAlias = str
+else:
+    FormatName = Literal[(ONNX, *FORMATS)]
 
 
 @dataclass(frozen=True)

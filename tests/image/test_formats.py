@@ -114,7 +114,7 @@ def write_network(folder: Path, multilabel: bool) -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Case:
     case = Case(tmp_path_factory.mktemp("formats") / "case")
-    assert len(case.add("onnx-int8", "onnx-fp16", test=True)) == 2
+    assert len(case.add(*FORMATS, test=True)) == len(FORMATS)
     return case
 
 

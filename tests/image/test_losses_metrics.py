@@ -12,8 +12,9 @@ from sklearn import metrics as sk
 from timm.loss import AsymmetricLossMultiLabel
 from torchvision.ops import sigmoid_focal_loss
 
+from trainables.image.choices.label_kinds import KINDS
+from trainables.image.choices.losses import LOSSES
 from trainables.image.config import ImageConfig
-from trainables.image.measures.label_kinds import KINDS, LOSSES
 from trainables.image.measures.losses import make_loss, training_loss
 from trainables.image.measures.metrics import classification_metrics
 
@@ -80,8 +81,8 @@ def test_parts_of_a_batch_add_up(multilabel: bool) -> None:
     """A batch that does not fit in memory goes through in parts."""
     weights = torch.tensor([0.5, 1.0, 2.0, 0.5])
     targets = LABELS if multilabel else CLASSES
-    for name, kinds in LOSSES.items():
-        if KINDS[multilabel] in kinds:
+    for name, choice in LOSSES.items():
+        if KINDS[multilabel] in choice.kinds:
             loss = training_loss(ImageConfig(loss=name, label_smoothing=0.1, pos_weight=2.0), multilabel, weights)
             parts = loss(LOGITS[:2], targets[:2]) * 2 / 6 + loss(LOGITS[2:], targets[2:]) * 4 / 6
             assert parts.item() == pytest.approx(loss(LOGITS, targets).item(), rel=1e-5), name

@@ -19,10 +19,11 @@ from tests.support.trials import Case, bright_corners
 from trainables.image.batches.augment import make_augmentation, with_generator
 from trainables.image.batches.feed import Feed
 from trainables.image.batches.mixing import make_mixing
+from trainables.image.choices.losses import loss_problem
+from trainables.image.choices.optimizers import OPTIMIZERS
 from trainables.image.config import Augment, ImageConfig, Loss, Schedule
 from trainables.image.features import backbone
 from trainables.image.features.backbone import FrozenBackbone
-from trainables.image.measures.label_kinds import loss_problem
 from trainables.image.measures.losses import training_loss
 from trainables.image.models.factory import build_model
 from trainables.image.models.table import OWN_NETS
@@ -33,7 +34,6 @@ from trainables.image.training.classifier import epoch_generator, epochs, starti
 from trainables.image.training.evaluate import compute_logits
 from trainables.image.training.graph import CAPTURABLE, WARM_UP_STEPS
 from trainables.image.training.optim import make_optimizer, set_learning_rate
-from trainables.image.training.optimizer_table import OPTIMIZERS
 from trainables.image.training.turns import off_the_gpu
 
 MODELS = [*OWN_NETS, "shufflenet_v2_x0_5", "squeezenet1_1", "googlenet", *timm.list_models("test_*")]

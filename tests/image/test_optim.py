@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from trainables.errors import TrainableError
+from trainables.image.choices.optimizers import OPTIMIZERS, optimizer_problem
 from trainables.image.config import ImageConfig
 from trainables.image.models.factory import build_model, starting_model
 from trainables.image.training.optim import make_optimizer, set_learning_rate
-from trainables.image.training.optimizer_table import OPTIMIZERS, optimizer_problem
 from trainables.image.training.schedule import learning_rate, plateau_factor, stops_early
 
 KINDS = {

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trainables.image.choices.losses import AUTO, LOSSES
+from trainables.image.choices.metrics import MONITORS
 from trainables.image.pixels.fit import CROP_FRACTION, Fit, Resize
 
 Pooling = Literal["native", "avg", "max", "avgmax", "catavgmax", "gem", "token", "map"]
 Finetune = Literal["head", "last_n", "full", "scratch"]
 Color = Literal["rgb", "grayscale"]
-Loss = Literal["auto", "cross_entropy", "bce", "multilabel_soft_margin", "mse", "l1", "focal", "asymmetric"]
 Schedule = Literal["constant", "step", "cosine", "one_cycle", "plateau"]
-Monitor = Literal["val_loss", "val_accuracy", "val_macro_f1", "val_micro_f1", "val_exact_match", "val_map"]
 Augment = Literal["none", "light", "randaugment", "trivialaugment"]
 UseFeatures = Literal["auto", "none"]
 Precision = Literal["no", "bf16", "fp16", "auto"]
 Graph = Literal["auto", "on", "off"]
 OnDevice = Literal["auto", "on", "off"]
+
+if TYPE_CHECKING:  # mypy takes no table for a Literal
+    Loss: TypeAlias = str
+    Monitor: TypeAlias = str
+else:
+    Loss = Literal[(AUTO, *LOSSES)]
+    Monitor = Literal[MONITORS]
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ModelWrapValidatorHandler, PrivateAttr, field_validator, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, field_validator, model_validator
 
-from trainables.image.datasets import dataset_class
+from trainables.image.datasets import BUILT_IN, dataset_class
 from trainables.image.settings.data import DataSettings
 from trainables.image.settings.values import absolute
 
@@ -19,6 +19,12 @@ _OF_VIEWS = {"margin": _CUT, "min_size": _CUT, "mask": ("foreground",), "backgro
 
 class DataConfig(DataSettings):
     """What images there are, which are used, and how they are divided."""
+
+    dataset: str = Field(
+        "digits",
+        description=f'{", ".join(BUILT_IN)}, or "package.module:attribute" (your own Dataset). '
+        "Default: what is recognised in root; without root, digits.",
+    )
 
     _found: str = PrivateAttr("")
 

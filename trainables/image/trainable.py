@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +25,10 @@ from trainables.errors import DataError
 from trainables.facts import MEANINGS
 from trainables.formats import FormatsWanted
 from trainables.image.checks.combinations import CHECK_KEYS, config_problems
+from trainables.image.choices.losses import loss_problem
+from trainables.image.choices.metrics import largest, modes, monitor_problem, reported
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
-from trainables.image.measures.label_kinds import loss_problem, monitor_problem, reported
 from trainables.look import Section
 from trainables.suggestion import Suggestion
 
@@ -44,31 +44,12 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
     facts = MEANINGS
     architecture_keys = ("model", "input_resolution", "pooling", "color", "width", "batch_norm")
     imports = ("trainables.image.training.classifier", "trainables.image.features.store")
-    metrics: ClassVar[Mapping[str, Mode]] = {
-        "train_loss": "min",
-        "train_accuracy": "max",
-        "val_loss": "min",
-        "val_accuracy": "max",
-        "val_log_loss": "min",
-        "val_macro_f1": "max",
-        "val_macro_precision": "max",
-        "val_macro_recall": "max",
-        "val_micro_f1": "max",
-        "val_micro_precision": "max",
-        "val_micro_recall": "max",
-        # Of data with one label per example only; top-5 with more than five classes.
-        "val_balanced_accuracy": "max",
-        "val_calibration_error": "min",
-        "val_top5_accuracy": "max",
-        # Of multi-label data only.
-        "val_exact_match": "max",
-        "val_map": "max",
-    }
+    metrics: ClassVar[Mapping[str, Mode]] = modes()
 
     @classmethod
     def bounds(cls, metric: str) -> tuple[float, float]:
         """Losses have no greatest value; all else is a share."""
-        return 0.0, math.inf if metric.endswith("loss") else 1.0
+        return 0.0, largest(metric)
 
     @classmethod
     def check(cls, config: ImageConfig) -> list[ConfigProblem]:

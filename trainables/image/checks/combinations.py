@@ -6,10 +6,10 @@ from trainables.contract import ConfigProblem
 from trainables.errors import WeightsError
 from trainables.image.checks.advice import advice
 from trainables.image.checks.model import has_published_weights, model_problems
+from trainables.image.choices.optimizers import optimizer_problem
 from trainables.image.config import ImageConfig
 from trainables.image.models.table import timm_name
 from trainables.image.models.weights import local_weights
-from trainables.image.training.optimizer_table import optimizer_problem
 
 CHECK_KEYS = (
     ("model", "pretrained", "finetune", "pooling", "input_resolution", "color"),

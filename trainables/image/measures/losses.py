@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
 from typing import Protocol
 
-import torch
 import torch.nn.functional as F
 from timm.loss import AsymmetricLossMultiLabel
+from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
 from trainables.errors import TrainableError
+from trainables.image.choices.losses import LOSSES, loss_problem, resolved_loss
 from trainables.image.config import ImageConfig
-from trainables.image.measures.label_kinds import loss_problem, resolved_loss
 
 
 class Loss(Protocol):
@@ -21,10 +22,13 @@ class Loss(Protocol):
     Targets are class numbers (N,), or how much of each class or label an example has (N, C).
     """
 
-    def __call__(self, logits: torch.Tensor, targets: torch.Tensor, /) -> torch.Tensor: ...
+    def __call__(self, logits: Tensor, targets: Tensor, /) -> Tensor: ...
 
 
-Elementwise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+MakesLoss = Callable[[ImageConfig, bool, Tensor | None], Loss]
+"""What `choices.losses.LOSSES` names: config, whether data is multi-label, and class weights (C,) → the loss."""
+
+Elementwise = Callable[[Tensor, Tensor], Tensor]
 """Logits (N, C) and targets (N, C) → losses (N, C)."""
 
 
@@ -37,7 +41,7 @@ def make_loss(multilabel: bool) -> Loss:
     return F.binary_cross_entropy_with_logits if multilabel else F.cross_entropy
 
 
-def training_loss(config: ImageConfig, multilabel: bool, class_weights: torch.Tensor | None = None) -> Loss:
+def training_loss(config: ImageConfig, multilabel: bool, class_weights: Tensor | None = None) -> Loss:
     """The loss that a configuration minimises.
 
     Args:
@@ -55,22 +59,76 @@ def training_loss(config: ImageConfig, multilabel: bool, class_weights: torch.Te
     problem = loss_problem(config.loss, multilabel)
     if problem is not None:
         raise TrainableError(problem)
-    name = resolved_loss(config.loss, multilabel)
+    make: MakesLoss = pkgutil.resolve_name(LOSSES[resolved_loss(config.loss, multilabel)].made_by)
+    return make(config, multilabel, class_weights)
 
-    if name == "cross_entropy":
 
-        def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            losses = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing, reduction="none")
-            # Not `weight=`, which divides by the weights of the batch: parts of a batch would not add up.
-            return (
-                losses.mean() if class_weights is None else (losses * (_shares(logits, targets) @ class_weights)).mean()
-            )
+def cross_entropy(config: ImageConfig, multilabel: bool, class_weights: Tensor | None) -> Loss:
+    """The log loss of the right class."""
 
-        return cross_entropy
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        losses = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing, reduction="none")
+        # Not `weight=`, which divides by the weights of the batch: parts of a batch would not add up.
+        return losses.mean() if class_weights is None else (losses * (_shares(logits, targets) @ class_weights)).mean()
 
-    elementwise = _elementwise(config, multilabel)[name]
+    return loss
 
-    def each_label_alone(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+
+def bce(config: ImageConfig, multilabel: bool, class_weights: Tensor | None) -> Loss:
+    """Binary cross-entropy of each class on its own."""
+
+    def binary(logits: Tensor, goal: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, goal, reduction="none")
+
+    return each_label_alone(config, multilabel, class_weights, binary)
+
+
+def mse(config: ImageConfig, multilabel: bool, class_weights: Tensor | None) -> Loss:
+    """The squared error of the probabilities."""
+
+    def squared(logits: Tensor, goal: Tensor) -> Tensor:
+        return F.mse_loss(_probabilities(logits, multilabel), goal, reduction="none")
+
+    return each_label_alone(config, multilabel, class_weights, squared)
+
+
+def l1(config: ImageConfig, multilabel: bool, class_weights: Tensor | None) -> Loss:
+    """The absolute error of the probabilities."""
+
+    def absolute(logits: Tensor, goal: Tensor) -> Tensor:
+        return F.l1_loss(_probabilities(logits, multilabel), goal, reduction="none")
+
+    return each_label_alone(config, multilabel, class_weights, absolute)
+
+
+def focal(config: ImageConfig, multilabel: bool, class_weights: Tensor | None) -> Loss:
+    """Lin et al. 2017, "Focal Loss for Dense Object Detection"; `focal_gamma` and `focal_alpha` are read."""
+    alpha = -1.0 if config.focal_alpha is None else config.focal_alpha  # torchvision's word for none
+
+    def focused(logits: Tensor, goal: Tensor) -> Tensor:
+        found: Tensor = sigmoid_focal_loss(logits, goal, alpha, config.focal_gamma)
+        return found
+
+    return each_label_alone(config, multilabel, class_weights, focused)
+
+
+def asymmetric(config: ImageConfig, multilabel: bool, class_weights: Tensor | None) -> Loss:
+    """Ridnik et al. 2021, "Asymmetric Loss For Multi-Label Classification"; `asymmetric_gamma_*` are read."""
+    losses = AsymmetricLossMultiLabel(config.asymmetric_gamma_neg, config.asymmetric_gamma_pos, reduction="none")
+    return each_label_alone(config, multilabel, class_weights, losses)
+
+
+def each_label_alone(
+    config: ImageConfig, multilabel: bool, class_weights: Tensor | None, elementwise: Elementwise
+) -> Loss:
+    """A loss that asks for each class on its own, with smoothed and weighted targets.
+
+    Args:
+        config, multilabel, class_weights: as for `training_loss`.
+        elementwise: logits and targets, both (N, C), to losses (N, C).
+    """
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
         shares = _shares(logits, targets)
         losses = elementwise(logits, _smoothed(shares, config.label_smoothing, multilabel))
         if config.pos_weight != 1.0 or (class_weights is not None and multilabel):
@@ -80,32 +138,17 @@ def training_loss(config: ImageConfig, multilabel: bool, class_weights: torch.Te
             losses = losses * (shares @ class_weights)[:, None]
         return losses.mean()
 
-    return each_label_alone
+    return loss
 
 
-def _elementwise(config: ImageConfig, multilabel: bool) -> dict[str, Elementwise]:
-    def probabilities(logits: torch.Tensor) -> torch.Tensor:
-        return logits.sigmoid() if multilabel else logits.softmax(dim=1)
-
-    def binary(logits: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
-        return F.binary_cross_entropy_with_logits(logits, goal, reduction="none")
-
-    alpha = -1.0 if config.focal_alpha is None else config.focal_alpha  # torchvision's word for none
-    asymmetric = AsymmetricLossMultiLabel(config.asymmetric_gamma_neg, config.asymmetric_gamma_pos, reduction="none")
-    return {
-        "bce": binary,
-        "multilabel_soft_margin": binary,  # one function under two names, but for PyTorch's order of the means
-        "mse": lambda logits, goal: F.mse_loss(probabilities(logits), goal, reduction="none"),
-        "l1": lambda logits, goal: F.l1_loss(probabilities(logits), goal, reduction="none"),
-        "focal": lambda logits, goal: sigmoid_focal_loss(logits, goal, alpha, config.focal_gamma),
-        "asymmetric": asymmetric,
-    }
+def _probabilities(logits: Tensor, multilabel: bool) -> Tensor:
+    return logits.sigmoid() if multilabel else logits.softmax(dim=1)
 
 
-def _shares(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def _shares(logits: Tensor, targets: Tensor) -> Tensor:
     """Targets as (N, C): of class numbers, 1 for the class and 0 for the others."""
     return F.one_hot(targets, logits.shape[1]).to(logits.dtype) if targets.ndim == 1 else targets.to(logits.dtype)
 
 
-def _smoothed(shares: torch.Tensor, smoothing: float, multilabel: bool) -> torch.Tensor:
+def _smoothed(shares: Tensor, smoothing: float, multilabel: bool) -> Tensor:
     return shares * (1.0 - smoothing) + smoothing * (0.5 if multilabel else 1.0 / shares.shape[1])

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainables.image.choices.metrics import METRICS, TOP
 from trainables.image.measures.counting import Counts, average_precisions, calibration_error, count
-from trainables.image.measures.label_kinds import TOP
 from trainables.image.measures.thresholds import Threshold, decide_with_tuned
 from trainables.image.package import THRESHOLD
 from trainables.outcomes import MOST_EXAMPLES, packed
@@ -78,46 +83,105 @@ def classification_metrics(
         exact_match and map.
     """
     truth = targets.long()
-    predicted = decide_split(logits, truth, multilabel, threshold)
-    counts = count(predicted, truth, logits.shape[1], multilabel)
-    metrics = {
-        "accuracy": accuracy(predicted, truth),
-        **averages(counts, multilabel),
-        **(_multilabel(logits, predicted, truth) if multilabel else _single_label(logits, counts, truth)),
-    }
-    return {f"{split}_{name}": value for name, value in metrics.items()}
-
-
-def averages(counts: Counts, multilabel: bool) -> dict[str, float]:
-    """`macro_precision`, `micro_f1` and so on."""
-    touched = counts.true_positives + counts.false_positives + counts.false_negatives > 0
-    # A label that is never there and never said counts as 0; a class like that is left out, as in scikit-learn.
-    macro = {name: values if multilabel else values[touched] for name, values in counts.figures().items()}
-    return {f"macro_{name}": values.mean().item() for name, values in macro.items()} | {
-        f"micro_{name}": value.item() for name, value in counts.together().figures().items()
-    }
-
-
-def _single_label(logits: Tensor, counts: Counts, truth: Tensor) -> dict[str, float]:
-    probabilities = logits.softmax(dim=1)
-    occurs = counts.true_positives + counts.false_negatives > 0
-    metrics = {
-        "balanced_accuracy": counts.figures()["recall"][occurs].mean().item(),
-        "log_loss": F.cross_entropy(logits, truth).item(),
-        "calibration_error": calibration_error(probabilities, truth, NUM_BINS),
-    }
-    if logits.shape[1] > TOP:
-        best = logits.topk(TOP, dim=1).indices
-        metrics["top5_accuracy"] = (best == truth[:, None]).any(dim=1).double().mean().item()
-    return metrics
-
-
-def _multilabel(logits: Tensor, predicted: Tensor, truth: Tensor) -> dict[str, float]:
-    precisions = average_precisions(logits.sigmoid(), truth)
-    occurs = truth.sum(dim=0) > 0
+    scored = Scored(logits, decide_split(logits, truth, multilabel, threshold), truth, multilabel)
     return {
-        "exact_match": (predicted == truth).all(dim=1).double().mean().item(),
-        # Without any label in the split there is nothing to rank: 0, since a report holds finite numbers.
-        "map": precisions[occurs].mean().item() if occurs.any() else 0.0,
-        "log_loss": F.binary_cross_entropy_with_logits(logits, truth.to(logits.dtype)).item(),
+        f"{split}_{name}": _function(metric.computed_by)(scored)
+        for name, metric in METRICS.items()
+        if metric.is_of(multilabel, logits.shape[1])
     }
+
+
+@lru_cache
+def _function(name: str) -> Callable[[Scored], float]:
+    found: Callable[[Scored], float] = pkgutil.resolve_name(name)
+    return found
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a metric is computed from: a split's answers, on the CPU.
+
+    Attributes:
+        logits: (N, C).
+        predicted: class numbers (N,), or of multi-label data 0 and 1 (N, C).
+        truth: likewise, int64.
+        multilabel: which of the two.
+    """
+
+    logits: Tensor
+    predicted: Tensor
+    truth: Tensor
+    multilabel: bool
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """(N, C); of single-label data they add up to 1."""
+        return self.logits.sigmoid() if self.multilabel else self.logits.softmax(dim=1)
+
+    @cached_property
+    def counts(self) -> Counts:
+        """True and false decisions of each class."""
+        return count(self.predicted, self.truth, self.logits.shape[1], self.multilabel)
+
+    @cached_property
+    def averages(self) -> Mapping[str, float]:
+        """`macro_precision`, `micro_f1` and so on.
+
+        A class that neither occurs nor is predicted is left out, as in scikit-learn; a label like that counts as 0.
+        """
+        counts = self.counts
+        touched = counts.true_positives + counts.false_positives + counts.false_negatives > 0
+        macro = {name: values if self.multilabel else values[touched] for name, values in counts.figures().items()}
+        return {f"macro_{name}": values.mean().item() for name, values in macro.items()} | {
+            f"micro_{name}": value.item() for name, value in counts.together().figures().items()
+        }
+
+
+def accuracy_of(scored: Scored) -> float:
+    """See `accuracy`."""
+    return accuracy(scored.predicted, scored.truth)
+
+
+def _average(name: str) -> Callable[[Scored], float]:
+    return lambda scored: scored.averages[name]
+
+
+macro_f1, macro_precision, macro_recall = map(_average, ("macro_f1", "macro_precision", "macro_recall"))
+micro_f1, micro_precision, micro_recall = map(_average, ("micro_f1", "micro_precision", "micro_recall"))
+
+
+def log_loss(scored: Scored) -> float:
+    """The mean over the examples; of multi-label data, over all labels of all examples."""
+    if scored.multilabel:
+        return F.binary_cross_entropy_with_logits(scored.logits, scored.truth.to(scored.logits.dtype)).item()
+    return F.cross_entropy(scored.logits, scored.truth).item()
+
+
+def balanced_accuracy(scored: Scored) -> float:
+    """The mean recall of the classes that occur."""
+    occurs = scored.counts.true_positives + scored.counts.false_negatives > 0
+    return scored.counts.figures()["recall"][occurs].mean().item()
+
+
+def calibration(scored: Scored) -> float:
+    """The expected calibration error, in `NUM_BINS` bins."""
+    return calibration_error(scored.probabilities, scored.truth, NUM_BINS)
+
+
+def top5_accuracy(scored: Scored) -> float:
+    """The share of examples whose class is among the five most probable ones."""
+    best = scored.logits.topk(TOP, dim=1).indices
+    return (best == scored.truth[:, None]).any(dim=1).double().mean().item()
+
+
+def exact_match(scored: Scored) -> float:
+    """The share of examples whose every label is right."""
+    return (scored.predicted == scored.truth).all(dim=1).double().mean().item()
+
+
+def mean_average_precision(scored: Scored) -> float:
+    """The mean over the labels that occur."""
+    precisions = average_precisions(scored.probabilities, scored.truth)
+    occurs = scored.truth.sum(dim=0) > 0
+    # Without any label in the split there is nothing to rank: 0, since a report holds finite numbers.
+    return precisions[occurs].mean().item() if occurs.any() else 0.0

@@ -23,13 +23,7 @@ class DataSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dataset: str = Field(
-        "digits",
-        description="digits, image_folder, cifar10, voc, coco, yolo, labelme, cvat, fiftyone, label_studio, datumaro, "
-        "createml, image_table, multilabel_table, "
-        "parquet_images, cifar100, image_archive, webdataset, image_arrays, "
-        'or "package.module:attribute" (your own Dataset). Default: what is recognised in root; without root, digits.',
-    )
+    dataset: str = Field("digits", description="Built-in name, or package.module:attribute.")
     root: AbsolutePath | None = Field(
         None, description="The dataset's folder. Relative paths are relative to the current directory."
     )

@@ -23,13 +23,13 @@ from trainables.image.batches.augment import make_augmentation, with_generator
 from trainables.image.batches.feed import Feed, Rows, Source
 from trainables.image.batches.kept_pixels import keep
 from trainables.image.batches.mixing import make_mixing
+from trainables.image.choices.metrics import monitor_problem
 from trainables.image.compute.memory import peak_memory_bytes, reset_peak_memory
 from trainables.image.compute.precision import chosen_precision
 from trainables.image.config import ImageConfig, Precision
 from trainables.image.data.balancing import class_weights, sampled_rows
 from trainables.image.features.stored import FeatureFeed, Features
 from trainables.image.index import ImageIndex
-from trainables.image.measures.label_kinds import monitor_problem
 from trainables.image.measures.losses import make_loss, training_loss
 from trainables.image.measures.metrics import classification_metrics, decide, outcomes
 from trainables.image.models.factory import normalization, starting_model

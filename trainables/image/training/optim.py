@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,27 +11,28 @@ from timm.optim import create_optimizer_v2
 from torch import nn
 
 from trainables.errors import TrainableError
+from trainables.image.choices.optimizers import MADE_BY
 from trainables.image.config import ImageConfig
 from trainables.image.models.freezing import block_numbers
+
+Groups = list[dict[str, Any]]
+"""Parameters by what is done to them, as PyTorch's optimizers take them: see `parameter_groups`."""
+
+MakesOptimizer = Callable[[Groups, ImageConfig], torch.optim.Optimizer]
 
 
 def make_optimizer(config: ImageConfig, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of the parameters that are trained.
 
-    `fused` runs one kernel for all parameters: for small nets on a CPU that is most of a step's cost. timm makes
-    those that PyTorch has no fused form of.
+    timm makes those that `choices.optimizers.MADE_BY` does not have.
 
     Raises:
         TrainableError: it cannot be had on this machine.
     """
     groups = parameter_groups(config, model)
-    match config.optimizer:
-        case "adam":
-            return torch.optim.Adam(groups, lr=config.lr, fused=True)
-        case "adamw":
-            return torch.optim.AdamW(groups, lr=config.lr, fused=True)
-        case "sgd":
-            return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+    if config.optimizer in MADE_BY:
+        make: MakesOptimizer = pkgutil.resolve_name(MADE_BY[config.optimizer])
+        return make(groups, config)
     try:
         made: torch.optim.Optimizer = create_optimizer_v2(
             groups, opt=config.optimizer, lr=config.lr, weight_decay=0.0, momentum=config.momentum
@@ -39,7 +42,25 @@ def make_optimizer(config: ImageConfig, model: nn.Module) -> torch.optim.Optimiz
     return made
 
 
-def parameter_groups(config: ImageConfig, model: nn.Module) -> list[dict[str, Any]]:
+# `fused` runs one kernel for all parameters: for small nets on a CPU that is most of a step's cost.
+
+
+def adam(groups: Groups, config: ImageConfig) -> torch.optim.Optimizer:
+    """Kingma and Ba 2015, arXiv:1412.6980."""
+    return torch.optim.Adam(groups, lr=config.lr, fused=True)
+
+
+def adamw(groups: Groups, config: ImageConfig) -> torch.optim.Optimizer:
+    """Loshchilov and Hutter 2019, arXiv:1711.05101."""
+    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+
+
+def sgd(groups: Groups, config: ImageConfig) -> torch.optim.Optimizer:
+    """With momentum; Nesterov's only where `nesterov` says so."""
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+
+
+def parameter_groups(config: ImageConfig, model: nn.Module) -> Groups:
     """Trained parameters by weight decay and share of the learning rate (`lr_scale`).
 
     Biases, normalisation layers and what the model says of itself (position embeddings) get no weight decay, as in

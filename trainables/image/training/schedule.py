@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 
 from trainables.contract import Mode
+from trainables.image.choices.metrics import modes
 from trainables.image.config import Monitor, Schedule
 
 _RISE_FRACTION = 0.3
@@ -93,8 +93,7 @@ def stops_early(values: Sequence[float], monitor: Monitor, patience: int | None)
 
 def mode_of(monitor: Monitor) -> Mode:
     """Which way a monitored metric is better."""
-    mode: Literal["min", "max"] = "min" if monitor == "val_loss" else "max"
-    return mode
+    return modes()[monitor]
 
 
 def _cosine(start: float, end: float, progress: float) -> float:

@@ -1,8 +1,9 @@
-"""What is known of optimizers without importing timm: so that checking a sweep file stays quick."""
+"""The optimizers that `optimizer` names. Those of timm are known without importing it, so that checking stays quick."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 _KNOWN = """
@@ -13,6 +14,15 @@ _KNOWN = """
 OPTIMIZERS: frozenset[str] = frozenset(_KNOWN.split())
 """Names that need no look at timm. They mean what they mean in timm, but that sgd is without Nesterov's momentum
 unless `nesterov` says so."""
+
+_HERE = "trainables.image.training.optim:"
+
+MADE_BY: Mapping[str, str] = {
+    "adam": _HERE + "adam",
+    "adamw": _HERE + "adamw",
+    "sgd": _HERE + "sgd",
+}
+"""Those that timm does not make: "module:function" of `(parameter groups, ImageConfig) -> Optimizer`."""
 
 _UNUSABLE = {"adahessian": "it needs second derivatives, which are not computed here: try adamw, lion or muon"}
 _NEED_PACKAGE = {"bnb": "bitsandbytes", "fused": "apex"}
@@ -25,7 +35,7 @@ def optimizer_problem(name: str) -> str | None:
         name: as in the sweep file. `lookahead_<name>` is Lookahead (Zhang et al. 2019) around another one.
     """
     inner = name.removeprefix("lookahead_")
-    if inner in OPTIMIZERS:
+    if name in MADE_BY or inner in OPTIMIZERS:
         return None
     if inner in _UNUSABLE:
         return f"{name} cannot be used: {_UNUSABLE[inner]}"

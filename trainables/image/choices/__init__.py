@@ -1,0 +1,1 @@
+"""What a setting can be chosen from: tables of names, each with the function behind it. Light to import: no torch."""

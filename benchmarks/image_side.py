@@ -53,7 +53,7 @@ def train(photos: Path, work: Path, *, threads: int, **values: Any) -> Ours:
     trainable.train(config, handle)
     from trainables.image.data.prepare import INDEX_FILE
     from trainables.image.index import ImageIndex
-    from trainables.image.training.classifier import epoch_size
+    from trainables.image.training.order import epoch_size
 
     num = epoch_size(len(ImageIndex.load(work / "data" / INDEX_FILE).rows("train")), config.batch_size)
     train_s = [num / report.metrics["images_per_s"] for report in handle.reports]

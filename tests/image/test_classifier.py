@@ -24,7 +24,7 @@ from trainables.image.models.factory import build_model
 from trainables.image.trainable import ImageClassifier
 from trainables.image.training import classifier
 from trainables.image.training.checkpoint import load_trained
-from trainables.image.training.classifier import epoch_order, epoch_size
+from trainables.image.training.order import epoch_order, epoch_size
 from trainables.local import LocalHandle
 
 

@@ -20,7 +20,7 @@ from trainables.image.index import ImageIndex
 from trainables.image.looking.fed import TILE, images_fed
 from trainables.image.looking.tiles import seen
 from trainables.image.trainable import ImageClassifier
-from trainables.image.training.classifier import epoch_generator, epoch_order
+from trainables.image.training.order import epoch_generator, epoch_order
 
 MakeFolder = Callable[..., Path]
 

@@ -17,7 +17,7 @@ from trainables.image.batches.feed import Feed
 from trainables.image.batches.kept_pixels import KeptPixels, Memory, fits, why_not_kept
 from trainables.image.config import ImageConfig
 from trainables.image.parallel.workers import Workers
-from trainables.image.training.classifier import epoch_generator
+from trainables.image.training.order import epoch_generator
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 MIB = 1 << 20

@@ -30,10 +30,11 @@ from trainables.image.models.table import OWN_NETS
 from trainables.image.parallel.workers import Workers
 from trainables.image.settings.balance import Balance, Strategy
 from trainables.image.training import checkpoint
-from trainables.image.training.classifier import epoch_generator, epochs, starting_net
+from trainables.image.training.classifier import epochs, starting_net
 from trainables.image.training.evaluate import compute_logits
 from trainables.image.training.graph import CAPTURABLE, WARM_UP_STEPS
 from trainables.image.training.optim import make_optimizer, set_learning_rate
+from trainables.image.training.order import epoch_generator
 from trainables.image.training.turns import off_the_gpu
 
 MODELS = [*OWN_NETS, "shufflenet_v2_x0_5", "squeezenet1_1", "googlenet", *timm.list_models("test_*")]

@@ -18,7 +18,7 @@ from trainables.image.features.store import num_views, wants_features
 from trainables.image.index import ImageIndex
 from trainables.image.looking.tiles import seen
 from trainables.image.parallel.draws import Draws, Part
-from trainables.image.training.classifier import epoch_generator, epoch_order
+from trainables.image.training.order import epoch_generator, epoch_order
 
 TILE = 96  # pixels
 _GAP = 4

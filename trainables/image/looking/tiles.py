@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image
 
 from trainables.contract import Progress
 from trainables.cpus import num_cpus
@@ -20,7 +18,7 @@ from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.index import SPLITS, ImageIndex, flat_labels
 from trainables.image.pixels.examples import open_pixels
-from trainables.image.pixels.thumbnails import QUALITY, thumbnails
+from trainables.image.pixels.thumbnails import jpeg, thumbnails
 from trainables.image.settings.pixel_rule import PixelRule
 from trainables.look import Cell, Section, Tile, TileRow
 
@@ -111,7 +109,9 @@ def class_sections(index: ImageIndex, data: DataConfig, config: ImageConfig, pro
     tiles = [
         TileRow(
             index.classes[number],
-            tuple(Tile(jpeg(squares[row]), names[row], split) for split in splits for row in chosen[number, split]),
+            tuple(
+                Tile(jpeg(squares[row], SIDE), names[row], split) for split in splits for row in chosen[number, split]
+            ),
         )
         for number in shown
     ]
@@ -148,7 +148,10 @@ def augmentation_section(index: ImageIndex, data: DataConfig, config: ImageConfi
         versions.append(changed.permute(0, 2, 3, 1).numpy())
     names = index.table["example"].take(pa.array(rows)).to_pylist()
     tiles = [
-        TileRow("", (Tile(jpeg(images[k]), name, "unchanged"), *(Tile(jpeg(each[k]), name) for each in versions)))
+        TileRow(
+            "",
+            (Tile(jpeg(images[k], SIDE), name, "unchanged"), *(Tile(jpeg(each[k], SIDE), name) for each in versions)),
+        )
         for k, name in enumerate(names)
     ]
     text = f"Training examples with {config.augment!r} and the sweep's other augmentations, {_VERSIONS} samples each."
@@ -163,15 +166,3 @@ def seen(
     pixels = open_pixels(index, uncached, config.input_resolution, config.num_channels, num_cpus(), fit=config.fit)
     with contextlib.closing(pixels):
         return pixels.gather(rows)
-
-
-def jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """A tile of (H, W, C) pixels."""
-    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
-    if max(image.size) < SIDE // 2:
-        factor = SIDE // max(image.size)
-        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    image.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY)
-    return buffer.getvalue()

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
@@ -18,7 +19,6 @@ from trainables.image.settings.pixel_rule import PixelRule
 
 QUALITY = 80
 """Of JPEG: artefacts are not seen at this size."""
-_SMALLEST = 48  # pixels: smaller pictures are enlarged, pixel by pixel
 
 
 def thumbnails(index: ImageIndex, examples: Sequence[str], size: int, rule: PixelRule) -> Mapping[str, bytes]:
@@ -41,19 +41,25 @@ def thumbnails(index: ImageIndex, examples: Sequence[str], size: int, rule: Pixe
         try:
             image = open_image(picture.read(), rule=rule, name=picture.name)
             for row, region in zip(picture.rows, picture.regions, strict=True):
-                found[names[row]] = _jpeg(to_pixels(image, box=region.box, mask=region.mask), size)
+                found[names[row]] = jpeg(to_pixels(image, box=region.box, mask=region.mask), size)
         except (DataError, ValueError, OSError):
             # Moved or damaged since the sweep: who asked shows words in its place.
             continue
     return found
 
 
-def _jpeg(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], size: int) -> bytes:
-    image = Image.fromarray(pixels)
-    if max(image.size) < _SMALLEST:
-        factor = size // max(image.size)
+def jpeg(pixels: npt.NDArray[np.uint8], side: int) -> bytes:
+    """A small picture of (H, W) or (H, W, C) pixels, one or three channels, as JPEG.
+
+    Args:
+        pixels: of the picture.
+        side: the longer side; a picture of less than half of it is enlarged, pixel by pixel.
+    """
+    image = Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
+    if max(image.size) < side // 2:
+        factor = side // max(image.size)
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    image.thumbnail((size, size))
+    image.thumbnail((side, side))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()

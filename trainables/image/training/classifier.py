@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,12 @@ from accelerate import Accelerator
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from trainables.contract import Checkpoint, EpochReport, Save, TrialHandle
-from trainables.errors import Diverged, TrainableError
+from trainables.contract import EpochReport, Save, TrialHandle
+from trainables.errors import Diverged
 from trainables.image.batches.augment import make_augmentation, with_generator
-from trainables.image.batches.feed import Feed, Rows, Source
+from trainables.image.batches.feed import Feed, Source
 from trainables.image.batches.kept_pixels import keep
 from trainables.image.batches.mixing import make_mixing
-from trainables.image.choices.metrics import monitor_problem
 from trainables.image.compute.memory import peak_memory_bytes, reset_peak_memory
 from trainables.image.compute.precision import chosen_precision
 from trainables.image.config import ImageConfig, Precision
@@ -42,11 +40,14 @@ from trainables.image.settings.balance import Balance
 from trainables.image.training.averaging import MOST_EXAMPLES, LastEpochs
 from trainables.image.training.checkpoint import load_state, save_state
 from trainables.image.training.divergence import LossWatch
-from trainables.image.training.graph import GraphRun, Result, Run, keep_on_device, why_not
+from trainables.image.training.graph import GraphRun, Result, keep_on_device, why_not
 from trainables.image.training.microbatch import MicroBatches, infeasible_when_out_of_memory
 from trainables.image.training.optim import make_optimizer, set_learning_rate
-from trainables.image.training.schedule import learning_rate, plateau_factor, stops_early
+from trainables.image.training.order import epoch_generator, epoch_order, epoch_size, seed_everything
+from trainables.image.training.predicting import predict_together
+from trainables.image.training.schedule import epoch_schedule
 from trainables.image.training.turns import off_the_gpu
+from trainables.image.training.watching import ends_early, seen_so_far, watch
 
 _FEATURES_AT_ONCE = 1024
 """That a head judges: more at a time gain nothing."""
@@ -328,60 +329,6 @@ def epochs(
             yield Epoch(EpochReport(epoch, metrics, right), save)
 
 
-def watches(config: ImageConfig) -> bool:
-    """Whether anything looks at `config.monitor` while training."""
-    return config.schedule == "plateau" or config.early_stopping_patience is not None
-
-
-def seen_so_far(config: ImageConfig, index: ImageIndex, resumed: Checkpoint | None) -> list[float]:
-    """The metric to monitor of each epoch up to a checkpoint; empty where nothing looks at it.
-
-    Raises:
-        TrainableError: it is not for this kind of data.
-    """
-    if not watches(config):
-        return []
-    if problem := monitor_problem(config.monitor, index.multilabel):
-        raise TrainableError(problem)
-    return [] if resumed is None else [report.metrics[config.monitor] for report in resumed.history]
-
-
-def watch(config: ImageConfig, watched: list[float], metrics: Mapping[str, float]) -> None:
-    """Takes note of an epoch's metric to monitor, where anything looks at it."""
-    if watches(config):
-        watched.append(metrics[config.monitor])
-
-
-def ends_early(config: ImageConfig, watched: Sequence[float]) -> bool:
-    """Whether a trial ends before its last epoch, because what it monitors has not gained; says so."""
-    if len(watched) == config.epochs or not stops_early(watched, config.monitor, config.early_stopping_patience):
-        return False
-    print(f"{config.monitor} did not improve for {config.early_stopping_patience} epochs: early stopping")
-    return True
-
-
-def epoch_schedule(config: ImageConfig, steps_per_epoch: int, watched: Sequence[float]) -> partial[float]:
-    """The learning rate as a function of the step, for one epoch.
-
-    Args:
-        config: of the trial.
-        steps_per_epoch: optimizer steps.
-        watched: the metric to monitor, for each epoch before this one.
-    """
-    peak = config.lr
-    if config.schedule == "plateau":
-        peak *= plateau_factor(watched, config.monitor, config.lr_gamma, config.plateau_patience)
-    return partial(
-        learning_rate,
-        peak=peak,
-        num_steps=config.epochs * steps_per_epoch,
-        num_warmup_steps=round(config.warmup_epochs * steps_per_epoch),
-        schedule=config.schedule,
-        steps_to_fall=(config.step_epochs or math.ceil(config.epochs / 3)) * steps_per_epoch,
-        gamma=config.lr_gamma,
-    )
-
-
 def start_head(net: nn.Module, seed: int) -> None:
     """Draws the classifier from the seed alone, so that it does not depend on what the backbone drew before it.
 
@@ -393,72 +340,7 @@ def start_head(net: nn.Module, seed: int) -> None:
         classifier.reset_parameters()
 
 
-def seed_everything(seed: int) -> None:
-    """Seeds every generator of random numbers that a trial may use."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def epoch_order(rows: Rows, batch_size: int, seed: int, epoch: int) -> Rows:
-    """The training examples of an epoch, shuffled; a function of seed and epoch, so that resuming repeats it.
-
-    A small last batch is left out, other examples each epoch: see `epoch_size`.
-    """
-    return np.random.default_rng([seed, epoch]).permutation(rows)[: epoch_size(len(rows), batch_size)]
-
-
-def epoch_size(num_examples: int, batch_size: int) -> int:
-    """How many examples an epoch takes: all, but for a last batch of less than half the size.
-
-    A small batch would move the weights as far as a full one, and batch normalisation fails on a batch of one.
-    Fewer examples than one batch are one batch.
-    """
-    if num_examples <= batch_size:
-        return num_examples
-    rest = num_examples % batch_size
-    return num_examples - rest if rest == 1 or rest < batch_size / 2 else num_examples
-
-
 def mean_loss(losses: list[torch.Tensor], batches: tuple[torch.Tensor, ...]) -> float:
     """The mean over the examples of the batches' mean losses."""
     sizes = torch.tensor([len(batch) for batch in batches], dtype=torch.float64)
     return float((torch.stack(losses).double().cpu() * sizes).sum() / sizes.sum())
-
-
-def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """Draws the augmentations of an epoch; apart from the shuffling, although both come from seed and epoch."""
-    (state,) = np.random.SeedSequence([seed, epoch, 1]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
-
-
-@torch.inference_mode()
-def predict(
-    model: nn.Module, feed: Feed | FeatureFeed, rows: Rows, batch_size: int, run: Run | None = None
-) -> torch.Tensor:
-    """Logits of these rows, (N, classes), float32 on the device.
-
-    Args:
-        model: images → logits.
-        feed: of its inputs.
-        rows: of the index.
-        batch_size: that go through the model at a time.
-        run: the model as a graph, images → (logits,); None: it runs as it is.
-    """
-    model.eval()
-    batches = feed.batches(rows, batch_size)
-    return torch.cat([model(images) if run is None else run(images)[0] for images in batches]).float()
-
-
-def predict_together(
-    workers: Workers,
-    model: nn.Module,
-    feed: Feed | FeatureFeed,
-    rows: Rows,
-    batch_size: int,
-    run: Run | None = None,
-) -> torch.Tensor:
-    """Logits of these rows, (N, classes), float32 on the CPU; of several workers each computes its part."""
-    mine = rows[workers.share(len(rows))]
-    some = mine if len(mine) else rows[:1]  # a worker without any has none of the right shape to give
-    return workers.gather(predict(model, feed, some, batch_size, run)[: len(mine)], len(rows)).cpu()

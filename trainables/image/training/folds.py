@@ -26,7 +26,8 @@ from trainables.image.features.stored import Features
 from trainables.image.index import ImageIndex
 from trainables.image.parallel.workers import Workers, accelerator_of
 from trainables.image.training.checkpoint import fold_folder, random_state, set_random_state
-from trainables.image.training.classifier import Epoch, ends_early, epochs, seen_so_far, starting_net, watch
+from trainables.image.training.classifier import Epoch, epochs, starting_net
+from trainables.image.training.watching import ends_early, seen_so_far, watch
 from trainables.outcomes import packed, unpacked
 
 SPREAD = "_std"

@@ -15,7 +15,8 @@ from trainables.image.features.stored import Features
 from trainables.image.index import ImageIndex
 from trainables.image.parallel.workers import Workers, accelerator_of
 from trainables.image.settings.balance import Balance
-from trainables.image.training.classifier import epochs, starting_net, watch
+from trainables.image.training.classifier import epochs, starting_net
+from trainables.image.training.watching import watch
 
 THRESHOLD_FILE = "threshold.json"
 """In a checkpoint: from which probability each label counts, where its model has seen what that was tuned on."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
 from trainables.contract import Mode
 from trainables.image.choices.metrics import modes
-from trainables.image.config import Monitor, Schedule
+from trainables.image.config import ImageConfig, Monitor, Schedule
 
 _RISE_FRACTION = 0.3
 _START_FRACTION = 1 / 25
@@ -94,6 +95,28 @@ def stops_early(values: Sequence[float], monitor: Monitor, patience: int | None)
 def mode_of(monitor: Monitor) -> Mode:
     """Which way a monitored metric is better."""
     return modes()[monitor]
+
+
+def epoch_schedule(config: ImageConfig, steps_per_epoch: int, watched: Sequence[float]) -> partial[float]:
+    """The learning rate as a function of the step, for one epoch.
+
+    Args:
+        config: of the trial.
+        steps_per_epoch: optimizer steps.
+        watched: the metric to monitor, for each epoch before this one.
+    """
+    peak = config.lr
+    if config.schedule == "plateau":
+        peak *= plateau_factor(watched, config.monitor, config.lr_gamma, config.plateau_patience)
+    return partial(
+        learning_rate,
+        peak=peak,
+        num_steps=config.epochs * steps_per_epoch,
+        num_warmup_steps=round(config.warmup_epochs * steps_per_epoch),
+        schedule=config.schedule,
+        steps_to_fall=(config.step_epochs or math.ceil(config.epochs / 3)) * steps_per_epoch,
+        gamma=config.lr_gamma,
+    )
 
 
 def _cosine(start: float, end: float, progress: float) -> float:

@@ -21,7 +21,7 @@ from trainables.image.datasets.tree import suffix
 from trainables.image.datasets.voc_annotation import read_annotation
 from trainables.image.datasets.voc_lists import list_files, read_lists
 from trainables.image.datasets.voc_pictures import PicturesOf
-from trainables.image.pixels.decode import upright_size
+from trainables.image.pixels.header import upright_size
 from trainables.image.pixels.masks import MaskPicture, read_mask
 
 if TYPE_CHECKING:

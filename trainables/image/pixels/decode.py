@@ -65,8 +65,7 @@ SUFFIXES = frozenset(
 if _READS_HEIF:
     SUFFIXES |= HEIF_SUFFIXES
 
-_ORIENTATION = 0x0112  # of EXIF
-_QUARTER_TURNS = range(5, 9)  # its values that exchange width and height
+ORIENTATION = 0x0112  # of EXIF
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -78,7 +77,7 @@ _TURNS = {
 }
 
 # What Pillow raises on damaged files, besides OSError: it checks little, and its parsers stumble in many ways.
-_DAMAGED = (
+DAMAGED = (
     OSError,
     SyntaxError,
     ValueError,
@@ -157,7 +156,7 @@ def read_image(source: Path | bytes, *, name: str = "", rule: PixelRule = DEFAUL
         if is_dicom(content):
             return _of_values(read_dicom(content, rule), rule)
         try:
-            opened = Image.open(io.BytesIO(content), formats=_formats())
+            opened = Image.open(io.BytesIO(content), formats=formats())
         except UnidentifiedImageError:
             if is_tiff(content):
                 return _of_values(read_bands(content, rule.max_pixels), rule)
@@ -173,48 +172,8 @@ def read_image(source: Path | bytes, *, name: str = "", rule: PixelRule = DEFAUL
         raise
     except UnidentifiedImageError as error:
         raise UnreadableImage(name, "not an image of a known format") from error
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise UnreadableImage(name, str(error) or type(error).__name__) from error
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a picture's header says of its size.
-
-    Attributes:
-        stored: width and height as the pixels are stored.
-        orientation: EXIF's, 1 (upright) to 8.
-    """
-
-    stored: tuple[int, int]
-    orientation: int = 1
-
-    @property
-    def is_turned(self) -> bool:
-        """Whether width and height change places when it is turned upright."""
-        return self.orientation in _QUARTER_TURNS
-
-    @property
-    def upright(self) -> tuple[int, int]:
-        """Width and height of the picture as it is seen."""
-        width, height = self.stored
-        return (height, width) if self.is_turned else (width, height)
-
-
-def header_of(path: Path) -> Header | None:
-    """The header of a picture; None when it has no readable one."""
-    try:
-        with Image.open(path, formats=_formats()) as image:
-            orientation = image.getexif().get(_ORIENTATION)
-            return Header(image.size, orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1)
-    except _DAMAGED:
-        return None
-
-
-def upright_size(path: Path) -> tuple[int, int] | None:
-    """Width and height of a picture, turned upright, by its header; None when it has no readable one."""
-    header = header_of(path)
-    return None if header is None else header.upright
 
 
 def to_pixels(
@@ -306,7 +265,7 @@ def keep_memory(num_threads: int) -> None:
 
 
 @functools.cache
-def _formats() -> tuple[str, ...]:
+def formats() -> tuple[str, ...]:
     """The formats that this build of Pillow can read, and its plug-in for HEIC."""
     Image.preinit()
     for plugin in _PLUGINS:  # not `Image.init`, which imports those of thirty further formats
@@ -320,7 +279,7 @@ def _formats() -> tuple[str, ...]:
 
 def _upright(image: Image.Image) -> Image.Image:
     # The pixels are good; where only the EXIF block is damaged, the picture is as upright as one can know.
-    with contextlib.suppress(*_DAMAGED):
+    with contextlib.suppress(*DAMAGED):
         ImageOps.exif_transpose(image, in_place=True)
     return image
 
@@ -383,8 +342,8 @@ def _of_values(values: Values, rule: PixelRule, image: Image.Image | None = None
     numbers, left = chosen_bands(values, rule.bands)
     picture = Image.fromarray(eight_bits(numbers, values, rule))
     if image is not None:
-        with contextlib.suppress(*_DAMAGED):
-            turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        with contextlib.suppress(*DAMAGED):
+            turn = _TURNS.get(image.getexif().get(ORIENTATION, 1))
             picture = picture if turn is None else picture.transpose(turn)
     return Opened(picture, values.limits, "; ".join(filter(None, (values.remark, left))))
 

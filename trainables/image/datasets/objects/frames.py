@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainables.image.datasets.objects.annotated import AnnotatedPicture, FloatBox, Size
-from trainables.image.pixels.decode import Header
+from trainables.image.pixels.header import Header
 
 SAME, SCALED, TURNED, LYING = "same", "scaled", "turned", "lying"
 """LYING: width and height change places, and nothing says which way the picture was turned since."""

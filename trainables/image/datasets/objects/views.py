@@ -16,7 +16,7 @@ from trainables.image.datasets.objects.annotated import AnnotatedObject, Annotat
 from trainables.image.datasets.objects.frames import Frame, read_frames
 from trainables.image.datasets.objects.outlines import mask_of
 from trainables.image.datasets.objects.places import in_pixels, whole_box, widened
-from trainables.image.pixels.decode import header_of
+from trainables.image.pixels.header import header_of
 
 if TYPE_CHECKING:
     from trainables.image.settings.data import DataSettings

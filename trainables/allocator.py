@@ -1,4 +1,4 @@
-"""Memory that was freed stays with the process that trains, for its next step.
+"""Keeps freed memory in the training process, so that the next step need not ask the system for it again.
 
 A training step allocates the same large blocks again and again. glibc maps each from the system and gives it back when
 it is freed, so that every page of every step is a new one, which the kernel fills with zeros first: on a CPU a fifth to

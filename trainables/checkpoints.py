@@ -1,4 +1,4 @@
-"""Checkpoints on disk: complete or not there, and checked before they are trusted.
+"""Checkpoint folders: written whole or not at all, and checked against their checksums before use.
 
 A checkpoint is a folder `attempt-<a>/checkpoints/epoch-<e>/` with the trainable's files and a manifest. The
 manifest is written last and names every file with its size and checksum, and holds its own, so a folder that was cut

@@ -1,4 +1,4 @@
-"""The contract between the sweep and what it runs.
+"""The interface between a sweep and what it trains: `Trainable` and `TrialHandle`.
 
 A trainable sees a config, a handle to report to, and a folder. It knows nothing of Ray or Optuna, so the
 same class runs in a sweep, in `sweep trial`, in a test and in a debugger.

@@ -1,4 +1,4 @@
-"""How many CPUs this process may use: the one place that says it."""
+"""The number of CPUs that this process may use."""
 
 from __future__ import annotations
 

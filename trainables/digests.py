@@ -1,4 +1,4 @@
-"""Checksums of what results depend on: kept with it, and looked at when it is read.
+"""Checksums of files that results depend on: written with each file, and compared when it is read.
 
 XXH3 (https://xxhash.com, 64 bits) finds what disks, networks and hands do to bytes, at the speed of memory. It is no
 protection against somebody who means to deceive.

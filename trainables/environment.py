@@ -1,4 +1,4 @@
-"""What of the user's environment reaches the processes that train: all of it, but for what this one list names.
+"""Which of the user's environment variables reach the training processes: all but those in one list here.
 
 A shell that torchrun, `accelerate launch`, mpirun, Slurm, Kubeflow or SageMaker has prepared says which process of
 which group each process is. A trial is no part of that group: it has its own workers, told in variables of its own.

@@ -1,4 +1,4 @@
-"""The errors with which a trainable speaks to the user: their text is shown as it is, without a traceback."""
+"""Errors for the user: their text is shown as it is, without a traceback."""
 
 from __future__ import annotations
 

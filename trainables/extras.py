@@ -1,4 +1,4 @@
-"""How optional packages are installed: the project is used from a clone, and no package of its name is published."""
+"""How to install an optional package, for messages that ask for one."""
 
 from __future__ import annotations
 

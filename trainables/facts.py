@@ -1,4 +1,4 @@
-"""What can be told of a model that is not trained yet: its parameters, its size, how long it takes. Less is better.
+"""Facts of a model that need no training: its parameters, its size, its latency. Less is better.
 
 A fact is a number under a name. The names of latencies carry how they were measured, so that each is a column of its
 own: `onnx_latency_ms` is the median of one picture on one thread, `onnx_latency_batch32_all_threads_p95_ms` the 95th

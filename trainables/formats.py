@@ -1,4 +1,4 @@
-"""The formats that a published model is to be had in, as files of its package.
+"""The formats in which a model can be published, each a file of the model package.
 
 A further format is a line of `FORMATS` and a module with `recipes` (see `trainables.image.deployment.formats.recipe`).
 """

@@ -1,4 +1,4 @@
-"""What every handle does alike: checks a report, writes the checkpoint, then sends the report on."""
+"""What every trial handle does: check a report, write the checkpoint, then send the report on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How sure a share of right answers is: a 95 % interval that fits few examples, and several of one picture."""
+"""95 % confidence intervals of a share of right answers, also for few examples or several per image."""
 
 from __future__ import annotations
 

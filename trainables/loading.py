@@ -1,4 +1,4 @@
-"""A trainable's name in the sweep file → its class."""
+"""Loads a trainable's class by its name in the sweep file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trainable shows of its data: sections of a page, made of tables and small pictures."""
+"""What a trainable shows about its data: sections of a page, with tables and small images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine is, in words: measured times mean nothing without it."""
+"""This machine in words: a measured time means nothing without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trainables that a notebook (or a script that is run) holds: a class or a function, given to the processes that train.
+"""Trainables that are defined in a notebook or a script, and how they reach the processes that train.
 
 A sweep file names a trainable by its module, which other processes import. What a notebook defines has none. It travels
 pickled by value, in a folder of the session that only its user can read, and is named `notebook:NAME`. Nothing is

@@ -1,4 +1,4 @@
-"""How right a model was on each val example, as the short text that an epoch's report carries.
+"""How right a model was on each val example, as the short text in an epoch's report.
 
 One bit per example where answers are right or wrong, one byte where they may be right in part. From these bits the
 sweep tells which trials cannot be told apart, and how far choosing among them flatters the best.

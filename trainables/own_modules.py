@@ -1,4 +1,4 @@
-"""Where a user's own module is found: in the current directory, after everything that is installed.
+"""How a user's own modules are found: in the current directory, after everything that is installed.
 
 A sweep file can name one ("package.module:attribute"). Only then is the directory on `sys.path`, and last: a file there
 that happens to be called `ray.py`, `queue.py` or `random.py` takes nobody's place.

@@ -1,4 +1,4 @@
-"""By how much one model is better than another on the same examples, and how sure that is."""
+"""The difference between two models on the same examples, with its confidence interval."""
 
 from __future__ import annotations
 

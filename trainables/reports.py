@@ -1,4 +1,4 @@
-"""What a report may hold: the rule for what is taken from a trainable, which is what the sweep's tables can store."""
+"""The rules for what a report may hold: what the sweep's tables can store."""
 
 from __future__ import annotations
 

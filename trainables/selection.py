@@ -1,4 +1,4 @@
-"""What choosing does to a figure: how far the best of many falls on unseen data, and which others it may not beat.
+"""How much choosing the best of many trials flatters its figure, and which other trials may be as good.
 
 Everything here rests on one table: how right each candidate (a trial's epoch) was on each val example.
 

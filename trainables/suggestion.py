@@ -1,4 +1,4 @@
-"""What a sweep over some data could look like: a trainable's suggestion, with its reasons."""
+"""A sweep that a trainable suggests for some data, with its reasons."""
 
 from __future__ import annotations
 

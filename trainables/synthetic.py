@@ -1,4 +1,4 @@
-"""Closed-form learning curves: a trainable without data, to try and measure the machinery around trials."""
+"""A trainable without data, with closed-form learning curves: for tests and benchmarks of the machinery."""
 
 from __future__ import annotations
 

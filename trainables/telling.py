@@ -1,4 +1,4 @@
-"""What a check is doing while it takes long, for whoever waits for it: the check tells, a command listens."""
+"""Progress messages of a check that takes long: the check sends them, a command shows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where this user's caches are, when a sweep file names no folder."""
+"""The user's cache folder, where the sweep file names none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much room checkpoints, model package and pixel cache of the image classifier take, before there are any."""
+"""Estimates the disk space of checkpoints, model package and pixel cache, before there are any."""
 
 from __future__ import annotations
 

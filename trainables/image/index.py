@@ -1,4 +1,4 @@
-"""The index table: what every dataset becomes. A row is an example; nothing after this knows a dataset by name."""
+"""The index: one table of all examples, a row each; nothing that reads it knows a dataset by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that practitioners begin with, by network, optimizer and what is trained. Light: no torch."""
+"""Usual values of hyperparameters, by model, optimizer and what is trained. Light: no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random changes to training images: whole batches on the device, each example drawn for itself.
+"""Random augmentation of training batches on the device, drawn for each image on its own.
 
 Every step takes `(N, C, H, W)`, uint8 or float in 0…255, and returns one of the two. All draws come from one
 generator on the CPU, so the same seed gives the same images on every device.

@@ -1,4 +1,4 @@
-"""RandAugment and TrivialAugment on batches: torchvision's operations, each example's drawn for itself.
+"""RandAugment and TrivialAugment for batches: torchvision's operations, drawn for each image on its own.
 
 Images are uint8 `(N, C, H, W)`. Examples with the same operation at the same strength are done as one batch.
 """

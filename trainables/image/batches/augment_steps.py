@@ -1,4 +1,4 @@
-"""Single random changes to a batch of images, each example drawn for itself.
+"""Single augmentations of a batch of images, drawn for each image on its own.
 
 Images are `(N, C, H, W)`, uint8 or float in 0…255. Draws come from a generator on the CPU.
 """

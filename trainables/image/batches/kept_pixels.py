@@ -1,4 +1,4 @@
-"""The pixels that a trial trains and validates on, kept on its GPU: one copy, then batches are gathered there by index.
+"""Keeps a trial's decoded images on its GPU: copied once, then batches are gathered there by index.
 
 Without it each portion of images is read from the cache and sent over the bus, in each epoch anew.
 """

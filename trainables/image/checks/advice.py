@@ -1,4 +1,4 @@
-"""What can be trained, but comes out other than one might think: too large for this machine, or without ONNX."""
+"""Warnings about configs that can be trained but may surprise: too large for this machine, or without ONNX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Combinations of hyperparameters that cannot work, found without data and (for known models) without torch."""
+"""Checks combinations of hyperparameters, without data and (for known models) without torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model cannot do, found before anything starts: by the table where it lists the model, else by trying."""
+"""Checks what a model can do: by the table where it lists the model, else by trying."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training and export do, done once with a model before anything depends on it, in a process of its own.
+"""Tries training and export of a model once, in a process of its own, before anything depends on it.
 
 A step on two images, a checkpoint, and that checkpoint loaded; or a translation into ONNX. A model that ends its
 process, as faults in compiled code do, ends that process and no other.

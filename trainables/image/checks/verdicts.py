@@ -1,4 +1,4 @@
-"""What trying a model came to, remembered on disk: a space of many models is tried once, not at each check.
+"""Remembers on disk what trying a model showed, so that a model is tried once and not at each check.
 
 The functions here are asked by the check. They import torch and timm only when there is something to try. What they
 remember holds for the versions of these libraries and for the very code that tries; with others it is tried anew.

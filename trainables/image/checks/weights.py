@@ -1,4 +1,4 @@
-"""Before the first trial: are the weights there that the sweep's trials will start from, and do they fit?"""
+"""Checks before the first trial that pretrained weights are there, and that they fit their models."""
 
 from __future__ import annotations
 

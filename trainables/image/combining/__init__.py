@@ -1,1 +1,1 @@
-"""One model of several checkpoints."""
+"""Makes one model of several checkpoints: averaged weights, and which checkpoints can be averaged."""

@@ -1,4 +1,4 @@
-"""The same weights at another resolution than they were trained at.
+"""Runs trained weights at another resolution than they were trained at.
 
 A network that was trained on crops or small pictures may be more accurate, or as accurate and cheaper, at another
 resolution (Touvron et al. 2019, "Fixing the train-test resolution discrepancy", arXiv:1906.06423).

@@ -1,4 +1,4 @@
-"""Where a trial computes."""
+"""The device that a trial computes on."""
 
 from __future__ import annotations
 

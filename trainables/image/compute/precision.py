@@ -1,4 +1,4 @@
-"""Which number format a trial computes in when its config leaves that open: by device, and on a CPU by model family.
+"""Chooses the number format of a trial where `mixed_precision` is auto: by device, and on a CPU by model family.
 
 On a GPU, by its compute capability:
 

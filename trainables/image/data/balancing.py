@@ -1,4 +1,4 @@
-"""Unequal classes in training: weights for the loss, and a sampler. (Caps, which leave examples out, are in `splits`.)
+"""Remedies for unbalanced classes in training: weights in the loss, and a sampler. (Caps are in `splits`.)
 
 What the trainer does with `data.balance`:
 

@@ -1,4 +1,4 @@
-"""Folds: what is not test is cut into parts that take turns as val, stratified and by groups as the splits are."""
+"""Cross-validation: divides all but test into folds, stratified and by groups as the splits are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine sees of a sweep's pictures and weights, from a sample: quick, also over a network."""
+"""Checks a sample of a sweep's images and weights on this machine: quick, also over a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples of a dataset, whatever it is: of the chosen classes, each under one name."""
+"""Lists the examples of any dataset: of the chosen classes, each under one name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies of one picture: turned, mirrored, inverted, resized, encoded anew, a little brighter.
+"""Finds near-duplicates: turned, mirrored, inverted, resized or re-encoded copies of an image.
 
 A picture's perceptual hash (imagehash's `phash`, 16×16 bits) says where its 256 lowest frequencies lie above their
 median. It is computed of the picture in all eight orientations; a colour-inverted copy has every bit inverted. Two

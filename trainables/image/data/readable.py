@@ -1,4 +1,4 @@
-"""One pass over all pictures: which can be read, and their pixels into the cache."""
+"""Reads all images once: finds those that cannot be read, and fills the pixel cache."""
 
 from __future__ import annotations
 

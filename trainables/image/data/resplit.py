@@ -1,4 +1,4 @@
-"""Other divisions of the examples of an index than its own: their rows, pixels and features stay the same ones."""
+"""Divides the examples of an index anew; rows, cached pixels and features stay the same."""
 
 from __future__ import annotations
 

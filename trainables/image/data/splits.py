@@ -1,4 +1,4 @@
-"""Dividing examples into train, val and test: by classes, by groups, and the same for the same seed.
+"""Divides examples into train, val and test: stratified, by groups, and the same for the same seed.
 
 The division follows iterative stratification (Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-Label
 Data", ECML PKDD 2011): the rarest class is dealt first. It deals groups in place of single examples, the large ones

@@ -1,4 +1,4 @@
-"""Dataset adapters, one a file, and the table of the built-in ones."""
+"""Dataset adapters, one per file, and the table of the built-in ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dataset adapter is: a class that lists a dataset's examples."""
+"""The base class of dataset adapters, which list a dataset's examples."""
 
 from __future__ import annotations
 

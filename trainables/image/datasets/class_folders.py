@@ -1,4 +1,4 @@
-"""Which folders below a root are classes, and which are splits, wrappers, or parts of another layout."""
+"""Finds out which folders below a root are classes, and which are splits, wrappers or parts of another layout."""
 
 from __future__ import annotations
 

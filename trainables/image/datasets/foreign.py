@@ -1,4 +1,4 @@
-"""Layouts that are known and not read: each is refused by its name, with what to do."""
+"""Layouts that are recognised but not supported: each is refused by its name, with what to do."""
 
 from __future__ import annotations
 

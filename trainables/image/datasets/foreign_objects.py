@@ -1,4 +1,4 @@
-"""Formats of annotated objects that are known and not read, each with what unmistakably is theirs."""
+"""Recognises formats of annotated objects that are not supported."""
 
 from __future__ import annotations
 

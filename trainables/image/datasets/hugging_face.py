@@ -1,4 +1,4 @@
-"""What Hugging Face's files say of themselves: splits and configurations by name, features by metadata and README."""
+"""What Hugging Face's files declare: splits and configurations by name, features by metadata and README."""
 
 from __future__ import annotations
 

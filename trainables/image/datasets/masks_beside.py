@@ -1,4 +1,4 @@
-"""Masks that lie among the pictures whose parts they mark: they are no pictures of the class."""
+"""Finds masks that lie among the images, so that they are not taken for examples of the class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding the picture that a table or an annotation means by a name."""
+"""Finds the image that a table or an annotation means by a name."""
 
 from __future__ import annotations
 

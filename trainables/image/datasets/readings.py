@@ -1,4 +1,4 @@
-"""What the built-in adapters make of a folder: each is asked whether it is a layout of its own."""
+"""Asks every built-in adapter whether a folder has its layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies at a root, found by looking: one reading, or a refusal that says what was seen and what to write."""
+"""Recognises the dataset in a folder: one reading, or an error that says what was seen and what to write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies below a dataset's root: one walk, which every adapter and command shares."""
+"""Lists what lies below a dataset's root: one walk, which every adapter and command shares."""
 
 from __future__ import annotations
 

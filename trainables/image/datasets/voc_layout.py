@@ -1,4 +1,4 @@
-"""Where VOC's own layout is looked for, and of which year it is."""
+"""Finds the folder with VOC's own layout, and the year that is asked for."""
 
 from __future__ import annotations
 

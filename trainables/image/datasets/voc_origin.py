@@ -1,4 +1,4 @@
-"""From what VOC boxes count their pixels: from 1, as VOC has it, or from 0, as many tools do.
+"""Whether VOC boxes count pixels from 1, as VOC does, or from 0, as many tools do.
 
 PASCAL VOC's first pixel is 1 and `xmax` is the last pixel of the object. Datumaro, CVAT, labelme2voc, Label Studio and
 FiftyOne write what they have: edges from 0, where `xmax` is just outside. Read as VOC's, each of their crops would be

@@ -1,4 +1,4 @@
-"""Which picture an annotation of VOC's kind is of: that of its own name, or the one that `<filename>` names."""
+"""Finds the image that a VOC annotation belongs to: that of its own name, or the one that `<filename>` names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an exported model does what the trained one does, on real images."""
+"""Compares an exported model with the trained one on real images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that wait at the same time go through the model together. An image that comes alone waits for nothing."""
+"""Dynamic batching: images that wait at the same time go through the model together; one alone waits for nothing."""
 
 from __future__ import annotations
 

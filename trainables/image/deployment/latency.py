@@ -1,4 +1,4 @@
-"""How long an exported model takes in ONNX Runtime. Needs no PyTorch.
+"""Measures the latency of an exported model in ONNX Runtime. Needs no PyTorch.
 
 A session is made for each number of threads, warmed up, and then run until the times are many enough: the median and
 the 95th percentile are of single runs, each with its copy of the pixels. The pictures are noise of the model's own

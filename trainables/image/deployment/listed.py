@@ -1,4 +1,4 @@
-"""The pictures that a table lists for prediction."""
+"""Reads the images to predict from a table."""
 
 from __future__ import annotations
 

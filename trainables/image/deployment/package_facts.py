@@ -1,4 +1,4 @@
-"""What an exported package takes: parameters, bytes, milliseconds; measured here and written into its card."""
+"""Measures an exported package (parameters, bytes, milliseconds), and writes that into its card."""
 
 from __future__ import annotations
 

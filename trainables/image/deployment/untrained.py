@@ -1,4 +1,4 @@
-"""What a model will take, known before it is trained: its graph is the same with random weights."""
+"""Measures size and latency of a model before it is trained: its graph is the same with random weights."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Frozen-backbone features: computed once, shared by every head-only trial of the node."""
+"""Features of a frozen backbone: computed once, shared by every head-only trial of the node."""

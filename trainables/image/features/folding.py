@@ -1,4 +1,4 @@
-"""Batch normalisation of a frozen net, put into the weights of the convolution before it: a pass over memory less."""
+"""Folds batch normalisation of a frozen network into the convolution before it: one pass over memory less."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trial's network was fed: its first training examples, as they are and as its own draws changed them."""
+"""What a trial's network was fed: its first training images, as they are and as augmented."""
 
 from __future__ import annotations
 

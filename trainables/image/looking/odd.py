@@ -1,4 +1,4 @@
-"""Sizes of pictures, and those that are dark, bright, blank, blurred or oddly shaped."""
+"""Image sizes, and images that are dark, bright, blank, blurred or oddly shaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small pictures for the page: as the net will see them, or in their own proportions."""
+"""Small images for the page: as the network will see them, or in their own proportions."""
 
 from __future__ import annotations
 

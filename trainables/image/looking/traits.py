@@ -1,4 +1,4 @@
-"""Pictures measured one by one: brightness, contrast, sharpness, proportions."""
+"""Measures single images: brightness, contrast, sharpness, proportions."""
 
 from __future__ import annotations
 

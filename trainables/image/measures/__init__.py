@@ -1,1 +1,1 @@
-"""What is minimised and what is measured, for one label per example and for many."""
+"""Losses and metrics, for one label per example and for any number."""

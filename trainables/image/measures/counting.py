@@ -1,4 +1,4 @@
-"""Counts of right and wrong decisions, and the ratios and curves that are made of them.
+"""Counts of right and wrong decisions, and the ratios and curves that follow from them.
 
 The same figures as `torchmetrics.functional.classification`, to which the tests hold them. That is not imported here:
 with what it brings along (SciPy, Matplotlib) it takes a worker longer to start than PyTorch itself, and a figure on a

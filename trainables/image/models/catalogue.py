@@ -1,4 +1,4 @@
-"""Every model by its name, with what is known of it: for people who choose what to search over.
+"""All models by name, with what is known of each, for people who choose what to search over.
 
 Known are three kinds of things: what timm says of each of its models (importing it takes seconds), what the table of
 known models says, and what the survey of models measured (`python -m benchmarks.models`). What nobody measured is None.

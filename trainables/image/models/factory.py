@@ -1,4 +1,4 @@
-"""The one door to every model: `timm.create_model`, for timm's own, torchvision's and ours alike."""
+"""Builds every model through `timm.create_model`: timm's own, torchvision's and ours alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a model's weights lie in memory: channels last, as its images do, which makes convolutions faster."""
+"""The memory layout of a model's weights: channels last, as its images are, which makes convolutions faster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which weight file each configuration of a sweep starts from: found and named once, checked by every trial."""
+"""Records which weight file each configuration of a sweep starts from; every trial checks it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training would do with a model, tried without memory: a step on the meta device, and what it drew at random."""
+"""Tries a model without memory: a training step on the meta device, and what it draws at random."""
 
 from __future__ import annotations
 

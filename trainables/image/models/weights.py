@@ -1,4 +1,4 @@
-"""Pretrained weights: where they are, read safely, and whether they are the model's.
+"""Pretrained weights: finds them, reads them safely, and checks that they are the model's.
 
 Nothing here unpickles: PyTorch files are read with `weights_only=True`, others are safetensors.
 """

@@ -1,4 +1,4 @@
-"""What the processes of a trial do together. With one process each of these is nothing, and costs nothing.
+"""What the processes of a trial do together; with one process, nothing.
 
 All of them go through the same batches in the same order, and each takes its part of every batch. The gradients are
 added up as those of the mean over the whole batch, so that the number of processes does not change what is learnt.

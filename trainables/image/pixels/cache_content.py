@@ -1,4 +1,4 @@
-"""What the node's cache of decoded pixels and features holds, and emptying it."""
+"""Lists and empties the node's cache of decoded pixels and features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of pictures from earlier runs, so that an unchanged file need not be decoded to see that it can be.
+"""Remembers which image files could be read, so that an unchanged file need not be decoded to know.
 
 Known by path, size and time of change. Only good pictures are remembered: a file that could not be read is tried
 again, because what hindered it (a permission, a share that was away) may be gone.

@@ -1,4 +1,4 @@
-"""Pictures made squares, as a `Fit` says."""
+"""Makes images square, as a `Fit` says: squashed, padded or cropped."""
 
 from __future__ import annotations
 

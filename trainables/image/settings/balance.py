@@ -1,4 +1,4 @@
-"""Parts of the `data` section that may be written short: `balance: {person: mean}`."""
+"""The `data.balance` section, which may be written short: `balance: {person: mean}`."""
 
 from __future__ import annotations
 

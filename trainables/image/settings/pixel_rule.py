@@ -1,4 +1,4 @@
-"""What a sweep file says of how pictures are read: limits, bands, and which values are black and white."""
+"""How images are read, as a sweep file says it: limits, bands, and which values are black and white."""
 
 from __future__ import annotations
 

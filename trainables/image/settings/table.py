@@ -1,4 +1,4 @@
-"""The `data.table` section: where the labels of pictures are written, and how."""
+"""The `data.table` section: where the labels of images are written, and how."""
 
 from __future__ import annotations
 

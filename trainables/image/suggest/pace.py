@@ -1,4 +1,4 @@
-"""How fast this machine trains, and how large the pictures are: measured on a batch and on a sample."""
+"""Measures how fast this machine trains, on a batch, and how large the images are, on a sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sweep that is suggested for some pictures: the richest that fits the minutes."""
+"""Suggests a sweep for some images: the richest that fits the minutes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a training loss is still a finite number, looked at without waiting for the device."""
+"""Watches whether a training loss is still a finite number, without waiting for the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trial with folds: several models, each with another val, an epoch of each in turn; one report for all of them.
+"""A trial with folds: an epoch of each model in turn, each with another val, and one report for all of them.
 
 An epoch of such a trial is that epoch of every model, and its figures are the means over the folds. So what compares
 trials by epochs (pruners, promotion, early stopping) compares figures that rest on every example, and the best epoch is

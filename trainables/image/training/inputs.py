@@ -1,4 +1,4 @@
-"""What a trial trains on: stored features of its frozen backbone where it may, else pixels."""
+"""Opens what a trial trains on: stored features of its frozen backbone where it may, else pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch that does not fit in memory goes through the model in parts, and the batch size stays what the search chose.
+"""Trains on a batch that does not fit in memory in parts; the batch size stays what the search chose.
 
 Before training on a GPU, `MicroBatches.probe` tries one step with the real model at the real batch and halves the
 part (the micro-batch) until it fits. Should another process take memory later, a step that runs out of it is

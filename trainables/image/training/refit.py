@@ -1,4 +1,4 @@
-"""The model to publish, trained anew on train and val together, as the trial was trained."""
+"""Trains the model to publish anew, on train and val together, as the trial was trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several models that are trained in turn: one is on the GPU, the others wait in the memory of the CPU."""
+"""Trains several models in turn: one is on the GPU, the others wait in the memory of the CPU."""
 
 from __future__ import annotations
 

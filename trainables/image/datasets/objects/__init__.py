@@ -1,1 +1,1 @@
-"""Pictures with annotated objects: one form for every format, and one place that makes views of it."""
+"""Images with annotated objects: every format becomes one form, and one place makes the views of it."""

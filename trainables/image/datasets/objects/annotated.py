@@ -1,4 +1,4 @@
-"""What every annotation format becomes: pictures, and the objects that somebody has marked in them."""
+"""The common form of all annotation formats: images, and the objects that are marked in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dataset of annotated pictures: a reader of one format, and the views that all formats have."""
+"""The base class of datasets of annotated objects: a subclass reads one format, the views are common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which picture do an annotation's coordinates count: the one that is there, or another?
+"""Finds out which image size an annotation's coordinates count in: that of the file, or another.
 
 Annotations say of which size their picture was. It may have been resized since, or be stored lying and shown upright
 (EXIF), or the size is simply wrong. Each picture whose size is another gets the reading that its boxes fit; where they

@@ -1,4 +1,4 @@
-"""From a box as it is written to one of whole pixels, inside of its picture."""
+"""Converts a box as it is written to whole pixels inside its image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What readers of annotations share: files as JSON or XML, numbers that are numbers, flags, the pictures meant."""
+"""What readers of annotations share: JSON and XML files, numbers, flags, and the image that is meant."""
 
 from __future__ import annotations
 

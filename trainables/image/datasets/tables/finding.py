@@ -1,4 +1,4 @@
-"""The picture that a cell of a table names."""
+"""Finds the image that a cell of a table names."""
 
 from __future__ import annotations
 

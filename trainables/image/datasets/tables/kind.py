@@ -1,4 +1,4 @@
-"""Whether pictures have one label each or any number: as the rows are."""
+"""Whether the images of a table have one label each or any number."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ whole way: check, two epochs with a stop between them, checkpoint, load, ONNX, a
 batches of 1, 7 and 4. {len(right)} came out right, {sum(row["outcome"] == "refused" for row in tried)} are refused by
 the check, {sum(row["outcome"] == "infeasible" for row in tried)} did not fit into 10 GiB,
 {sum(row["outcome"] == "failed" for row in tried)} failed. A name took {_median(tried):.0f} s (median, on a busy
-machine). Of a model whose statistics and classifier are those of a new one, all pictures get nearly the same answer,
+machine). Of a model whose statistics and classifier are those of a new one, all images get nearly the same answer,
 and agreement says nothing: both were changed before, so that answers differ{_but(alike)}.
 
 The figures are those of the family's model that is named: a training step on four images, and the forward pass of one,

@@ -1,4 +1,4 @@
-"""Writes handwritten digits as pictures, one folder a digit, to try a model of the quickstart sweep on.
+"""Writes handwritten digits as images, one folder per digit, to try a model of the quickstart sweep on.
 
 python examples/write_digits.py digits
 """
@@ -14,7 +14,7 @@ def write_digits(folder: Path, num_each: int = 5) -> None:
 
     Args:
         folder: for the folders `0` to `9`.
-        num_each: pictures of each digit.
+        num_each: images of each digit.
     """
     import numpy as np
     from PIL import Image

@@ -30,11 +30,17 @@ from sweep_runner.results.paths import ResultsPaths, SweepPaths
 LIVE_S = 5  # between two looks at a sweep that runs (no docstring: Streamlit would show it)
 TABS = ("Trials", "Figures", "Confusion matrices", "Compare two", "Try the model")
 HEIGHT = 1400  # of the linked figures
+_LETTER, _TITLE, _ROOM, _WIDEST = 6.4, 9, 20, 240  # of columns: pixels, letters, pixels, pixels
+_STYLE = """<style>
+.stMainBlockContainer { padding: 3rem 2rem 2rem; } h1 { padding-top: 0; }
+[data-testid="stSidebar"][aria-expanded="true"] { min-width: 15rem; width: 15rem !important; }
+</style>"""
 
 
 def main(results: ResultsPaths) -> None:
     """The whole page."""
     st.set_page_config(page_title="Sweeps", page_icon="📈", layout="wide")
+    st.html(_STYLE)
     rows = sweep_rows(results)
     if not rows:
         st.title("No sweeps yet")
@@ -63,7 +69,7 @@ def _body(results: ResultsPaths, name: str) -> None:
     st.caption(" · ".join(part for part in (board.sweep.state.lower(), counts) if part))
     st.info(_plain(facts.answer(board, published_on_test(board, paths, _warn))))
     if (answer := answer_of(board)) is not None:
-        st.markdown("\n".join(f"- {_plain(line)}" for line in answer.lines()))
+        st.markdown("\n".join(f"- {_plain(line[0].upper() + line[1:])}." for line in answer.lines()))
     trials, linked, confusions, compare, model = st.tabs(TABS)
     with trials:
         _filtered(board, paths)
@@ -81,39 +87,48 @@ def _body(results: ResultsPaths, name: str) -> None:
 def _filtered(board: Leaderboard, paths: SweepPaths) -> None:
     """The leaderboard with its filters."""
     rows = [*board.ranked, *board.unranked]
-    left, right = st.columns(2)
-    states = left.multiselect("State", sorted({row.state for row in rows}), key="states")
-    only = right.toggle("Baselines only", key="baselines")
-    choices = {}
-    for param in board.params:
-        has = [str(row.params[param]) for row in rows if param in row.params]
-        # Where each trial has a value of its own (a learning rate), there is nothing to choose among.
-        if 1 < len(set(has)) <= 12 and len(set(has)) < len(has):
-            choices[param] = sorted(set(has))
-    if choices:
-        for column, (param, values) in zip(st.columns(4) * 8, choices.items(), strict=False):
-            wanted = column.multiselect(param, values, key=f"param-{param}")
-            rows = [row for row in rows if not wanted or str(row.params.get(param)) in wanted]
+    with st.expander("Filter"):
+        left, right = st.columns(2)
+        states = left.multiselect("State", sorted({row.state for row in rows}), key="states")
+        only = right.toggle("Baselines only", key="baselines")
+        choices = {}
+        for param in board.params:
+            has = [str(row.params[param]) for row in rows if param in row.params]
+            # Where each trial has a value of its own (a learning rate), there is nothing to choose among.
+            if 1 < len(set(has)) <= 12 and 2 * len(set(has)) <= len(has):
+                choices[param] = sorted(set(has))
+        if choices:
+            for column, (param, values) in zip(st.columns(4) * 8, choices.items(), strict=False):
+                wanted = column.multiselect(param, values, key=f"param-{param}")
+                rows = [row for row in rows if not wanted or str(row.params.get(param)) in wanted]
     rows = [row for row in rows if (not states or row.state in states) and (not only or row.name)]
     table = board_table(board, rows, None, duration, read_annotations(paths, _warn))
     columns = [*table.columns, *_reasons(rows)]
-    cells = {column.title: list(column.numbers or column.texts) for column in columns}
-    shown = {column.title: _shown_as(column) for column in columns if column.numbers}
-    st.dataframe(cells, hide_index=True, width="stretch", column_config=shown)
+    # Of a mean and its deviation the text is shown: a number alone would leave out the half of it.
+    as_numbers = {
+        column.title for column in columns if column.numbers and not any("±" in text for text in column.texts)
+    }
+    cells = {column.title: list(column.numbers if column.title in as_numbers else column.texts) for column in columns}
+    shown = {column.title: _shown_as(column, column.title in as_numbers) for column in columns}
+    st.dataframe(cells, hide_index=True, width="content", column_config=shown, placeholder="")
     same = f"; all of them: {table.alike}" if table.alike else ""
     st.caption(f"{len(rows)} of {len(board.ranked) + len(board.unranked)} trials{same}".replace("$", "\\$"))
 
 
-def _shown_as(column: Column) -> Any:
-    """As many decimals as the report's column has; sorted as numbers all the same."""
+def _shown_as(column: Column, is_number: bool) -> Any:
+    """As wide as its cells, with as many decimals as the report's column has; sorted as numbers all the same."""
+    # Of a long title the beginning is enough: pointing at it shows the rest.
+    letters = max((len(text) for text in column.texts), default=0)
+    width = min(_WIDEST, round(_LETTER * max(letters, min(len(column.title), _TITLE))) + _ROOM)
+    if not is_number:
+        return st.column_config.TextColumn(width=width, help=column.title)
     if column.title == "time":
-        return st.column_config.NumberColumn("time (s)", format="%.1f", width="small")
+        return st.column_config.NumberColumn("time (s)", format="%.1f", width=width)
     decimals = max(
         (len(text.partition(".")[2]) for text in column.texts if "e" not in text and " " not in text), default=0
     )
-    if any("e" in text for text in column.texts):
-        return st.column_config.NumberColumn(format="%.3g", width="small")
-    return st.column_config.NumberColumn(format=f"%.{decimals}f", width="small")
+    number = "%.3g" if any("e" in text for text in column.texts) else f"%.{decimals}f"
+    return st.column_config.NumberColumn(format=number, width=width, help=column.title)
 
 
 def _reasons(rows: list[TrialRow]) -> list[Column]:
@@ -186,7 +201,7 @@ def _compare(board: Leaderboard, paths: SweepPaths) -> None:
     if isinstance(tested, str):
         st.caption(tested)
         return
-    verdict = "more than chance" if tested.significant else "it may well be chance"
+    verdict = "the difference is significant" if tested.significant else "the difference is not significant"
     st.write(
         f"On the same {tested.num_examples} {tested.split} examples the second is {tested.difference:+.4f} "
         f"(95 % from {tested.low:+.4f} to {tested.high:+.4f}): {verdict}."

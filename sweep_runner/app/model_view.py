@@ -39,8 +39,8 @@ def show(paths: SweepPaths, board: Leaderboard) -> None:
         return
     about = package.facts
     st.caption(f"{len(about.classes)} classes, {about.input_resolution} pixels, trial {about.origin.get('trial', '?')}")
-    given = st.file_uploader("A picture of yours", type=list(KINDS), key="upload")
-    picked = st.text_input("… or the path of one on this machine", key="path")
+    given = st.file_uploader("Your image", type=list(KINDS), key="upload")
+    picked = st.text_input("… or the path of an image on this machine", key="path")
     from_data = _pick(paths, board)
     if given is not None:
         _predict_bytes(package, given.getvalue(), Path(given.name).suffix)
@@ -64,7 +64,7 @@ def _pick(paths: SweepPaths, board: Leaderboard) -> bytes | None:
     pictures = _pictures(str(paths.root), tuple(sample.example for sample in shown))
     if not pictures:
         return None
-    st.caption(f"… or one of the {found[1]} data, made small: how sure the model is may differ a little")
+    st.caption(f"… or an image of the {found[1]} data, made small: probabilities may differ a little")
     for place, (column, sample) in enumerate(zip(st.columns(NUM_PICTURES), shown, strict=False)):
         if sample.example in pictures:
             column.image(pictures[sample.example], width=96)
@@ -75,7 +75,7 @@ def _pick(paths: SweepPaths, board: Leaderboard) -> bytes | None:
     return pictures.get(str(st.session_state.get("picture")))
 
 
-@st.cache_data(max_entries=4, show_spinner="Reading pictures of the data")
+@st.cache_data(max_entries=4, show_spinner="Reading images of the data")
 def _pictures(folder: str, examples: tuple[str, ...]) -> dict[str, bytes]:
     paths = SweepPaths(Path(folder))
     return dict(of_data.pictures_of(paths, facts.read_spec(paths), examples, _ignore, SIZE))
@@ -105,7 +105,7 @@ def _predict(package: Any, path: Path) -> None:
     (batch,) = predict_paths(package, [path])
     (row,) = batch.to_pylist()
     if row["error"]:
-        st.error(f"This picture cannot be read: {row['error']}")
+        st.error(f"This image cannot be read: {row['error']}")
         return
     left, right = st.columns([1, 2])
     left.image(path.read_bytes(), width=260)

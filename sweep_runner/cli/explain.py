@@ -102,7 +102,7 @@ def _advise(board: Leaderboard, paths: SweepPaths, as_json: bool, out: Out) -> N
         )
         return
     if shared:
-        out.result("trials that shared a GPU (resources.gpus: auto), as was decided while they ran:")
+        out.result("trials that shared a GPU (resources.gpus: auto), as decided while they ran:")
         out.table(
             ("trials per GPU", "because", ""), [(e.per_gpu, e.reason, "kept" if e.settled else "") for e in shared]
         )

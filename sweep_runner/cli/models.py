@@ -14,7 +14,7 @@ from sweep_runner.results.paths import ResultsPaths
 if TYPE_CHECKING:
     from trainables.image.models.catalogue import Entry
 
-COLUMNS = ("model", "parameters", "px", "from px", "blocks", "pooling", "features", "ONNX", "ms", "weights", "known")
+COLUMNS = ("model", "parameters", "px", "from px", "blocks", "pooling", "features", "ONNX", "ms", "weights", "tried")
 
 
 @click.command()
@@ -28,7 +28,8 @@ def models(pattern: str, fits: str | None, at_hand: bool, as_json: bool, results
 
     PATTERN is a shell pattern, or a part of the name. px is the published resolution, "from px" the smallest that can
     be trained; blocks are the units of finetune: last_n and layer_lr_decay; features says whether head-only trials can
-    share stored features; ms is the CPU time of one image at px on one thread. A dash: not measured.
+    share stored features; ms is the CPU time of one image at px on one thread; tried: right (trained, exported, and the
+    same answers from ONNX Runtime), or listed (built and checked, not trained). A dash: not measured.
 
     \b
     Examples:
@@ -37,6 +38,7 @@ def models(pattern: str, fits: str | None, at_hand: bool, as_json: bool, results
       sweep models vit --at-hand --json
     """
     from trainables.image.models.catalogue import find_models, limits
+    from trainables.image.models.table import nearest
 
     try:
         most = limits(fits) if fits else {}
@@ -44,10 +46,20 @@ def models(pattern: str, fits: str | None, at_hand: bool, as_json: bool, results
         raise RequestError(f"--fits {fits!r}: {error}") from error
     found = find_models(pattern)
     if not found:
-        hint = "Try a part of the name, or `sweep models` for all of them."
+        near = nearest(pattern.strip("*?"), (entry.name for entry in find_models("*")))
+        hint = (
+            f"Did you mean {', '.join(near)}?" if near else "Try a part of the name, or `sweep models` for all of them."
+        )
         raise RequestError(f"no model matches {pattern!r}", hint=hint)
-    if at_hand:
-        found = [entry for entry in found if entry.weights == "at hand"]
+    if at_hand and not (found := [entry for entry in found if entry.weights == "at hand"]):
+        out.say(
+            "no published weights of these models are in the caches of this machine (Hugging Face hub, torch.hub). "
+            "Weight files of your own need no cache: fixed.pretrained names a file or a folder, and "
+            "`sweep init FOLDER --weights PATH` lists what it recognises"
+        )
+        if as_json:
+            out.json([])
+        return 0
     unknown = [entry for entry in found if any(getattr(entry, key) is None for key in most)]
     fitting = [
         entry
@@ -61,7 +73,7 @@ def models(pattern: str, fits: str | None, at_hand: bool, as_json: bool, results
     if unknown:
         out.say(f"{len(unknown)} of {len(found)} models are left out: their size or time was not measured")
     if not fitting:
-        out.say(f"none of {len(found)} models fits")
+        out.say(f"none of {len(found)} models is within these limits")
     return 0
 
 

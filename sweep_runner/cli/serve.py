@@ -66,12 +66,12 @@ def serve(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Serve an exported model over HTTP: POST an image to /predict. Only this machine can reach it, unless --host "
-    "is set.
+    """Serve an exported model over HTTP: POST an image to /predict.
 
-    An image is the request's body, or a file of a form. The curl command is printed at the start.
+    Only this machine can reach it, unless --host is set. An image is the request's body, or a file of a form. The curl
+    command is printed at the start.
 
-    MODEL is as for `sweep predict`. /health and /labels describe the model, /openapi.json the API. With --host,
+    MODEL is as for `sweep predict`. /health and /labels describe the model, /docs the API. With --host,
     requests need the token in $SWEEP_TOKEN; without one, a token is generated and printed.
 
     \b

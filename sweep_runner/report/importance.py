@@ -58,7 +58,7 @@ def measure(study: optuna.Study, names: Sequence[str]) -> list[Importance] | str
     if len(trials) < FEWEST_TRIALS or completed < FEWEST_COMPLETED:
         return (
             f"Not known: {len(trials)} trials have a value, and {completed} of them completed. "
-            f"{FEWEST_TRIALS} and {FEWEST_COMPLETED} are the fewest that importance can be told from."
+            f"{FEWEST_TRIALS} and {FEWEST_COMPLETED} are the minimum for an estimate of importance."
         )
     best = sorted(trials, key=lambda trial: trial.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
     early = [trial for trial in best[: max(1, round(_BEST * len(best)))] if not trial.user_attrs[RAN_TO_ITS_END]]

@@ -119,7 +119,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "val_log_loss": "mean negative logarithm of the probability of what is so, on val",
         "test_accuracy": "share of right answers on test, of what is or was published",
         "num_parameters": "size of the network or networks",
-        "num_flops": "floating-point operations for one picture",
+        "num_flops": "floating-point operations per image",
         "onnx_bytes": "size of its ONNX file",
         "onnx_latency_ms": "milliseconds in ONNX Runtime (one image, one thread), median",
         "reason": "why it is published, or is not",

@@ -82,3 +82,4 @@ def test_what_is_no_limit_or_no_model_is_refused(refused: Refused) -> None:
     assert "5 apples" in refused("models", "--fits", "5 apples")
     assert "20 ms" in refused("models", "--fits", "0 ms")
     assert "no model matches" in refused("models", "qqqq")
+    assert "Did you mean mobilenet" in refused("models", "mobilnetv2*")

@@ -192,7 +192,7 @@ def test_ten_pictures_are_too_few_to_calibrate_on(tmp_path: Path) -> None:
     case = Case(tmp_path / "case", num=20)
     before = (case.package / ONNX_FILE).read_bytes()
     (line,) = case.add("onnx-int8")
-    assert "onnx-int8 is left out: train has 11 pictures to calibrate on, and of fewer than 32" in line
+    assert "onnx-int8 is left out: train has 11 images to calibrate on. With fewer than 32" in line
     assert case.card["formats_left_out"]["onnx-int8"] in line
     assert (case.package / ONNX_FILE).read_bytes() == before
     assert not (case.package / FORMATS["onnx-int8"].file).exists()

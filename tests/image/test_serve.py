@@ -55,6 +55,7 @@ def test_a_form_is_taken_as_a_body_is(client: Any) -> None:
     torn = client.post("/predict", content=b"no form", headers={"Content-Type": "multipart/form-data"})
     assert torn.status_code == 400
     assert "curl" in client.get("/docs").text
+    assert client.get("/").text == client.get("/docs").text, "what a browser asks for first"
 
 
 def test_requests_that_come_together_run_together(client: Any) -> None:

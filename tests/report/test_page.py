@@ -95,7 +95,7 @@ def test_what_was_found_in_the_data_is_in_the_report(tmp_path: Path) -> None:
 
 
 def test_a_report_without_pictures_says_so(page: str) -> None:
-    assert "No pictures:" in page
+    assert "No images:" in page
 
 
 def test_a_thousand_trials_fit_into_eight_megabytes(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class Packer:
         self._rates: dict[int, float] = {}
         self._full_since: float | None = None
         if before is not None:
-            tell(f"GPU: {_number(self._packing.per_gpu)}, as was found before ({before.reason})")
+            tell(f"GPU: {_number(self._packing.per_gpu)}, as found before ({before.reason})")
         self._apply()
 
     def look(self) -> None:

@@ -120,7 +120,7 @@ def verdict(found: Sequence[Point]) -> str:
         least = min(alike, key=lambda point: point.resolution)
         assert least.against is not None
         return (
-            f"{least.resolution} px is cheaper, and on val cannot be told apart from {own.resolution} px: it may be up "
-            f"to {max(0.0, -100 * least.against.low):.1f} points worse"
+            f"{least.resolution} px is cheaper, and on val does not differ significantly from {own.resolution} px: it "
+            f"may be up to {max(0.0, -100 * least.against.low):.1f} points worse"
         )
     return f"none is better, or cheaper and as good: keep {own.resolution} px"

@@ -11,10 +11,10 @@ from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from trainables.facts import ONNX_BYTES
 
 _UNITS = {
-    "onnx_latency_ms": "milliseconds for one picture on one thread, in ONNX Runtime",
+    "onnx_latency_ms": "milliseconds per image on one thread, in ONNX Runtime",
     ONNX_BYTES: "bytes of the ONNX file",
     "num_parameters": "parameters of the network",
-    "num_flops": "floating-point operations for one picture",
+    "num_flops": "floating-point operations per image",
     "duration_s": "seconds of training",
 }
 

@@ -289,7 +289,7 @@ def test_other_resolutions_are_judged_and_a_model_is_exported_there(
     told = json.loads(capsys.readouterr().out)
     assert [row["resolution"] for row in told["resolutions"]] == [48, 64, 80]
     assert [row["difference"] for row in told["resolutions"]] == [0.0, None, 0.0], "its pixels mean nothing to it"
-    assert told["verdict"].startswith("48 px is cheaper, and on val cannot be told apart from 64 px")
+    assert told["verdict"].startswith("48 px is cheaper, and on val does not differ significantly from 64 px")
     assert main(["export", "numbers", "--resolution", "32"]) == 0
     package = Path(capsys.readouterr().out.strip())
     assert package.name == f"trial-{told['trial']}-32px"

@@ -42,7 +42,7 @@ def layers(config: ImageConfig) -> str:
 def sees(config: ImageConfig) -> str:
     """What a network is given, but for its resolution."""
     fraction = f" {config.crop_fraction:g}" if config.resize == "crop" else ""
-    return f"{config.color} pictures, resize {config.resize}{fraction}"
+    return f"{config.color} images, resize {config.resize}{fraction}"
 
 
 def start(config: ImageConfig, seed: int, folder: Path) -> str:

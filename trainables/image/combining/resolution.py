@@ -24,7 +24,8 @@ def at_resolution(config: ImageConfig, resolution: int) -> ImageConfig:
     source = timm.models.get_pretrained_cfg(name)
     if source is not None and source.fixed_input_size and resolution != config.input_resolution:
         raise TrainableError(
-            f"{config.model} has weights for each place of a picture of {config.input_resolution} px: it takes no other"
+            f"{config.model} has weights for each position of a {config.input_resolution} px image: it takes "
+            "no other resolution"
         )
     field = ImageConfig.model_fields["input_resolution"]
     least, most = (next(getattr(each, key) for each in field.metadata if hasattr(each, key)) for key in ("ge", "le"))

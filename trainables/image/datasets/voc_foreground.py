@@ -233,7 +233,7 @@ class ForegroundReader:
         if value >= len(self.names):
             raise ValueError(
                 f"the mask has class {value}, but only {len(self.names) - 1} have names: "
-                f"write them into {self.tree.root / 'class_names.txt'}, one a line, _background_ first"
+                f"write them into {self.tree.root / 'class_names.txt'}, one per line, _background_ first"
             )
         return self.names[value]
 

@@ -136,6 +136,7 @@ def make_app(
         """The classes, in the order of the model, and where it comes from."""
         return {"classes": facts.classes, "multilabel": facts.multilabel, "origin": facts.origin}
 
+    @app.get("/", include_in_schema=False)
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
         return Response(_page(app.openapi(), str(request.base_url), token is not None), media_type="text/html")

@@ -130,7 +130,7 @@ def _question(grid: Grid, columns: Sequence[str], minus: npt.NDArray[np.bool_]) 
     return (
         f"data.table: {grid.name} has {int(minus.sum())} cells of -1 beside 0 and 1 (columns {listed(found)}): "
         "is -1 uncertain?\n"
-        "  data.table.uncertain says what it is taken for: negative (as 0), positive (as 1), or drop (such images "
+        "  data.table.uncertain says what -1 means: negative (as 0), positive (as 1), or drop (such images "
         "are left out)"
     )
 

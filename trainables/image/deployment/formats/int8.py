@@ -62,8 +62,8 @@ def recipes(model: FloatModel) -> Iterator[Sequence[Recipe]]:
     """
     if len(model.calibration) < FEWEST:
         raise CannotConvert(
-            f"train has {len(model.calibration)} pictures to calibrate on, and of fewer than {FEWEST} the range of an "
-            "activation is chance: pictures that were not among them would be cut off"
+            f"train has {len(model.calibration)} images to calibrate on. With fewer than {FEWEST}, the range of an "
+            "activation is chance: other images would be clipped"
         )
     source = _prepared(model)
     # Each method looks at the pictures once, and only if it is asked for.

@@ -43,7 +43,12 @@ def write_checkpoint(folder: Path, history: Sequence[EpochReport], save: Save) -
         manifest = {
             "epoch": epoch,
             "history": [
-                {"epoch": report.epoch, "metrics": dict(report.metrics), "outcomes": report.outcomes}
+                {
+                    "epoch": report.epoch,
+                    "metrics": dict(report.metrics),
+                    "outcomes": report.outcomes,
+                    "notes": report.notes,
+                }
                 for report in history
             ],
             "files": {name: {"bytes": size, "crc32": crc} for name, (size, crc) in files.items()},
@@ -65,7 +70,8 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     try:
         manifest = from_sealed_json((folder / MANIFEST).read_bytes())
         history = tuple(
-            EpochReport(row["epoch"], row["metrics"], row.get("outcomes", "")) for row in manifest["history"]
+            EpochReport(row["epoch"], row["metrics"], row.get("outcomes", ""), tuple(row.get("notes", ())))
+            for row in manifest["history"]
         )
         for name, expected in manifest["files"].items():
             if _digest(folder / name) != (expected["bytes"], expected["crc32"]):

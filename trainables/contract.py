@@ -76,6 +76,14 @@ class TrialHandle(Protocol):
     @property
     def resumed(self) -> Checkpoint | None: ...
 
+    def note(self, text: str) -> None:
+        """Tells the user something of how this trial runs that is not as wished, in words: `what: why`.
+
+        It is printed into the trial's log, shown with the trial's next report (once, if other trials say the same) and
+        kept in the table `trials`, in the column `notes`.
+        """
+        ...
+
     def report(self, report: EpochReport, save: Save | None = None) -> None:
         """Records one epoch; may not return, when the pruner stops the trial here.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainables.checkpoints import best_epoch, drop_checkpoints, latest_checkpoint, write_checkpoint
 from trainables.contract import Checkpoint, EpochReport, Mode, Save
 from trainables.errors import ContractBroken, Diverged
-from trainables.reports import checked
+from trainables.reports import checked, shortened
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class BaseHandle(ABC):
         self._reporting = threading.RLock()
         self._closed = False
         self._history: list[EpochReport] = list(self.resumed.history) if self.resumed else []
+        self._notes: list[str] = []
 
     @property
     def number(self) -> int:
@@ -99,6 +100,13 @@ class BaseHandle(ABC):
             if report.epoch > self._facts.recorded_epochs:
                 self._send(report)
 
+    def note(self, text: str) -> None:
+        """See `TrialHandle.note`."""
+        text = shortened(str(text))
+        if text not in self._notes:
+            self._notes.append(text)
+            print(text)
+
     def report(self, report: EpochReport, save: Save | None = None) -> None:
         """See `TrialHandle.report`.
 
@@ -137,7 +145,7 @@ class BaseHandle(ABC):
 
     def _checked(self, report: EpochReport) -> EpochReport:
         who = f"trainable {self._facts.trainable!r}"
-        report = checked(report, who)
+        report = replace(checked(report, who), notes=tuple(self._notes))
         expected = self._history[-1].epoch + 1 if self._history else 1
         if report.epoch != expected:
             raise ContractBroken(f"{who} reported epoch {report.epoch!r} where epoch {expected} was next")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 Mode = Literal["min", "max"]
 Save = Callable[[Path], None]
 """Writes the state after an epoch into the (empty, existing) folder that it is given."""
+Warn = Callable[[str], object]
+"""Takes what does not run as wished, in words: `what: why`."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,13 @@ class EpochReport:
             since its start for what other trials use, too; they do not count as the trial's running time.
         outcomes: how right each val example was, as `trainables.outcomes.packed` writes it; empty: not told. Where the
             objective is their mean the sweep says which trials cannot be told apart, and what to expect on unseen data.
+        warnings: what did not run as wished so far, in words. The handle fills it in: see `TrialHandle.warn`.
     """
 
     epoch: int
     metrics: Mapping[str, float]
     outcomes: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def test_each_example_is_drawn_for_itself(values: dict[str, Any]) -> None:
 def test_flips_go_where_they_say() -> None:
     images = pictures(300)
     for side, options in ((3, (0.25, 0.0)), (2, (0.0, 0.25))):
-        changed = flip(*options, images, seeded(1))
+        changed = flip(*options)(images, seeded(1))
         turned = (changed == images.flip(side)).flatten(1).all(1)
         assert bool((turned ^ (changed == images).flatten(1).all(1)).all())
         assert 45 < int(turned.sum()) < 105
@@ -80,28 +80,28 @@ def test_flips_go_where_they_say() -> None:
 
 def test_inverting_is_the_opposite_of_each_pixel() -> None:
     images = pictures(10)
-    assert torch.equal(invert(1.0, images, seeded(1)), 255 - images)
-    assert torch.equal(invert(1.0, images.float(), seeded(1)), 255.0 - images.float())
+    assert torch.equal(invert(1.0)(images, seeded(1)), 255 - images)
+    assert torch.equal(invert(1.0)(images.float(), seeded(1)), 255.0 - images.float())
 
 
 def test_a_crop_is_a_part_of_the_image_and_keeps_enough_of_it() -> None:
     size = 32
     ramp = torch.arange(size, dtype=torch.float32).view(1, 1, 1, size).expand(500, 1, size, size)
-    seen = crop_and_rotate(0.25, 0.0, ramp, seeded(1))[:, 0, 0]
+    seen = crop_and_rotate(0.25, 0.0)(ramp, seeded(1))[:, 0, 0]
     reach = seen[:, -1] - seen[:, 0]
     assert bool((seen.diff(dim=1) >= -1e-3).all()), "neither mirrored nor turned"
     assert seen.min() >= 0.0
     assert seen.max() <= size - 1
     assert 10 < reach.min() < 20
     assert reach.max() > 28
-    assert torch.equal(crop_and_rotate(1.0, 0.0, ramp, seeded(1)).round(), ramp)
+    assert torch.equal(crop_and_rotate(1.0, 0.0)(ramp, seeded(1)).round(), ramp)
 
 
 def test_a_rotation_turns_about_the_middle_in_true_proportions() -> None:
     # A bright disc beside the middle of an oblong picture stays as far from it as it was.
     rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(80.0), indexing="ij")
     disc = (((rows - 19.5) ** 2 + (columns - 51.5) ** 2) < 16).float() * 255
-    turned = crop_and_rotate(1.0, 90.0, disc.expand(200, 1, 40, 80), seeded(1))[:, 0]
+    turned = crop_and_rotate(1.0, 90.0)(disc.expand(200, 1, 40, 80), seeded(1))[:, 0]
     weight = turned / turned.sum(dim=(1, 2), keepdim=True)
     down, across = (weight * (rows - 19.5)).sum((1, 2)), (weight * (columns - 39.5)).sum((1, 2))
     assert torch.allclose((down**2 + across**2).sqrt(), torch.full((200,), 12.0), atol=0.3)
@@ -112,7 +112,7 @@ def test_a_rotation_turns_about_the_middle_in_true_proportions() -> None:
 
 def test_erasing_blanks_one_rectangle_of_the_size_it_says() -> None:
     images = pictures(400, size=32).float()
-    changed = erase(1.0, images, seeded(1))
+    changed = erase(1.0)(images, seeded(1))
     gone = (changed != images).any(dim=1)
     area = gone.float().mean(dim=(1, 2))
     assert 0.0 < area.min() < 0.05
@@ -179,7 +179,7 @@ def test_mixing_depends_on_seed_and_epoch_alone() -> None:
 
 def test_half_is_mirrored() -> None:
     images = pictures(400)
-    changed = mirror_and_shift(0.0, images, seeded(1))
+    changed = mirror_and_shift(0.0)(images, seeded(1))
     mirrored = torch.tensor([torch.equal(one, other.flip(2)) for one, other in zip(changed, images, strict=True)])
     plain = torch.tensor([torch.equal(one, other) for one, other in zip(changed, images, strict=True)])
     assert bool((mirrored ^ plain).all())
@@ -188,7 +188,7 @@ def test_half_is_mirrored() -> None:
 
 def test_shifts_stay_within_their_fraction_and_repeat_the_edge() -> None:
     row = torch.arange(20, dtype=torch.uint8).view(1, 1, 1, 20).expand(200, 1, 20, 20)
-    changed = mirror_and_shift(0.1, row, seeded(1))[:, 0, 0]
+    changed = mirror_and_shift(0.1)(row, seeded(1))[:, 0, 0]
     ascending = changed[changed[:, -1] > changed[:, 0]].long()
     shifts = ascending[:, 10] - 10
     assert set(shifts.tolist()) == {-2, -1, 0, 1, 2}
@@ -198,6 +198,6 @@ def test_shifts_stay_within_their_fraction_and_repeat_the_edge() -> None:
 
 def test_colours_vary_within_their_amount() -> None:
     gray = torch.full((300, 3, 4, 4), 100, dtype=torch.uint8)
-    changed = jitter_color(0.2, gray, seeded(1))[:, 0, 0, 0]
+    changed = jitter_color(0.2)(gray, seeded(1))[:, 0, 0, 0]
     assert 80.0 <= changed.min() < 85.0
     assert 115.0 < changed.max() <= 120.0

@@ -29,10 +29,10 @@ from trainables.image.models.factory import build_model
 from trainables.image.models.table import OWN_NETS
 from trainables.image.parallel.workers import Workers
 from trainables.image.settings.balance import Balance, Strategy
-from trainables.image.training import checkpoint
+from trainables.image.training import checkpoint, graph
 from trainables.image.training.classifier import epochs, starting_net
 from trainables.image.training.evaluate import compute_logits
-from trainables.image.training.graph import CAPTURABLE, WARM_UP_STEPS
+from trainables.image.training.graph import CAPTURABLE, FUSED, WARM_UP_STEPS, keep_on_device
 from trainables.image.training.optim import make_optimizer, set_learning_rate
 from trainables.image.training.order import epoch_generator
 from trainables.image.training.turns import off_the_gpu
@@ -41,6 +41,8 @@ MODELS = [*OWN_NETS, "shufflenet_v2_x0_5", "squeezenet1_1", "googlenet", *timm.l
 """Our own nets, torchvision's, and timm's small one of each family."""
 READ_THEMSELVES = {"adamp", "novograd", "sgdp"}
 """Optimizers that ask the device for a value in each step."""
+COMPUTE_THEMSELVES = {"adafactorbv", "lamb", "lambw"}
+"""Optimizers that compute a factor of each step in Python."""
 CHANGES = [
     *({"augment": kind} for kind in get_args(Augment)),
     *({name: 0.5} for name in ("hflip", "vflip", "crop_scale", "color_jitter", "invert", "random_erasing")),
@@ -236,12 +238,92 @@ def test_images_that_stay_on_the_gpu() -> None:
     assert many[1]["pixels_on_device_bytes"] == 80 * 16 * 16 * 3
 
 
-@pytest.mark.parametrize("optimizer", CAPTURABLE)
-def test_a_step_that_is_captured(optimizer: str) -> None:
-    values = {"graph": "on", "optimizer": optimizer, "head_lr_multiplier": 2.0, "ema_decay": 0.9}
-    gpu, metrics = trained(bright_corners(40), **values)
-    assert metrics["graph_fraction"] == (7 - WARM_UP_STEPS) / 8, "of 8 steps, the last one of a smaller batch"
-    assert len(gpu.reads) < 8
+def kernels_of_steps(optimizer: str) -> list[list[tuple[str, str]]]:
+    """What an optimizer launches in three of its steps, each captured.
+
+    Raises:
+        RuntimeError: it reads a value, or takes one from the CPU.
+    """
+    config = configured(optimizer=optimizer, model="simple_cnn3", width=2)
+    found, states = [], set()
+    with FakeGpu() as gpu:
+        net = build_model(config, 3).to(DEVICE)
+        made = make_optimizer(config, net)
+        keep_on_device(made, DEVICE)
+        for step in range(6):
+            set_learning_rate(made, 0.1 / (step + 1))
+            for parameter in net.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+            if step < WARM_UP_STEPS:
+                made.step()
+            else:
+                gpu.captured.clear()
+                with torch.cuda.graph(None):  # type: ignore[arg-type]
+                    made.step()
+                found.append(list(gpu.captured))
+                kept = [one for state in made.state.values() for one in state.values()]
+                states.add(tuple(id(one) for one in kept if isinstance(one, torch.Tensor)))
+            made.zero_grad()
+    assert len(states) == 1, "it goes on where it keeps its state"
+    return found
+
+
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+def test_an_optimizer_that_is_captured_takes_nothing_from_python(optimizer: str) -> None:
+    if optimizer in CAPTURABLE:
+        first, *others = kernels_of_steps(optimizer)
+        assert all(kernels == first for kernels in others)
+    elif optimizer in COMPUTE_THEMSELVES:
+        first, *others = kernels_of_steps(optimizer)
+        assert first not in others
+    else:
+        with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
+            kernels_of_steps(optimizer)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "radam"])
+def test_a_checkpoint_of_either_way_goes_on_in_the_other(optimizer: str) -> None:
+    config = configured(optimizer=optimizer, model="simple_cnn3", width=2)
+    with FakeGpu():
+        net = build_model(config, 3).to(DEVICE)
+        for first, second in ((None, DEVICE), (DEVICE, None)):
+            made, again = make_optimizer(config, net), make_optimizer(config, net)
+            for each, device in ((made, first), (again, second)):
+                if each is again:
+                    again.load_state_dict(made.state_dict())
+                keep_on_device(each, device)
+                for parameter in net.parameters():
+                    parameter.grad = torch.zeros_like(parameter)
+                each.step()
+            assert all(group["capturable"] == (second is not None) for group in again.param_groups)
+            steps = {state["step"].device.type for state in again.state.values()}
+            assert steps == {"cuda" if second is not None or optimizer == "adam" else "cpu"}
+
+
+WHOLE = [
+    {"optimizer": "adam", "head_lr_multiplier": 2.0, "ema_decay": 0.9, "mixup": 0.2, "schedule": "cosine"},
+    {"cutmix": 1.0, "mixup": 0.2, "augment": "light", "hflip": 0.5, "crop_scale": 0.5, "rotation_degrees": 20.0}
+    | {"color_jitter": 0.3, "invert": 0.5, "random_erasing": 0.5, "optimizer": "sgd", "schedule": "one_cycle"},
+    {"model": "simple_cnn3", "batch_norm": True, "dropout": 0.2, "optimizer": "lion", "pixels_on_device": "on"},
+]
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
+@pytest.mark.parametrize("values", WHOLE, ids=str)
+def test_a_whole_step_is_captured_and_takes_nothing_from_python(
+    values: dict[str, Any], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if precision == "fp16" and values["optimizer"] not in FUSED:
+        return
+    found = []
+    for warm_up in (WARM_UP_STEPS, WARM_UP_STEPS + 2):
+        monkeypatch.setattr(graph, "WARM_UP_STEPS", warm_up)
+        gpu, metrics = trained(bright_corners(40), precision, **({"graph": "on"} | values))
+        assert metrics["graph_fraction"] == (7 - warm_up) / 8, "of 8 steps, the last one of a smaller batch"
+        assert len(gpu.reads) < 8
+        found.append(gpu.captured)
+    assert len(found[0]) > 30
+    assert found[0] == found[1], "what one step launches is what another does"
 
 
 def test_validation_that_is_captured() -> None:
@@ -249,8 +331,19 @@ def test_validation_that_is_captured() -> None:
     assert metrics["eval_graph_fraction"] == (5 - WARM_UP_STEPS) / 6, "of 6 batches, the last one smaller"
 
 
+def test_the_final_evaluation_is_captured() -> None:
+    case = bright_corners(330)
+    for wanted in (False, True):
+        with FakeGpu() as gpu:
+            net = build_model(configured(model="simple_cnn3", width=4), 3).eval()
+            assert compute_logits(net, case, np.arange(330), DEVICE, graph=wanted).shape == (330, 3)
+        assert bool(gpu.captured) == wanted
+        assert len(gpu.reads) == 1, "all outputs together"
+
+
 @pytest.mark.parametrize(
-    ("precision", "values"), [("fp16", {}), ("no", {"optimizer": "lamb"}), ("no", {"graph": "auto"})]
+    ("precision", "values"),
+    [("fp16", {"optimizer": "lion"}), ("no", {"optimizer": "lamb"}), ("no", {"graph": "auto"})],
 )
 def test_a_step_that_is_not_captured(
     corners: Case, precision: str, values: dict[str, Any], capsys: pytest.CaptureFixture[str]

@@ -33,17 +33,21 @@ class FakeGpu(TorchDispatchMode):
     Attributes:
         reads: what was read from the device so far: the operation, and the line of ours that asked for it.
         num_operations: that ran on the device.
+        captured: inside `torch.cuda.graph`, each kernel with what it takes from Python, which a replay has unchanged.
+            There a read is refused, and so is a tensor of the CPU.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.reads: list[str] = []
         self.num_operations = 0
+        self.captured: list[tuple[str, str]] = []
+        self._captures = False
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
 
     def __enter__(self) -> FakeGpu:
         with contextlib.ExitStack() as stack:
-            for patched in _patches():
+            for patched in (*_patches(), mock.patch("torch.cuda.graph", self._capturing)):
                 stack.enter_context(patched)
             stack.enter_context(self._fake)
             self._stack = stack.pop_all()
@@ -65,6 +69,12 @@ class FakeGpu(TorchDispatchMode):
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
         self.num_operations += 1
+        if self._captures:
+            here = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, torch.Tensor)]
+            if len(here) > len(there):
+                raise RuntimeError(f"operation not permitted when stream is capturing: {func} with a tensor of the CPU")
+            plain = [one for one in tree_flatten((args, kwargs))[0] if not isinstance(one, torch.Tensor)]
+            self.captured.append((str(func), str(plain)))
         if func in _SCALAR_READS:
             self._read(func)
             return {torch.bool: True}.get(there[0].dtype, 1.0 if there[0].is_floating_point() else 1)
@@ -93,7 +103,17 @@ class FakeGpu(TorchDispatchMode):
     def _seen_there(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor if isinstance(tensor, FakeTensor) else self._fake.from_tensor(tensor)
 
+    @contextlib.contextmanager
+    def _capturing(self, *_: Any, **__: Any) -> Iterator[None]:
+        self._captures = True
+        try:
+            yield
+        finally:
+            self._captures = False
+
     def _read(self, func: Any) -> None:
+        if self._captures:
+            raise RuntimeError(f"operation not permitted when stream is capturing: {func}")
         self.reads.append(f"{func} at {_line()}")
 
 
@@ -117,7 +137,6 @@ def _patches() -> Iterator[contextlib.AbstractContextManager[Any]]:
         "torch.cuda.get_rng_state": state,
         "torch.cuda.set_rng_state": None,
         "torch.cuda.CUDAGraph": mock.Mock(),
-        "torch.cuda.graph": contextlib.nullcontext(),
         "torch.cuda.Event": mock.Mock(query=lambda: True),
     }
     for name, answer in answers.items():

@@ -134,5 +134,6 @@ class Message:
     @classmethod
     def from_json(cls, text: str) -> Self:
         values = json.loads(text)
-        report = values.pop("report")
-        return cls(report=EpochReport(**report) if report else None, **values)
+        if report := values.pop("report"):
+            report = EpochReport(**{**report, "notes": tuple(report["notes"])})
+        return cls(report=report, **values)

@@ -13,6 +13,7 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from trainables.image.batches.augment_steps import Size, Step
 from trainables.image.parallel.draws import Source, whole_numbers
 
 Operation = Callable[[torch.Tensor], torch.Tensor]
@@ -20,7 +21,7 @@ Operation = Callable[[torch.Tensor], torch.Tensor]
 _NUM_STRENGTHS = 31
 
 
-def randaugment(num_operations: int, magnitude: float, images: torch.Tensor, generator: Source) -> torch.Tensor:
+def randaugment(num_operations: int, magnitude: float) -> Step:
     """Does several of fourteen operations to each image (Cubuk et al. 2020), ranges as torchvision's `RandAugment`.
 
     Args:
@@ -28,28 +29,42 @@ def randaugment(num_operations: int, magnitude: float, images: torch.Tensor, gen
         magnitude: of all of them, in 0…1.
     """
     operations = _randaugment_operations(magnitude)
-    for _ in range(num_operations):
-        images = _apply(operations, whole_numbers(generator, 0, len(operations), len(images)), images)
-    return images
+
+    def draw(source: Source, num: int, size: Size) -> torch.Tensor:
+        drawn = [whole_numbers(source, 0, len(operations), num) for _ in range(num_operations)]
+        return torch.stack(drawn, dim=1).float()
+
+    def make(images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        for column in drawn.unbind(1):
+            images = _apply(operations, column, images)
+        return images
+
+    return Step(num_operations, draw, make, by_value=True)
 
 
-def trivialaugment(images: torch.Tensor, generator: Source) -> torch.Tensor:
+def trivialaugment() -> Step:
     """Does one operation of random strength to each image (Müller and Hutter 2021).
 
     Ranges as in torchvision's `TrivialAugmentWide`.
     """
-    num = len(images)
-    strength = whole_numbers(generator, 0, _NUM_STRENGTHS, num)
     # All strengths' operations in a row, equally many for each.
     operations = _trivialaugment_operations()
     per_strength = len(operations) // _NUM_STRENGTHS
-    return _apply(operations, strength * per_strength + whole_numbers(generator, 0, per_strength, num), images)
+
+    def draw(source: Source, num: int, size: Size) -> torch.Tensor:
+        strength = whole_numbers(source, 0, _NUM_STRENGTHS, num)
+        return (strength * per_strength + whole_numbers(source, 0, per_strength, num)).float()[:, None]
+
+    def make(images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        return _apply(operations, drawn[:, 0], images)
+
+    return Step(1, draw, make, by_value=True)
 
 
 def _apply(operations: tuple[Operation, ...], drawn: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """Does to each image the operation of the number drawn for it, (N,)."""
+    """Does to each image the operation of the number drawn for it, (N,), on the CPU: which are done differs by it."""
     changed = images.contiguous().clone()
-    for number in sorted(set(drawn.tolist())):
+    for number in sorted(set(drawn.long().tolist())):
         rows = (drawn == number).nonzero().squeeze(1).to(images.device)
         changed[rows] = operations[number](changed[rows])
     return changed

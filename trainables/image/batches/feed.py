@@ -6,6 +6,7 @@ a normalisation is then paid once for all of them, which is most of what a small
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,11 @@ from trainables.image.parallel.draws import Part
 Rows = npt.NDArray[np.int64]
 Share = Callable[[int], slice]
 """Which of the examples of a batch, by their number, are this process's."""
+
+Draw = Callable[[int, tuple[int, ...]], torch.Tensor]
+"""For so many images of a height and width → what is drawn for them, (N, k), on the CPU."""
+Make = Callable[..., torch.Tensor]
+"""Images (N, C, H, W) and what was drawn for them → the images, changed."""
 
 _PORTION_BYTES = 1 << 20
 """Of uint8 pixels, read at once unless a batch is larger; as float32 four times that, which caches still hold."""
@@ -64,7 +70,7 @@ class Feed:
         means, stds = (torch.tensor(values, device=device) for values in (mean, std))
         self._scale = 1.0 / (255.0 * stds)
         self._shift = -means / stds
-        self._example_bytes = 0
+        self._shape: tuple[int, ...] = ()  # of an example: height, width, channels
 
     def batches(
         self, rows: Rows, batch_size: int, change: Change | None = None, share: Share | None = None
@@ -78,6 +84,39 @@ class Feed:
             share: of each batch only this part is read and given out; what is drawn for it is what it would be in
                 the whole batch.
         """
+        for read, part, sizes in self._read_ahead(rows, batch_size, share):
+            given = read.to(self._device, non_blocking=True)
+            yield from torch.split(self._normalised(self._pictures(given), change, part), sizes if part else batch_size)
+
+    def raw(self, rows: Rows, batch_size: int, draw: Draw | None = None) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yields batches on the device as `images` takes them, in the order of the rows: nothing is computed yet.
+
+        Args:
+            rows: of the index.
+            batch_size: as for `batches`.
+            draw: draws the augmentation of so many images of a size; asked as often as `batches` asks `change`.
+        """
+        for read, _, _ in self._read_ahead(rows, batch_size, None):
+            given = [torch.split(read.to(self._device, non_blocking=True), batch_size)]
+            if draw is not None:
+                given.append(torch.split(to_device(draw(len(read), self._shape[:2]), self._device), batch_size))
+            yield from zip(*given, strict=True)
+
+    def images(self, given: torch.Tensor, drawn: torch.Tensor | None = None, make: Make | None = None) -> torch.Tensor:
+        """A batch of `raw` as `batches` yields it: `(B, C, H, W)` float32, normalised. Work of the device alone.
+
+        Args:
+            given: pixels, or their places.
+            drawn: what was drawn for them.
+            make: makes the augmentation that was drawn.
+        """
+        pictures = self._pictures(given)
+        return self._normalised(pictures if make is None else make(pictures, drawn))
+
+    def _read_ahead(
+        self, rows: Rows, batch_size: int, share: Share | None
+    ) -> Iterator[tuple[torch.Tensor, Part | None, list[int]]]:
+        """Yields portions of one or more batches in the memory of the CPU, and how much of each batch is in them."""
         portions = self._portions(rows, batch_size)
         pending: deque[tuple[Future[torch.Tensor], Part | None, list[int]]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="pixels") as reader:
@@ -93,16 +132,16 @@ class Feed:
                     reading, part, sizes = pending.popleft()
                     read = reading.result()
                     self.wait_s += perf_counter() - waiting_since
-                    yield from torch.split(self._normalised(read, change, part), sizes if part else batch_size)
+                    yield read, part, sizes
             finally:
                 for reading, _, _ in pending:
                     reading.cancel()
 
     def bytes_of(self, rows: Rows) -> int:
         """What these images take as uint8."""
-        if not self._example_bytes and len(rows):
-            self._example_bytes = self._pixels.gather(rows[:1]).nbytes
-        return self._example_bytes * len(rows)
+        if not self._shape and len(rows):
+            self._shape = self._pixels.gather(rows[:1]).shape[1:]
+        return math.prod(self._shape) * len(rows)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -120,11 +159,15 @@ class Feed:
         # From pinned memory the copy to a GPU runs beside the computing.
         return read.pin_memory() if self._device.type == "cuda" else read
 
-    def _normalised(self, read: torch.Tensor, change: Change | None, part: Part | None) -> torch.Tensor:
-        given = read.to(self._device, non_blocking=True)
+    def _pictures(self, given: torch.Tensor) -> torch.Tensor:
+        """What is given, as uint8 (N, C, H, W)."""
         images = given if self.kept is None else self.kept.gather(given)
         # (N, H, W, C) seen as (N, C, H, W) is PyTorch's channels-last format: nothing is moved.
-        pictures = images.permute(0, 3, 1, 2)
+        return images.permute(0, 3, 1, 2)
+
+    def _normalised(
+        self, pictures: torch.Tensor, change: Change | None = None, part: Part | None = None
+    ) -> torch.Tensor:
         if change is not None:
             pictures = change(pictures) if part is None else change(pictures, part)
         floats = torch.empty(pictures.shape, device=self._device, memory_format=torch.channels_last).copy_(pictures)
@@ -133,6 +176,11 @@ class Feed:
         lines, width = floats.permute(0, 2, 3, 1).flatten(2), floats.shape[3]
         lines.mul_(self._scale.repeat(width)).add_(self._shift.repeat(width))
         return floats
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the CPU on a device, without waiting for what the device is at."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def portion_size(example_bytes: int, batch_size: int) -> int:

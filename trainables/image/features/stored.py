@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trainables.image.batches.feed import Change, Rows, Share, parts_of
+from trainables.image.batches.feed import Change, Draw, Rows, Share, parts_of
 from trainables.image.config import Precision
 from trainables.image.pixels.pixel_cache import MappedFile
 
@@ -105,3 +105,12 @@ class FeatureFeed:
             values = torch.from_numpy(self._features.gather(mine)).to(self._device)
             self.wait_s += perf_counter() - began
             yield from torch.split(values, sizes if part else batch_size)
+
+    def raw(self, rows: Rows, batch_size: int, draw: Draw | None = None) -> Iterator[tuple[torch.Tensor, ...]]:
+        """As `Feed.raw`: features are inputs as they lie; nothing can be drawn for them."""
+        assert draw is None
+        return ((values,) for values in self.batches(rows, batch_size))
+
+    def images(self, given: torch.Tensor) -> torch.Tensor:
+        """As `Feed.images`."""
+        return given

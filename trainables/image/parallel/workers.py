@@ -181,9 +181,9 @@ def _connect(handle: TrialHandle) -> None:
     )
     choice = agree(store, handle.rank, handle.num_workers, own_equipment(int(os.environ.get("LOCAL_RANK", "0"))))
     if choice.why_not_nccl and handle.rank == 0:
-        print(
-            f"warning: the workers exchange gradients through gloo and the memory of the machine, which is slower than "
-            f"NCCL: {choice.why_not_nccl}"
+        handle.note(
+            f"the workers exchange gradients through gloo and the memory of the machine, which is slower than NCCL: "
+            f"{choice.why_not_nccl}"
         )
     dist.init_process_group(
         choice.backend, store=store, rank=handle.rank, world_size=handle.num_workers, timeout=patience

@@ -13,13 +13,12 @@ from time import perf_counter
 import numpy as np
 import torch
 from accelerate import Accelerator
-from timm.utils import ModelEmaV3
 from torch import nn
 
 from trainables.contract import EpochReport, Save, TrialHandle
 from trainables.errors import Diverged
 from trainables.image.batches.augment import make_augmentation, with_generator
-from trainables.image.batches.feed import Feed, Source
+from trainables.image.batches.feed import Feed, Source, to_device
 from trainables.image.batches.kept_pixels import keep
 from trainables.image.batches.mixing import make_mixing
 from trainables.image.compute.memory import peak_memory_bytes, reset_peak_memory
@@ -40,12 +39,14 @@ from trainables.image.settings.balance import Balance
 from trainables.image.training.averaging import MOST_EXAMPLES, LastEpochs
 from trainables.image.training.checkpoint import load_state, save_state
 from trainables.image.training.divergence import LossWatch
-from trainables.image.training.graph import GraphRun, Result, keep_on_device, why_not
+from trainables.image.training.graph import GraphRun, keep_on_device, left_out, why_not
 from trainables.image.training.microbatch import MicroBatches, infeasible_when_out_of_memory
+from trainables.image.training.moving_average import MovingAverage
 from trainables.image.training.optim import make_optimizer, set_learning_rate
 from trainables.image.training.order import epoch_generator, epoch_order, epoch_size, seed_everything
 from trainables.image.training.predicting import predict_together
 from trainables.image.training.schedule import epoch_schedule
+from trainables.image.training.step import TrainingStep, drawing, judged_raw, preparing, scaled_backward
 from trainables.image.training.turns import off_the_gpu
 from trainables.image.training.watching import ends_early, seen_so_far, watch
 
@@ -109,7 +110,10 @@ def train_classifier(
     resumed = None if handle.resumed is None else handle.resumed.folder
     last_epoch = handle.resumed.epoch if handle.resumed else 0
     with accelerator_of(handle, precision) as accelerator:
-        run = epochs(config, index, pixels, net, accelerator, workers, seed, watched, balance, last_epoch, resumed)
+        run = epochs(
+            config, index, pixels, net, accelerator, workers, seed, watched, balance, last_epoch, resumed,
+            note=handle.note,
+        )  # fmt: skip
         while not ends_early(config, watched) and (epoch := next(run, None)) is not None:
             watch(config, watched, epoch.report.metrics)
             handle.report(epoch.report, save=epoch.save)
@@ -144,6 +148,7 @@ def epochs(
     last_epoch: int = 0,
     resumed: Path | None = None,
     takes_turns: bool = False,
+    note: Note = print,
 ) -> Iterator[Epoch]:
     """Trains a net, an epoch each time that the next one is asked for.
 
@@ -158,6 +163,7 @@ def epochs(
         last_epoch: that was trained before.
         resumed: the folder that was saved after it.
         takes_turns: other nets are trained in between: this one leaves the GPU to them.
+        note: is told what the user should know of how it runs.
     """
     device = accelerator.device
     reset_peak_memory(device)
@@ -170,7 +176,7 @@ def epochs(
         num_parameters += pixels.backbone.num_parameters
         shared_s = pixels.shared_s
     # Before Accelerate wraps `forward`: a copy of the wrapped one would compute with the original's weights.
-    ema = ModelEmaV3(net, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
+    ema = MovingAverage(net, config.ema_decay) if config.ema_decay else None
     last = LastEpochs(net, config.average_weights) if config.average_weights > 1 else None
     average = ema.module if ema is not None else last.module if last is not None else None
     with infeasible_when_out_of_memory(f"{config.model} itself"):
@@ -179,10 +185,8 @@ def epochs(
         model = accelerator.prepare_model(net, evaluation_mode=True)
         judged = model if average is None else accelerator.prepare_model(average, evaluation_mode=True)
     optimizer = make_optimizer(config, net)
-    # Accelerate's optimizer scales losses. It also looks for a package on disk twice a step, which would be a
-    # tenth of a small net's step: so only where losses are scaled.
-    stepper = accelerator.prepare(optimizer) if accelerator.scaler is not None else optimizer
-    backward = accelerator.backward if accelerator.scaler is not None else torch.Tensor.backward
+    # Not wrapped by Accelerate, which looks for a package on disk twice a step: a tenth of a small net's step.
+    backward = torch.Tensor.backward if accelerator.scaler is None else partial(scaled_backward, accelerator.scaler)
     strategy, power = (balance.strategy, balance.power) if balance else ("cap", 1.0)
     weights_of_classes = None
     if strategy == "class_weights":
@@ -199,14 +203,20 @@ def epochs(
     targets = torch.from_numpy(index.targets)
     val_targets = targets[val_rows]
     targets = targets.to(device)
+    image_size = (config.input_resolution, config.input_resolution)
     steps_per_epoch = math.ceil(epoch_size(len(train_rows), config.batch_size) / config.batch_size)
     if resumed is not None:
         load_state(resumed, net, optimizer, accelerator.scaler, average, last)
     eager = why_not(config, device, workers, scales_losses=accelerator.scaler is not None, takes_turns=takes_turns)
     if config.graph == "on" and eager:
-        print(f"graph: steps run one kernel at a time: {eager}")
+        note(f"graph: steps run one kernel at a time: {eager}")
     wants_graph = config.graph == "on" and not eager
+    whole_step = wants_graph and not (augmentation is not None and augmentation.by_value)
+    if wants_graph and not whole_step:
+        note(f"graph: {left_out(config)}")
     keep_on_device(optimizer, device if wants_graph else None)
+    if ema is not None and wants_graph:
+        ema.keep_on_device(device)
     workers.start_alike(net)
 
     def train_mode() -> None:
@@ -226,20 +236,18 @@ def epochs(
     if device.type == "cuda":
         reset_peak_memory(device)
 
-    def plain_step(images: torch.Tensor, goals: torch.Tensor, whole: int | None = None) -> Result:
-        result = add_gradients(images, goals, whole)
-        stepper.step()
-        stepper.zero_grad()
-        return result
-
-    def captured_step(images: torch.Tensor, goals: torch.Tensor) -> Result:
-        result = add_gradients.whole(images, goals)
-        stepper.step()
-        stepper.zero_grad()
-        return result
-
-    graph = GraphRun(plain_step, captured_step) if wants_graph else None
-    judge = GraphRun(lambda images: (judged(images),), what="validation batches") if wants_graph else None
+    step = TrainingStep(
+        net,
+        add_gradients,
+        optimizer,
+        partial(decide, multilabel=index.multilabel, thresholds=train_threshold),
+        preparing(feed, augmentation) if whole_step else None,
+        accelerator.scaler,
+        ema,
+        workers.share,
+    )
+    graph = GraphRun(step, step.whole, undo=step.forget, note=note) if wants_graph else None
+    judge = GraphRun(partial(judged_raw, judged, feed), what="validation batches", note=note) if wants_graph else None
 
     for epoch in range(last_epoch + 1, config.epochs + 1):
         started = perf_counter()
@@ -247,8 +255,8 @@ def epochs(
         order = epoch_order(train_rows, config.batch_size, seed, epoch)
         if strategy == "sampler":
             order = sampled_rows(index, power, seed, epoch)[: len(order)]
-        change = with_generator(augmentation, epoch_generator(seed, epoch))
-        mix = make_mixing(config, len(index.classes), seed, epoch)
+        generator = epoch_generator(seed, epoch)
+        mix = step.mixing = make_mixing(config, len(index.classes), seed, epoch)
         lr_at = epoch_schedule(config, steps_per_epoch, watched)
 
         train_mode()
@@ -260,27 +268,24 @@ def epochs(
         # To mix images one needs all of a batch.
         share = None if workers.number == 1 or mix else workers.share
         stored = pixels.rows_of_epoch(order, epoch) if isinstance(pixels, Features) else order
-        batches = feed.batches(stored, config.batch_size, change, share)
-        for number, (images, wanted) in enumerate(zip(batches, epoch_targets, strict=True)):
-            step = (epoch - 1) * steps_per_epoch + number
-            lr = lr_at(step)
+        batches: Iterator[tuple[torch.Tensor, ...]]
+        if whole_step:
+            batches = feed.raw(stored, config.batch_size, drawing(augmentation, generator))
+        else:
+            change = with_generator(augmentation, generator)
+            batches = ((images,) for images in feed.batches(stored, config.batch_size, change, share))
+        for number, (given, wanted) in enumerate(zip(batches, epoch_targets, strict=True)):
+            lr = lr_at((epoch - 1) * steps_per_epoch + number)
             set_learning_rate(optimizer, lr)
-            mine = workers.share(len(wanted))
-            if mix:
-                images, goals = mix(images, wanted)
-                images, goals = images[mine], goals[mine]
-            else:
-                goals = wanted[mine]
-            if graph is not None and add_gradients.size == add_gradients.batch_size:
-                loss, logits = graph(images, goals)
-            else:
-                loss, logits = plain_step(images, goals, len(wanted))
             if ema is not None:
-                ema.update(net, step + 1)
+                ema.at((epoch - 1) * steps_per_epoch + number + 1)
+            mixed = () if mix is None else (to_device(mix.draw(len(wanted), image_size), device),)
+            fits = add_gradients.size == add_gradients.batch_size
+            loss, decided = (graph if graph is not None and fits else step)(*given, wanted, *mixed)
             # Kept where they are until the epoch ends: asking for a number would wait for the device.
             watch_loss.add(loss)
-            decisions.append(decide(logits, index.multilabel, train_threshold))
-            wanted_here.append(wanted[mine])
+            decisions.append(decided)
+            wanted_here.append(wanted[workers.share(len(wanted))])
         watch_loss.end()
         train_s = perf_counter() - started
         train_wait_s = feed.wait_s

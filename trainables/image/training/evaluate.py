@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,15 @@ from trainables.image.models.layout import channels_last
 from trainables.image.package import THRESHOLD
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.training.checkpoint import fold_folders, load_trained
+from trainables.image.training.predicting import predict
 from trainables.image.training.folds import mean_over_folds
+from trainables.image.training.graph import GraphRun
 from trainables.image.training.refit import threshold_in
+from trainables.image.training.step import judged_raw
 
 BATCH_SIZE = 64
+_AT_ONCE = 1024 * BATCH_SIZE
+"""Examples whose outputs stay on the device until they are fetched together."""
 TUNED_ON = "val"
 """The split whose labels may decide on thresholds; the test split never does."""
 
@@ -62,7 +68,7 @@ def evaluate_checkpoint(
     model = load_trained(config, len(index.classes), checkpoint)
     pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads, fit=config.fit)
     with contextlib.closing(pixels), threads(num_threads):
-        logits = compute_logits(model, pixels, rows)
+        logits = compute_logits(model, pixels, rows, graph=config.graph == "on")
         # On val itself `tuned` stays: there each example is decided with what the others say.
         threshold: Threshold | torch.Tensor = config.threshold
         if split != TUNED_ON:
@@ -107,7 +113,7 @@ def out_of_fold(
         for number, folder in enumerate(fold_folders(checkpoint)):
             rows = fold_view(index, number, data).rows("val")
             model = load_trained(config, len(index.classes), folder)
-            found.append((rows, compute_logits(model, pixels, rows)))
+            found.append((rows, compute_logits(model, pixels, rows, graph=config.graph == "on")))
     return found
 
 
@@ -150,12 +156,16 @@ def chosen_threshold(
     rows = index.rows(TUNED_ON)
     if not index.multilabel or not len(rows):
         return THRESHOLD
-    probabilities = torch.from_numpy(compute_logits(model, pixels, rows)).sigmoid()
+    probabilities = torch.from_numpy(compute_logits(model, pixels, rows, graph=config.graph == "on")).sigmoid()
     return tune_thresholds(probabilities, torch.from_numpy(index.targets[rows]))
 
 
 def compute_logits(
-    model: nn.Module, pixels: Source, rows: npt.NDArray[np.int64], device: torch.device | None = None
+    model: nn.Module,
+    pixels: Source,
+    rows: npt.NDArray[np.int64],
+    device: torch.device | None = None,
+    graph: bool = False,
 ) -> npt.NDArray[np.float32]:
     """The outputs of a trained model, (N, classes), in float32.
 
@@ -164,12 +174,17 @@ def compute_logits(
         pixels: of the dataset.
         rows: N of them.
         device: where to compute; by default the GPU if there is one.
+        graph: on a GPU full batches are one launch each, after a few: see `training.graph`.
     """
     device = device or compute_device()
     model = channels_last(model.to(device))
     feed = Feed(pixels, device, *normalization(model))
-    with torch.inference_mode():
-        logits = [model(images).float().cpu() for images in feed.batches(rows, BATCH_SIZE)]
+    run = None
+    if graph and device.type == "cuda":
+        # Where it cannot be captured the trial has said so: its own passes over val are the same.
+        run = GraphRun(partial(judged_raw, model, feed), note=lambda text: None)
+    starts = range(0, len(rows), _AT_ONCE)
+    logits = [predict(model, feed, rows[start : start + _AT_ONCE], BATCH_SIZE, run).cpu() for start in starts]
     return torch.cat(logits).numpy()
 
 

@@ -1,10 +1,11 @@
 """Training steps and validation as CUDA graphs: one launch instead of some thousand, which bound small networks.
 
 A few steps run one kernel at a time, then a batch of the same shape is captured, and from there on each such batch is
-copied into the graph's input and the graph is replayed. What differs from step to step is in tensors on the device: the
-images and targets, the learning rates, the optimizer's step counts, the state of the random numbers (PyTorch registers
-its generator with a graph). Everything else runs as ever: the last batch of an epoch where it is smaller, augmentation,
-mixing and the moving average of the weights, which are few kernels.
+copied into the graph's input and the graph is replayed. What differs from step to step is in tensors on the device:
+pixels and targets, what was drawn for augmentation and mixing, learning rates, the optimizer's step counts, the scale
+of fp16's losses, the decay of averaged weights, and the state of the random numbers of dropout and its like (PyTorch
+registers its generator with a graph). Everything else runs as ever: the last batch of an epoch where it is smaller, and
+augmentation that does different work by what was drawn.
 
 Source: PyTorch, "CUDA Graphs", whole-network capture.
 """
@@ -20,15 +21,21 @@ from trainables.image.config import ImageConfig
 from trainables.image.parallel.workers import Workers
 
 Result = tuple[torch.Tensor, ...]
-"""Of a training step the mean loss, a scalar, and the logits, (N, C); of the model on val the logits."""
+"""Of a training step the mean loss, a scalar, and what was decided, (N,) or (N, C); of the model on val the logits."""
 Run = Callable[..., Result]
-"""Images and targets → the result, with the weights moved on; on val, images → the result."""
+"""Tensors on the device → the result; of a training step with the weights moved on."""
 
 WARM_UP_STEPS = 3
 """Run one kernel at a time before a capture: the optimizer makes its state in the first, and libraries choose their
 algorithms."""
-CAPTURABLE = ("adam", "adamw", "sgd")
-"""Optimizers whose fused form keeps its step count and its learning rate on the device."""
+FUSED = ("adam", "adamw", "sgd")
+"""Optimizers that skip a step whose fp16 gradients overflow on the device itself."""
+CAPTURABLE = (
+    *FUSED, "adamax", "adamc", "adamuon", "adopt", "adoptw", "clion", "lion", "muon", "nadam", "nadamw", "radam",
+    "rmsproptf",
+)  # fmt: skip
+"""Optimizers that keep all that changes from step to step on the device. The others read a value back in each step, or
+compute a factor of it in Python."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +83,16 @@ def why_not(
         return "several workers exchange gradients in each step"
     if takes_turns:
         return "the models of the folds take turns on the GPU, and a graph is of fixed places in its memory"
-    if scales_losses:
-        return "with fp16 each step looks at its gradients before it moves the weights"
     if config.optimizer not in CAPTURABLE:
-        return f"{config.optimizer} keeps what it counts on the CPU ({', '.join(CAPTURABLE)} do not)"
+        return f"{config.optimizer} needs the CPU in each step ({', '.join(CAPTURABLE)} do not)"
+    if scales_losses and config.optimizer not in FUSED:
+        return f"with fp16 {config.optimizer} waits for its gradients in each step ({', '.join(FUSED)} do not)"
     return None
+
+
+def left_out(config: ImageConfig) -> str:
+    """What is not captured where augmentation cannot be, in words."""
+    return f"augmentation runs one kernel at a time: which kernels {config.augment} needs differs from batch to batch"
 
 
 def keep_on_device(optimizer: torch.optim.Optimizer, device: torch.device | None) -> None:
@@ -90,8 +102,14 @@ def keep_on_device(optimizer: torch.optim.Optimizer, device: torch.device | None
     """
     for group in optimizer.param_groups:
         group["lr"] = float(group["lr"]) if device is None else torch.tensor(float(group["lr"]), device=device)
-        if "capturable" in group:
-            group["capturable"] = device is not None
+        if "capturable" not in group:
+            continue
+        group["capturable"] = device is not None
+        if device is None and group.get("fused"):
+            continue  # what it counts is on the device in either way
+        for state in (optimizer.state.get(parameter, {}) for parameter in group["params"]):
+            counts = {name: one for name, one in state.items() if isinstance(one, torch.Tensor) and not one.ndim}
+            state.update({name: one.to(device or "cpu") for name, one in counts.items()})
 
 
 class GraphRun:
@@ -104,7 +122,13 @@ class GraphRun:
     """
 
     def __init__(
-        self, plain: Run, to_capture: Run | None = None, capture: Capture | None = None, what: str = "steps"
+        self,
+        plain: Run,
+        to_capture: Run | None = None,
+        capture: Capture | None = None,
+        what: str = "steps",
+        undo: Callable[[], object] | None = None,
+        note: Callable[[str], object] = print,
     ) -> None:
         """Args:
         plain: runs one kernel at a time; leaves no gradients behind.
@@ -112,6 +136,8 @@ class GraphRun:
             `plain` is like that.
         capture: makes a graph of it; by default `cuda_capture`.
         what: is run, in words.
+        undo: removes what a capture that failed half-way has left behind.
+        note: is told of a capture that failed.
         """
         self.num_runs = self.num_replayed = 0
         self.why_eager = ""
@@ -119,6 +145,8 @@ class GraphRun:
         self._to_capture = to_capture or plain
         self._capture = capture or cuda_capture
         self._what = what
+        self._undo = undo
+        self._note = note
         self._captured: Captured | None = None
         self._inputs: tuple[torch.Tensor, ...] | None = None
         self._warm = 0
@@ -157,7 +185,11 @@ class GraphRun:
         if self.why_eager:
             if state is not None:
                 torch.cuda.set_rng_state(state, inputs[0].device)
-            print(f"graph: {self._what} run one kernel at a time, since they could not be captured: {self.why_eager}")
+            if self._undo is not None:
+                self._undo()
+            self._note(
+                f"graph: {self._what} run one kernel at a time, since they could not be captured: {self.why_eager}"
+            )
         return self._captured is not None
 
     @property

@@ -22,11 +22,12 @@ def predict(
         feed: of its inputs.
         rows: of the index.
         batch_size: that go through the model at a time.
-        run: the model as a graph, images → (logits,); None: it runs as it is.
+        run: the model as a graph, a batch of `feed.raw` → (logits,); None: it runs as it is.
     """
     model.eval()
-    batches = feed.batches(rows, batch_size)
-    return torch.cat([model(images) if run is None else run(images)[0] for images in batches]).float()
+    if run is not None:
+        return torch.cat([run(*given)[0] for given in feed.raw(rows, batch_size)]).float()
+    return torch.cat([model(images) for images in feed.batches(rows, batch_size)]).float()
 
 
 def predict_together(

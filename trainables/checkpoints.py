@@ -47,7 +47,7 @@ def write_checkpoint(folder: Path, history: Sequence[EpochReport], save: Save) -
                     "epoch": report.epoch,
                     "metrics": dict(report.metrics),
                     "outcomes": report.outcomes,
-                    "notes": report.notes,
+                    "warnings": report.warnings,
                 }
                 for report in history
             ],
@@ -70,7 +70,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     try:
         manifest = from_sealed_json((folder / MANIFEST).read_bytes())
         history = tuple(
-            EpochReport(row["epoch"], row["metrics"], row.get("outcomes", ""), tuple(row.get("notes", ())))
+            EpochReport(row["epoch"], row["metrics"], row.get("outcomes", ""), tuple(row.get("warnings", ())))
             for row in manifest["history"]
         )
         for name, expected in manifest["files"].items():

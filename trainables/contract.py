@@ -76,11 +76,11 @@ class TrialHandle(Protocol):
     @property
     def resumed(self) -> Checkpoint | None: ...
 
-    def note(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """Tells the user something of how this trial runs that is not as wished, in words: `what: why`.
 
         It is printed into the trial's log, shown with the trial's next report (once, if other trials say the same) and
-        kept in the table `trials`, in the column `notes`.
+        kept in the table `trials`, in the column `warnings`.
         """
         ...
 

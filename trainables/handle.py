@@ -60,7 +60,7 @@ class BaseHandle(ABC):
         self._reporting = threading.RLock()
         self._closed = False
         self._history: list[EpochReport] = list(self.resumed.history) if self.resumed else []
-        self._notes: list[str] = []
+        self._warnings: list[str] = []
 
     @property
     def number(self) -> int:
@@ -100,12 +100,12 @@ class BaseHandle(ABC):
             if report.epoch > self._facts.recorded_epochs:
                 self._send(report)
 
-    def note(self, text: str) -> None:
-        """See `TrialHandle.note`."""
+    def warn(self, text: str) -> None:
+        """See `TrialHandle.warn`."""
         text = shortened(str(text))
-        if text not in self._notes:
-            self._notes.append(text)
-            print(text)
+        if text not in self._warnings:
+            self._warnings.append(text)
+            print(f"warning: {text}")
 
     def report(self, report: EpochReport, save: Save | None = None) -> None:
         """See `TrialHandle.report`.
@@ -145,7 +145,7 @@ class BaseHandle(ABC):
 
     def _checked(self, report: EpochReport) -> EpochReport:
         who = f"trainable {self._facts.trainable!r}"
-        report = replace(checked(report, who), notes=tuple(self._notes))
+        report = replace(checked(report, who), warnings=tuple(self._warnings))
         expected = self._history[-1].epoch + 1 if self._history else 1
         if report.epoch != expected:
             raise ContractBroken(f"{who} reported epoch {report.epoch!r} where epoch {expected} was next")

@@ -28,7 +28,7 @@ _MAX_EPOCHS = 12
 _FACTS = (
     "best_epoch", "epochs", "duration_s", "shared_s", "num_parameters", "peak_memory_bytes", "host", "device",
     "attempt", "failures", "seed", "copy_of", "confirms", "confirmed_runs", "confirmed_mean", "confirmed_std",
-    "test_use", "num_flops", "onnx_bytes", "onnx_latency_ms", "measured_on", "over_limit", "pareto_front",
+    "test_use", "num_flops", "onnx_bytes", "onnx_latency_ms", "measured_on", "over_limit", "warnings", "pareto_front",
 )  # fmt: skip
 
 

@@ -93,7 +93,10 @@ class TrialStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochReported(Event):
-    """One report of a trial. (trial, epoch) is unique in the log: the first one wins. `outcomes`: see `EpochReport`."""
+    """One report of a trial. (trial, epoch) is unique in the log: the first one wins.
+
+    `outcomes`, `warnings`: see `EpochReport`.
+    """
 
     kind: ClassVar[str] = "epoch"
     trial: int
@@ -103,6 +106,7 @@ class EpochReported(Event):
     host: str = ""
     device: str = ""
     outcomes: str = ""
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,6 +66,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "measured_on": "the machine on which the onnx_ columns were measured",
         "pareto_front": "whether the trial is on the Pareto front; empty with a single objective",
         "over_limit": "limits that its model exceeds: it has no rank",
+        "warnings": "what did not run as wished, and why, as the trial said",
         "num_flops": "floating-point operations per image",
         "onnx_bytes": "size of the model's ONNX file",
         "copy_of": "the trial with the same params, whose result it has",

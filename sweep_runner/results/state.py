@@ -116,6 +116,7 @@ class TrialSummary:
         stopped: it is PAUSED because the search has ended, and not at a rung.
         gpus: of a worker of its last attempt: whole ones, or a share of one.
         over_limit: the limits that its model breaks, in words: it is not the sweep's best.
+        warnings: what did not run as wished, in words, as the trial said.
     """
 
     trial: int
@@ -151,6 +152,7 @@ class TrialSummary:
     stopped: bool = False
     gpus: float = 0.0
     over_limit: str = ""
+    warnings: tuple[str, ...] = ()
     _earlier_attempts_s: float = 0.0
     _attempt_started: float | None = None
     _attempt_seen: float = 0.0
@@ -216,6 +218,7 @@ class TrialSummary:
         self._num_seen += 1
         self.host, self.device = event.host or self.host, event.device or self.device
         self.shared_s += finite(event.metrics.get("shared_s")) or 0.0
+        self.warnings += tuple(text for text in event.warnings if text not in self.warnings)
         self.num_parameters = whole(event.metrics.get("num_parameters")) or self.num_parameters
         peak = whole(event.metrics.get("peak_memory_bytes"))
         if peak is not None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 import torch.distributed as dist
 
+from trainables.contract import EpochReport
 from trainables.errors import TrainableError
+from trainables.image.parallel import workers
 from trainables.image.parallel.backend import Choice, Equipment, agree, chosen, own_equipment
+from trainables.local import LocalHandle
 
 NOTHING = Equipment("", has_nccl=True)
 
@@ -56,3 +61,20 @@ def test_what_a_process_has(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.cuda, "get_device_properties", lambda number: type("Facts", (), {"uuid": f"GPU-{number}"})
     )
     assert [own_equipment(rank).gpu for rank in range(3)] == ["GPU-0", "GPU-1", "GPU-0"]
+
+
+def test_a_slow_exchange_is_a_warning_of_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "0")
+    monkeypatch.setattr(workers, "agree", lambda *_: Choice("gloo", "2 workers share the GPU GPU-2"))
+    for name in ("TCPStore", "init_process_group"):
+        monkeypatch.setattr(dist, name, mock.Mock())
+    handle = LocalHandle(tmp_path, num_workers=2, rank=1)
+    workers._connect(handle)
+    handle.report(EpochReport(1, {"val_accuracy": 0.5}))
+    assert handle.reports[0].warnings == (), "the first worker says it"
+    handle = LocalHandle(tmp_path, num_workers=2)
+    workers._connect(handle)
+    handle.report(EpochReport(1, {"val_accuracy": 0.5}))
+    (warning,) = handle.reports[0].warnings
+    assert warning.endswith("slower than NCCL: 2 workers share the GPU GPU-2")

@@ -200,7 +200,7 @@ def test_a_trial_says_what_is_not_captured_and_why(tmp_path: Path) -> None:
     config = ImageConfig.model_validate(BASE | {"graph": "on", "augment": "trivialaugment", "epochs": 2})
     with mock.patch.object(classifier, "why_not", return_value=None), mock.patch.object(graph, "cuda_capture", refused):
         reports = bright_corners(60).train(config, tmp_path).reports
-    augmentation, steps, val = reports[-1].notes
+    augmentation, steps, val = reports[-1].warnings
     assert augmentation.startswith("graph: augmentation runs one kernel at a time: which kernels trivialaugment needs")
     assert "steps" in steps
     assert "validation batches" in val

@@ -8,6 +8,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,15 @@ def test_metrics_that_come_and_go_are_null_elsewhere_and_nan_stays(new_sweep: Ne
     assert found["metric_time"].to_pylist() == [None, None, 1.0]
     assert found["metric_Attempt"].to_pylist() == [None, None, 2.0]
     assert found["attempt"].to_pylist() == [1, 1, 1]
+
+
+def test_what_a_trial_warned_of_is_a_column(new_sweep: NewSweep) -> None:
+    paths = new_sweep("s")
+    with Recorder(paths, Objective(), [], {}) as recorder:
+        recorder.record(TrialStarted(time=1.0, trial=0, attempt=1, seed=0, params={}))
+        for epoch, warnings in ((1, ("a: why",)), (2, ("a: why", "b: why"))):
+            recorder.record(replace(report(0, epoch), warnings=warnings))
+    assert rows(paths, "trials")[0]["warnings"] == "a: why; b: why"
 
 
 def test_metrics_that_differ_by_case_keep_their_columns(new_sweep: NewSweep) -> None:

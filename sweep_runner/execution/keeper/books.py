@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sweep_runner.execution.keeper.live_trial import LiveTrial
 from sweep_runner.execution.keeper.retention import Retention
@@ -32,7 +32,8 @@ class Books:
         live: the trials that were handed out, by number.
         queue: what is handed out before anything new is proposed.
         stopping: nothing more is handed out, and a trial whose worker goes stays open.
-        news: of attempts that ended badly and are followed by another, in words; for who shows them to take.
+        news: of attempts that ended badly and are followed by another, and what trials warn of, in words; for who shows
+            them to take.
         retention: drops the checkpoints that are not among the best.
     """
 
@@ -47,9 +48,15 @@ class Books:
         self.stopping = False
         self.retention = Retention(paths, spec, recorder.state)
         self._copies: dict[int, list[Proposal]] = {}
+        self._warned = {text for each in recorder.state.trials.values() for text in each.warnings}
 
     def summary(self, number: int) -> TrialSummary | None:
         return self.recorder.state.trials.get(number)
+
+    def warn(self, number: int, warnings: Sequence[str]) -> None:
+        """Shows what a trial warns of. What others have said already is not shown again."""
+        self.news.extend(f"trial {number}: {text}" for text in warnings if text not in self._warned)
+        self._warned.update(warnings)
 
     def end(self, live: LiveTrial, state: State, reason: str) -> None:
         number = live.proposal.number

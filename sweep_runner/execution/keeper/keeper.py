@@ -49,7 +49,8 @@ class Keeper:
         paused: why no trial starts though there is room; empty when it does not matter.
         waiting: for what all trials wait, when they do for long; set by who sees it.
         end: how the search ends, by a rule or by itself.
-        news: of attempts that ended badly and are followed by another, in words; for who shows them to take.
+        news: of attempts that ended badly and are followed by another, and what trials warn of, in words; for who shows
+            them to take.
     """
 
     def __init__(

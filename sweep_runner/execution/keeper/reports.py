@@ -110,8 +110,10 @@ class Reports:
                 host=message.host,
                 device=message.device,
                 outcomes=report.outcomes,
+                warnings=report.warnings,
             )
         )
+        self._books.warn(number, report.warnings)
         goes_on = self.goes_on(live, report.epoch, report.metrics)
         if goes_on and message.outcome is None:
             goes_on = not self._end.ends_with(live)

@@ -135,5 +135,5 @@ class Message:
     def from_json(cls, text: str) -> Self:
         values = json.loads(text)
         if report := values.pop("report"):
-            report = EpochReport(**{**report, "notes": tuple(report["notes"])})
+            report = EpochReport(**{**report, "warnings": tuple(report["warnings"])})
         return cls(report=report, **values)

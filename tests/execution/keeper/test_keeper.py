@@ -16,6 +16,7 @@ from sweep_runner.results.recorder import Recorder
 from sweep_runner.search.study import Study
 from sweep_runner.spec.model import SweepSpec
 from tests.support.sweeps import drive, log_of, open_keeper, outcome, pauses, report
+from trainables.contract import EpochReport
 
 MakeSpec = Callable[..., SweepSpec]
 
@@ -150,6 +151,20 @@ def test_a_lost_worker_goes_on_after_the_recorded_epochs(make_spec: MakeSpec, tm
         # The first worker was only slow: what it still says must not count.
         assert keeper.on_message(0, report(first, 2)) is False
         assert [event["epoch"] for event in log_of(tmp_path / "small") if event["kind"] == "epoch"] == [1]
+
+
+def test_what_trials_warn_of_is_shown_once(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec, warning = make_spec(search={"sampler": "random", "trials": 3}), "graph: steps run one kernel at a time: why"
+    for numbers, shown in (((0, 1), [f"trial 0: {warning}"]), ((2,), [])):  # again, after a stop
+        with open_keeper(spec, tmp_path / "small") as keeper:
+            for number in numbers:
+                keeper.next()
+                for epoch in (1, 2):
+                    told = EpochReport(epoch, {"val_accuracy": 0.5}, warnings=(warning,))
+                    message = Message(trial=number, attempt=1, report=told)
+                    keeper.on_message(number, Message.from_json(message.to_json()))
+                keeper.on_message(number, Message(trial=number, attempt=1, outcome="completed"))
+            assert list(keeper.news) == shown
 
 
 def test_a_repeated_epoch_is_recorded_once(make_spec: MakeSpec, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from trainables.image.compute.memory import is_out_of_memory
 from trainables.image.config import ImageConfig
+from trainables.records import Warn
 
 Rows = npt.NDArray[np.int64]
 
@@ -139,6 +140,7 @@ def keep(
     *,
     in_parts: bool = False,
     takes_turns: bool = False,
+    warn: Warn = print,
 ) -> KeptPixels | None:
     """Copies a trial's images to its device where they may stay there; says what came of it.
 
@@ -148,6 +150,7 @@ def keep(
         config, set_bytes, device, in_parts, takes_turns: as for `why_not_kept`.
         source: of the pixels.
         rows: of train and val.
+        warn: is told why they do not stay there.
     """
     kept = None
     why_not = why_not_kept(config, device, set_bytes, memory_of(device), in_parts=in_parts, takes_turns=takes_turns)
@@ -160,7 +163,7 @@ def keep(
             # Another trial was faster.
             why_not = str(error).strip().splitlines()[0]
     if kept is None:
-        print(f"pixels_on_device: images are read batch by batch: {why_not}")
+        warn(f"pixels_on_device: images are read batch by batch: {why_not}")
         return None
     print(f"pixels_on_device: {kept.num_bytes >> 20:,} MiB of images of train and val stay on the GPU")
     return kept

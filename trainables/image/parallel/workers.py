@@ -181,7 +181,7 @@ def _connect(handle: TrialHandle) -> None:
     )
     choice = agree(store, handle.rank, handle.num_workers, own_equipment(int(os.environ.get("LOCAL_RANK", "0"))))
     if choice.why_not_nccl and handle.rank == 0:
-        handle.note(
+        handle.warn(
             f"the workers exchange gradients through gloo and the memory of the machine, which is slower than NCCL: "
             f"{choice.why_not_nccl}"
         )

@@ -49,6 +49,7 @@ from trainables.image.training.schedule import epoch_schedule
 from trainables.image.training.step import TrainingStep, drawing, judged_raw, preparing, scaled_backward
 from trainables.image.training.turns import off_the_gpu
 from trainables.image.training.watching import ends_early, seen_so_far, watch
+from trainables.records import Warn
 
 _FEATURES_AT_ONCE = 1024
 """That a head judges: more at a time gain nothing."""
@@ -112,7 +113,7 @@ def train_classifier(
     with accelerator_of(handle, precision) as accelerator:
         run = epochs(
             config, index, pixels, net, accelerator, workers, seed, watched, balance, last_epoch, resumed,
-            note=handle.note,
+            warn=handle.warn,
         )  # fmt: skip
         while not ends_early(config, watched) and (epoch := next(run, None)) is not None:
             watch(config, watched, epoch.report.metrics)
@@ -148,7 +149,7 @@ def epochs(
     last_epoch: int = 0,
     resumed: Path | None = None,
     takes_turns: bool = False,
-    note: Note = print,
+    warn: Warn = print,
 ) -> Iterator[Epoch]:
     """Trains a net, an epoch each time that the next one is asked for.
 
@@ -163,7 +164,7 @@ def epochs(
         last_epoch: that was trained before.
         resumed: the folder that was saved after it.
         takes_turns: other nets are trained in between: this one leaves the GPU to them.
-        note: is told what the user should know of how it runs.
+        warn: is told what the user should know of how it runs.
     """
     device = accelerator.device
     reset_peak_memory(device)
@@ -209,11 +210,11 @@ def epochs(
         load_state(resumed, net, optimizer, accelerator.scaler, average, last)
     eager = why_not(config, device, workers, scales_losses=accelerator.scaler is not None, takes_turns=takes_turns)
     if config.graph == "on" and eager:
-        note(f"graph: steps run one kernel at a time: {eager}")
+        warn(f"graph: steps run one kernel at a time: {eager}")
     wants_graph = config.graph == "on" and not eager
     whole_step = wants_graph and not (augmentation is not None and augmentation.by_value)
     if wants_graph and not whole_step:
-        note(f"graph: {left_out(config)}")
+        warn(f"graph: {left_out(config)}")
     keep_on_device(optimizer, device if wants_graph else None)
     if ema is not None and wants_graph:
         ema.keep_on_device(device)
@@ -232,7 +233,9 @@ def epochs(
     if config.pixels_on_device == "on" and isinstance(feed, Feed) and not isinstance(pixels, Features):
         rows = np.concatenate([train_rows, val_rows])
         in_parts = add_gradients.size < add_gradients.batch_size
-        feed.kept = keep(config, pixels, rows, feed.bytes_of(rows), device, in_parts=in_parts, takes_turns=takes_turns)
+        feed.kept = keep(
+            config, pixels, rows, feed.bytes_of(rows), device, in_parts=in_parts, takes_turns=takes_turns, warn=warn
+        )
     if device.type == "cuda":
         reset_peak_memory(device)
 
@@ -246,8 +249,8 @@ def epochs(
         ema,
         workers.share,
     )
-    graph = GraphRun(step, step.whole, undo=step.forget, note=note) if wants_graph else None
-    judge = GraphRun(partial(judged_raw, judged, feed), what="validation batches", note=note) if wants_graph else None
+    graph = GraphRun(step, step.whole, undo=step.forget, warn=warn) if wants_graph else None
+    judge = GraphRun(partial(judged_raw, judged, feed), what="validation batches", warn=warn) if wants_graph else None
 
     for epoch in range(last_epoch + 1, config.epochs + 1):
         started = perf_counter()

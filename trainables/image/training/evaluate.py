@@ -29,9 +29,9 @@ from trainables.image.models.layout import channels_last
 from trainables.image.package import THRESHOLD
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.training.checkpoint import fold_folders, load_trained
-from trainables.image.training.predicting import predict
 from trainables.image.training.folds import mean_over_folds
 from trainables.image.training.graph import GraphRun
+from trainables.image.training.predicting import predict
 from trainables.image.training.refit import threshold_in
 from trainables.image.training.step import judged_raw
 
@@ -182,7 +182,7 @@ def compute_logits(
     run = None
     if graph and device.type == "cuda":
         # Where it cannot be captured the trial has said so: its own passes over val are the same.
-        run = GraphRun(partial(judged_raw, model, feed), note=lambda text: None)
+        run = GraphRun(partial(judged_raw, model, feed), warn=lambda text: None)
     starts = range(0, len(rows), _AT_ONCE)
     logits = [predict(model, feed, rows[start : start + _AT_ONCE], BATCH_SIZE, run).cpu() for start in starts]
     return torch.cat(logits).numpy()

@@ -80,7 +80,7 @@ def train_folds(
                     last_epoch=handle.resumed.epoch if handle.resumed else 0,
                     resumed=fold_folder(handle.resumed.folder, number) if handle.resumed else None,
                     takes_turns=True,
-                    note=handle.note,
+                    warn=handle.warn,
                 ),
             )
             for number, each in enumerate(started)

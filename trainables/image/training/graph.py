@@ -128,7 +128,7 @@ class GraphRun:
         capture: Capture | None = None,
         what: str = "steps",
         undo: Callable[[], object] | None = None,
-        note: Callable[[str], object] = print,
+        warn: Callable[[str], object] = print,
     ) -> None:
         """Args:
         plain: runs one kernel at a time; leaves no gradients behind.
@@ -137,7 +137,7 @@ class GraphRun:
         capture: makes a graph of it; by default `cuda_capture`.
         what: is run, in words.
         undo: removes what a capture that failed half-way has left behind.
-        note: is told of a capture that failed.
+        warn: is told of a capture that failed.
         """
         self.num_runs = self.num_replayed = 0
         self.why_eager = ""
@@ -146,7 +146,7 @@ class GraphRun:
         self._capture = capture or cuda_capture
         self._what = what
         self._undo = undo
-        self._note = note
+        self._warn_of = warn
         self._captured: Captured | None = None
         self._inputs: tuple[torch.Tensor, ...] | None = None
         self._warm = 0
@@ -187,7 +187,7 @@ class GraphRun:
                 torch.cuda.set_rng_state(state, inputs[0].device)
             if self._undo is not None:
                 self._undo()
-            self._note(
+            self._warn_of(
                 f"graph: {self._what} run one kernel at a time, since they could not be captured: {self.why_eager}"
             )
         return self._captured is not None

@@ -33,23 +33,27 @@ def compare(first: str, second: str, as_json: bool, results: ResultsPaths, out: 
       sweep compare quickstart/mlp-adam quickstart/cnn-adam
       sweep compare voc-crops voc-foreground --json
     """
-    from sweep_runner.report.comparison import differing, significance
+    from sweep_runner.report.comparison import data_changes, differing, significance
 
     (one, a), (other, b) = (_find(name, results) for name in (first, second))
     if (one.sweep.sweep, a.trial) == (other.sweep.sweep, b.trial):
         raise RequestError(f"{first} and {second} are the same trial ({a.trial}): name two")
-    params = differing(a.params, b.params)
+    of_file = [_fixed(results, board) for board in (one, other)]
+    params = differing({**of_file[0], **a.params}, {**of_file[1], **b.params})
     shown: list[dict[str, Any]] = [{board.objective: row.value, **row.metrics} for board, row in ((one, a), (other, b))]
     metrics = [
         (name, shown[0][name], shown[1].get(name))
         for name in shown[0]
         if not name.endswith("_num_examples") and shown[0][name] is not None and shown[1].get(name) is not None
     ]
-    facts = [(name, a.row.get(name), b.row.get(name)) for name in ("state", "epochs", "duration_s", "num_parameters")]
+    facts: list[tuple[str, Any, Any]] = [("state", a.state, b.state)]
+    facts += [(name, a.row.get(name), b.row.get(name)) for name in ("epochs", "duration_s", "num_parameters")]
     tested = significance((results.sweep(one.sweep.sweep), a), (results.sweep(other.sweep.sweep), b), out.warn)
     fingerprints = {board.sweep.values.get("data_fingerprint") for board in (one, other)}
-    if not isinstance(tested, str) and len(fingerprints) > 1:
-        out.warn("the two sweeps have different data: examples are matched by name and labels")
+    if len(fingerprints) > 1:
+        changes = "".join(f"; {change}" for change in data_changes(results, one.sweep.sweep, other.sweep.sweep))
+        matched = "" if isinstance(tested, str) else ". Examples that both have are matched by name and labels"
+        out.warn(f"the two sweeps have different data, so their metrics do not compare directly{changes}{matched}")
     if as_json:
         out.json(
             {
@@ -64,9 +68,13 @@ def compare(first: str, second: str, as_json: bool, results: ResultsPaths, out: 
             }
         )
         return
-    names = [str(row.name or f"trial {row.trial}") for row in (a, b)]
-    if one.sweep.sweep != other.sweep.sweep or names[0] == names[1]:
-        names = [f"{board.sweep.sweep}/{row.name or row.trial}" for board, row in ((one, a), (other, b))]
+    if one.sweep.sweep == other.sweep.sweep:
+        names = [f"trial {row.trial}" for row in (a, b)]
+    else:
+        names = [f"{board.sweep.sweep}/{row.trial}" for board, row in ((one, a), (other, b))]
+    for named, row in zip(names, (a, b), strict=True):
+        if row.name:
+            out.say(f"{named}: baseline {row.name}")
     rows: list[tuple[Any, ...]] = [("param", *each, None) for each in params]
     rows += [("metric", name, x, y, y - x) for name, x, y in metrics]
     rows += [("fact", name, x, y, y - x if isinstance(x, int | float) and isinstance(y, int | float) else None)
@@ -92,6 +100,14 @@ def _print_significance(tested: Significance | str, names: list[str], out: Out) 
         f"p = {tested.p_value:.3g}): "
         f"{verdict}"
     )
+
+
+def _fixed(results: ResultsPaths, board: Leaderboard) -> dict[str, Any]:
+    """What the sweep file fixes for all trials: another sweep may search it."""
+    from sweep_runner.report.facts import read_spec
+
+    spec = read_spec(results.sweep(board.sweep.sweep))
+    return dict(spec.fixed) if spec is not None else {}
 
 
 def _find(name: str, results: ResultsPaths) -> tuple[Leaderboard, TrialRow]:

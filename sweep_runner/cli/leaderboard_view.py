@@ -34,7 +34,7 @@ def print_ranked(
         out.table(*table.plain)
         told = table.cost_notes
     else:
-        optional = [name for name in (ONNX_LATENCY, "epoch") if name != by]
+        optional = [name for name in (ONNX_LATENCY, "epoch", "95 %") if name != by]
         out.table(*(table.folded if fits_terminal(*table.folded) else table.narrow), optional=optional)
         told = table.notes
     for line in told:

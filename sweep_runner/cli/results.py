@@ -199,7 +199,7 @@ def show(name: str, trial: str | None, as_json: bool, results: ResultsPaths, out
     row = find_trial(board, trial)
     paths, number = results.sweep(name), row.trial
     curve = learning_curve(paths, number, out.warn)
-    attempts, files = attempts_of(paths, number), files_of(paths, number)
+    attempts, files = attempts_of(paths, number, board.sweep.state == "RUNNING"), files_of(paths, number)
     noted = read_annotations(paths, out.warn).get(number)
     found = {split: accuracy_of(paths, number, split, out.warn) for split in ("val", "test")}
     shares = {split: share for split, share in found.items() if share is not None}

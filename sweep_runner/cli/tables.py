@@ -22,6 +22,8 @@ _STEERING = re.compile(
 )
 _GAP = 2  # blanks between columns
 _LEAST = 3  # of a header that is broken inside its words
+_FOLDED = 14  # letters of a word that is broken
+_WRAPPED = 48  # letters of a line of a long cell: it may rather be wrapped than another column go
 
 
 def print_table(
@@ -47,7 +49,8 @@ def print_table(
         stream: stdout unless given.
         exact: every digit of a float where no terminal reads; otherwise six that count.
         optional: columns that a narrow terminal does not show, the first to go first.
-        by_row: each float has the digits that count, because a column holds figures of different kinds.
+        by_row: each float has the digits that count, because a column holds figures of different kinds; and long words
+            are rather broken than shown in another way, because the columns are to be compared.
     """
     stream = stream or sys.stdout
     rows = [list(row) for row in rows]
@@ -66,7 +69,7 @@ def print_table(
     columns, title = [printable(column) for column in columns], printable(title)
     table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     shown = [[printable(few_digits(cell)) for cell in row] for row in rows] if by_row else _as_text(columns, rows)
-    widths = _widths(columns, shown, screen.width)
+    widths = _widths(columns, shown, screen.width, folds=by_row)
     if widths is None:
         _print_records(columns, shown, screen)
         return
@@ -94,7 +97,9 @@ def _without(
     for name in optional:
         kept = [k for k, column in enumerate(columns) if column not in gone]
         widths = _smallest(
-            [_longest_word(columns[k]) for k in kept], [[row[k] for k in kept] for row in _as_text(columns, rows)], len
+            [_longest_word(columns[k]) for k in kept],
+            [[row[k] for k in kept] for row in _as_text(columns, rows)],
+            _wrapped,
         )
         if _total(widths) <= screen_width:
             break
@@ -118,12 +123,22 @@ def fits_terminal(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bool
     return _total(widths) <= shutil.get_terminal_size().columns
 
 
-def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]], screen_width: int) -> list[int] | None:
-    """The width of each column; None when they have no room even with every cell wrapped at its blanks."""
+def _widths(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], screen_width: int, *, folds: bool = False
+) -> list[int] | None:
+    """The width of each column; None when they have no room even with every cell wrapped at its blanks.
+
+    Args:
+        columns: the header.
+        rows: the cells.
+        screen_width: of the terminal.
+        folds: whether long words may be broken before that.
+    """
     headers = [_longest_word(column) for column in columns]
     broken = [min(len(column), _LEAST) for column in columns]
-    # Headers broken between words, or inside them, or else cells wrapped at their blanks.
-    for smallest, width_of in ((headers, len), (broken, len), (headers, _longest_part)):
+    # Headers broken between words; then cells wrapped at their blanks; then headers broken inside words.
+    ways = [(headers, len), (headers, _longest_part), (broken, len), (broken, _longest_part)]
+    for smallest, width_of in [*ways, (broken, _folded)] if folds else ways:
         widths = _smallest(smallest, rows, width_of)
         if _total(widths) <= screen_width:
             break
@@ -131,10 +146,11 @@ def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]], screen_width:
         return None
     wanted = _smallest([len(column) for column in columns] if width_of is len else headers, rows, len)
     left = screen_width - _total(widths)
-    while left > 0 and (narrow := [k for k, width in enumerate(widths) if width < wanted[k]]):
-        for position in narrow[:left]:
-            widths[position] += 1
-        left -= len(narrow)
+    # What lacks least comes first: of several columns that would be wrapped one alone is.
+    for position in sorted(range(len(widths)), key=lambda k: wanted[k] - widths[k]):
+        more = max(0, min(left, wanted[position] - widths[position]))
+        widths[position] += more
+        left -= more
     return widths
 
 
@@ -149,6 +165,14 @@ def _longest_word(header: str) -> int:
 
 def _longest_part(cell: str) -> int:
     return max(map(len, cell.split()), default=0)
+
+
+def _folded(cell: str) -> int:
+    return min(_FOLDED, _longest_part(cell))
+
+
+def _wrapped(cell: str) -> int:
+    return min(len(cell), max(_WRAPPED, _longest_part(cell)))
 
 
 def _total(widths: Sequence[int]) -> int:

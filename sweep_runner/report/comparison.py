@@ -8,14 +8,23 @@ from typing import Any
 from sweep_runner.report import facts
 from sweep_runner.results.leaderboard import TrialRow
 from sweep_runner.results.pairing import Significance, paired
-from sweep_runner.results.paths import SweepPaths
+from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.tables import Warn
+from sweep_runner.spec.changes import differences
 
 
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """The keys in which two mappings differ, in the order of the first."""
     keys = dict.fromkeys([*first, *second])
     return [(key, first.get(key), second.get(key)) for key in keys if first.get(key) != second.get(key)]
+
+
+def data_changes(results: ResultsPaths, first: str, second: str) -> list[str]:
+    """What two sweep files say otherwise of the data; none where one is lost."""
+    specs = [facts.read_spec(results.sweep(name)) for name in (first, second)]
+    if specs[0] is None or specs[1] is None:
+        return []
+    return [str(change) for change in differences(specs[0], specs[1]) if change.key[0] == "data"]
 
 
 def significance(

@@ -38,8 +38,14 @@ class Attempt:
     duration_s: float | None
 
 
-def attempts_of(paths: SweepPaths, trial: int) -> list[Attempt]:
-    """The attempts of a trial, oldest first."""
+def attempts_of(paths: SweepPaths, trial: int, runs: bool = True) -> list[Attempt]:
+    """The attempts of a trial, oldest first.
+
+    Args:
+        paths: of the sweep.
+        trial: its number.
+        runs: whether the sweep runs; else what has no end was cut off.
+    """
     attempts: list[Attempt] = []
     for event in _events_of(paths.log, trial):
         if isinstance(event, TrialStarted):
@@ -52,6 +58,8 @@ def attempts_of(paths: SweepPaths, trial: int) -> list[Attempt]:
             attempts[-1] = _ended(attempts[-1], "PAUSED", event.reason, event.duration_s)
         elif attempts and isinstance(event, TrialEnded):
             attempts[-1] = _ended(attempts[-1], event.state, event.reason, event.duration_s)
+    if attempts and attempts[-1].outcome == "RUNNING" and not runs:
+        attempts[-1] = _ended(attempts[-1], "INTERRUPTED", "", None)
     return attempts
 
 

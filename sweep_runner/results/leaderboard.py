@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from sweep_runner.errors import SweepError
+from sweep_runner.results.display import few_digits, in_words
 from sweep_runner.results.lookup import find_sweep
 from sweep_runner.results.parts import part_path
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
@@ -74,6 +75,12 @@ class TrialRow:
     metrics: Mapping[str, float]
     params: Mapping[str, Any]
     row: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        """One line: all metrics and the table's row would be a wall of figures."""
+        name = f" ({self.name})" if self.name else ""
+        value = "no value" if self.value is None else few_digits(self.value)
+        return f"TrialRow(trial {self.trial}{name}: {value}, {self.state}, {in_words(self.params)})"
 
     @property
     def confirms(self) -> int | None:

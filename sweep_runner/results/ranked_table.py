@@ -74,7 +74,8 @@ class RankedTable:
         """What the columns need to be understood, one line each."""
         told = []
         if self.alike:
-            told.append(f"in all trials: {in_words(self.alike)}")
+            which = "in all trials" if len(self._rows) == len(self._board.ranked) else "in all of these"
+            told.append(f"{which}: {in_words(self.alike)}")
         if any(row.name for row in self._rows):
             told.append(f"{BASELINE} baseline")
         if "test_use" in self._metrics:

@@ -52,6 +52,13 @@ def test_then_cells_are_wrapped_at_their_blanks(monkeypatch: pytest.MonkeyPatch)
         assert word in words, "no word is broken"
 
 
+def test_a_long_cell_is_wrapped_before_a_header_is_torn(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = " · ".join(["tf_efficientnet_lite0"] * 6)
+    shown = lines(90, monkeypatch, ["rank", "trial", "95 %", "params"], [[1, 0, "0.722 to 0.875", words]])
+    assert shown[0].split() == ["rank", "trial", "95", "%", "params"]
+    assert "0.722 to 0.875" in shown[1], "of two cells that could be wrapped the long one is"
+
+
 def test_what_is_far_too_wide_has_a_line_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = [f"metric_{number}" for number in range(50)]
     table = lines(80, monkeypatch, columns, [[number / 7 for number in range(50)], [None] * 49 + [1.0]])

@@ -252,6 +252,20 @@ def test_suspicious_labels() -> None:
     assert not list(of_data.suspicious_labels(evidence([row(0, 0.9)], on_val=unsure)))
 
 
+def test_a_model_that_says_little_more_than_a_constant_answer() -> None:
+    table = predictions([("a", "a", 0.9)] * 60 + [("b", "a", 0.6)] * 30 + [("c", "a", 0.6)] * 10)
+    found = only(of_data.hardly_above_constant(evidence([row(0, 0.65)], on_val=table)))
+    assert "val_accuracy is 0.650, and always answering a would have 0.600" in found.evidence
+    assert not list(of_data.hardly_above_constant(evidence([row(0, 0.75)], on_val=table)))
+    both = table.set_column(table.column_names.index("labels"), "labels", pa.array([["a", "b"]] * 95 + [["a"]] * 5))
+    labels = evidence([row(0, 0.7)], on_val=both)
+    labels = replace(labels, board=replace(labels.board, objective="val_map"))
+    found = only(of_data.hardly_above_constant(labels))
+    assert "one and the same answer to every image would have 0.650" in found.evidence
+    assert "nearly every image has a 100 of 100, b 95 of 100" in found.evidence
+    assert "data.view: crops" in found.action
+
+
 def test_near_duplicates_that_nobody_looked_for() -> None:
     good = predictions([("a", "a", 0.9)] * 97 + [("a", "b", 0.6)] * 3)
     photos = {"data": {"dataset": "image_folder", "root": "/photos"}}
@@ -289,4 +303,4 @@ def test_advice_is_in_the_report_and_in_explain(tmp_path: Path, capsys: pytest.C
     assert main(["report", "balls", *options]) == 0
     page = Path(capsys.readouterr().out.strip()).read_text()
     assert "What to do next" in page
-    assert "the best epoch of the best trial is its last" in page
+    assert "The best epoch of the best trial is its last" in page

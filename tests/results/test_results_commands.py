@@ -184,6 +184,7 @@ def test_attempts_are_told_apart(voc: SweepPaths) -> None:
     (running,) = attempts_of(voc, 4)
     assert (running.outcome, running.duration_s) == ("RUNNING", None)
     assert attempts_of(voc, 99) == []
+    assert attempts_of(voc, 4, runs=False)[-1].outcome == "INTERRUPTED", "nothing runs any more"
 
 
 @pytest.mark.parametrize("command", [("top", "vok"), ("show", "vok", "0")])

@@ -102,7 +102,8 @@ def progress_of(
     known = "" if best is None or best.best_value is None else f"{best.best_value:.4f} (trial {best.trial})"
     new, left = ended - ended_before, num_trials - ended
     times = f"{clock(elapsed_s)} elapsed"
-    if new and left > 0 and state.search.stopped is None:
+    # After `extend`, paused trials go on: fewer have ended than when it began.
+    if new > 0 and left > 0 and state.search.stopped is None:
         to_go, allowed = elapsed_s / new * left, keeper.end.ending.left_s(now)
         if allowed is None or to_go <= allowed:
             times += f", about {clock(to_go)} to go"

@@ -15,6 +15,10 @@ from sweep_runner.results.answer import answer_of
 _RIVALS = 2
 """Other trials within the best one's interval, from which on their order is chance to a good part."""
 _FEWEST_ERRORS = 10
+_GAINED, _GAINED_OF_LABELS = 0.25, 0.5
+"""Of what a constant answer lacks, of one label per example and of several: with less, a figure is hardly the model's
+doing. Of labels that nearly every image has, or none, most of a figure is there by itself."""
+_IN_MOST = 0.9
 _SHARE_OF_ERRORS = 0.4
 _TIMES_ITS_SHARE = 2.0
 _SURE, _UNLIKELY = 0.95, 0.01
@@ -50,6 +54,36 @@ def val_too_small(seen: Evidence) -> Iterator[Advice]:
     if "fold" in seen.on_val.column_names:
         more = "more examples"
     yield Advice("val too small", evidence, f"{more}; until then the order is mostly chance", "")
+
+
+def hardly_above_constant(seen: Evidence) -> Iterator[Advice]:
+    """The best value is not far above what one and the same answer to every image would have."""
+    if seen.on_val is None or seen.best.value is None or seen.board.mode != "max":
+        return
+    labels: list[list[str]] = seen.on_val["labels"].to_pylist()
+    classes = [name.removeprefix("p_") for name in seen.on_val.column_names if name.startswith("p_")]
+    counts = Counter(label for row in labels for label in row)
+    shares = {name: counts[name] / len(labels) for name in classes} if labels else {}
+    if not shares:
+        return
+    single = all(len(row) == 1 for row in labels)
+    most = max(shares, key=lambda name: shares[name])
+    constant = {
+        "val_accuracy": shares[most] if single else sum(max(each, 1 - each) for each in shares.values()) / len(shares),
+        "val_macro_f1": 2 * shares[most] / (1 + shares[most]) / len(shares) if single else None,
+        "val_map": sum(shares.values()) / len(shares),
+    }.get(seen.board.objective)
+    least = _GAINED if single else _GAINED_OF_LABELS
+    if constant is None or seen.best.value - constant >= least * (1 - constant):
+        return
+    answers = f"always answering {most}" if single else "one and the same answer to every image"
+    often = [f"{name} {counts[name]} of {len(labels)}" for name in classes if shares[name] >= _IN_MOST]
+    evidence = f"{seen.board.objective} is {seen.best.value:.3f}, and {answers} would have {constant:.3f}"
+    evidence += f": nearly every image has {', '.join(often)}" if often and not single else ""
+    action = "leave labels out that nearly all images have, or classify objects (data.view: crops)"
+    yield Advice(
+        "little above a constant answer", evidence, "train longer, or with more examples" if single else action
+    )
 
 
 def one_class_has_the_errors(seen: Evidence) -> Iterator[Advice]:

@@ -15,6 +15,7 @@ RULES: tuple[Callable[[Evidence], Iterable[Advice]], ...] = (
     of_search.edge_of_range,
     of_search.best_epoch_is_last,
     of_search.train_above_val,
+    of_data.hardly_above_constant,
     of_data.suspicious_labels,
     of_data.one_class_has_the_errors,
     of_search.pruned_at_first_rung,

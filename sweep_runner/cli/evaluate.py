@@ -83,7 +83,7 @@ def evaluate(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Evaluate an exported model on labelled data: metrics, a row per class, confusion matrix.
+    """Evaluate an exported model on labelled data: metrics, one row per class, confusion matrix.
 
     MODEL is the name of a sweep (its best model), the folder of a model package or its ONNX file. DATA is a folder in
     any layout that `sweep init` recognises, a sweep file, or the name of a sweep, whose data section is used;

@@ -58,7 +58,7 @@ def predict(
     MODEL is the name of a sweep (its best model, or NAME/TRIAL: an exported one), the folder of a model package, or an
     ONNX file of one. PATHS are
     image files, folders (with all their subfolders), quoted glob patterns such as 'photos/**/*.jpg', tables
-    (CSV, TSV, text, JSONL, Parquet) with a column of paths, or - for a path per line on standard input.
+    (CSV, TSV, text, JSONL, Parquet) with a column of paths, or - for one path per line on standard input.
 
     Prints one row per image: path, predicted, probability, the probability of each class, and an error for a file
     that could not be read. On a terminal the columns per class are left out; --top K shows the K best. Exit code 1 if

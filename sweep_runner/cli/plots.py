@@ -49,7 +49,14 @@ _MOST_NAMED = 8
     metavar="DIR",
     help="Folder of the figures (default: in the sweep's folder).",
 )
-@click.option("--format", "file_format", type=click.Choice(["png", "svg"]), default="png", show_default=True)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["png", "svg"]),
+    default="png",
+    show_default=True,
+    help="Format of the figures.",
+)
 @common_options
 def plots(
     name: str,
@@ -62,8 +69,8 @@ def plots(
     results: ResultsPaths,
     out: Out,
 ) -> None:
-    """Draw figures of the sweep NAME: learning curves, confusion matrices, most confused pairs, classes. Prints "
-    "their paths.
+    """Draw figures of the sweep NAME: learning curves, confusion matrices, most confused pairs, classes. Prints their
+    paths.
 
     The default: all learning curves in one figure, and figures of the best trial and of each baseline. Confusion
     matrices need a final evaluation: the best trial has one on val and test, baselines on val.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from sweep_runner.cli.main import main
 from tests.support.cli import MakePictures, Refused
+from tests.support.documents import all_commands
 
 
 @pytest.mark.parametrize("start", ["--scratch", "--pretrained"])
@@ -93,6 +96,15 @@ def test_init_starts_from_scratch_where_no_weights_can_be_had(
     assert main(["init", "pictures"]) == 0
     assert "pretrained: false" in (here / "sweep.yaml").read_text()
     assert "no published weights are on this machine" in capsys.readouterr().err
+
+
+def test_help_is_whole_sentences() -> None:
+    """A text of several lines is easily cut into two strings within a docstring, quotes and all."""
+    for path, command in all_commands():
+        assert not re.search(r'"\s*\n\s*"', command.help), path
+        for option in command.params:
+            if isinstance(option, click.Option):
+                assert (option.help or "").rstrip().endswith((".", ")")), f"{path} {option.name}"
 
 
 def test_doctor_says_what_there_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -183,7 +183,8 @@ def test_what_one_sweep_fixes_and_the_other_searches_is_no_gap(
     for name, params, fixed, folds in (("one", {"lr": 0.1}, {"momentum": 0.9}, 5), ("two", {"momentum": 0.8}, {}, 4)):
         paths = make_sweep(name, [params])
         paths.spec.write_text(
-            f"name: {name}\ndata: {{split: {{folds: {folds}}}}}\nfixed: {json.dumps(fixed)}\nspace: {{lr: [0.1, 0.2]}}\n"
+            f"name: {name}\ndata: {{split: {{folds: {folds}}}}}\nfixed: {json.dumps(fixed)}\n"
+            "space: {lr: [0.1, 0.2]}\n"
         )
     told = json.loads(sweep("compare", "one", "two", "--json"))
     assert told["params"] == {"momentum": [0.9, 0.8], "lr": [0.1, None]}

@@ -97,7 +97,7 @@ def every_trial(entries: Sequence[Entry], objective: str) -> Shown | None:
 def slices(entries: Sequence[Entry], objective: str, most: int = 6) -> list[Shown]:
     """The objective over each hyperparameter that all of the sweeps search."""
     common = [p for p in entries[0].board.params if all(p in each.board.params for each in entries)]
-    drawn = []
+    drawn: list[Shown] = []
     for param in common[:most]:
         rows = [[row for row in each.rows if param in row.params] for each in entries]
         seen = [row.params[param] for own in rows for row in own]

@@ -56,6 +56,7 @@ def bench(
 
     from sweep_runner.cli.query_output import check_output, write_result
     from trainables.facts import LatencySetting
+    from trainables.formats import missing
     from trainables.image.deployment import latency
     from trainables.machine import busy, machine_name
 
@@ -63,7 +64,13 @@ def bench(
     settings = [LatencySetting(batch, _threads(text)) for text in threads for batch in batches]
     package = find_model(model, results)
     warning = busy()
-    files = sorted(package.glob("model*.onnx")) if package.is_dir() else [package]
+    files = [package]
+    if package.is_dir():
+        needing = sorted(package.glob("model*.xml"))
+        for command in missing(("openvino",)).values() if needing else ():
+            out.warn(f"{needing[0].name} is left out: OpenVINO is not installed: {command}")
+            needing = []
+        files = sorted(package.glob("model*.onnx")) + needing
     found = [(file.name, row) for file in files for row in latency.bench(file, settings, out.detail)]
     rows = [row for _, row in found]
     out.say(f"{package}: on {machine_name()}, {latency.runtime_name()}; times are per batch")

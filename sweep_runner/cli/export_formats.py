@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sweep_runner.cli.common import Out
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import SweepPaths
-from trainables.formats import FORMATS, ONNX
+from trainables.formats import FORMATS, ONNX, missing
 
 if TYPE_CHECKING:
     from sweep_runner.results.state import SweepState
@@ -42,6 +42,10 @@ def wanted_formats(plan: Plan, formats: str | None, max_drop: float | None) -> M
     names = [name for name in FORMATS if name in given]  # the float model is in every package
     if names and plan.trainable.add_formats is Trainable.add_formats:
         raise RequestError(f"trainable {plan.spec.trainable!r} has no formats beside its own package")
+    for name, command in missing(names).items():
+        raise RequestError(
+            f"--formats {formats}: the package of {name} is not installed", hint=f"Install it: {command}"
+        )
     export = plan.spec.export
     if max_drop is not None:
         export = export.model_copy(update={"max_drop": max_drop})

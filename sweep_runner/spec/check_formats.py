@@ -8,7 +8,7 @@ from sweep_runner.errors import Problem
 from sweep_runner.spec.document import Places
 from sweep_runner.spec.model import SweepSpec
 from trainables.contract import Trainable
-from trainables.formats import further_formats
+from trainables.formats import further_formats, missing
 
 
 def check_formats(
@@ -23,5 +23,13 @@ def check_formats(
                 "formats of its model",
                 places.where(("export", "formats")),
                 "Leave them out, or give the trainable a method add_formats.",
+            )
+        )
+    for name, command in missing(wanted).items():
+        problems.append(
+            Problem(
+                f"export.formats asks for {name}, whose package is not installed",
+                places.where(("export", "formats")),
+                f"Install it: {command}",
             )
         )

@@ -153,9 +153,9 @@ class Export(_Section):
 
     formats: tuple[FormatName | Literal["auto"], ...] = Field(
         ("onnx",),
-        description="Formats of the model package: onnx, and of the same model onnx-int8 and onnx-fp16. Each answers "
-        "as well on val as the float model (export.max_drop), or is left out. auto: those that are faster on this "
-        "machine, too. []: no package.",
+        description="Formats of the model package: onnx, and of the same model onnx-int8, onnx-fp16 and openvino. Each "
+        "answers as well on val as the float model (export.max_drop), or is left out. auto: those that are faster on "
+        "this machine, too. []: no package.",
     )
     max_drop: float = Field(
         MAX_DROP,

@@ -98,7 +98,8 @@ def test_an_empty_section_counts_as_left_out(load: Load) -> None:
         ("name: x\nresources: {max_concurrent: 0}", "resources.max_concurrent is 0: must be auto or at least 1"),
         (
             "name: x\nexport: {formats: [onx]}",
-            "export.formats.0 is 'onx': must be one of onnx, onnx-int8, onnx-fp16 or auto\n    Did you mean onnx?",
+            "export.formats.0 is 'onx': must be one of onnx, onnx-int8, onnx-fp16, openvino or auto\n"
+            "    Did you mean onnx?",
         ),
         ("name: x\nspace: [a]", "s.yaml:2: space is ['a']: must be a mapping of keys"),
         ("name: x\nspace: {p: []}", "space.p lists no values"),

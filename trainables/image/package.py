@@ -1,6 +1,6 @@
 """The model package: what its files are called, what the ONNX file says about itself, and how it is opened.
 
-Needs ONNX Runtime only: a package is used without PyTorch.
+Needs ONNX Runtime only (for a file of OpenVINO's, OpenVINO): a package is used without PyTorch.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainables.errors import DataError
+from trainables.image.openvino_file import SUFFIX as OPENVINO_SUFFIX
+from trainables.image.openvino_file import OpenVinoModel
 from trainables.image.pixels.fit import SQUASH, Fit, Resize
 from trainables.image.settings.pixel_rule import DEFAULT_RULE, PixelRule
 
@@ -139,14 +141,14 @@ class Package:
     """An exported model, ready to predict.
 
     Attributes:
-        path: of the ONNX file.
+        path: of the file.
         facts: classes, resolution and the rest.
     """
 
     def __init__(
         self, path: Path, num_threads: int = 1, provider: str = CPU_PROVIDER, *, shares_cpus: bool = False
     ) -> None:
-        """Loads the ONNX file.
+        """Loads the ONNX file, or that of OpenVINO.
 
         Args:
             path: of the file.
@@ -156,8 +158,51 @@ class Package:
                 and are there a moment earlier.
 
         Raises:
-            DataError: no such file, damaged, or not a model package's ONNX file.
+            DataError: no such file, damaged, or not a model package's ONNX or OpenVINO file.
         """
+        self.path = path
+        self._model: _OnnxModel | OpenVinoModel
+        if path.suffix == OPENVINO_SUFFIX:
+            self._model, kind = OpenVinoModel(path, num_threads), "OpenVINO"
+        else:
+            self._model, kind = _OnnxModel(path, num_threads, provider, shares_cpus), "ONNX"
+        try:
+            self.facts = PackageFacts.from_metadata(self._model.metadata)
+        except ValueError as error:
+            raise DataError(
+                f"{path}: an {kind} file, but no exported model of this project ({error}). Give a package's "
+                f"{ONNX_FILE}, or the folder that holds it."
+            ) from error
+        if wrong := self._unlike_its_facts():
+            raise DataError(f"{path}: an {kind} file, but no exported model of this project ({wrong})")
+
+    def _unlike_its_facts(self) -> str:
+        """What of the graph is not as the metadata says; empty when all is."""
+        if self._model.inputs != [(INPUT, "tensor(uint8)", 4)]:
+            return f"its input is not the one {INPUT!r} of bytes, (N, height, width, channels)"
+        outputs = self._model.outputs
+        if [name for name, _ in outputs] != [OUTPUT] or len(outputs[0][1]) != 2:
+            return f"its output is not the one {OUTPUT!r}, (N, classes)"
+        if isinstance(told := outputs[0][1][1], int) and told != len(self.facts.classes):
+            return f"it tells {told} probabilities, and names {len(self.facts.classes)} classes"
+        return ""
+
+    def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Runs the model.
+
+        Args:
+            images: (N, height, width, channels), of any height and width; for OpenVINO of the model's own.
+
+        Returns:
+            (N, classes).
+        """
+        return self._model.run(np.ascontiguousarray(images))
+
+
+class _OnnxModel:
+    """A network that ONNX Runtime runs."""
+
+    def __init__(self, path: Path, num_threads: int, provider: str, shares_cpus: bool) -> None:
         import onnxruntime as ort
         from onnxruntime.capi import onnxruntime_pybind11_state as states
 
@@ -186,38 +231,13 @@ class Package:
             raise DataError(
                 f"{path}: not a usable ONNX file ({reason}). It may be cut short or damaged: export or copy it again."
             ) from error
-        try:
-            self.facts = PackageFacts.from_metadata(self._session.get_modelmeta().custom_metadata_map)
-        except ValueError as error:
-            raise DataError(
-                f"{path}: an ONNX file, but no exported model of this project ({error}). Give a package's "
-                f"{ONNX_FILE}, or the folder that holds it."
-            ) from error
-        if wrong := self._unlike_its_facts():
-            raise DataError(f"{path}: an ONNX file, but no exported model of this project ({wrong})")
-        self.path = path
+        self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self.inputs = [(each.name, each.type, len(each.shape)) for each in self._session.get_inputs()]
+        self.outputs = [(each.name, each.shape) for each in self._session.get_outputs()]
 
-    def _unlike_its_facts(self) -> str:
-        """What of the graph is not as the metadata says; empty when all is."""
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if [(each.name, each.type, len(each.shape)) for each in inputs] != [(INPUT, "tensor(uint8)", 4)]:
-            return f"its input is not the one {INPUT!r} of bytes, (N, height, width, channels)"
-        if [each.name for each in outputs] != [OUTPUT] or len(outputs[0].shape) != 2:
-            return f"its output is not the one {OUTPUT!r}, (N, classes)"
-        if isinstance(told := outputs[0].shape[1], int) and told != len(self.facts.classes):
-            return f"it tells {told} probabilities, and names {len(self.facts.classes)} classes"
-        return ""
-
-    def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Runs the model.
-
-        Args:
-            images: (N, height, width, channels), of any height and width.
-
-        Returns:
-            (N, classes).
-        """
-        (result,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})
+    def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Probabilities of images."""
+        (result,) = self._session.run([OUTPUT], {INPUT: images})
         assert isinstance(result, np.ndarray)
         return result
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from trainables.cpus import num_cpus
 from trainables.facts import Latency, LatencySetting
+from trainables.image.openvino_file import SUFFIX as OPENVINO_SUFFIX
 from trainables.image.package import Package, load_package
 
 OTHER_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "ROCMExecutionProvider")
@@ -47,7 +48,7 @@ def bench(
     for threads in dict.fromkeys(threads for _, threads in wanted):
         model = load_package(package, threads)
         found += [_measured(model, "CPU", batch, threads, progress) for batch, of in wanted if of == threads]
-    if provider := other_provider():
+    if package.suffix != OPENVINO_SUFFIX and (provider := other_provider()):
         model = load_package(package, provider=provider)
         device = provider.removesuffix("ExecutionProvider")
         found += [_measured(model, device, batch, 0, progress) for batch in dict.fromkeys(batch for batch, _ in wanted)]

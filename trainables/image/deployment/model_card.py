@@ -102,6 +102,13 @@ single runs after a warm-up, without reading image files.
 """
 
 
+_OPENVINO = (
+    " OpenVINO's needs its `.bin` beside it, and takes images of the model's own size:"
+    ' `openvino.Core().compile_model("model.openvino.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})`. Without the'
+    " setting, answers are rounded on processors that compute in bfloat16."
+)
+
+
 def _formats(card: Mapping[str, Any]) -> str:
     """The files of the same model, and what each is worth; empty where there is the float one alone."""
     formats, left_out = card.get("formats", {}), card.get("formats_left_out", {})
@@ -112,7 +119,8 @@ def _formats(card: Mapping[str, Any]) -> str:
     if rows:
         score = "F1 of an example" if card["multilabel"] else "accuracy"
         text += (
-            f"Each file is the whole model, and is used as `model.onnx` is.\n\n| file | MB | {score} on val "
+            "Each ONNX file is the whole model, and is used as `model.onnx` is."
+            f"{_OPENVINO if 'openvino' in formats else ''}\n\n| file | MB | {score} on val "
             "| drop on val | same answers | on test | ms for one image, one thread |\n|---|---|---|---|---|---|---|\n"
             f"{rows}\nMeasured on {card['formats_measured_on']}. A file was added only if it loses at most "
             f"{card['formats_max_drop']:g} percentage points on val; recipes were chosen there, too.\n"

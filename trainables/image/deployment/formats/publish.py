@@ -88,7 +88,8 @@ def add_formats(
     entries: dict[str, Any] = {name: each for name, each in card.get("formats", {}).items() if name not in wanted.names}
     left_out = {name: why for name, why in card.get("formats_left_out", {}).items() if name not in wanted.names}
     for name in wanted.names:  # what was there of an earlier time is made anew
-        (package / FORMATS[name].file).unlink(missing_ok=True)
+        for file in FORMATS[name].files:
+            (package / file).unlink(missing_ok=True)
     lines = []
     with contextlib.closing(pixels), tempfile.TemporaryDirectory(dir=package.parent, prefix="formats-") as scratch:
         train, val = _train_and_val(index, pixels)
@@ -104,7 +105,8 @@ def add_formats(
                 source = FloatModel(package / ONNX_FILE, calibration, folder, num_threads)
                 made = _made(name, source, wanted, judged_on, reference)
                 measured = latencies.of(made.file, name in wanted.only_faster)
-                made.file.replace(package / FORMATS[name].file)
+                for file in FORMATS[name].files:
+                    made.file.with_suffix(Path(file).suffix).replace(package / file)
             except (_LeftOut, CannotConvert) as error:
                 left_out[name] = str(error)
             except OSError as error:
@@ -129,7 +131,7 @@ def add_formats(
     card["formats_left_out"] = left_out
     card["formats_max_drop"] = wanted.max_drop
     card["formats_measured_on"] = f"{machine_name()}, {runtime_name()}"
-    files = (path for path in package.iterdir() if path.suffix in (".onnx", ".safetensors"))
+    files = (path for path in package.iterdir() if path.suffix in (".onnx", ".safetensors", ".xml", ".bin"))
     card["files"] = {path.name: path.stat().st_size for path in sorted(files)}
     _write_card(package, card)
     return lines
@@ -181,7 +183,7 @@ def _made(
     for group in module.recipes(source):
         found: list[tuple[tuple[float, float], Recipe, Path]] = []
         for recipe in group:
-            path = source.scratch / f"tried-{len(tried)}.onnx"
+            path = source.scratch / f"tried-{len(tried)}{Path(FORMATS[name].file).suffix}"
             try:
                 recipe.write(path)
                 judged = _judged(few, path, source, reference[val.split][places])
@@ -252,10 +254,9 @@ def _is_faster(found: Mapping[str, float], reference: Mapping[str, float]) -> bo
 
 
 def _entry(name: FormatName, package: Path, made: _Made, measured: Mapping[str, float], num: int) -> dict[str, Any]:
-    file = package / FORMATS[name].file
     return {
-        "file": file.name,
-        "bytes": file.stat().st_size,
+        "file": FORMATS[name].file,
+        "bytes": sum((package / file).stat().st_size for file in FORMATS[name].files),
         "recipe": made.recipe,
         "num_calibrated": num,
         "tried": dict(made.tried),

@@ -141,9 +141,9 @@ def answer_of(board: Leaderboard) -> Answer | None:
     if not text:
         return None
     answer = Answer.read(json.loads(text))
-    rows = sorted(board.ranked, key=lambda row: row.rank or 0)  # they may be shown in another order
-    same = answer is not None and answer.ranked == ranking((row.trial, row.row.get("best_epoch")) for row in rows)
-    return answer if same else None
+    if answer is None or len(answer.ranked) != len(board.ranked):
+        return None
+    return answer if answer.ranked == ranking(board.best_epochs.items()) else None
 
 
 def published(board: Leaderboard) -> TrialRow | None:

@@ -66,7 +66,7 @@ def pick_trial(sweep: str, names: Mapping[int, str | None], best: int | None, tr
 
 def find_trial(board: Leaderboard, trial: str | None) -> TrialRow:
     """The trial that is meant. See `pick_trial`."""
-    names = {row.trial: row.name for row in (*board.ranked, *board.unranked)}
+    names = board.names
     best = board.ranked[0].trial if board.ranked else None
     return board.trial(pick_trial(board.sweep.sweep, names, best, trial))
 

@@ -17,7 +17,8 @@ from sweep_runner.errors import RequestError
 from sweep_runner.results.parquet_digest import to_parquet
 from sweep_runner.results.paths import TABLES, ResultsPaths, SweepPaths
 from sweep_runner.results.query import list_tables, run_query
-from sweep_runner.results.tables import common_type, load_table, unite, united_schema, values_of
+from sweep_runner.results.tables import common_type, load_table, unite, united_schema
+from sweep_runner.results.values import values_of
 
 MakeSweep = Callable[..., SweepPaths]
 

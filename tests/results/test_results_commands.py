@@ -161,6 +161,21 @@ def test_a_smaller_objective_can_be_better(results: ResultsPaths, new_sweep: Cal
     assert [row.trial for row in board.unranked] == [1, 4]
 
 
+def test_many_trials_are_ranked_as_few_are(
+    voc: SweepPaths, results: ResultsPaths, make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = leaderboard(results, "voc")
+    monkeypatch.setattr("sweep_runner.results.leaderboard._FEW", 0)  # so that four are many
+    many = leaderboard(results, "voc")
+    assert list(many.ranked) == list(few.ranked)
+    assert list(many.unranked) == list(few.unranked)
+    assert [row.rank for row in many.ranked] == list(range(1, len(few.ranked) + 1))
+    assert many.ranked[0] == few.ranked[0]
+    assert many.ranked[-1] == few.ranked[-1] == many.ranked[len(few.ranked) - 1]
+    assert many.trial(few.unranked[0].trial) == few.unranked[0]
+    assert (many.names, many.best_epochs) == (few.names, few.best_epochs)
+
+
 def test_show_tells_everything_of_a_trial(run: Run, voc: SweepPaths) -> None:
     (voc.attempt(0, 1) / "checkpoints").mkdir(parents=True)
     shown = run("show", "voc", "0")

@@ -44,6 +44,9 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
     say_taken(plan, file, out)
     for warning in plan.warnings:
         out.warn(warning)
+    root = getattr(plan.data, "root", None)
+    if isinstance(root, Path) and not root.exists() and not getattr(plan.data, "download", False):
+        out.warn(f"data.root: {root} does not exist on this machine")
     if results.sweep(plan.spec.name).spec.is_file():
         out.say(f"a sweep of this name exists already: {results.sweep(plan.spec.name).root}", style="yellow")
     from sweep_runner.execution.driver.forecast import forecast

@@ -375,6 +375,8 @@ def _say_model(package: Package, out: Out) -> None:
         trials = ", ".join(each.partition(":")[0] for each in made["made_of"])
         origin = f"sweep {facts.origin.get('sweep')}, the {made['kind']} of trials {trials}"
     kind = "labels" if facts.multilabel else "classes"
+    if facts.shown:
+        out.warn(f"this model was trained on {facts.shown}: its answer to a whole photo means nothing")
     out.say(
         f"{package.path}: {len(facts.classes)} {kind}, {facts.input_resolution} px" + (f" ({origin})" if origin else "")
     )

@@ -89,6 +89,8 @@ def serve(
 
     num_threads = num_cpus()
     package = load_package(find_model(model, results), num_threads, shares_cpus=True)
+    if package.facts.shown:
+        out.warn(f"this model was trained on {package.facts.shown}: its answer to a whole photo means nothing")
     token = os.environ.get("SWEEP_TOKEN") or None
     if host not in LOOPBACK and token is None:
         token = secrets.token_urlsafe(24)

@@ -27,6 +27,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from sweep_runner.cli.main import main
 from trainables.errors import NotExportable, TrainableError
 from trainables.facts import standard_facts
 from trainables.image.config import ImageConfig
@@ -184,6 +185,19 @@ def test_the_package_says_what_it_is(exported: Case) -> None:
     again.load_state_dict(load_file(case.package / WEIGHTS_FILE))
     trained = load_trained(config, len(CLASSES), case.checkpoint)
     assert all(torch.equal(value, trained.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+def test_a_model_of_cropped_objects_says_so_wherever_it_is_used(
+    case: Case, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """To a whole photo it would answer all the same, and surely."""
+    case.data = case.data.model_copy(update={"view": "crops"})
+    case.export(case.trained(**SMALL))
+    assert load_package(case.package).facts.shown == "objects, cropped by their boxes"
+    assert "Examples are objects, cropped by their boxes" in (case.package / README_FILE).read_text()
+    _random_image(np.random.default_rng(0)).save(tmp_path / "photo.png")
+    assert main(["predict", str(case.package), str(tmp_path / "photo.png")]) == 0
+    assert "warning: this model was trained on objects, cropped by their boxes" in capsys.readouterr().err
 
 
 def test_nothing_of_this_machine_is_in_the_package(exported: Case) -> None:

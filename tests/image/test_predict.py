@@ -97,13 +97,15 @@ def test_images_are_turned_upright_and_all_color_modes_are_read(color_model: Pat
 
 def test_multilabel_predictions_are_all_labels_from_the_threshold(color_labels_model: Path, tmp_path: Path) -> None:
     paths = [
-        save(tmp_path / "a.png", (250, 250, 0)),
+        save(tmp_path / "a.png", (250, 160, 0)),
         save(tmp_path / "b.png", (128, 0, 0)),
         save(tmp_path / "c.png", (0, 0, 0)),
     ]
     rows = table_of(color_labels_model, paths).to_pylist()
     assert [row["predicted"] for row in rows] == [["red", "green"], ["red"], []]
     assert rows[1]["probability"] == 0.5
+    assert rows[0]["probability"] == rows[0]["p_green"] < rows[0]["p_red"], "of the least probable label"
+    assert rows[2]["probability"] is None, "no label is predicted"
 
 
 def test_a_name_that_is_no_utf8_is_escaped(color_model: Path, tmp_path: Path) -> None:

@@ -70,6 +70,13 @@ class PackageFacts:
     rule: PixelRule = DEFAULT_RULE
 
     @property
+    def shown(self) -> str:
+        """What of an image the model was trained on, where that is not the whole of it; else empty."""
+        view = self.origin.get("view")
+        what = {"crops": "objects, cropped by their boxes", "foreground": "objects, cut out by their masks"}
+        return what.get(str(view), "") if view else ""
+
+    @property
     def thresholds(self) -> npt.NDArray[np.float64]:
         """The threshold of each class, (C,)."""
         return np.broadcast_to(np.asarray(self.threshold, dtype=np.float64), (len(self.classes),))

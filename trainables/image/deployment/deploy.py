@@ -112,7 +112,10 @@ def export_package(
         channels=config.num_channels,
         threshold=_thresholds(config, data, index, model, checkpoint, num_threads, temperature),
         preprocessing=describe_preprocessing(config, mean, std, index.multilabel, temperature),
-        origin=without_folders({key: info[key] for key in ORIGIN_KEYS if key in info}),
+        origin=without_folders(
+            {key: info[key] for key in ORIGIN_KEYS if key in info}
+            | ({} if data.view == "images" else {"view": data.view})
+        ),
         fit=config.fit,
         rule=replace(rule_of(index, data), max_pixels=MAX_PIXELS),
     )
@@ -300,6 +303,7 @@ def _card(
         "num_flops": num_flops(model, config),
         "data": {
             "fingerprint": index.fingerprint,
+            **({"view": facts.origin["view"], "shown": facts.shown} if facts.shown else {}),
             "num_examples": {split: len(index.rows(split)) for split in ("train", "val", "test")},
             **({"num_folds": index.num_folds} if index.num_folds else {}),
         },

@@ -90,9 +90,13 @@ def evaluate_package(
     index, defects, warnings, split, fingerprint = _examples(data, split, num_threads, progress)
     if index.multilabel != facts.multilabel:
         kinds = ("exactly one class", "any number of labels")
+        view = facts.origin.get("view", "images")
+        hint = (
+            f". The model was trained with data.view: {view}: add --set data.view={view}" if view != data.view else ""
+        )
         raise DataError(
-            f"the model gives an example {kinds[facts.multilabel]}, and {data.dataset} has {kinds[index.multilabel]} "
-            "an example: they cannot be compared"
+            f"the model gives each example {kinds[facts.multilabel]}, and {data.dataset} has {kinds[index.multilabel]} "
+            f"per example: they cannot be compared{hint}"
         )
     labels: list[list[str]] = [[index.classes[label] for label in row] for row in index.table["labels"].to_pylist()]
     known = set(facts.classes)

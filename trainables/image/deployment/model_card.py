@@ -186,6 +186,15 @@ def _made_of(origin: Mapping[str, Any]) -> str:
     return f"{what} {', '.join(of)}"
 
 
+def _shown(data: Mapping[str, Any]) -> str:
+    """What of an image the model knows, where that is not the whole of it."""
+    if not data.get("shown"):
+        return ""
+    return (
+        f"Examples are {data['shown']} (`data.view: {data['view']}`): give the model such images, not whole photos.\n"
+    )
+
+
 def model_card(card: Mapping[str, Any]) -> str:
     """The page, in Markdown.
 
@@ -236,7 +245,7 @@ Assigns an image {kind} of {len(card["classes"])}: {shown}.
 ## Data
 
 {_division(counts, data.get("num_folds", 0))}, {counts["test"]} for the final test.
-{_refit(card)}Fingerprint: `{data["fingerprint"]}`.
+{_shown(data)}{_refit(card)}Fingerprint: `{data["fingerprint"]}`.
 
 ## Metrics
 

@@ -71,8 +71,9 @@ def predictions_schema(facts: PackageFacts) -> pa.Schema:
     """The columns of a prediction table.
 
     Returns:
-        path, predicted (the class, or for a multi-label model the list of labels), probability (of the most
-        probable class), `p_<class>` for each class, error (why the file could not be read, else null).
+        path, predicted (the class, or for a multi-label model the list of labels), probability (of the predicted class;
+        of several labels, of the least probable one; null without any), `p_<class>` for each class, error (why the
+        file could not be read, else null).
     """
     predicted = pa.list_(pa.string()) if facts.multilabel else pa.string()
     return pa.schema(
@@ -140,13 +141,17 @@ def _predict(package: Package, paths: Sequence[Path]) -> pa.RecordBatch:
         else:
             predicted.append(facts.classes[int(row.argmax())])
     schema = predictions_schema(facts)
-    best = np.full(len(batch), np.nan, dtype=np.float32)
-    best[readable] = probabilities[readable].max(axis=1)
+    said = (
+        probabilities >= facts.thresholds if facts.multilabel else probabilities == probabilities.max(1, keepdims=True)
+    )
+    certain = said.any(axis=1)
+    least = np.where(said, probabilities, np.inf).min(axis=1).astype(np.float32)
     columns = [
         # A file's name may be no UTF-8, which a text column must be.
         pa.array([os.fsencode(path).decode(errors="backslashreplace") for path, _ in batch], pa.string()),
         pa.array(predicted, schema.field("predicted").type),
-        *(pa.array(column, pa.float32(), mask=~readable) for column in (best, *probabilities.T)),
+        pa.array(least, pa.float32(), mask=~certain),
+        *(pa.array(column, pa.float32(), mask=~readable) for column in probabilities.T),
         pa.array([pixels if isinstance(pixels, str) else None for _, pixels in batch], pa.string()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -9,6 +9,7 @@ time. Values that are NaN count as worse than any number.
 from __future__ import annotations
 
 import math
+import pkgutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ from sweep_runner.search.repeatable import unit_hash
 from sweep_runner.spec.model import SweepSpec
 from sweep_runner.spec.space import corner_values
 from sweep_runner.spec.strategies import (
+    PRUNERS,
     Hyperband,
     Median,
     Patient,
@@ -57,7 +59,17 @@ def decide(
         The reason in words, for the user; None to go on.
     """
     case = _case(mode, values, number, epoch, completed)
-    return None if case is None else PRUNERS[options.kind](options, case)
+    return None if case is None else _function(options)(options, case)
+
+
+def _function(options: Pruner) -> Callable[[Any, Case], str | None]:
+    return _named(PRUNERS[type(options)])
+
+
+@lru_cache
+def _named(name: str) -> Callable[[Any, Case], str | None]:
+    found: Callable[[Any, Case], str | None] = pkgutil.resolve_name(name)
+    return found
 
 
 @dataclass(frozen=True)
@@ -161,11 +173,11 @@ def _case(
     return Case(mode, values, completed, number, epoch, own) if epoch in own else None
 
 
-def _never(options: Any, case: Case) -> str | None:
+def never(options: Any, case: Case) -> str | None:
     return None
 
 
-def _successive_halving(options: SuccessiveHalving, case: Case) -> str | None:
+def successive_halving(options: SuccessiveHalving, case: Case) -> str | None:
     return _reason_to_stop(_comparisons(options, None, case), options.reduction_factor)
 
 
@@ -239,7 +251,7 @@ def _first_after(rung: int, steps: Mapping[int, float]) -> float | None:
     return steps[min(step for step in steps if step > rung)]
 
 
-def _hyperband(options: Hyperband, case: Case) -> str | None:
+def hyperband(options: Hyperband, case: Case) -> str | None:
     """Hyperband (Li et al. 2018, jmlr.org/papers/v18/16-558) over asynchronous successive halving.
 
     A trial's number alone decides its bracket; trials compete within their bracket.
@@ -289,7 +301,7 @@ def _bracket_weights(min_epochs: int, max_epochs: int, reduction_factor: int) ->
     return [math.ceil((largest + 1) * reduction_factor**s / (s + 1)) for s in range(largest, -1, -1)]
 
 
-def _percentile(options: Percentile | Median, case: Case) -> str | None:
+def percentile(options: Percentile | Median, case: Case) -> str | None:
     """As Optuna's PercentilePruner: best so far against the completed trials' values at this epoch."""
     percentile = options.percentile if isinstance(options, Percentile) else 50.0
     if not case.completed or len(case.completed) < options.startup_trials:
@@ -313,7 +325,7 @@ def _percentile(options: Percentile | Median, case: Case) -> str | None:
     return f"epoch {case.epoch}: best so far {_show(best)} is worse than {bar} of {len(numbers)} completed trials"
 
 
-def _threshold(options: Threshold, case: Case) -> str | None:
+def threshold(options: Threshold, case: Case) -> str | None:
     if not case.is_due(options.warmup_epochs, options.interval_epochs):
         return None
     value = case.own[case.epoch]
@@ -326,7 +338,7 @@ def _threshold(options: Threshold, case: Case) -> str | None:
     return None
 
 
-def _patient(options: Patient, case: Case) -> str | None:
+def patient(options: Patient, case: Case) -> str | None:
     """As Optuna's PatientPruner: the best of the last patience + 1 epochs is worse than the best before."""
     steps = sorted(case.own)
     if len(steps) <= options.patience + 1:
@@ -340,20 +352,8 @@ def _patient(options: Patient, case: Case) -> str | None:
     reason = f"no improvement since epoch {steps[split - 1]}: {_show(recent)} after {_show(before)}"
     if options.inner is None:
         return reason
-    inner = PRUNERS[options.inner.kind](options.inner, case)
+    inner = _function(options.inner)(options.inner, case)
     return f"{reason}; {inner}" if inner else None
-
-
-PRUNERS: dict[str, Callable[[Any, Case], str | None]] = {
-    "none": _never,
-    "promotion": _never,  # it pauses trials instead of stopping them: search/promotion.py
-    "successive_halving": _successive_halving,
-    "hyperband": _hyperband,
-    "percentile": _percentile,
-    "median": _percentile,
-    "threshold": _threshold,
-    "patient": _patient,
-}
 
 
 def resolve(spec: SweepSpec, default_epochs: int | None = None) -> Pruner:

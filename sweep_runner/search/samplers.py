@@ -1,4 +1,4 @@
-"""One table of samplers: from the sweep file's options to an Optuna sampler.
+"""From the sweep file's options to an Optuna sampler: a function per line of `spec.strategies.SAMPLERS`.
 
 `guided`, `random`, `grid` and `qmc` are our own (`guided.py`, `repeatable.py`), the others Optuna's. Those that learn
 from what came before cannot repeat an undisturbed sweep when they resume, but never repeat their own earlier draws.
@@ -7,6 +7,7 @@ from what came before cannot repeat an undisturbed sweep when they resume, but n
 from __future__ import annotations
 
 import hashlib
+import pkgutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,26 +23,11 @@ from sweep_runner.search.guided import Guided
 from sweep_runner.search.repeatable import GridPoints, IndexOf, QmcPoints, RandomPoints, grid_points, varying
 from sweep_runner.spec.model import SweepSpec
 from sweep_runner.spec.recipes import own_settings, settings_first
-from sweep_runner.spec.strategies import Sampler, sampler_options
+from sweep_runner.spec.strategies import SAMPLERS, sampler_options
 from trainables.loading import load_trainable
 
 Factory = Callable[[SweepSpec, Any, IndexOf], BaseSampler]
 """From the sweep, the sampler's validated options, and the index of a trial among the proposed ones."""
-
-SAMPLERS: dict[Sampler, Factory] = {
-    "guided": lambda spec, options, index_of: _guided(spec, options, index_of),
-    "random": lambda spec, _, index_of: RandomPoints(spec.search.seed, index_of),
-    "grid": lambda spec, _, index_of: GridPoints(spec.search.seed, index_of, grid_points(spec)),
-    "qmc": lambda spec, options, index_of: QmcPoints(spec.search.seed, index_of, varying(spec), options),
-    "tpe": lambda spec, options, _: PerTrialSeed(
-        (SeveralGoals if spec.objective.also else AvoidsFailures)(_tpe(options, len(varying(spec)))), spec.search.seed
-    ),
-    "cma-es": lambda spec, options, _: PerTrialSeed(CountsStopped(_cma_es(options)), spec.search.seed),
-    "gp": lambda spec, options, _: PerTrialSeed(CountsStopped(_gp(options, spec.search.trials)), spec.search.seed),
-    "nsga-ii": lambda spec, options, _: PerTrialSeed(
-        CountsStopped(_nsga_ii(options, spec.search.trials), constrained=True), spec.search.seed
-    ),
-}
 
 
 def make_sampler(spec: SweepSpec, index_of: IndexOf) -> BaseSampler:
@@ -55,19 +41,41 @@ def make_sampler(spec: SweepSpec, index_of: IndexOf) -> BaseSampler:
         RequestError: the space has no such grid.
     """
     options = sampler_options(spec.search.sampler, spec.search.options)
-    return SAMPLERS[spec.search.sampler](spec, options, index_of)
+    make: Factory = pkgutil.resolve_name(SAMPLERS[spec.search.sampler].made_by)
+    return make(spec, options, index_of)
 
 
-def _guided(spec: SweepSpec, options: Any, index_of: IndexOf) -> BaseSampler:
+def guided(spec: SweepSpec, options: Any, index_of: IndexOf) -> BaseSampler:
+    """Guided random search: see `Guided`."""
     prior = settings_first(spec, load_trainable(spec.trainable)) if options.usual else own_settings(spec)
     return Guided(spec.search.seed, index_of, spec.space, spec.fixed, prior, options)
 
 
-def _tpe(options: Any, num_parameters: int) -> BaseSampler:
+def random_points(spec: SweepSpec, options: Any, index_of: IndexOf) -> BaseSampler:
+    """Random search that repeats itself after a resume."""
+    return RandomPoints(spec.search.seed, index_of)
+
+
+def grid(spec: SweepSpec, options: Any, index_of: IndexOf) -> BaseSampler:
+    """Every point of a grid, in an order drawn from the seed.
+
+    Raises:
+        RequestError: the space has no such grid.
+    """
+    return GridPoints(spec.search.seed, index_of, grid_points(spec))
+
+
+def qmc(spec: SweepSpec, options: Any, index_of: IndexOf) -> BaseSampler:
+    """Quasi-Monte Carlo: points that fill the space evenly."""
+    return QmcPoints(spec.search.seed, index_of, varying(spec), options)
+
+
+def tpe(spec: SweepSpec, options: Any, index_of: IndexOf) -> BaseSampler:
+    """Tree-structured Parzen estimator, of one objective or several."""
     # Optuna's 10 are half of a small sweep. On recorded curves of three parameters 6 find a good trial sooner than 10
     # (benchmarks/search_efficiency.py, 60 seeds: 34.5 and 36 epochs).
-    startup = min(10, max(5, 2 * num_parameters))
-    return TPESampler(
+    startup = min(10, max(5, 2 * len(varying(spec))))
+    sampler = TPESampler(
         n_startup_trials=startup if options.startup_trials is None else options.startup_trials,
         n_ei_candidates=options.candidates,
         multivariate=options.multivariate,
@@ -75,36 +83,43 @@ def _tpe(options: Any, num_parameters: int) -> BaseSampler:
         constant_liar=options.constant_liar,
         seed=0,
     )
+    return PerTrialSeed((SeveralGoals if spec.objective.also else AvoidsFailures)(sampler), spec.search.seed)
 
 
-def _cma_es(options: Any) -> BaseSampler:
-    return SafeCmaEsSampler(
+def cma_es(spec: SweepSpec, options: Any, index_of: IndexOf) -> BaseSampler:
+    """Covariance matrix adaptation: for spaces of numbers."""
+    sampler = SafeCmaEsSampler(
         n_startup_trials=options.startup_trials,
         sigma0=options.sigma0,
         popsize=options.popsize,
         warn_independent_sampling=False,
         seed=0,
     )
+    return PerTrialSeed(CountsStopped(sampler), spec.search.seed)
 
 
-def _gp(options: Any, num_trials: int) -> BaseSampler:
-    startup = min(10, max(4, num_trials // 4))
-    return GPSampler(
+def gp(spec: SweepSpec, options: Any, index_of: IndexOf) -> BaseSampler:
+    """A Gaussian process: for few, expensive trials."""
+    startup = min(10, max(4, spec.search.trials // 4))
+    sampler = GPSampler(
         n_startup_trials=startup if options.startup_trials is None else options.startup_trials,
         deterministic_objective=options.deterministic_objective,
         warn_independent_sampling=False,
         seed=0,
     )
+    return PerTrialSeed(CountsStopped(sampler), spec.search.seed)
 
 
-def _nsga_ii(options: Any, num_trials: int) -> BaseSampler:
-    population = min(50, max(4, num_trials // 4))
-    return NSGAIISampler(
+def nsga_ii(spec: SweepSpec, options: Any, index_of: IndexOf) -> BaseSampler:
+    """A genetic algorithm: for several objectives, or many trials."""
+    population = min(50, max(4, spec.search.trials // 4))
+    sampler = NSGAIISampler(
         population_size=population if options.population_size is None else options.population_size,
         mutation_prob=options.mutation_prob,
         crossover_prob=options.crossover_prob,
         seed=0,
     )
+    return PerTrialSeed(CountsStopped(sampler, constrained=True), spec.search.seed)
 
 
 class PerTrialSeed(WrappedSampler):

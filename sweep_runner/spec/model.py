@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from sweep_runner.spec.cluster import Cluster
 from sweep_runner.spec.ending import Confirm, Stop
 from sweep_runner.spec.goals import Goal, Limit
+from sweep_runner.spec.loggers import LOGGERS
 from sweep_runner.spec.space import Parameter, Scalar
 from sweep_runner.spec.strategies import NoPruner, Pruner, Sampler, sampler_options
 from trainables.formats import MAX_DROP, FormatName
@@ -212,9 +213,6 @@ class Notify(_Section):
     )
     webhook: str | None = Field(None, pattern=r"^https?://", description="URL that gets the same JSON by POST.")
     timeout_s: Annotated[float, Field(gt=0, le=300)] = Field(10.0, description="Time limit of either.")
-
-
-LOGGERS = ("csv", "tensorboard", "mlflow", "wandb")
 
 
 def _logger(name: str) -> str:

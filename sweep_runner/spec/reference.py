@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sweep_runner.spec.schema import Schema, sweep_schema
-from sweep_runner.spec.strategies import SAMPLER_OPTIONS
+from sweep_runner.spec.strategies import SAMPLERS
 from trainables.loading import BUILT_IN, load_trainable
 
 _SECTIONS = ("objective", "resources", "cluster", "keep", "export", "notify")
@@ -126,7 +126,8 @@ def _search(search: Schema, defs: Mapping[str, Schema]) -> Iterator[str]:
     yield f"{search['description']}\n"
     yield from _table(search, defs, "search")
     yield "### `search.options`\n"
-    for sampler, options in SAMPLER_OPTIONS.items():
+    for sampler, choice in SAMPLERS.items():
+        options = choice.options
         model = defs[options.__name__]
         yield f"`{sampler}`{':' if model.get('properties') else ': none.'}\n"
         yield from _table(model, defs, "search.options")

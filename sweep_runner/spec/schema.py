@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from sweep_runner.spec.model import SPACE_RESOURCES, SweepSpec
-from sweep_runner.spec.strategies import SAMPLER_OPTIONS
+from sweep_runner.spec.strategies import SAMPLERS
 from trainables.contract import Trainable
 from trainables.loading import BUILT_IN, load_trainable
 
@@ -27,7 +27,7 @@ def sweep_schema() -> Schema:
     names; with a trainable of the user's own, any key goes.
     """
     built_in = {name: load_trainable(name) for name in BUILT_IN}
-    models: list[type[BaseModel]] = [SweepSpec, *SAMPLER_OPTIONS.values()]
+    models: list[type[BaseModel]] = [SweepSpec, *(each.options for each in SAMPLERS.values())]
     for trainable in built_in.values():
         models += [trainable.config_class, trainable.data_class]
     # One call for all, so that models of the same name get different names in $defs.
@@ -186,7 +186,8 @@ def _search(search: Schema, of: Mapping[type[BaseModel], Schema]) -> Schema:
     """The search section, with the options of the sampler that it names."""
     default = search["properties"]["sampler"].get("default")
     rules = []
-    for sampler, options in SAMPLER_OPTIONS.items():
+    for sampler, choice in SAMPLERS.items():
+        options = choice.options
         named: Schema = {"properties": {"sampler": {"const": sampler}}}
         if sampler != default:
             named["required"] = ["sampler"]

@@ -1,14 +1,17 @@
-"""The options of every sampler and pruner: names, ranges and defaults. What they do is in `sweep_runner.search`."""
+"""The samplers and pruners of a sweep file: their options, and for each name the function in `sweep_runner.search`.
+
+`SAMPLERS` and `PRUNERS` are the tables; schema, reference and checks follow from them. They name functions as
+"module:function", because a sweep file is checked without Optuna.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, Union
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-Sampler = Literal["guided", "tpe", "random", "grid", "qmc", "cma-es", "gp", "nsga-ii"]
 
 
 class Options(BaseModel):
@@ -71,25 +74,51 @@ class NsgaIIOptions(Options):
     crossover_prob: float = Field(0.9, ge=0, le=1, description="Probability of mixing two parents.")
 
 
-SAMPLER_OPTIONS: dict[Sampler, type[Options]] = {
-    "guided": GuidedOptions,
-    "tpe": TpeOptions,
-    "random": RandomOptions,
-    "grid": GridOptions,
-    "qmc": QmcOptions,
-    "cma-es": CmaEsOptions,
-    "gp": GpOptions,
-    "nsga-ii": NsgaIIOptions,
+@dataclass(frozen=True)
+class SamplerChoice:
+    """A sampler.
+
+    Attributes:
+        options: what a sweep file may say of it.
+        made_by: "module:function" of `(SweepSpec, options, IndexOf) -> optuna.samplers.BaseSampler`.
+    """
+
+    options: type[Options]
+    made_by: str
+
+
+_SAMPLERS = "sweep_runner.search.samplers:"
+
+SAMPLERS: Mapping[str, SamplerChoice] = {
+    "guided": SamplerChoice(GuidedOptions, _SAMPLERS + "guided"),
+    "tpe": SamplerChoice(TpeOptions, _SAMPLERS + "tpe"),
+    "random": SamplerChoice(RandomOptions, _SAMPLERS + "random_points"),
+    "grid": SamplerChoice(GridOptions, _SAMPLERS + "grid"),
+    "qmc": SamplerChoice(QmcOptions, _SAMPLERS + "qmc"),
+    "cma-es": SamplerChoice(CmaEsOptions, _SAMPLERS + "cma_es"),
+    "gp": SamplerChoice(GpOptions, _SAMPLERS + "gp"),
+    "nsga-ii": SamplerChoice(NsgaIIOptions, _SAMPLERS + "nsga_ii"),
 }
 
+if TYPE_CHECKING:  # mypy takes no table for a Literal
+    Sampler: TypeAlias = str
+else:
+    Sampler = Literal[tuple(SAMPLERS)]
 
-class NoPruner(Options):
+
+class PrunerOptions(Options):
+    """What every pruner has: its name."""
+
+    kind: str
+
+
+class NoPruner(PrunerOptions):
     """Every trial runs to its end."""
 
     kind: Literal["none"] = "none"
 
 
-class SuccessiveHalving(Options):
+class SuccessiveHalving(PrunerOptions):
     """Asynchronous successive halving: of those that have reached a rung the best 1/reduction_factor go on."""
 
     kind: Literal["successive_halving"]
@@ -105,7 +134,7 @@ class SuccessiveHalving(Options):
     )
 
 
-class Hyperband(Options):
+class Hyperband(PrunerOptions):
     """Several successive halvings that differ in their first rung."""
 
     kind: Literal["hyperband"]
@@ -115,7 +144,7 @@ class Hyperband(Options):
     recheck: bool = Field(True, description="As for successive halving.")
 
 
-class Promotion(Options):
+class Promotion(PrunerOptions):
     """A trial pauses at each rung; the best 1/reduction_factor of those like it go on from their checkpoints."""
 
     kind: Literal["promotion"]
@@ -151,7 +180,7 @@ class Promotion(Options):
         return self.model_copy(update={"min_epochs": first, "group_by": groups})
 
 
-class Percentile(Options):
+class Percentile(PrunerOptions):
     """Stops a trial whose best value so far is below this percentile of the others at the same epoch."""
 
     kind: Literal["percentile"]
@@ -162,7 +191,7 @@ class Percentile(Options):
     min_trials: int = Field(1, ge=1, description="Number of trials that must have reported the epoch.")
 
 
-class Median(Options):
+class Median(PrunerOptions):
     """Percentile with 50."""
 
     kind: Literal["median"]
@@ -172,7 +201,7 @@ class Median(Options):
     min_trials: int = Field(1, ge=1, description="Number of trials that must have reported the epoch.")
 
 
-class Threshold(Options):
+class Threshold(PrunerOptions):
     """Stops a trial whose value leaves the bounds."""
 
     kind: Literal["threshold"]
@@ -188,7 +217,7 @@ class Threshold(Options):
         return self
 
 
-class Patient(Options):
+class Patient(PrunerOptions):
     """Stops a trial that has not gained for `patience` epochs; with `inner`, only if that pruner agrees."""
 
     kind: Literal["patient"]
@@ -199,10 +228,24 @@ class Patient(Options):
     )
 
 
-Pruner = Annotated[
-    NoPruner | Promotion | SuccessiveHalving | Hyperband | Percentile | Median | Threshold | Patient,
-    Field(discriminator="kind"),
-]
+_PRUNERS = "sweep_runner.search.pruners:"
+
+PRUNERS: Mapping[type[PrunerOptions], str] = {
+    NoPruner: _PRUNERS + "never",
+    Promotion: _PRUNERS + "never",  # it pauses trials instead of stopping them: search/promotion.py
+    SuccessiveHalving: _PRUNERS + "successive_halving",
+    Hyperband: _PRUNERS + "hyperband",
+    Percentile: _PRUNERS + "percentile",
+    Median: _PRUNERS + "percentile",
+    Threshold: _PRUNERS + "threshold",
+    Patient: _PRUNERS + "patient",
+}
+"""By the class of its options: "module:function" of `(options, Case) -> reason or None`."""
+
+if TYPE_CHECKING:
+    Pruner: TypeAlias = PrunerOptions
+else:
+    Pruner = Annotated[Union[tuple(PRUNERS)], Field(discriminator="kind")]  # noqa: UP007
 
 
 def sampler_options(sampler: Sampler, options: dict[str, Any]) -> Options:
@@ -211,4 +254,4 @@ def sampler_options(sampler: Sampler, options: dict[str, Any]) -> Options:
     Raises:
         pydantic.ValidationError: an unknown option or an impossible value.
     """
-    return SAMPLER_OPTIONS[sampler].model_validate(options)
+    return SAMPLERS[sampler].options.model_validate(options)

@@ -12,7 +12,7 @@ from sweep_runner.spec.document import KeyPath, Places
 from sweep_runner.spec.explain import did_you_mean, dotted, explain, known_keys, shown
 from sweep_runner.spec.model import Search, SweepSpec
 from sweep_runner.spec.space import Choice, FloatRange, IntRange, Parameter
-from sweep_runner.spec.strategies import SAMPLER_OPTIONS
+from sweep_runner.spec.strategies import SAMPLERS
 
 _FORMS = "a list of values, {values: [...]}, {low: ..., high: ...}, or one value"
 
@@ -145,7 +145,7 @@ def value_place(places: Places, name: str, position: int) -> str:
 
 def _checked_options(search: dict[str, Any], places: Places, problems: list[Problem]) -> dict[str, Any]:
     sampler = search.get("sampler", Search().sampler)
-    kind = next((options for name, options in SAMPLER_OPTIONS.items() if name == sampler), None)
+    kind = next((choice.options for name, choice in SAMPLERS.items() if name == sampler), None)
     if kind is None:
         return {**search, "options": {}}  # the unknown sampler is the problem
     try:

@@ -16,18 +16,12 @@ from sweep_runner.results.events import EpochReported, Event, SweepChanged, Tria
 from sweep_runner.results.log import decode
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.state import SweepState
+from sweep_runner.spec.loggers import LOGGERS
 from sweep_runner.spec.model import SweepSpec
 from sweep_runner.tracking.tracker import TrackedSweep, Tracker
 from trainables.extras import install_command
 from trainables.own_modules import find_own_modules
 
-BUILT_IN = {
-    "csv": "sweep_runner.tracking.builtin:CsvTracker",
-    "tensorboard": "sweep_runner.tracking.builtin:TensorBoardTracker",
-    "wandb": "sweep_runner.tracking.builtin:WandbTracker",
-    "mlflow": "sweep_runner.tracking.mlflow_tracker:MlflowTracker",
-}
-EXTRAS = {"tensorboard": "trackers", "wandb": "trackers", "mlflow": "mlflow"}
 _POLL_S = 0.5
 _CLOSE_S = 30.0
 """How long the end of a sweep waits for trackers that have not caught up."""
@@ -61,7 +55,8 @@ class _Follower:
             tracker = _make(self.name, self._sweep)
             self._follow(tracker)
         except ImportError as error:
-            hint = f": {install_command(EXTRAS[self.name])}" if self.name in EXTRAS else ""
+            extra = LOGGERS[self.name].extra if self.name in LOGGERS else ""
+            hint = f": {install_command(extra)}" if extra else ""
             self._warn(f"logger {self.name} is left out, {error}{hint}")
         except Exception as error:  # noqa: BLE001 - a tracker is somebody's code and must not harm the sweep
             reason = (str(error).splitlines() or [""])[0]
@@ -115,9 +110,10 @@ def trackers(spec: SweepSpec, paths: SweepPaths, warn: Callable[[str], None]) ->
 
 
 def _make(name: str, sweep: TrackedSweep) -> Tracker:
-    if name not in BUILT_IN:
+    if name not in LOGGERS:
         find_own_modules()
-    tracker: Tracker = pkgutil.resolve_name(BUILT_IN.get(name, name))(sweep)
+    target = LOGGERS[name].made_by if name in LOGGERS else name
+    tracker: Tracker = pkgutil.resolve_name(target)(sweep)
     return tracker
 
 

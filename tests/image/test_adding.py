@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.adding import Copy
 from trainables.image.choices.losses import LOSSES
 from trainables.image.choices.metrics import METRICS
 from trainables.image.choices.optimizers import MADE_BY
-
-ROOT = Path(__file__).parents[2]
 
 FILES = {
     "trainables/image/datasets/stripes.py": """
@@ -123,41 +118,16 @@ print(json.dumps(handle.reports[-1].metrics))
 """
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """The packages with one of each added."""
-    for package in ("sweep_runner", "trainables"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, text in FILES.items():
-        lines = text.strip("\n").split("\n")
-        indent = len(lines[0]) - len(lines[0].lstrip())
-        (tmp_path / name).write_text("\n".join(line[indent:] for line in lines))
-    for (name, table), line in LINES.items():
-        before, start, after = (tmp_path / name).read_text().partition(f"\n{table}")
-        start_of_table, brace, entries = after.partition("{\n")
-        assert brace, f"{table} begins on a line of its own"
-        (tmp_path / name).write_text(f"{before}{start}{start_of_table}{brace}    {line},\n{entries}")
+def test_one_of_each_is_checked_trained_and_exported(tmp_path: Path) -> None:
+    copy = Copy(tmp_path, FILES, LINES)
     (tmp_path / "added.yaml").write_text(SWEEP)
-    return tmp_path
-
-
-def run(source: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=source, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_one_of_each_is_checked_trained_and_exported(source: Path) -> None:
-    run(source, "-m", "sweep_runner", "check", "added.yaml")
-    metrics = json.loads(run(source, "-c", EXPORT, str(source / "made")).splitlines()[-1])
+    copy.run("-m", "sweep_runner", "check", "added.yaml")
+    metrics = json.loads(copy.run("-c", EXPORT, str(tmp_path / "made")).splitlines()[-1])
     assert metrics["val_error_rate"] == pytest.approx(1 - metrics["val_accuracy"])
     assert metrics["train_accuracy"] > 0.7, "it has learnt"
-    package = source / "made" / "package"
+    package = tmp_path / "made" / "package"
     assert (package / "again.onnx").read_bytes() == (package / "model.onnx").read_bytes()
-    schema = run(source, "-m", "sweep_runner", "schema")
+    schema = copy.run("-m", "sweep_runner", "schema")
     assert all(name in schema for name in ("stripes", '"hinge"', '"val_error_rate"', '"again"'))
 
 

@@ -15,9 +15,9 @@ from optuna.trial import TrialState
 from pydantic import TypeAdapter
 
 from sweep_runner.errors import RequestError
-from sweep_runner.search.pruners import PRUNERS, bracket_of, decide, resolve
+from sweep_runner.search.pruners import bracket_of, decide, resolve
 from sweep_runner.spec import strategies
-from sweep_runner.spec.strategies import Pruner
+from sweep_runner.spec.strategies import PRUNERS, Pruner
 
 nan = math.nan
 EVERY_PRUNER: list[dict[str, Any]] = [
@@ -43,8 +43,8 @@ def ids(values: dict[str, Any]) -> str:
     return "-".join(str(value["kind"]) for value in (values, values.get("inner")) if value)
 
 
-def test_every_pruner_of_the_sweep_file_has_a_line_in_the_table() -> None:
-    assert set(PRUNERS) == {values["kind"] for values in EVERY_PRUNER}
+def test_the_suite_has_every_pruner_of_the_table() -> None:
+    assert set(PRUNERS) == {type(options_of(values)) for values in EVERY_PRUNER}
 
 
 class Peer:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainables.errors import DataError
-from trainables.image.datasets.voc_layout import year_of
+from trainables.image.datasets.voc.layout import year_of
 from trainables.image.settings.values import YEARS
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from trainables.image.datasets.objects.reading import samples
 from trainables.image.datasets.objects.views import listing_of
 from trainables.image.datasets.picture_names import PictureNames
 from trainables.image.datasets.tree import Tree
-from trainables.image.datasets.voc_download import download, has_archive, missing_message
-from trainables.image.datasets.voc_foreground import ForegroundReader, has_masks
-from trainables.image.datasets.voc_layout import candidates, find_folder
-from trainables.image.datasets.voc_lists import list_files, read_lists
-from trainables.image.datasets.voc_reading import VocPlaces, VocReader, is_voc_xml
+from trainables.image.datasets.voc.download import download, has_archive, missing_message
+from trainables.image.datasets.voc.foreground import ForegroundReader, has_masks
+from trainables.image.datasets.voc.layout import candidates, find_folder
+from trainables.image.datasets.voc.lists import list_files, read_lists
+from trainables.image.datasets.voc.reading import VocPlaces, VocReader, is_voc_xml
 
 if TYPE_CHECKING:
     from trainables.image.datasets.objects.annotated import Annotations
@@ -32,7 +32,7 @@ class Voc(Dataset):
 
     The view `images` has an example per photo, with every class that is in it (multi-label). The view `crops` has an
     example an object (one label); the crops of a photo are one group. Classes come from the annotations. The view
-    `foreground` cuts objects out by masks (`voc_foreground`) or by the outlines that annotations hold.
+    `foreground` cuts objects out by masks (`foreground`) or by the outlines that annotations hold.
 
     Which photos: those that a list of `ImageSets/Main` names when there are such lists (VOC has annotations beside
     them that name only some of the objects), otherwise all. The XML files and the pictures may be in any folders:

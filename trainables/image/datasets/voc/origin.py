@@ -13,7 +13,7 @@ from typing import Literal
 
 from trainables.image.datasets.objects.annotated import FloatBox, Polygons
 from trainables.image.datasets.objects.places import is_fraction
-from trainables.image.datasets.voc_annotation import VocAnnotation
+from trainables.image.datasets.voc.annotation import VocAnnotation
 
 
 def find_origin(annotations: Sequence[VocAnnotation], setting: Literal["auto", 0, 1]) -> tuple[int, str]:

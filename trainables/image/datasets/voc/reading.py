@@ -15,16 +15,16 @@ from trainables.image.datasets.objects.dataset import UNANNOTATED, pooled
 from trainables.image.datasets.objects.places import REVERSED, is_fraction, shown
 from trainables.image.datasets.objects.reading import beginning, is_mask_folder, split_of_folders, stem_of
 from trainables.image.datasets.picture_names import PictureNames
-from trainables.image.datasets.voc_annotation import VocAnnotation, VocObject, read_annotation
-from trainables.image.datasets.voc_lists import Lists, list_files, read_lists
-from trainables.image.datasets.voc_origin import (
+from trainables.image.datasets.voc.annotation import VocAnnotation, VocObject, read_annotation
+from trainables.image.datasets.voc.lists import Lists, list_files, read_lists
+from trainables.image.datasets.voc.origin import (
     find_origin,
     from_zero,
     has_no_area,
     is_reversed,
     outline_from_zero,
 )
-from trainables.image.datasets.voc_pictures import PicturesOf, place_of
+from trainables.image.datasets.voc.pictures import PicturesOf, place_of
 
 if TYPE_CHECKING:
     from trainables.image.datasets.tree import Tree

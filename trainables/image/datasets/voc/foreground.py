@@ -18,15 +18,15 @@ from trainables.image.datasets.base import Box, Defect
 from trainables.image.datasets.objects.annotated import AnnotatedObject, AnnotatedPicture, Annotations, MaskFile
 from trainables.image.datasets.picture_names import PictureNames
 from trainables.image.datasets.tree import suffix
-from trainables.image.datasets.voc_annotation import read_annotation
-from trainables.image.datasets.voc_lists import list_files, read_lists
-from trainables.image.datasets.voc_pictures import PicturesOf
+from trainables.image.datasets.voc.annotation import read_annotation
+from trainables.image.datasets.voc.lists import list_files, read_lists
+from trainables.image.datasets.voc.pictures import PicturesOf
 from trainables.image.pixels.header import upright_size
 from trainables.image.pixels.masks import MaskPicture, read_mask
 
 if TYPE_CHECKING:
     from trainables.image.datasets.tree import Tree
-    from trainables.image.datasets.voc_reading import VocPlaces
+    from trainables.image.datasets.voc.reading import VocPlaces
     from trainables.image.settings.data import DataSettings
 
 # fmt: off

@@ -246,7 +246,8 @@ class GpusShared(Event):
     """It was decided how many trials share a GPU from here on. The last one counts.
 
     `settled`: nothing more is tried. `rates`: images per second and GPU in sum, by the number of trials. `peak_bytes`:
-    the most that a trial's tensors took, of the `gpu_bytes` of a GPU.
+    the most that a trial's tensors took, of the `gpu_bytes` of a GPU. `beside_bytes`: what a trial took of it beside
+    1.2 times its tensors; None: not seen.
     """
 
     kind: ClassVar[str] = "gpus"
@@ -256,6 +257,7 @@ class GpusShared(Event):
     rates: Mapping[str, float] = field(default_factory=dict)
     peak_bytes: int = 0
     gpu_bytes: int = 0
+    beside_bytes: int | None = None
 
 
 KINDS: dict[str, type[Event]] = {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from sweep_runner.execution.keeper.keeper import Keeper
 from sweep_runner.execution.resources.gpus import GpuSight
-from sweep_runner.execution.resources.packing import Decision, Observation, Packing
+from sweep_runner.execution.resources.packing import OVERHEAD, Decision, Observation, Packing
 from sweep_runner.execution.resources.slots import Node, resolve
 from sweep_runner.results.events import GpusShared
 from sweep_runner.results.recorder import Recorder
@@ -16,6 +16,8 @@ from sweep_runner.spec.model import SweepSpec
 
 _DIGITS = 10_000
 """Ray counts shares of a GPU in ten-thousandths."""
+_PATIENCE_S = 5.0
+"""To wait for another look at the GPU's memory, when all else is known."""
 
 
 def packs(spec: SweepSpec, nodes: Sequence[Node]) -> bool:
@@ -62,6 +64,10 @@ class Packer:
         self._epochs: dict[int, int] = {}
         self._rates: dict[int, float] = {}
         self._full_since: float | None = None
+        self._known_since: float | None = None
+        self._reported: set[int] = set()
+        self._looked_at: GpuSight | None = None
+        self._beside_bytes: int | None = None
         if before is not None:
             tell(f"GPU: {_number(self._packing.per_gpu)}, as found before ({before.reason})")
         self._apply()
@@ -77,11 +83,17 @@ class Packer:
             self._full_since = None
         elif self._full_since is None:
             self._full_since = now
+        self._look_at_memory()
         if len(self._rates) < wanted:
+            self._known_since = None
+            return
+        self._known_since = now if self._known_since is None else self._known_since
+        if self._beside_bytes is None and now - self._known_since < _PATIENCE_S:
             return
         latest = list(self._rates.values())[-wanted:]
         self._rates.clear()
-        self._see(Observation(self._packing.per_gpu, sum(latest) / self._num_gpus, *self._memory()))
+        rate = sum(latest) / self._num_gpus
+        self._see(Observation(self._packing.per_gpu, rate, *self._memory(), beside_bytes=self._beside_bytes))
 
     def _take(self, number: int, now: float) -> None:
         """Takes a trial's rate, of an epoch that began when the GPUs were as full as they were to be."""
@@ -95,6 +107,7 @@ class Packer:
         if summary.last_epoch == self._epochs[number]:
             return
         self._epochs[number] = summary.last_epoch
+        self._reported.add(number)
         rate, epoch_s = (summary.last_metrics.get(name) for name in ("images_per_s", "epoch_s"))
         was_full = self._full_since is not None and epoch_s is not None and now - epoch_s >= self._full_since
         if rate is not None and was_full:
@@ -102,6 +115,21 @@ class Packer:
             self._rates[number] = rate
         # Memory counts at once, whatever else runs.
         self._see(Observation(0, 0.0, *self._memory()))
+
+    def _look_at_memory(self) -> None:
+        """Sees what a trial takes of a GPU in all, where all that run have trained an epoch, and so had their peak."""
+        sight, live = self._sight(), self._keeper.live
+        self._reported &= live.keys()
+        if sight is self._looked_at:
+            return
+        self._looked_at = sight
+        if sight is None or self._full_since is None or self._reported != live.keys():
+            return
+        trials = self._recorder.state.trials
+        peaks = [trials[number].peak_memory_bytes or 0 for number in live]
+        if all(peaks):
+            beside = int((sight.used_bytes - OVERHEAD * sum(peaks)) / len(peaks))
+            self._beside_bytes = beside if self._beside_bytes is None else max(self._beside_bytes, beside)
 
     def _memory(self) -> tuple[int, int]:
         """The largest peak of a trial so far, and the memory of a GPU; in bytes."""
@@ -123,11 +151,12 @@ class Packer:
                 rates={str(number): rate for number, rate in decision.rates.items()},
                 peak_bytes=decision.peak_bytes,
                 gpu_bytes=decision.gpu_bytes,
+                beside_bytes=decision.beside_bytes,
             )
         )
         change = "" if decision.per_gpu != before else ", as before"
         self._tell(f"GPU: {_number(decision.per_gpu)}{change} ({decision.reason})")
-        self._full_since = None
+        self._full_since = self._known_since = self._beside_bytes = None
         self._rates.clear()
         self._apply()
 
@@ -146,7 +175,9 @@ class Packer:
 def decision_of(event: GpusShared) -> Decision:
     """What was decided, from its record."""
     rates = {int(number): rate for number, rate in event.rates.items()}
-    return Decision(event.per_gpu, event.reason, event.settled, rates, event.peak_bytes, event.gpu_bytes)
+    return Decision(
+        event.per_gpu, event.reason, event.settled, rates, event.peak_bytes, event.gpu_bytes, event.beside_bytes
+    )
 
 
 def _number(per_gpu: int) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from sweep_runner.execution.driver.packer import Packer, packs
 from sweep_runner.execution.resources.gpus import GpuSight, sight_of
 from sweep_runner.execution.resources.slots import Node
@@ -16,7 +18,7 @@ from sweep_runner.spec.model import Objective, Resources, SweepSpec
 
 GB = 1 << 30
 ONE = Node("here", 8, 1)
-SIGHT = GpuSight(1, 0.5, GB, 24 * GB, 24 * GB)
+CONTEXT = GB // 2
 
 
 @dataclass
@@ -27,13 +29,22 @@ class Driver:
     node: Node = ONE
     state: SweepState = field(default_factory=lambda: SweepState(Objective()))
     now: float = 1.0
+    trial: int = GB
+    memory: int = 24 * GB
+    full_with: int = 3
     events: list[Event] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         spec = SweepSpec(name="s", resources=self.resources)
         self.keeper: Any = SimpleNamespace(spec=spec, live={}, pending=set(), max_live=1, max_workers=1, gpus=1.0)
-        self.packer = Packer(self.keeper, self, self.node, lambda: SIGHT, self.told.append, lambda: self.now)  # type: ignore[arg-type]
+        self.packer = Packer(self.keeper, self, self.node, self.sight, self.told.append, lambda: self.now)  # type: ignore[arg-type]
+
+    def sight(self) -> GpuSight:
+        """Of all GPUs: each trial takes what its tensors do, and a context."""
+        num_gpus = int(self.node.gpus)
+        used = len(self.keeper.live) * (self.trial + CONTEXT)
+        return GpuSight(num_gpus, 0.5, used, num_gpus * self.memory, self.memory)
 
     def record(self, event: Event) -> None:
         self.events.append(from_json(to_json(event)))
@@ -53,9 +64,9 @@ class Driver:
             self.packer.look()
             most = max(most, len(left))
             self.now += 10.0
-            rate = min(1_000.0 * len(left), 3_000.0) / len(left)
+            rate = min(1_000.0 * len(left), 1_000.0 * self.full_with) / len(left)
             for number in list(left):
-                metrics = {"val_accuracy": 0.5, "images_per_s": rate, "epoch_s": 9.0, "peak_memory_bytes": GB}
+                metrics = {"val_accuracy": 0.5, "images_per_s": rate, "epoch_s": 9.0, "peak_memory_bytes": self.trial}
                 epoch = epochs - left[number] + 1
                 self.record(
                     EpochReported(time=self.now, trial=number, attempt=1, epoch=epoch, metrics=metrics, device="g")
@@ -79,7 +90,18 @@ def test_it_finds_how_many_share_and_a_resumed_sweep_starts_with_that() -> None:
     assert driver.state.trials[0].gpus == driver.keeper.gpus <= 1 / found
     again = Driver(state=driver.state)
     assert again.keeper.max_live == found
-    assert "as was found before" in again.told[0]
+    assert "as found before" in again.told[0]
+
+
+def test_memory_is_what_is_seen_of_the_gpu() -> None:
+    """Six trials of 3.5 GB fit into 24 GB; by an estimate from their tensors it would be five."""
+    driver = Driver(trial=3 * GB, full_with=16)
+    driver.run(40)
+    assert driver.keeper.max_live == 6
+    (found,) = {event.beside_bytes for event in driver.events if isinstance(event, GpusShared)}
+    assert found == pytest.approx(3 * GB + CONTEXT - 1.2 * 3 * GB, abs=2)
+    again = Driver(state=driver.state, trial=3 * GB)
+    assert again.keeper.max_live == 6
 
 
 def test_with_several_gpus_the_share_follows_the_number() -> None:

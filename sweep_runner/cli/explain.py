@@ -9,6 +9,7 @@ import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
 from sweep_runner.cli.trial_name import trial_arguments
+from sweep_runner.results.display import counted
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.trial_names import find_trials
 
@@ -117,11 +118,12 @@ def _advise(board: Leaderboard, paths: SweepPaths, as_json: bool, out: Out) -> N
 
 def _ending(row: TrialRow) -> str:
     epochs = row.row["epochs"] or 0
+    ran = counted(epochs, "epoch")
     words = {
-        "COMPLETED": f"ran to its end, {epochs} epochs",
-        "PRUNED": f"stopped by the pruner after {epochs} epoch{'s' if epochs != 1 else ''}",
-        "RUNNING": f"is running, {epochs} epochs so far",
-        "PAUSED": f"paused after {epochs} epoch{'s' if epochs != 1 else ''}, and may continue",
+        "COMPLETED": f"ran to its end, {ran}",
+        "PRUNED": f"stopped by the pruner after {ran}",
+        "RUNNING": f"is running, {ran} so far",
+        "PAUSED": f"paused after {ran}, and may continue",
         "WAITING": "waits for a worker",
     }
     said = words.get(row.state, row.state.lower())

@@ -214,6 +214,8 @@ def _drive(
 
     for warning in plan.warnings:
         out.warn(warning)
+    # Before imports and data, which on a busy machine take most of a minute.
+    out.say(f"{plan.spec.name}: starting", style="dim")
     epochs = plan.candidates.get("epochs", ())
     view = View(out, plan.spec.name, plan.num_trials, epochs[0] if len(epochs) == 1 else None)
     with view.open():

@@ -97,7 +97,7 @@ def _unseen(state: SweepState, trials: Sequence[TrialSummary], val: _Val) -> tup
     """What to expect of the winner on unseen data, or why nothing can be said."""
     prefix = "performance on unseen data is not estimated: "
     if len(trials) < 2:
-        return None, prefix + "there was only one trial to choose from"
+        return None, prefix + "only one trial has a value to choose by"
     if state.search.confirmed:
         why = "the best trials were repeated with other seeds, and the estimate assumes a choice by single runs"
         return None, prefix + why

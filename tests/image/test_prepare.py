@@ -13,8 +13,10 @@ import pytest
 
 from trainables.contract import Preparation
 from trainables.errors import DataError
+from trainables.image.data.listing import defect_lines
 from trainables.image.data.prepare import prepare_images
 from trainables.image.data_config import DataConfig
+from trainables.image.example import Defect
 from trainables.image.index import ImageIndex
 from trainables.image.pixels.decode import decode
 from trainables.image.pixels.examples import MappedPixels, open_pixels
@@ -268,6 +270,14 @@ def test_damaged_memory_of_earlier_runs_is_no_obstacle(make_folder: Callable[...
     (memory,) = data.cache_folder.glob("scans/*.feather")
     memory.write_bytes(b"garbage")
     assert prepare_images(data, tmp_path, [10]) == first
+
+
+def test_of_many_left_out_every_kind_is_shown() -> None:
+    missing = [Defect(str(number), f"(train.csv, row {number}): there is no such image") for number in range(30)]
+    told = defect_lines([*missing, Defect("50853", "two rows with different labels ('daisy', 'tulips')")])
+    assert "50853: two rows with different labels" in told
+    assert told.count("there is no such image") == 9 + 1
+    assert told.endswith("and 21 more; all in all 30 × …: there is no such image, 1 × two rows with different labels …")
 
 
 def test_a_run_looks_for_copies_of_photos_where_that_is_quick(

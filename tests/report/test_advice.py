@@ -213,7 +213,9 @@ def test_val_is_too_small_where_those_that_were_compared_cannot_be_told_apart() 
 
     found = only(answered((0, 1)))
     assert found.evidence == "2 of 4 compared trials do not differ significantly"
-    assert found.action == "more examples for val: to separate the best two takes about 900"
+    assert found.action == (
+        "more examples for val, or folds (data.split.folds): to separate the best two takes about 900"
+    )
     assert answered((0,)) == []
 
 
@@ -250,6 +252,16 @@ def test_suspicious_labels() -> None:
     assert not list(of_data.suspicious_labels(evidence([row(0, 0.9)], on_val=overconfident)))
     unsure = predictions([*sure, *[("b", "a", 0.7)] * 3])
     assert not list(of_data.suspicious_labels(evidence([row(0, 0.9)], on_val=unsure)))
+
+
+def test_a_search_that_its_time_ended_early() -> None:
+    seen = evidence([row(0, 0.6), row(1, 0.5)], search={"trials": 10})
+    assert not list(of_search.hardly_ran(seen)), "nothing ended it"
+    ended = SweepRow("one", "COMPLETED", {"stop_reason": "search.stop.after (6m)"})
+    cut = replace(seen, board=replace(seen.board, sweep=ended))
+    found = only(of_search.hardly_ran(cut))
+    assert "2 of 10 trials had begun when the search ended by search.stop.after (6m)" in found.evidence
+    assert found.command == "sweep extend one --trials 8"
 
 
 def test_a_model_that_says_little_more_than_a_constant_answer() -> None:

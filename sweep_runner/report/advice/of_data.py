@@ -14,6 +14,7 @@ from sweep_runner.results.answer import answer_of
 
 _RIVALS = 2
 """Other trials within the best one's interval, from which on their order is chance to a good part."""
+_FOLDS = "data.split.folds"
 _FEWEST_ERRORS = 10
 _GAINED, _GAINED_OF_LABELS = 0.25, 0.5
 """Of what a constant answer lacks, of one label per example and of several: with less, a figure is hardly the model's
@@ -38,7 +39,8 @@ def val_too_small(seen: Evidence) -> Iterator[Advice]:
             evidence = f"{len(answer.alike)} of {len(answer.compared)} compared trials do not differ significantly"
             evidence += f"; the best one has {share} on val" if share is not None else ""
             enough = f": to separate the best two takes about {answer.enough:,}" if answer.enough else ""
-            yield Advice("val too small", evidence, f"more examples for val{enough}")
+            more = "more examples for val" if _has_folds(seen) else f"more examples for val, or folds ({_FOLDS})"
+            yield Advice("val too small", evidence, f"{more}{enough}")
         return
     if seen.on_val is None or (found := accuracy(seen.on_val)) is None:
         return
@@ -50,9 +52,7 @@ def val_too_small(seen: Evidence) -> Iterator[Advice]:
     evidence = (
         f"{rivals} of {len(known)} other trials lie within the interval of the best one, which has {found} on val"
     )
-    more = "more examples for val, or folds (data.split.folds), so that all examples validate"
-    if "fold" in seen.on_val.column_names:
-        more = "more examples"
+    more = "more examples" if _has_folds(seen) else f"more examples for val, or folds ({_FOLDS}), so that all validate"
     yield Advice("val too small", evidence, f"{more}; until then the order is mostly chance", "")
 
 
@@ -84,6 +84,10 @@ def hardly_above_constant(seen: Evidence) -> Iterator[Advice]:
     yield Advice(
         "little above a constant answer", evidence, "train longer, or with more examples" if single else action
     )
+
+
+def _has_folds(seen: Evidence) -> bool:
+    return seen.on_val is not None and "fold" in seen.on_val.column_names
 
 
 def one_class_has_the_errors(seen: Evidence) -> Iterator[Advice]:

@@ -16,6 +16,8 @@ from sweep_runner.spec.strategies import Hyperband, Promotion, SuccessiveHalving
 from trainables.loading import load_trainable
 from trainables.own_modules import not_imported
 
+_BEGAN = 0.5
+"""Of the trials; with fewer, other rules rest on little."""
 _FEWEST = 6
 """Trials with a value, before the best ones say anything of a range."""
 _EDGE, _SIDE = 0.1, 0.25
@@ -30,6 +32,19 @@ _FEWEST_RANKED = 10
 _WEAK = 0.3
 """Rank correlation below which the first rung says little of the end (Cohen 1988 calls 0.3 medium)."""
 AGAINST_OVERFITTING = ("augment", "weight_decay", "dropout", "label_smoothing", "mixup", "random_erasing")
+
+
+def hardly_ran(seen: Evidence) -> Iterator[Advice]:
+    """A rule of search.stop ended the search before half of the trials had begun."""
+    stopped = seen.board.sweep.values.get("stop_reason")
+    if seen.spec is None or not stopped or seen.board.sweep.state == "RUNNING":
+        return
+    wanted, began = seen.spec.search.trials, sum(row.confirms is None for row in seen.board.rows)
+    if began >= _BEGAN * wanted:
+        return
+    evidence = f"{began} of {wanted} trials had begun when the search ended by {stopped}"
+    command = f"sweep extend {seen.name} --trials {wanted - began}{seen.where}"
+    yield Advice("the search hardly ran", evidence, "let it go on, perhaps with more time (search.stop)", command)
 
 
 def edge_of_range(seen: Evidence) -> Iterator[Advice]:

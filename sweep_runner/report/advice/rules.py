@@ -12,6 +12,7 @@ from sweep_runner.results.tables import Warn
 from sweep_runner.spec.model import SweepSpec
 
 RULES: tuple[Callable[[Evidence], Iterable[Advice]], ...] = (
+    of_search.hardly_ran,
     of_search.edge_of_range,
     of_search.best_epoch_is_last,
     of_search.train_above_val,

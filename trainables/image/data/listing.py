@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from trainables.image.example import Defect, Listing
 from trainables.image.index import flat_labels
 
 _SHOWN = 10  # classes, defects
+_DETAILS = re.compile(r"'[^']*'|\([^)]*\)|\S*\d\S*")  # of a reason: what differs from file to file
 
 
 def list_examples(data: DataConfig, progress: Progress = no_progress) -> Listing:
@@ -114,6 +116,16 @@ def _left_out(listing: Listing) -> str:
 
 
 def defect_lines(defects: Sequence[Defect]) -> str:
-    """The first of many defects, each on a line of its own."""
-    more = f"\n  and {len(defects) - _SHOWN} more" if len(defects) > _SHOWN else ""
-    return "".join(f"\n  {defect}" for defect in defects[:_SHOWN]) + more
+    """Some of many defects, each on a line of its own: of every kind the first ones; and how many there are of each."""
+    if len(defects) <= _SHOWN:
+        return "".join(f"\n  {defect}" for defect in defects)
+    kinds: dict[str, list[Defect]] = {}
+    for defect in defects:
+        kinds.setdefault(_DETAILS.sub("…", defect.reason), []).append(defect)
+    shown: list[Defect] = []
+    for row in itertools.zip_longest(*kinds.values()):
+        shown += [defect for defect in row if defect is not None]
+    chosen = {id(defect) for defect in shown[:_SHOWN]}
+    lines = "".join(f"\n  {defect}" for defect in defects if id(defect) in chosen)
+    counts = [f"{len(own)} × {kind}" for kind, own in kinds.items()][:_SHOWN] if len(kinds) > 1 else []
+    return f"{lines}\n  and {len(defects) - _SHOWN} more{'; all in all ' if counts else ''}{', '.join(counts)}"

@@ -57,8 +57,8 @@ def add_to(
 ) -> None:
     """Adds formats to a package of the sweep: to a copy, which takes its place when it is whole."""
     from sweep_runner.execution.evaluation.finalize import publish
-    from sweep_runner.execution.publishing.finish import partial_of
     from sweep_runner.execution.publishing.further_formats import add_to_package
+    from sweep_runner.execution.publishing.tasks import partial_of
 
     number = int(json.loads((package / "model.json").read_bytes())["origin"]["trial"])
     out.say(f"adding {', '.join(wanted['names'])} to {package}")

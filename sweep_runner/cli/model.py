@@ -174,8 +174,9 @@ def export(
     from sweep_runner.cli.export_formats import add_to, wanted_formats
     from sweep_runner.cli.remote import bring_checkpoint
     from sweep_runner.execution.evaluation.finalize import publish
-    from sweep_runner.execution.publishing.finish import export_trial, partial_of
+    from sweep_runner.execution.publishing.export_trial import export_trial
     from sweep_runner.execution.publishing.package_origin import published_trial
+    from sweep_runner.execution.publishing.tasks import partial_of
     from sweep_runner.results.candidates import MADE
     from sweep_runner.results.log import read_events
     from sweep_runner.results.lookup import find_sweep, spec_file

@@ -246,7 +246,7 @@ def test_export_takes_the_published_trial_where_none_is_named(
         partial.mkdir(parents=True)
         return SimpleNamespace(verified={}, formats=())
 
-    monkeypatch.setattr("sweep_runner.execution.publishing.finish.export_trial", export_trial)
+    monkeypatch.setattr("sweep_runner.execution.publishing.export_trial.export_trial", export_trial)
     monkeypatch.setattr("sweep_runner.cli.remote.bring_checkpoint", lambda *of: None)
     assert main(["export", "balls", "--results", str(tmp_path)]) == 0
     assert "prefer: smaller: trial 3 is published" in capsys.readouterr().err

@@ -33,11 +33,10 @@ from sweep_runner.execution.publishing.finish import (
     Finish,
     finish_search,
     finished,
-    kept_trials,
-    remove_staging,
     tell_answer,
 )
 from sweep_runner.execution.publishing.package_origin import published_trial
+from sweep_runner.execution.publishing.tasks import kept_trials, remove_staging
 from sweep_runner.execution.ray_runtime.servers import ServerWatch
 from sweep_runner.execution.ray_runtime.session import RaySession, ray_session
 from sweep_runner.execution.ray_runtime.token import token_file

@@ -13,7 +13,8 @@ import pytest
 from sweep_runner.cli.main import main
 from sweep_runner.errors import RequestError
 from sweep_runner.execution.evaluation.finalize import finalize
-from sweep_runner.execution.publishing.finish import finish_search, kept_trials
+from sweep_runner.execution.publishing.finish import finish_search
+from sweep_runner.execution.publishing.tasks import kept_trials
 from sweep_runner.results.front import front_of
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.spec.check import load_plan

@@ -145,6 +145,9 @@ def test_train_far_above_val() -> None:
     assert "right on 0.990 of train and 0.800 of val (of 100 examples)" in found.evidence
     assert "augment, dropout" in found.action
     assert "weight_decay" not in found.action, "it is set already"
+    head = evidence([row(0, 0.8, metrics={"train_accuracy": 0.99})], on_val=val, fixed={"finetune": "head"})
+    found = only(of_search.train_above_val(head))
+    assert "weight_decay, dropout, label_smoothing" in found.action, "its features are of images as they are"
 
 
 def test_a_gap_that_few_examples_make_is_none() -> None:

@@ -150,7 +150,9 @@ def _running(
     alike = shared(list(keeper.spec.space), everything)
     labels = {number: _label(live.proposal) for number, live in lives}
     names = any(labels.values())
-    columns = ("trial", *(["name"] if names else []), "epoch", objective, "best", "for", "images/s")
+    paced = any((live.metrics or {}).get("images_per_s") is not None for _, live in lives)
+    columns = ("trial", *(["name"] if names else []), "epoch", objective, "best", "for")
+    columns += ("images/s",) if paced else ()
     columns += (("host",) if several_hosts else ()) + ("params",)
     varying = [name for name in keeper.spec.space if name not in alike]
     brief = [names_in_brief(varying)]
@@ -170,7 +172,7 @@ def _running(
                 "" if value is None else f"{value:.4f}",
                 "" if best is None else f"{best:.4f}",
                 clock(time.time() - live.started),
-                "" if pace is None else f"{pace:,.0f}",
+                *(["" if pace is None else f"{pace:,.0f}"] if paced else []),
                 *([summary.host if summary else ""] if several_hosts else []),
                 in_words(params),
             )

@@ -31,6 +31,7 @@ _BEYOND_DESIGN = 0.1
 _FEWEST_RANKED = 10
 _WEAK = 0.3
 """Rank correlation below which the first rung says little of the end (Cohen 1988 calls 0.3 medium)."""
+_OF_IMAGES = ("augment", "mixup", "random_erasing")
 AGAINST_OVERFITTING = ("augment", "weight_decay", "dropout", "label_smoothing", "mixup", "random_erasing")
 
 
@@ -177,7 +178,10 @@ def train_above_val(seen: Evidence) -> Iterator[Advice]:
     if train - val < max(_GAP, error):
         return
     settled = {**(seen.spec.fixed if seen.spec else {}), **(seen.spec.space if seen.spec else {})}
-    untried = [key for key in AGAINST_OVERFITTING if key not in settled]
+    # A head trains on features of images as they are: what changes images would run its backbone in every epoch.
+    is_head = row.params.get("finetune", settled.get("finetune")) == "head"
+    usable = [key for key in AGAINST_OVERFITTING if not is_head or key not in _OF_IMAGES]
+    untried = [key for key in usable if key not in settled]
     what = f"try {', '.join(untried[:3])} in the space" if untried else "more examples, or a smaller model"
     of = f" (of {num_val:,} examples)" if num_val else ""
     evidence = f"the best trial is right on {train:.3f} of train and {val:.3f} of val{of}: it overfits"

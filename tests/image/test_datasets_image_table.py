@@ -90,6 +90,19 @@ def test_one_label_per_picture_however_it_is_written(root: Path, name: str, cont
     assert listed(root, table={"path": name, "kind": "multi"}).multilabel
 
 
+def test_ids_that_a_spreadsheet_has_stripped_of_zeros_are_told(
+    tmp_path: Path, make_picture: Callable[..., Path]
+) -> None:
+    numbers = [7, 42, 123456, 205, 314159, 271828, 161803, 577215, 141421]
+    for number in numbers:
+        make_picture(tmp_path / f"set/images/{number:06}.png", seed=number)
+    rows = [(number, CLASSES[place % 3]) for place, number in enumerate(numbers)]
+    write(tmp_path / "set", "train.csv", csv("image_id,label", rows))
+    found = listed(tmp_path / "set")
+    (note,) = [note for note in found.notes if "leading zeros" in note]
+    assert note.startswith("3 of the missing images are there but for leading zeros (such as 7: images/000007.png)")
+
+
 def test_a_parquet_table_of_names(root: Path) -> None:
     files, values = zip(*ROWS, strict=True)
     pq.write_table(pa.table({"file": files, "label": pa.array(values).dictionary_encode()}), root / "labels.parquet")

@@ -105,6 +105,8 @@ def assemble(rows: Rows, pictures: Pictures, finder: Finder, data: DataSettings,
     splits = _split_of_each(rows, pictures, len(names))
     groups = _group_of_each(rows, pictures, names)
     beside = sorted(set(finder.names) - set(names))
+    if stripped := _without_zeros([defect for defect in defects if defect.reason == MISSING], beside):
+        notes.append(stripped)
     if rows.lists and rows.splits is None:
         names += beside
         labels += [[] for _ in beside]
@@ -141,6 +143,24 @@ def assemble(rows: Rows, pictures: Pictures, finder: Finder, data: DataSettings,
         [splits[place] if given else None for place in order],
     )
     return Listing(table, classes, multilabel=multilabel, notes=tuple(notes), defects=tuple(defects))
+
+
+def _without_zeros(missing: Sequence[Defect], beside: Sequence[str]) -> str:
+    """What spreadsheets do to ids such as 00853: that such names fit pictures but for their leading zeros."""
+    stems: dict[str, list[str]] = {}
+    for name in beside:
+        stem = name.rpartition("/")[2].partition(".")[0]
+        if stem.startswith("0"):
+            stems.setdefault(stem.lstrip("0"), []).append(name)
+    written = (defect.name.rpartition(" (")[0].rpartition("/")[2].partition(".")[0] for defect in missing)
+    fitting = [(name, stems[name][0]) for name in written if len(stems.get(name, ())) == 1]
+    if not fitting:
+        return ""
+    name, picture = fitting[0]
+    return (
+        f"{len(fitting)} of the missing images are there but for leading zeros (such as {name}: {picture}): "
+        "spreadsheets drop them, so restore them in the table"
+    )
 
 
 def index_table(

@@ -232,9 +232,9 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     """The end of a sweep: leaderboard to stdout; where everything is, to stderr."""
     from sweep_runner.cli.end_view import candidate_lines, end_lines, trials_text
     from sweep_runner.cli.results import show_leaderboard
-    from sweep_runner.execution.evaluation.scaling import scaling_words
     from sweep_runner.execution.publishing.package_origin import published_origin
     from sweep_runner.results.display import clock
+    from sweep_runner.results.temperature import scaling_words
 
     show_leaderboard(results, paths.name, limit=10, out=out)
     state = outcome.state

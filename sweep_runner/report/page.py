@@ -34,6 +34,7 @@ from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard
 from sweep_runner.results.package_formats import COLUMNS, package_formats
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.tables import Warn, load_table
+from sweep_runner.results.temperature import package_temperature, scaling_words
 from sweep_runner.results.uses_of_test import uses_of_test
 
 if TYPE_CHECKING:
@@ -166,6 +167,8 @@ def _measures(
     if split != "val":
         val = facts.predictions(paths, row.trial, "val", warn)
         calibrated = measures.calibration(found, None if val is None else measures.judged(val))
+    if told := package_temperature(paths.best):
+        calibrated = f"{scaling_words(told)}. The chart has the probabilities without it"
     return {
         "classes": {each.name: each for each in measures.class_measures(found)},
         "coverage": [measures.answered(found, level) for level in measures.CONFIDENCES],

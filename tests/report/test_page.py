@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -68,6 +69,21 @@ def test_the_answer_names_the_best_trial_and_the_best_baseline(results: ResultsP
     assert values["num_samples"] == 400
     assert all(not sample.right for sample in values["wrong"])
     assert values["commands"][0][1].startswith("sweep reproduce balls 7")
+
+
+def test_the_report_tells_the_temperature_of_the_published_model(tmp_path: Path) -> None:
+    paths = write_evaluated_sweep(tmp_path, ("a", "b"))
+    assert "it would be" in render(ResultsPaths(tmp_path), "balls", _silent)
+    told = {"value": 2.5, "num_examples": 400}
+    for split, error in (("val", 0.25), ("test", 0.3)):
+        told |= {f"{split}_calibration_error": [error, 0.125], f"{split}_log_loss": [1.5, 0.75]}
+    paths.best.mkdir()
+    (paths.best / "model.json").write_text(json.dumps({"origin": {"trial": 4, "temperature": told}}))
+    page = render(ResultsPaths(tmp_path), "balls", _silent)
+    assert "Temperature 2.5 in the published model, fitted on 400 val examples" in page
+    assert "on val calibration error 0.1250 (0.2500 without it)" in page
+    assert "on test calibration error 0.1250 (0.3000 without it), log loss 0.7500 (1.5000)" in page
+    assert "it would be" not in page
 
 
 def test_of_a_preferred_trial_the_report_tells_what_its_model_has_on_test(tmp_path: Path) -> None:

@@ -35,15 +35,3 @@ def scaling(val: pa.Table | None, test: pa.Table | None) -> dict[str, Any]:
                 for name, measure in (("log_loss", log_loss), ("calibration_error", calibration_error))
             }
     return told
-
-
-def scaling_words(told: dict[str, Any]) -> str:
-    """One line for people."""
-    if "value" not in told:
-        return f"no temperature: {told['why_not']}"
-    split = "test" if "test_log_loss" in told else "val"
-    error, loss = told[f"{split}_calibration_error"], told[f"{split}_log_loss"]
-    return (
-        f"temperature {told['value']:.3g} (fitted on {told['num_examples']:,} val examples), in the model: calibration "
-        f"error on {split} {error[0]:.4f} before, {error[1]:.4f} with it; log loss {loss[0]:.4f} and {loss[1]:.4f}"
-    )

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sweep_runner.execution.evaluation.scaling import scaling, scaling_words
+from sweep_runner.execution.evaluation.scaling import scaling
+from sweep_runner.results.temperature import scaling_words
 from trainables.image.measures.scores import score
 
 
@@ -26,11 +27,15 @@ def test_a_model_that_is_too_sure_is_cooled_and_test_shows_what_it_brings() -> N
     for measure in ("calibration_error", "log_loss"):
         before, after = told[f"test_{measure}"]
         assert after < before / 1.2
-    assert "calibration error on test" in scaling_words(told)
+    (before, after), words = told["test_calibration_error"], scaling_words(told)
+    assert f"on test calibration error {after:.4f} ({before:.4f} without it)" in words
+    assert "on val calibration error" in words
 
 
 def test_without_test_the_figures_are_those_of_val() -> None:
-    assert "calibration error on val" in scaling_words(scaling(predictions("val", 0, 6.0, 0.7), None))
+    words = scaling_words(scaling(predictions("val", 0, 6.0, 0.7), None))
+    assert "on val calibration error" in words
+    assert "test" not in words
 
 
 @pytest.mark.parametrize(

@@ -167,12 +167,15 @@ def _how_calibrated(origin: Mapping[str, Any]) -> str:
     told = origin.get("temperature") or {}
     if "value" not in told:
         return "Probabilities may be overconfident."
-    split = "test" if "test_log_loss" in told else "val"
-    error, loss = told[f"{split}_calibration_error"], told[f"{split}_log_loss"]
+    effects = "".join(
+        f"On {split} the calibration error is {error[1]:.4f} ({error[0]:.4f} without it), the log loss {loss[1]:.4f} "
+        f"({loss[0]:.4f}). "
+        for split in ("val", "test")
+        if (error := told.get(f"{split}_calibration_error")) and (loss := told.get(f"{split}_log_loss"))
+    )
     return (
         f"Logits are divided by a temperature of {told['value']:.4g}, fitted on {told['num_examples']:,} val examples. "
-        f"On {split} the calibration error is {error[1]:.4f} ({error[0]:.4f} without it), the log loss {loss[1]:.4f} "
-        f"({loss[0]:.4f}). The predicted classes are the same."
+        f"{effects}The predicted classes are the same."
     )
 
 

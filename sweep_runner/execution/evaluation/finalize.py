@@ -20,7 +20,7 @@ from trainables.contract import Trainable
 from trainables.errors import TrainableError
 from trainables.formats import FormatsWanted
 from trainables.intervals import share
-from trainables.machine import machine_name
+from trainables.machine import OtherWork, machine_name
 from trainables.own_modules import find_own_modules
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def finalize(task: FinalTask) -> FinalResult:
     verified: Mapping[str, Any] | None = None
     facts: Mapping[str, float] = {}
     sure = dict(task.info.get("intervals", {}))
-    error = ""
+    error = machine = ""
     told: Mapping[str, Any] | None = None
     formats: Sequence[str] = ()
     model = checkpoint
@@ -166,8 +166,10 @@ def finalize(task: FinalTask) -> FinalResult:
                 info["candidate"] = {"kind": task.recipe["kind"], "made_of": told["members"]}
             verified = trainable.export(config, model, package, info, task.num_threads)
             if verified is not None and task.facts:
+                others = OtherWork()
                 facts = facts or trainable.measure_package(package, task.facts)
-                trainable.note_facts(package, facts, machine_name())
+                machine = machine_name(loaded=others.is_much)
+                trainable.note_facts(package, facts, machine)
             if verified is not None and task.formats:
                 formats = trainable.add_formats(config, package, FormatsWanted(**task.formats), task.num_threads)
     except TrainableError as problem:
@@ -180,7 +182,7 @@ def finalize(task: FinalTask) -> FinalResult:
         verified=verified,
         error=error,
         facts=facts,
-        machine=machine_name(),
+        machine=machine or machine_name(),
         made=told,
         formats=formats,
     )

@@ -109,13 +109,15 @@ class Measurement:
             raise CannotMeasure((str(error).strip() or type(error).__name__).splitlines()[-1]) from error
         return found
 
-    def event(self, facts: Mapping[str, float], trials: Sequence[int] = (), problem: str = "") -> ModelMeasured:
-        """What is to be put on record."""
+    def event(
+        self, facts: Mapping[str, float], trials: Sequence[int] = (), problem: str = "", *, loaded: bool = False
+    ) -> ModelMeasured:
+        """What is to be put on record; `loaded`: other work had the CPUs meanwhile."""
         return ModelMeasured(
             time=time.time(),
             architecture=self._architecture,
             facts=facts,
-            machine=machine_name(),
+            machine=machine_name(loaded=loaded),
             trials=tuple(trials),
             asked=tuple(self._task.facts),
             problem=problem,
@@ -218,7 +220,8 @@ def measure_kept(
         except CannotMeasure as error:
             notes.append(f"the latency of {architecture} (trial {number}) was not measured: {error}")
             continue
-        recorder.record(measurement.event(facts, trials_with(plan, recorder.state, architecture)))
+        trials = trials_with(plan, recorder.state, architecture)
+        recorder.record(measurement.event(facts, trials, loaded=bool(warning)))
     tell_later_trials(plan, recorder)
     if warning:
         notes.append(f"during the measurement of latency, {warning}")

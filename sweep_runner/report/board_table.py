@@ -99,9 +99,11 @@ def board_table(
 
 
 def _named(rows: Sequence[TrialRow]) -> list[Column]:
-    if not any(row.name for row in rows):
-        return []
-    return [Column("name", [f"{BASELINE} {row.name}" if row.name else "" for row in rows], False)]
+    names = [
+        f"{BASELINE} {row.name}" if row.name else f"repeats trial {row.confirms}" if row.confirms is not None else ""
+        for row in rows
+    ]
+    return [Column("name", names, False)] if any(names) else []
 
 
 def _starred(rows: Sequence[TrialRow], notes: Mapping[int, Annotation]) -> list[Column]:
@@ -118,10 +120,11 @@ def _confirmed(rows: Sequence[TrialRow]) -> list[Column]:
     if not any(row.confirmed_mean is not None for row in rows):
         return []
     means = [f"{row.confirmed_mean:.4f} ± {row.row['confirmed_std']:.4f}" if row.runs else "" for row in rows]
-    runs = [str(row.row["confirmed_runs"] or 1) for row in rows]
+    runs = [None if row.confirms is not None else row.row["confirmed_runs"] or 1 for row in rows]
+    texts = ["" if each is None else str(each) for each in runs]
     return [
         Column("mean ± std", means, True, numbers=[row.confirmed_mean for row in rows]),
-        Column("runs", runs, True, numbers=[float(each) for each in runs]),
+        Column("runs", texts, True, numbers=runs),
     ]
 
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep_runner.report.page import collect, render
+from sweep_runner.report.board_table import board_table
+from sweep_runner.report.page import collect, duration, render
 from sweep_runner.results.display import column_texts
-from sweep_runner.results.events import EpochReported, TrialEnded, TrialStarted
+from sweep_runner.results.events import Confirmed, EpochReported, TrialEnded, TrialStarted
+from sweep_runner.results.leaderboard import leaderboard
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.spec.model import Objective
@@ -62,3 +64,20 @@ def test_a_column_has_one_number_of_decimals() -> None:
     assert column_texts([0.5, 12.25]) == ["0.50", "12.25"]
     assert column_texts([0.9, None, 0.8]) == ["0.9", "", "0.8"]
     assert column_texts([3e-9, 0.5]) == ["3e-09", "0.5"]
+
+
+def test_repetitions_say_of_which_trial_and_a_confirmed_trial_has_its_mean(tmp_path: Path) -> None:
+    results = _write(tmp_path, PARAMS)
+    with Recorder.open(results.sweep("small"), Objective(), list(PARAMS[0]), {}) as recorder:
+        recorder.record(TrialStarted(time=4.0, trial=2, attempt=1, seed=9, params={"lr": 0.02}, confirms=1))
+        metrics = {"val_accuracy": 0.7, "val_loss": 0.2}
+        recorder.record(EpochReported(time=5.0, trial=2, attempt=1, epoch=1, metrics=metrics))
+        recorder.record(TrialEnded(time=6.0, trial=2, attempt=1, state="COMPLETED", confirms=1))
+        recorder.record(Confirmed(time=7.0, trials=(1,)))
+    board = leaderboard(results, "small")
+    columns = {column.title: column.texts for column in board_table(board, board.rows, None, duration).columns}
+    assert list(columns["trial"]) == ["1", "0", "2"]
+    assert list(columns["name"]) == ["", "", "repeats trial 1"]
+    assert list(columns["rank"]) == ["1", "2", ""]
+    assert list(columns["runs"]) == ["2", "1", ""]
+    assert columns["mean ± std"][0].startswith("0.6500 ± ")

@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,14 @@ NETS = (
     ("resnet50", 224, 128),
 )
 """Model, resolution, batch size."""
+ALL_CHANGES = {
+    "augment": "light", "crop_scale": 0.6, "rotation_degrees": 10, "random_erasing": 0.2, "mixup": 0.2, "cutmix": 1.0,
+    "ema_decay": 0.99, "schedule": "cosine", "warmup_epochs": 1, "dropout": 0.1,
+}  # fmt: skip
+"""What a captured step holds beside the forward and backward pass and the optimizer."""
+AGAINST = (("graph", "eager"), ("pixels on the GPU", "eager"), ("all changes, graph", "all changes, eager"))
+"""Which losses must be the same, but for what two runs of the second differ by."""
+FP16 = {"fp16": "off", "fp16, graph": "on"}
 TINY_NETS = (("mlp6", 16, 8), ("test_resnet", 32, 8))
 _WARM_UP, _STEPS = 10, 60
 
@@ -100,44 +108,58 @@ def checks(folder: Path, dry: bool) -> list[Outcome]:
     """Correctness, and a batch that does not fit."""
     model, size, batch, num = ("test_resnet", 32, 8, 60) if dry else ("resnet18", 64, 64, 1_600)
     data, base = Noise(num, size), {"model": model, "input_resolution": size, "batch_size": batch, "epochs": 3}
-    found = [_cpu_against_device(data, model, size)]
+    found = _cpu_against_device(data, model, size)
     last: dict[str, float] = {}
     for name, values in {
         "eager": {"graph": "off"},
         "eager again": {"graph": "off"},
         "graph": {"graph": "on"},
+        "all changes, eager": {"graph": "off", **ALL_CHANGES},
+        "all changes, eager again": {"graph": "off", **ALL_CHANGES},
+        "all changes, graph": {"graph": "on", **ALL_CHANGES},
         "pixels on the GPU": {"pixels_on_device": "on"},
         "bf16": {"mixed_precision": "bf16"},
-        **({} if dry else {"fp16": {"mixed_precision": "fp16"}}),
+        "bf16, graph": {"mixed_precision": "bf16", "graph": "on"},
+        **({} if dry else {name: {"mixed_precision": "fp16", "graph": way} for name, way in FP16.items()}),
     }.items():
         reports = trained(data, folder / name.replace(" ", "-"), **{"mixed_precision": "no", **base, **values})
         last[name] = reports[-1]["train_loss"]
         fell = reports[-1]["train_loss"] < reports[0]["train_loss"]
-        if name == "graph" and not dry:
-            share = reports[-1].get("graph_fraction", 0.0)
-            found.append(Outcome("share of steps that the graph ran", f"{share:.3f}", share > 0.5))
+        if values.get("graph") == "on" and not dry:
+            for what, figure in (("steps", "graph_fraction"), ("validation batches", "eval_graph_fraction")):
+                share = reports[-1].get(figure, 0.0)
+                found.append(Outcome(f"{name}: share of {what} that a graph ran", f"{share:.3f}", share > 0.5))
         if name == "pixels on the GPU" and not dry:
             kept = reports[-1]["pixels_on_device_bytes"]
             found.append(Outcome("images that stay on the GPU", f"{kept / 1e6:.1f} MB", kept == data.images.nbytes))
         found.append(Outcome(f"{name}: loss falls", f"{reports[0]['train_loss']:.4f} → {last[name]:.4f}", fell))
-    apart = abs(last["eager"] - last["eager again"])
-    found.append(Outcome("same seed twice: loss apart", f"{apart:.2g}", apart <= 1e-3))
-    for name in ("graph", "pixels on the GPU"):
-        of_it = abs(last[name] - last["eager"])
-        found.append(Outcome(f"{name} against eager: loss apart", f"{of_it:.2g}", of_it <= max(2 * apart, 1e-3)))
+    twice = {name: abs(last[name] - last[f"{name} again"]) for name in ("eager", "all changes, eager")}
+    found += [Outcome(f"{name}, same seed twice: loss apart", f"{apart:.2g}") for name, apart in twice.items()]
+    found[-2] = replace(found[-2], holds=twice["eager"] <= 1e-3)
+    for name, other in AGAINST:
+        apart = abs(last[name] - last[other])
+        found.append(
+            Outcome(f"{name} against {other}: loss apart", f"{apart:.2g}", apart <= max(2 * twice[other], 1e-3))
+        )
+    for name in ("bf16",) if dry else ("bf16", "fp16"):
+        apart = abs(last[f"{name}, graph"] - last[name])
+        found.append(Outcome(f"{name}, graph against {name}: loss apart", f"{apart:.2g}"))
     if not dry:
         found.append(_out_of_memory(folder))
     return found
 
 
-def _cpu_against_device(data: Noise, model: str, size: int) -> Outcome:
+def _cpu_against_device(data: Noise, model: str, size: int) -> list[Outcome]:
     torch.manual_seed(0)
     net = build_model(ImageConfig(model=model, input_resolution=size, pretrained=False), 3).eval()
-    rows = np.arange(24)
+    rows = np.arange(24 if len(data.images) < 400 else 400)  # several batches of 64, and a smaller one
     here = compute_logits(net, data, rows, torch.device("cpu"))
-    there = compute_logits(net, data, rows, compute_device())
-    apart = float(np.abs(here - there).max() / np.abs(here).max())
-    return Outcome("CPU against GPU: logits apart, relative", f"{apart:.2g}", apart < 2e-2)
+    found = []
+    for what, graph in (("GPU", False), ("final evaluation as a graph", True)):
+        there = compute_logits(net, data, rows, compute_device(), graph=graph)
+        apart = float(np.abs(here - there).max() / np.abs(here).max())
+        found.append(Outcome(f"CPU against {what}: logits apart, relative", f"{apart:.2g}", apart < 2e-2))
+    return found
 
 
 def _out_of_memory(folder: Path) -> Outcome:
@@ -177,7 +199,12 @@ def figures(folder: Path, dry: bool) -> list[Outcome]:
             rates[f"trial, graph {graph}, pixels on the GPU {kept}"] = max(
                 report["images_per_s"] for report in reports[1:]
             )
-        found += [Outcome(f"{model}, {size} px, batch {batch}: {what}", f"{rate:,.0f}") for what, rate in rates.items()]
+        name = f"{model}, {size} px, batch {batch}"
+        found += [Outcome(f"{name}: {what}", f"{rate:,.0f}") for what, rate in rates.items()]
+        eager, _, best = list(rates.values())[-3:]
+        found.append(Outcome(f"{name}: graph and pixels on the GPU, as a multiple of neither", f"{best / eager:.2f}"))
+        if captured := rates.get("synthetic, graph"):
+            found.append(Outcome(f"{name}: of the captured step alone", f"{best / captured:.2f}"))
     return found
 
 

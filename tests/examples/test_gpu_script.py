@@ -23,7 +23,13 @@ def test_the_dry_mode_makes_every_line(
     found = json.loads((tmp_path / "gpu.json").read_text())
     whats = [row["what"] for row in found["rows"]]
     assert found["on"] == "a CPU (dry run)"
-    compared = ("CPU against GPU", "same seed twice", "graph against eager", "pixels on the GPU against eager")
+    compared = (
+        "CPU against GPU",
+        "eager, same seed twice",
+        "graph against eager",
+        "pixels on the GPU against eager",
+        "all changes, graph",
+    )
     for what in (*compared, "bf16: loss falls", "mlp6, 16 px"):
         assert any(each.startswith(what) for each in whats), what
     assert all(row["holds"] is not False for row in found["rows"])

@@ -137,6 +137,9 @@ def _patches() -> Iterator[contextlib.AbstractContextManager[Any]]:
         "torch.cuda.get_rng_state": state,
         "torch.cuda.set_rng_state": None,
         "torch.cuda.CUDAGraph": mock.Mock(),
+        "torch.cuda.current_stream": mock.Mock(),
+        "torch.cuda.Stream": mock.Mock(),
+        "torch.cuda.stream": contextlib.nullcontext(),
         "torch.cuda.Event": mock.Mock(query=lambda: True),
     }
     for name, answer in answers.items():

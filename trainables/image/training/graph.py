@@ -162,7 +162,7 @@ class GraphRun:
             return self._plain(*given)
         if self._captured is None and self._warm < WARM_UP_STEPS:
             self._warm += 1
-            return self._plain(*given)
+            return self._on_a_stream_beside(*given)
         for here, one in zip(self._inputs, given, strict=True):
             here.copy_(one, non_blocking=True)
         if self._captured is None and not self._try_capture():
@@ -171,6 +171,19 @@ class GraphRun:
         self._captured.replay()
         self.num_replayed += 1
         return tuple(one.clone() for one in self._captured.result())  # the next replay writes into the same memory
+
+    def _on_a_stream_beside(self, *given: torch.Tensor) -> Result:
+        """Runs a batch one kernel at a time as PyTorch asks for before a capture: what autograd keeps of the stream
+        that it ran on must not be of the default one, with which a capture cannot wait."""
+        device = self._inputs[0].device if self._inputs else torch.device("cpu")
+        if device.type != "cuda":
+            return self._plain(*given)
+        here, beside = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+        beside.wait_stream(here)
+        with torch.cuda.stream(beside):
+            result = self._plain(*given)
+        here.wait_stream(beside)
+        return result
 
     def _try_capture(self) -> bool:
         """Captures, which runs nothing; whether it worked. If not, all goes on as before, from where it was."""

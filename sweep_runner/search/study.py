@@ -28,17 +28,17 @@ from sweep_runner.durable import write_atomically
 from sweep_runner.errors import RequestError, SweepError
 from sweep_runner.search import pruners
 from sweep_runner.search.compatibility import as_stored, changes, check_changes, identity
-from sweep_runner.search.distributions import Params, decode_all, encode, same_configuration_key, suggest
+from sweep_runner.search.distributions import decode_all, encode, suggest
 from sweep_runner.search.failures import CONFIRMS, GOALS, PAUSED, RETRY_OF
 from sweep_runner.search.journal import Journal, SweepStorage, open_journal
 from sweep_runner.search.migration import migrated
-from sweep_runner.search.promotion import Competition, Group, group_of
 from sweep_runner.search.repeatable import GridPoints
+from sweep_runner.search.roster import Roster
 from sweep_runner.search.samplers import make_sampler
 from sweep_runner.search.trial import EndState, Proposal, State, TrackedTrial, TrialRecord
 from sweep_runner.spec.model import SweepSpec
 from sweep_runner.spec.space import is_active
-from sweep_runner.spec.strategies import Promotion, Pruner
+from sweep_runner.spec.strategies import Pruner
 
 __all__ = ["EndState", "Proposal", "State", "Study", "TrialRecord"]
 
@@ -67,25 +67,13 @@ class Study:
     ) -> None:
         """Use `Study.open`."""
         self._spec = spec
-        self._pruner = pruner
         self._not_proposed = not_proposed  # Optuna's numbers of baselines and retries, ascending; the sampler sees them
         self._grid = sampler if isinstance(sampler, GridPoints) else None
         self._storage = storage
         self._journal = journal
         self._study = self._create_or_load(sampler)
-        self._trials: list[TrackedTrial] = []  # by number
-        self._values: dict[int, dict[int, float]] = {}  # shares the trials' own dicts
-        self._completed: set[int] = set()
-        self._paused: set[int] = set()
-        self._groups: dict[int, Group] = {}  # by number; empty without promotion
-        self._competition = (
-            Competition(pruner, spec.objective.mode, self._values, self._groups)
-            if isinstance(pruner, Promotion)
-            else None
-        )
-        self._first_with: dict[str, int] = {}  # configuration → the first trial that has it
-        self._waiting: set[int] = set()  # baselines that were not asked for yet
-        self._num_repetitions = 0
+        self._roster = Roster(pruner, spec.objective.mode, spec.fixed)
+        self._trials = self._roster.trials
         self._load()
 
     @classmethod
@@ -166,17 +154,17 @@ class Study:
         if resumed is not None:
             self.go_on(resumed)
             return self._trials[resumed].proposal()
-        if len(self._trials) - self._num_repetitions - len(self._waiting) >= self.planned:
+        if len(self._trials) - self._roster.num_repetitions - len(self._roster.waiting) >= self.planned:
             return None
-        self._storage.trials_wait = bool(self._waiting)
+        self._storage.trials_wait = bool(self._roster.waiting)
         with self._journal.one_sync():
             optuna_trial = self._study.ask()
-            number = min(self._waiting, default=len(self._trials))
+            number = min(self._roster.waiting, default=len(self._trials))
             if number == len(self._trials):
-                self._add(TrackedTrial(number, optuna_trial.number, optuna_trial._trial_id, None, {}, "WAITING"))
+                self._roster.add(TrackedTrial(number, optuna_trial.number, optuna_trial._trial_id, None, {}, "WAITING"))
             trial = self._trials[number]
             assert trial.optuna_number == optuna_trial.number, "Optuna hands out waiting trials in order"
-            self._set_running(trial, suggest(optuna_trial, self._spec.space, self._spec.fixed))
+            self._roster.run(trial, suggest(optuna_trial, self._spec.space, self._spec.fixed))
         return trial.proposal()
 
     def repeat(self, number: int) -> Proposal:
@@ -187,8 +175,8 @@ class Study:
         original = self._storage.get_trial(self._trials[number].optuna_id)
         added = self._add_running(original, {CONFIRMS: number})
         trial = TrackedTrial(len(self._trials), added.number, added._trial_id, None, {}, "RUNNING", confirms=number)
-        self._add(trial)
-        self._set_running(trial, dict(self._trials[number].params))
+        self._roster.add(trial)
+        self._roster.run(trial, dict(self._trials[number].params))
         return trial.proposal()
 
     def _add_running(self, like: FrozenTrial, attributes: dict[str, Any]) -> FrozenTrial:
@@ -208,15 +196,11 @@ class Study:
 
     def next_promoted(self) -> int | None:
         """The paused trial that may go on next. Without promotion nothing holds back those that are paused."""
-        if not self._paused:
-            return None
-        return min(self._paused) if self._competition is None else self._competition.promoted(self._paused)
+        return self._roster.next_promoted()
 
     def surplus(self, most: int) -> list[int]:
         """The paused trials that are to be given up so that not more than `most` wait, numbers ascending."""
-        if len(self._paused) <= most or self._competition is None:
-            return []
-        return self._competition.given_up(self._paused, most)
+        return self._roster.surplus(most)
 
     @property
     def planned(self) -> int:
@@ -274,15 +258,14 @@ class Study:
 
         Writes nothing. Do not ask at a trial's last epoch.
         """
-        mode = self._spec.objective.mode
-        return pruners.decide(self._pruner, mode, self._values, number, epoch, self._completed)
+        return self._roster.should_prune(number, epoch)
 
     def should_pause(self, number: int, epoch: int) -> str | None:
         """Why a trial is to pause after the epoch that it has just reported; None to go on.
 
         Writes nothing. Do not ask at a trial's last epoch.
         """
-        return None if self._competition is None else self._competition.pauses(number, epoch)
+        return self._roster.should_pause(number, epoch)
 
     def pause(self, number: int, value: float | None = None, further: Sequence[float | None] = ()) -> None:
         """A running trial waits at a rung. Again: does nothing. Does not wait for the disk.
@@ -308,11 +291,7 @@ class Study:
         assert trial.state in ("RUNNING", "PAUSED"), f"trial {number} is {trial.state}: it neither pauses nor goes on"
         with self._journal.no_sync():
             self._storage.set_trial_user_attr(trial.optuna_id, PAUSED, paused)
-        self._mark_paused(trial, paused)
-
-    def _mark_paused(self, trial: TrackedTrial, paused: bool) -> None:
-        trial.state = "PAUSED" if paused else "RUNNING"
-        (self._paused.add if paused else self._paused.discard)(trial.number)
+        self._roster.pause(trial, paused)
 
     def tell(
         self,
@@ -354,7 +333,7 @@ class Study:
                 self._study.tell(trial.optuna_number, state=TrialState.PRUNED)
             else:
                 self._study.tell(trial.optuna_number, state=TrialState.FAIL)
-        self._set_ended(trial, self._storage.get_trial(trial.optuna_id))
+        self._roster.end(trial, self._storage.get_trial(trial.optuna_id))
 
     def _note_goals(self, trial: TrackedTrial, value: float | None, further: Sequence[float | None]) -> None:
         """What a trial that stopped early has of several objectives: Optuna knows values of completed trials only."""
@@ -420,7 +399,7 @@ class Study:
                 trial = TrackedTrial(
                     len(self._trials), frozen.number, frozen._trial_id, name, {}, "WAITING", confirms=confirms
                 )
-                self._add(trial)
+                self._roster.add(trial)
             self._take(trial, frozen)
         names = {trial.name for trial in self._trials}
         for name in self._spec.baselines:
@@ -441,12 +420,12 @@ class Study:
             trial.params = dict(self._spec.baselines[trial.name])
         elif frozen.state == TrialState.RUNNING:
             running = _running(self._study, frozen._trial_id)
-            self._set_running(trial, suggest(running, self._spec.space, self._spec.fixed))
+            self._roster.run(trial, suggest(running, self._spec.space, self._spec.fixed))
             if frozen.user_attrs.get(PAUSED):
-                self._mark_paused(trial, True)
+                self._roster.pause(trial, True)
         else:
-            self._set_running(trial, decode_all(self._spec.space, frozen.params))
-            self._set_ended(trial, frozen)
+            self._roster.run(trial, decode_all(self._spec.space, frozen.params))
+            self._roster.end(trial, frozen)
 
     def _enqueue(self, name: str) -> None:
         space, params = self._spec.space, self._spec.baselines[name]
@@ -454,46 +433,7 @@ class Study:
         self._study.enqueue_trial(stored, user_attrs={_NAME: name})
         added = self._study.get_trials(deepcopy=False)[-1]
         self._not_proposed.append(added.number)
-        self._add(TrackedTrial(len(self._trials), added.number, added._trial_id, name, dict(params), "WAITING"))
-
-    def _add(self, trial: TrackedTrial) -> None:
-        assert trial.number == len(self._trials)
-        self._trials.append(trial)
-        if trial.confirms is not None:
-            self._num_repetitions += 1
-            return  # no rival of others
-        self._values[trial.number] = trial.intermediate
-        if trial.state == "WAITING":
-            self._waiting.add(trial.number)
-
-    def _set_running(self, trial: TrackedTrial, params: Params) -> None:
-        trial.params = params
-        trial.state = "RUNNING"
-        self._waiting.discard(trial.number)
-        if trial.confirms is not None:
-            return
-        first = self._first_with.setdefault(same_configuration_key(params), trial.number)
-        trial.duplicate_of = first if first < trial.number else None
-        if isinstance(self._pruner, Promotion):
-            self._groups[trial.number] = group_of(self._pruner, {**self._spec.fixed, **params})
-
-    def _set_ended(self, trial: TrackedTrial, frozen: FrozenTrial) -> None:
-        self._paused.discard(trial.number)
-        if frozen.state == TrialState.COMPLETE:
-            trial.state = "COMPLETED"
-            if trial.confirms is None:
-                self._completed.add(trial.number)
-        elif frozen.state == TrialState.FAIL:
-            trial.state = "FAILED"
-        elif any(violation > 0 for violation in frozen.constraints.values()):
-            trial.state = "INFEASIBLE"
-        else:
-            trial.state = "PRUNED"
-        trial.value = frozen.values[0] if frozen.values else None
-        # Optuna has the same values once more: one copy is enough for thousands of trials.
-        trial.intermediate = frozen.intermediate_values
-        if trial.confirms is None:
-            self._values[trial.number] = trial.intermediate
+        self._roster.add(TrackedTrial(len(self._trials), added.number, added._trial_id, name, dict(params), "WAITING"))
 
 
 def _objectives(spec: SweepSpec) -> list[tuple[str, str]]:

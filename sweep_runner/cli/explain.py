@@ -9,7 +9,7 @@ import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
 from sweep_runner.cli.trial_name import trial_arguments
-from sweep_runner.results.display import counted
+from sweep_runner.results.display import counted, few_digits
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.trial_names import find_trials
 
@@ -83,8 +83,14 @@ def explain(name: str, trial: str | None, as_json: bool, results: ResultsPaths, 
                 for rung, verdict in decisions
             ],
         )
-        if not decisions[-1].rung.passed:
-            _print_rivals(decisions[-1].rung, board, out)
+        last = decisions[-1].rung
+        if not last.passed:
+            _print_rivals(last, board, out)
+        if row.value is not None and row.row["best_epoch"] != last.epoch:
+            out.say(
+                f"The leaderboard ranks it by its best epoch ({few_digits(row.value)} at epoch "
+                f"{row.row['best_epoch']}); rungs compare trials at the same epoch."
+            )
     if row.state in ("FAILED", "INFEASIBLE"):
         out.say(f"attempts and files: {results.sweep(name).command('show', str(row.trial))}")
 

@@ -341,7 +341,8 @@ def _figures(
             yield f"accuracy {share}"
         elif value is not None:
             spread = final.get(f"{split}_{name}_std")  # of a trial with folds
-            yield f"{name} {value:.4f}{'' if spread is None else f' ± {spread:.4f}'} over {count:,.0f} examples"
+            folds = "" if spread is None else f" (mean of the folds, ± {spread:.4f})"
+            yield f"{name} {value:.4f}{folds} over {count:,.0f} examples"
 
 
 def _write_report(results: ResultsPaths, paths: SweepPaths, out: Out) -> None:

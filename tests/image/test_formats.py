@@ -173,7 +173,8 @@ def test_calibration_sees_train_alone(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_of_a_sweep_without_val_a_part_of_train_is_kept_from_calibration(tmp_path: Path) -> None:
     case = Case(tmp_path / "case", val=False)
-    case.add("onnx-int8")
+    (line,) = case.add("onnx-int8")
+    assert "train is what the model learnt from, so a loss elsewhere may be larger" in line
     entry = case.card["formats"]["onnx-int8"]
     assert (entry["num_calibrated"], entry["judged"]["train"]["num_examples"]) == (67, 23)
 

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from sweep_runner.cli.main import main
-from sweep_runner.results.events import Event, TrialEnded
+from sweep_runner.results.events import EpochReported, Event, TrialEnded
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
+from sweep_runner.results.recorder import Recorder
 from sweep_runner.spec.loader import dump_spec, load_spec
+from sweep_runner.spec.model import Objective
 from tests.support.evaluated import write_evaluated_sweep
 
 SPEC = """\
@@ -114,6 +116,21 @@ def test_a_trial_that_went_on_tells_the_rungs_that_it_passed(sweep: Sweep, duel:
     assert "nothing" in said, "it was the first: nothing was needed"
     assert "went on" in said
     assert "stopped" not in said
+
+
+def test_a_trial_that_was_better_before_its_rung_says_so(
+    sweep: Sweep, results: ResultsPaths, make_sweep: Callable[..., SweepPaths], capfd: pytest.CaptureFixture[str]
+) -> None:
+    paths = make_sweep("fell", [{"lr": 0.1}], epochs=1, state="RUNNING", end=["RUNNING"])
+    with Recorder.open(paths, Objective(), ["lr"], {}) as recorder:
+        worse = {"val_accuracy": 0.001}
+        recorder.record(EpochReported(time=1e4, trial=0, attempt=1, epoch=2, metrics=worse))
+        recorder.record(TrialEnded(time=1e4, trial=0, attempt=1, state="PRUNED", reason=REASON, duration_s=1.0))
+    (paths.root / "fell.yaml").write_text(SPEC.replace("name: duel", "name: fell").replace("epochs: 1", "epochs: 2"))
+    paths.spec.write_text(dump_spec(load_spec(paths.root / "fell.yaml").spec))
+    capfd.readouterr()
+    assert main(["explain", "fell", "0", "--results", str(results.root)]) == 0
+    assert "ranks it by its best epoch (0.01 at epoch 1)" in capfd.readouterr().err
 
 
 def test_a_failed_trial_tells_its_reason(sweep: Sweep, duel: SweepPaths) -> None:

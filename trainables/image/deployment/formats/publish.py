@@ -280,4 +280,8 @@ def _line(
     first = next((fact for fact in entry["facts"] if fact in float_facts), None)
     if first is not None:
         line += f"; {entry['facts'][first]:.4g} ms per image on one thread, float {float_facts[first]:.4g} ms"
+        if entry["facts"][first] > float_facts[first]:
+            line += ": slower on this machine"
+    if split == "train":
+        line += "; train is what the model learnt from, so a loss elsewhere may be larger"
     return line

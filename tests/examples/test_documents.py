@@ -151,3 +151,9 @@ def test_a_link_leads_somewhere(page: Path, target: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_holds_nothing_of_the_machine_that_it_was_written_on(page: Path) -> None:
     assert not re.search(r"/(home|root|Users)/|site-packages", page.read_text(encoding="utf-8"))
+
+
+def test_the_rooms_of_the_image_classifier_are_named_for_contributors() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = [folder.parent.name for folder in (ROOT / "trainables" / "image").glob("*/__init__.py")]
+    assert [room for room in sorted(rooms) if f"`{room}/`" not in text] == []

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from trainables.errors import DataError
+from trainables.few import few_of
 from trainables.image.data.resplit import resplit
-from trainables.image.data.splits import Ints, numbered, shortened
+from trainables.image.data.splits import Ints, numbered
 from trainables.image.data_config import DataConfig
 from trainables.image.index import FOLDS, ImageIndex, flat_labels
 from trainables.image.settings.split import Split
@@ -147,7 +148,7 @@ def _too_few(
     groups = [len(set(names[rows[labels == number]].tolist())) for number in range(len(classes))]
     if single := [name for name, count in zip(classes, groups, strict=True) if count == 1]:
         raise DataError(
-            f"{'class' if len(single) == 1 else 'classes'} {shortened(single)}: beside test there is one image (or "
+            f"{'class' if len(single) == 1 else 'classes'} {few_of(single)}: beside test there is one image (or "
             "group), and where it is val no model could learn it. Add images, or leave it out by listing the others "
             "in data.classes"
         )
@@ -155,7 +156,7 @@ def _too_few(
     if not few:
         return ()
     return (
-        f"fewer images (or groups) than the {folds} folds: {shortened(few)}. Folds without an example of a class are "
+        f"fewer images (or groups) than the {folds} folds: {few_of(few)}. Folds without an example of a class are "
         f"evaluated on the other classes",
     )
 
@@ -171,6 +172,6 @@ def _check(numbers: Ints, rows: Ints, labels: Ints, classes: Sequence[str], fold
         trained = np.bincount(labels[numbers[rows] != fold], minlength=len(classes))
         if absent := [name for name, count in zip(classes, trained, strict=True) if not count]:
             raise DataError(
-                f"no example of {shortened(absent)} outside of fold {fold + 1}: its model could not learn it. Try "
+                f"no example of {few_of(absent)} outside of fold {fold + 1}: its model could not learn it. Try "
                 "another data.split.seed or fewer folds, or leave the class out with data.classes"
             )

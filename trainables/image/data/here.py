@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.few import few_of
 from trainables.image.index import ImageIndex
 
 _SAMPLE = 200
@@ -36,6 +37,5 @@ def seen_here(index: ImageIndex, weights: Iterable[Path]) -> str:
         except OSError:
             missing.append(str(file))
     if missing:
-        more = f" and {len(missing) - _MOST_SHOWN} more" if len(missing) > _MOST_SHOWN else ""
-        raise DataError(f"not there: {', '.join(missing[:_MOST_SHOWN])}{more}")
+        raise DataError(f"not there: {few_of(missing, _MOST_SHOWN)}")
     return f"{len(paths):,} examples in files, {digest.hexdigest()[:12]}"

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from trainables.errors import DataError
+from trainables.few import few_of
 from trainables.image.index import SPLITS, flat_labels
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def _check_enough(rows: Ints, labels: Ints, groups: Ints, classes: Sequence[str]
     poor = [classes[number] for number, count in enumerate(pictures) if count == 1]
     if poor and "val" in targets:
         raise DataError(
-            f"{'class' if len(poor) == 1 else 'classes'} {shortened(poor)}: only one image, but a class needs at "
+            f"{'class' if len(poor) == 1 else 'classes'} {few_of(poor)}: only one image, but a class needs at "
             "least 2, one to train on and one to validate with: add images, or leave it out by listing the others "
             "in data.classes"
         )
@@ -254,10 +255,10 @@ def _lacking(table: pa.Table, classes: Sequence[str], splits: npt.NDArray[np.str
         if absent := [name for name, count in zip(classes, counts, strict=True) if not count]:
             if split == "train":
                 raise DataError(
-                    f"no training example of {shortened(absent)}: all that there are fell to other splits "
+                    f"no training example of {few_of(absent)}: all that there are fell to other splits "
                     "(the dataset's own, or with a few large groups the seed's: try another data.split.seed)"
                 )
-            warnings.append(f"{split} has no example of {shortened(absent)}")
+            warnings.append(f"{split} has no example of {few_of(absent)}")
     return warnings
 
 
@@ -274,8 +275,4 @@ def no_class(name: str, classes: Sequence[str]) -> str:
     folded = {each.casefold(): each for each in classes}
     near = difflib.get_close_matches(name.casefold(), folded, n=1)
     hint = f" (did you mean {folded[near[0]]}?)" if near else ""
-    return f"no class {name!r}{hint}: the classes are {shortened(classes, 50)}"
-
-
-def shortened(names: Sequence[str], most: int = 10) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return f"no class {name!r}{hint}: the classes are {few_of(classes, 50)}"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trainables.errors import DataError
+from trainables.few import few_of
 from trainables.image.datasets.base import Ambiguous, Recognised
 from trainables.image.datasets.split_words import split_and_rest
 from trainables.image.datasets.tree import Folder, Tree
@@ -193,5 +194,4 @@ def _two_levels(tree: Tree, here: Folder, names: Sequence[str]) -> tuple[Recogni
 
 def shown(names: Sequence[str], most: int = 5) -> str:
     """Names in quotes, the first of many."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(repr(name) for name in names[:most]) + more
+    return few_of([repr(name) for name in names], most)

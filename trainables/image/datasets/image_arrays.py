@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
+from trainables.few import few_of
 from trainables.image.datasets.base import Dataset, Example, Listing, Member, Recognised, table_of, unused_but
 from trainables.image.datasets.split_words import split_and_rest
 from trainables.image.datasets.tree import Tree, suffix
@@ -58,8 +59,7 @@ class ImageArrays(Dataset):
         files = [] if tree.num_pictures("") else _files(tree)
         if not files:
             return None
-        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-        return Recognised("image_arrays", f"arrays of images and labels: {files[0]}{more}", parts=tuple(files))
+        return Recognised("image_arrays", f"arrays of images and labels: {few_of(files, 1)}", parts=tuple(files))
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         self._notes: list[str] = []

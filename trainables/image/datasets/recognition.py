@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import DataError
+from trainables.few import few_of
 from trainables.image.datasets import BUILT_IN, dataset_class
 from trainables.image.datasets.base import Ambiguous, Recognised
 from trainables.image.datasets.foreign import refusals
@@ -95,9 +96,8 @@ def _without_labels(tree: Tree) -> str:
     lists = lists_of_splits(tree)
     if not lists:
         return ""
-    more = f" and {len(lists) - _FEW} more" if len(lists) > _FEW else ""
     return (
-        f"\n  {', '.join(lists[:_FEW])}{more} say which images are in which split, and no label: what is missing is"
+        f"\n  {few_of(lists, _FEW)} say which images are in which split, and no label: what is missing is"
         f"\n    a table with one row per image, such as {tree.root}/labels.csv: file,label,split"
         "\n    or one folder per class with the images in it, which the lists may go on dividing"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
+from trainables.few import few_of
 from trainables.image.datasets.base import Dataset, Defect, Example, Listing, Member, Recognised, table_of, unused_but
 from trainables.image.datasets.split_words import split_and_rest
 from trainables.image.datasets.tree import Tree
@@ -37,8 +38,7 @@ class WebDataset(Dataset):
         shards = _shards(tree)
         if not shards or tree.num_pictures("") or not _is_shard(tree.path(shards[0])):
             return None
-        more = f" and {len(shards) - 1} more" if len(shards) > 1 else ""
-        return Recognised("webdataset", f"WebDataset shards: {shards[0]}{more}", parts=tuple(shards))
+        return Recognised("webdataset", f"WebDataset shards: {few_of(shards, 1)}", parts=tuple(shards))
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         shards = _shards(self.tree)

@@ -18,6 +18,7 @@ import torch
 
 from trainables.contract import Evaluation, Progress, no_progress
 from trainables.errors import DataError
+from trainables.few import few_of
 from trainables.image.data.listing import read_listing
 from trainables.image.data.prepare import INDEX_FILE, prepare_images
 from trainables.image.data.readable import read_all
@@ -107,8 +108,8 @@ def evaluate_package(
     judged = np.array([facts.multilabel or row[0] in known for row in labels], dtype=bool)
     if not judged.any():
         raise DataError(
-            f"no example has a class of the model: it knows {_listed(facts.classes)}, and the data has "
-            f"{_listed(sorted(lacking)) or 'none'}"
+            f"no example has a class of the model: it knows {few_of(facts.classes, _SHOWN)}, and the data has "
+            f"{few_of(sorted(lacking), _SHOWN) or 'none'}"
         )
     probabilities = _probabilities(package, index, data, num_threads, progress)
     position = {name: number for number, name in enumerate(facts.classes)}
@@ -241,10 +242,6 @@ def _lacking(lacking: Mapping[str, int], classes: Sequence[str]) -> str:
     more = f"\n  and {len(lacking) - _SHOWN} more classes" if len(lacking) > _SHOWN else ""
     return (
         f"the model lacks {len(lacking)} of the data's classes:\n" + "\n".join(lines) + more + "\n"
-        f"  Its classes: {_listed(classes)}. Leave the others out of the metrics (--unknown-classes apart), rename "
-        f"them, or choose the classes to use (--set data.classes=[...])"
+        f"  Its classes: {few_of(classes, _SHOWN)}. Leave the others out of the metrics (--unknown-classes apart), "
+        f"rename them, or choose the classes to use (--set data.classes=[...])"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

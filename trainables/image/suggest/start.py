@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.errors import DataError
+from trainables.few import few_of
 from trainables.image.config import WEIGHT_SUFFIXES
 from trainables.image.models.table import MODELS, OWN_NETS, timm_name
 from trainables.image.models.weight_files import expanded, model_of, weight_files
@@ -108,5 +109,4 @@ def _given(written: str, models: tuple[str, ...]) -> Start:
 
 
 def _names(files: Sequence[Path]) -> str:
-    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
-    return ", ".join(file.name for file in files[:_SHOWN]) + more
+    return few_of([file.name for file in files], _SHOWN)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from trainables.contract import Progress, no_progress
 from trainables.errors import DataError
+from trainables.few import few_of
 from trainables.image.datasets.base import VOC_SETTINGS, Dataset, Defect, Listing, Recognised, unused_but
 from trainables.image.datasets.objects.annotated import AnnotatedPicture, Annotations
 from trainables.image.datasets.objects.reading import (
@@ -62,8 +63,7 @@ class AnnotatedPictures(Dataset):
         if not any(cls.is_mine(tree, name) for name in samples(tree, cls.suffixes)):
             return None
         names = cls.files_of(tree)
-        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        return Recognised(cls.name, f"{cls.title}: {names[0]}{others}, {VIEWS}", parts=cls.parts_of(tree, names))
+        return Recognised(cls.name, f"{cls.title}: {few_of(names, 1)}, {VIEWS}", parts=cls.parts_of(tree, names))
 
     @classmethod
     def parts_of(cls, tree: Tree, names: list[str]) -> tuple[str, ...]:

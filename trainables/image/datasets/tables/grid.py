@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trainables.errors import DataError
+from trainables.few import few_of
 from trainables.image.datasets.tables.lines import split_lines
 from trainables.image.datasets.tables.text import decoded
 from trainables.image.pixels.decode import SUFFIXES
@@ -220,5 +221,4 @@ def is_list(kind: pa.DataType) -> bool:
 
 def listed(names: Sequence[str], most: int = 12) -> str:
     """Names for a message, the first of many."""
-    shown = ", ".join(repr(name) if not name.strip() or name != name.strip() else name for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+    return few_of([repr(name) if not name.strip() or name != name.strip() else name for name in names], most)

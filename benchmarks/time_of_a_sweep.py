@@ -74,7 +74,7 @@ def parts_of(trials: list[Trial], total_s: float) -> dict[str, float]:
 
 
 def draw(trials: list[Trial], total_s: float) -> None:
-    """Draws a row a place, a bar a trial."""
+    """Draws one row per slot, one bar per trial."""
     import matplotlib as mpl
 
     mpl.use("svg")

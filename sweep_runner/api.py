@@ -53,7 +53,7 @@ class Results:
             refresh(self._paths, TABLES, None, _LOGGER.warning)
 
     def sweeps(self) -> pa.Table:
-        """A row a sweep."""
+        """One row per sweep."""
         return self._table("sweeps", None, None)
 
     def trials(self, sweep: str | Collection[str] | None = None) -> pa.Table:

@@ -8,12 +8,12 @@ quarter that it did not see; the mean over all of that is what the choice is wor
 model selection"; Tsamardinos et al. 2018, "Bootstrapping the out-of-sample predictions for efficient and accurate
 cross-validation", do it with resamples). Its interval is Wilson's, for the effective number of examples.
 
-Cannot be told apart. A trial stays as long as it may be the best: it is held against all others at once, on the same
+Cannot be told apart. A trial stays as long as it may be the best: it is compared with all others at once, on the same
 examples, and drops out only where one of them is better by more than the largest of all such differences would be by
 chance in 95 of 100 cases (subset selection, Gupta 1965; comparisons with the best, Hsu 1984; differences in units of
 their standard error, and their common distribution from a bootstrap over groups). Looking at many trials widens it.
 
-`benchmarks/answer_holds.py` holds both against a known truth.
+`benchmarks/answer_holds.py` compares both with a known truth.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FEWEST_GROUPS = 8
 MOST_VALUES = 50_000_000
 """Candidates times examples that are looked at; of more candidates the best ones."""
 MOST_COMPARED = 100
-"""Trials that are held against each other; of more the best ones."""
+"""Trials that are compared with each other; of more the best ones."""
 
 
 @dataclass(frozen=True)

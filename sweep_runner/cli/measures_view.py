@@ -80,7 +80,7 @@ class Measures:
             out.say(f"no AUROC (no example or every example has it): {', '.join(undefined[:_SHOWN])}{more}")
 
     def print_classes(self, out: Out) -> None:
-        """A row a class, at the threshold; what is not defined is empty."""
+        """One row per class, at the threshold; what is not defined is empty."""
         out.table(
             ("class", "examples", "others", "threshold", "sensitivity", "specificity", "auroc"),
             [

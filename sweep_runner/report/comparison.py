@@ -1,4 +1,4 @@
-"""Two trials held against each other: params, metrics, and whether the difference is more than chance."""
+"""Two trials compared with each other: params, metrics, and whether the difference is more than chance."""
 
 from __future__ import annotations
 

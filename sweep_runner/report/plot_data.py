@@ -31,7 +31,7 @@ class Curve:
         trial: its number.
         title: for people: number and name.
         epochs: those reported.
-        metrics: a value an epoch, NaN where there is none.
+        metrics: one value per epoch, NaN where there is none.
         best_epoch: by the objective.
     """
 

@@ -29,7 +29,7 @@ class Answer:
         ranked: the trials that it was the best of, with their best epochs, as `trial:epoch`, best first: of another
             leaderboard the answer says nothing.
         evaluated: those of them whose predictions on val are there.
-        compared: the trials that were held against each other on the same val examples; fewer than two: none were.
+        compared: the trials that were compared with each other on the same val examples; fewer than two: none were.
         alike: those of them that cannot be told apart from the best, the winner among them.
         enough: about how many val examples would tell the best two apart.
         shares: of each compared trial, its share of right answers on val.

@@ -1,4 +1,4 @@
-"""What the durable log holds: one frozen record a line, in the order in which things happened.
+"""What the durable log holds: one frozen record per line, in the order in which things happened.
 
 The log is the truth; the Parquet tables are written from it, and the Optuna study is brought up to it
 when a sweep is opened.

@@ -1,4 +1,4 @@
-"""The durable log of a sweep: one event a line, on disk before `append` returns."""
+"""The durable log of a sweep: one event per line, on disk before `append` returns."""
 
 from __future__ import annotations
 

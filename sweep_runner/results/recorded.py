@@ -67,14 +67,14 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs of one trial, held against each other.
+    """Two runs of one trial, compared with each other.
 
     Attributes:
         num_epochs: that were compared.
         num_figures: that were compared.
         tolerance: relative; 0: to the last digit.
         deviations: every figure that is not the same, by epoch.
-        unrecorded: metrics that the other run reports and the record lacks: there is nothing to hold them against.
+        unrecorded: metrics that the other run reports and the record lacks: there is nothing to compare them with.
     """
 
     num_epochs: int

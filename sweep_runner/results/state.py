@@ -1,4 +1,4 @@
-"""What the log adds up to: one compact summary a trial, without the rows. Memory does not grow with epochs."""
+"""What the log adds up to: one compact summary per trial, without the rows. Memory does not grow with epochs."""
 
 from __future__ import annotations
 

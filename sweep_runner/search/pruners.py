@@ -83,7 +83,7 @@ class Rung:
         rivals: trial → value: those that had reached the rung by then.
         num_kept: how many of all of them go on.
         passed: whether the trial did.
-        again: the trial had reached the rung before, and is held against those that came since, too.
+        again: the trial had reached the rung before, and is compared with those that came since, too.
     """
 
     epoch: int
@@ -189,7 +189,7 @@ def _comparisons(options: SuccessiveHalving, is_rival: IsRival | None, case: Cas
 
     A trial that reaches a rung goes on when it is among the best 1/reduction_factor of those that have
     reached it so far. While fewer than reduction_factor have, the best one goes on, as Optuna does. With `recheck` it
-    is held against all rungs so far, not against a new one alone: who passed a rung when few had reached it, and would
+    is compared at all rungs so far, not against a new one alone: who passed a rung when few had reached it, and would
     not today, makes room, as it would where trials are paused at a rung. What follows the first rung that it does not
     pass is not looked at.
     """

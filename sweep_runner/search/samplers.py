@@ -126,7 +126,7 @@ class PerTrialSeed(WrappedSampler):
     """Starts an Optuna sampler's random numbers anew for every draw: from the sweep's seed, the trial and the draw.
 
     With one seed at the start of the process, a resumed sweep would draw the first trials' numbers again; with
-    one a trial, a trial whose suggestion was cut off by a crash would be completed otherwise.
+    one per trial, a trial whose suggestion was cut off by a crash would be completed otherwise.
     """
 
     def __init__(self, inner: BaseSampler, seed: int) -> None:

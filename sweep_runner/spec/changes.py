@@ -1,4 +1,4 @@
-"""What differs between two versions of a sweep file: a line a key, with the value of before and of now."""
+"""What differs between two versions of a sweep file: one line per key, with the value of before and of now."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _compare(path: tuple[str, ...], before: Any, after: Any) -> Iterator[Change]
 
 
 def _of_one_kind(path: tuple[str, ...], before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether a line a key tells more than one for the whole: not where a choice became a range, say."""
+    """Whether one line per key tells more than one for the whole: not where a choice became a range, say."""
     if path[:1] == ("space",) and len(path) == 2:
         return ("values" in before) == ("values" in after)
     return path[:1] != ("pruner",) or before.get("kind") == after.get("kind")

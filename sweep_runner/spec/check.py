@@ -1,4 +1,4 @@
-"""A loaded sweep file held against its trainable: whatever can be known to fail is found before anything starts."""
+"""A loaded sweep file checked against its trainable: whatever can be known to fail is found before anything starts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def load_plan(
     before: SweepSpec | None = None,
     suggest: bool = True,
 ) -> Plan:
-    """Reads a sweep file and holds it against its trainable. A file without a space gets the one that is suggested.
+    """Reads a sweep file and checks it against its trainable. A file without a space gets the one that is suggested.
 
     Args:
         source: the file, or what would stand in it.

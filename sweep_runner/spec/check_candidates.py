@@ -1,4 +1,4 @@
-"""`export.soup` and what else makes one model of several, held against the rest of the sweep file."""
+"""`export.soup` and what else makes one model of several, checked against the rest of the sweep file."""
 
 from __future__ import annotations
 

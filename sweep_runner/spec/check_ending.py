@@ -1,4 +1,4 @@
-"""`search.stop` and `search.confirm`, held against the rest of the sweep file."""
+"""`search.stop` and `search.confirm`, checked against the rest of the sweep file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`export.formats`, held against what the trainable can export."""
+"""`export.formats`, checked against what the trainable can export."""
 
 from __future__ import annotations
 

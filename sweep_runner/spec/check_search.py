@@ -1,4 +1,4 @@
-"""Objectives, sampler and pruner of a sweep file, held against each other and against the trainable's metrics."""
+"""Objectives, sampler and pruner of a sweep file, compared with each other and against the trainable's metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixed values, space and baselines of a sweep file, held against the hyperparameters that its trainable has."""
+"""Fixed values, space and baselines of a sweep file, checked against the hyperparameters that its trainable has."""
 
 from __future__ import annotations
 

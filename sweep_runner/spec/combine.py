@@ -1,4 +1,4 @@
-"""Whole configurations held against the trainable: every combination that its `check` cares for, each baseline."""
+"""Whole configurations checked against the trainable: every combination that its `check` cares for, each baseline."""
 
 from __future__ import annotations
 

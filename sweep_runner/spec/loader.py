@@ -1,4 +1,4 @@
-"""Sweep file → `SweepSpec`, and back. Looks at the file alone; `check.py` holds it against the trainable."""
+"""Sweep file → `SweepSpec`, and back. Looks at the file alone; `check.py` checks it against the trainable."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LoadedSpec:
 
 
 class PartlyWrong(RequestError):
-    """A sweep file is wrong in some sections; the others can still be held against the trainable.
+    """A sweep file is wrong in some sections; the others can still be checked against the trainable.
 
     Attributes:
         rest: the file without the wrong sections (each as it is by default).

@@ -1,6 +1,6 @@
 """The reference page of the sweep file, written from its JSON Schema: what editors complete and what people read agree.
 
-`sweep schema --format markdown` prints it; a test holds the page in docs/ against it.
+`sweep schema --format markdown` prints it; a test compares the page in docs/ with it.
 """
 
 from __future__ import annotations

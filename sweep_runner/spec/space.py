@@ -165,7 +165,7 @@ def combinations(
     Args:
         space: the parameters and their conditions.
         values_of: the values to combine, for the names to enumerate. A condition on a name that is
-            neither enumerated nor given is not held against a parameter's presence.
+            neither enumerated nor given is not checked against a parameter's presence.
         given: values that stand already (the fixed keys), for conditions only.
     """
     names = [name for name in in_order(space) if name in values_of]

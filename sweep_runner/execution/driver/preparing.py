@@ -45,7 +45,7 @@ class Preparing:
 
         Args:
             progress: how far it is.
-            tell: gets what was found, before it is held against the sweep.
+            tell: gets what was found, before it is checked against the sweep.
             start_ray: starts Ray and its workers, which import what trials need; called when this takes longer than a
                 moment, and trials will run.
 

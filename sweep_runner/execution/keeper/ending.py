@@ -1,4 +1,4 @@
-"""When a search ends before its trials are used up: the rules of `search.stop`, held against what was recorded.
+"""When a search ends before its trials are used up: the rules of `search.stop`, checked against what was recorded.
 
 `at` and `no_gain` look at the record alone. `after` looks at the clock besides; what it decides is recorded at once, so
 that a resume finds the search ended, whatever the clock says then.

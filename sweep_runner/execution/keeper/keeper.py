@@ -39,7 +39,7 @@ class Keeper:
         assign: completes a hand-out (threads, data) for the worker.
         max_workers: of all trials together at a time; None: as many as they have. May be changed, too.
         end_work: what follows the search, for which a wall-clock budget keeps time.
-        gate: holds trials against the limits before they are trained; None: there are none.
+        gate: checks trials against the limits before they are trained; None: there are none.
 
     Attributes:
         live: the trials that were handed out, by number.

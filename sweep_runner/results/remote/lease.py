@@ -1,4 +1,4 @@
-"""One writer a sweep, on whatever machine: an object that says who, renewed every few seconds.
+"""One writer per sweep, on whatever machine: an object that says who, renewed every few seconds.
 
 The lock in the folder keeps out other processes of this machine; this keeps out other machines. Storage without an
 atomic "make it, if it is not there" is enough: whoever takes the lease waits a moment and looks whether it is still his

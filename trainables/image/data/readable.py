@@ -43,7 +43,7 @@ class Reading:
     Attributes:
         good_rows: the rows that can be used, ascending.
         pixels_fingerprint: of those rows, in order.
-        defects: an entry a row that cannot be used.
+        defects: one entry per row that cannot be used.
         sizes: of the pictures: `count`, and `width` and `height` as smallest, median, largest.
         places: where the pixels of each target are.
         warnings: about the cache.

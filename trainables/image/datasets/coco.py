@@ -40,7 +40,7 @@ _SECONDARY = ("stuff", "panoptic", "person_keypoints", "captions", "image_info")
 
 
 class Coco(AnnotatedPictures):
-    """Files like `annotations/instances_train2017.json`, one a split, with the pictures in `train2017/`.
+    """Files like `annotations/instances_train2017.json`, one per split, with the pictures in `train2017/`.
 
     Also one file alone, or `_annotations.coco.json` in each split's folder (Roboflow, supervision). Annotations
     without a box and an outline are labels of the whole picture.

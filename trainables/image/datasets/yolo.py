@@ -1,4 +1,4 @@
-"""YOLO's txt files: one a picture, a line an object, in fractions of the picture."""
+"""YOLO's txt files: one per image, one line per object, in fractions of the picture."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def compare(
 ) -> Agreement:
     """Runs both models on the same images.
 
-    Where they differ by more than `TOLERANCE`, both are held against the trained model in double precision: a model
+    Where they differ by more than `TOLERANCE`, both are compared with the trained model in double precision: a model
     that rounding alone takes that far cannot be exported any better.
 
     Args:

@@ -1,4 +1,4 @@
-"""A model package held against labelled data of any kind: the same figures and tables as at the end of a sweep."""
+"""A model package checked against labelled data of any kind: the same figures and tables as at the end of a sweep."""
 
 from __future__ import annotations
 

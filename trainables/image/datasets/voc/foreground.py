@@ -78,7 +78,7 @@ class ForegroundReader:
     pixels have in SegmentationClass; where there is no such mask, the class of the annotated box that fits it best.
     With `data.mask: class`, an object is everything of one class in a photo, which may be several objects.
 
-    The names of palette indices come from `class_names.txt` beside the masks' folder (one a line, `_background_`
+    The names of palette indices come from `class_names.txt` beside the masks' folder (one per line, `_background_`
     first), or are VOC's own.
     """
 

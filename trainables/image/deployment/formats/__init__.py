@@ -1,1 +1,1 @@
-"""Further formats of a model package: a module for each, and what holds them against the float model."""
+"""Further formats of a model package: a module for each, and what compares them with the float model."""

@@ -68,7 +68,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A file, held against the float one on the same examples.
+    """A file, compared with the float one on the same examples.
 
     Attributes:
         split: on which.

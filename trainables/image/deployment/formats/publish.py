@@ -1,6 +1,6 @@
 """Adds further formats to a model package: each is made by several recipes, chosen by val, and added only if it holds.
 
-The float file is the reference: it was held against the trained model before. A format that loses more than it may, is
+The float file is the reference: it was compared with the trained model before. A format that loses more than it may, is
 not faster where that is asked, or cannot be made, is left out, and the package stays as it was.
 """
 

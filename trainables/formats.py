@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from trainables.extras import install_command
 
 ONNX = "onnx"
-"""The model as it was trained, in float32: every package has it, and the other formats are made of it and checked against
-it."""
+"""The model as it was trained, in float32: every package has it, others are made of it and compared with it."""
 
 AUTO = "auto"
 """Stands for every format that answers as well and is faster on this machine."""

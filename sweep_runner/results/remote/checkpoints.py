@@ -1,10 +1,10 @@
 """Checkpoints on the storage: put by the worker before it reports, brought by whoever goes on with the trial.
 
-A checkpoint's manifest is put last, and everything is checked against it where a checkpoint is brought: one that is half
-there is none. An attempt's objects are below `trials/<number>/attempt-<a>-<run>-<config>/`. When a driver is lost with
-its machine, the last seconds of its log may be lost, too, and the run that goes on elsewhere may give the same number
-and attempt to another configuration: run and config (a digest) keep the two apart, and the workers of a lost driver
-away from those of the next.
+A checkpoint's manifest is put last, and everything is checked against it where a checkpoint is brought: one that is
+half there is none. An attempt's objects are below `trials/<number>/attempt-<a>-<run>-<config>/`. When a driver is
+lost with its machine, the last seconds of its log may be lost, too, and the run that goes on elsewhere may give the
+same number and attempt to another configuration: run and config (a digest) keep the two apart, and the workers of a
+lost driver away from those of the next.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ class GraphRun:
         device = self._inputs[0].device if self._inputs else torch.device("cpu")
         if device.type != "cuda":
             return self._plain(*given)
-        here, beside = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+        here, beside = torch.cuda.current_stream(device), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         beside.wait_stream(here)
         with torch.cuda.stream(beside):
             result = self._plain(*given)

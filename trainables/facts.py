@@ -18,6 +18,7 @@ NUM_PARAMETERS = "num_parameters"
 NUM_FLOPS = "num_flops"
 ONNX_BYTES = "onnx_bytes"
 ONNX_LATENCY = "onnx_latency_ms"
+ONNX_LATENCY_P95 = "onnx_latency_p95_ms"
 
 MEANINGS: Mapping[str, str] = {
     NUM_PARAMETERS: "number of parameters of the model",

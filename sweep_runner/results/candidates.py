@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
-from trainables.facts import NUM_FLOPS, NUM_PARAMETERS, ONNX_BYTES, ONNX_LATENCY
+from trainables.facts import NUM_FLOPS, NUM_PARAMETERS, ONNX_BYTES, ONNX_LATENCY, ONNX_LATENCY_P95
 from trainables.intervals import Share
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ _COLUMNS: Mapping[str, pa.DataType] = {
     NUM_FLOPS: pa.int64(),
     ONNX_BYTES: pa.int64(),
     ONNX_LATENCY: pa.float64(),
+    ONNX_LATENCY_P95: pa.float64(),
     "reason": pa.string(),
 }
 
@@ -161,6 +162,7 @@ def _row(sweep: str, candidate: Candidate, state: SweepState) -> dict[str, Any]:
         NUM_PARAMETERS: None if parameters is None else int(parameters),
         **whole,
         ONNX_LATENCY: facts.get(ONNX_LATENCY),
+        ONNX_LATENCY_P95: facts.get(ONNX_LATENCY_P95),
         "reason": candidate.reason,
     }
 
@@ -179,7 +181,8 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
             return "–"
         return f"{row[value]:{sign}.3f} ({row[low]:{sign}.3f} to {row[high]:{sign}.3f})"
 
-    size, latency, test = row[ONNX_BYTES], row[ONNX_LATENCY], row["test_accuracy"]
+    size, test = row[ONNX_BYTES], row["test_accuracy"]
+    latency, p95 = row[ONNX_LATENCY], row[ONNX_LATENCY_P95]
     return (
         f"{row['candidate']}{' *' if row['published'] else ''}",
         ", ".join(map(str, row["trials"])) or "–",
@@ -187,7 +190,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         row["compared_with"] or "–",
         interval("difference", "difference_low", "difference_high", "+"),
         "–" if size is None else f"{size / 1e6:.3g} MB",
-        "–" if latency is None else f"{latency:.3g} ms",
+        "–" if latency is None else f"{latency:.3g} ms" + ("" if p95 is None else f" (p95 {p95:.3g})"),
         "–" if test is None else f"{test:.3f}",
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainables.facts import STANDARD
+from trainables.facts import STANDARD, LatencySetting
 from trainables.formats import MAX_DROP
 
 FORMATS_KEY = "formats"
@@ -64,7 +64,6 @@ def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
     test = judged.pop("test", None)
     (chosen,) = judged.values()  # val, or what stands for it
     is_float = "recipe" not in entry
-    one, many = (entry["facts"].get(setting.fact) for setting in (STANDARD[0], STANDARD[2]))
     return (
         name,
         entry["file"],
@@ -73,6 +72,11 @@ def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
         "" if is_float else chosen["drop"],
         "" if is_float else f"{chosen['num_agreeing']} of {chosen['num_examples']}",
         test["score"] if test else "",
-        "" if one is None else f"{one:.4g}",
-        "" if many is None else f"{many:.4g}",
+        *(_took(entry["facts"], setting) for setting in (STANDARD[0], STANDARD[2])),
     )
+
+
+def _took(facts: Mapping[str, float], setting: LatencySetting) -> str:
+    """The median, and the 95th percentile in brackets; empty: not measured."""
+    median, p95 = facts.get(setting.fact), facts.get(setting.p95_fact)
+    return "" if median is None else f"{median:.4g}" + ("" if p95 is None else f" (p95 {p95:.4g})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trainables.facts import MEANINGS, ONNX_LATENCY, setting_of
+from trainables.facts import MEANINGS, ONNX_LATENCY, ONNX_LATENCY_P95, setting_of
 
 README_FILE = "README.md"
 _SHOWN_CLASSES = 50
@@ -133,7 +133,7 @@ def _format_row(entry: Mapping[str, Any]) -> str:
     judged = dict(entry["judged"])
     test = judged.pop("test", None)
     (chosen,) = judged.values()
-    took = entry["facts"].get(ONNX_LATENCY)
+    took, p95 = (entry["facts"].get(fact) for fact in (ONNX_LATENCY, ONNX_LATENCY_P95))
     compared = ("", "")
     if "recipe" in entry:
         compared = (chosen["drop"], f"{chosen['num_agreeing']} of {chosen['num_examples']}")
@@ -143,7 +143,7 @@ def _format_row(entry: Mapping[str, Any]) -> str:
         chosen["score"],
         *compared,
         test["score"] if test else "",
-        "" if took is None else f"{took:.4g}",
+        "" if took is None else f"{took:.4g}" + ("" if p95 is None else f" (p95 {p95:.4g})"),
     )
     return f"| {' | '.join(cells)} |\n"
 

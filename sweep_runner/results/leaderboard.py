@@ -321,7 +321,7 @@ def leaderboard(results: ResultsPaths, name: str) -> Leaderboard:
     try:
         table = read_part(path) if path.exists() else pa.table({})
     except (OSError, pa.ArrowInvalid) as error:
-        raise SweepError(f"{path} cannot be read ({error}); resuming sweep {name!r} writes it anew") from error
+        raise SweepError(f"{path} cannot be read ({error}); resuming sweep {name!r} writes it again") from error
     objective, mode = str(sweep.values.get("objective") or ""), str(sweep.values.get("mode") or "max")
     ranked, unranked = _in_order(table, f"best_{objective}", mode)
     source = _Source(table)

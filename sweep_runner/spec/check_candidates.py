@@ -70,7 +70,7 @@ def _wrong(
         )
     elif spec.export.refit:
         yield (
-            "export.refit publishes a model that is trained anew on train and val, and this one that is made of "
+            "export.refit publishes a model that is retrained on train and val, and this one that is made of "
             "checkpoints that have not seen val",
             f"Leave export.{key} or export.refit out.",
         )

@@ -163,7 +163,7 @@ def test_cached_pixels_and_index(tmp_path: Path, number: int, capsys: pytest.Cap
         found = look()
         if file == cached:
             assert found == expected, where
-            assert "it was removed, and is made anew" in capsys.readouterr().out, where
+            assert "it was removed, and will be created again" in capsys.readouterr().out, where
             assert cached.read_bytes() == whole, where
         else:
             assert found is None, where

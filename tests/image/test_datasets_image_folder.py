@@ -149,7 +149,7 @@ def test_given_splits_can_be_pooled_and_divided_anew(make_folder: Callable[..., 
     listing = listed(root, split={"given": False})
     assert listing.classes == ("cat", "dog")
     assert listing.table["split"].null_count == len(listing.table) == 8
-    assert "train/, val/: pooled, to be divided anew" in listing.notes
+    assert "train/, val/: pooled, and divided again" in listing.notes
 
 
 def test_a_class_that_is_called_train_is_a_class_when_splits_are_not_given(make_folder: Callable[..., Path]) -> None:

@@ -101,7 +101,7 @@ def test_folders_of_splits_are_kept(tmp_path: Path) -> None:
     assert listed(tmp_path).table["split"].to_pylist() == ["test", "train", "val"]
     pooled = listed(tmp_path, split={"given": False})
     assert pooled.table["split"].null_count == 3
-    assert "test, train, val: pooled, to be divided anew (data.split.given)" in pooled.notes
+    assert "test, train, val: pooled, and divided again (data.split.given)" in pooled.notes
 
 
 def test_nested_folders_correspond(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_what_can_be_made_passes(tmp_path: Path) -> None:
     [
         ({"search": {"trials": 1}}, "the sweep has one trial"),
         ({"export": {"soup": "auto", "formats": []}}, "export.formats is empty"),
-        ({"export": {"soup": "auto", "refit": True}}, "export.refit publishes a model that is trained anew"),
+        ({"export": {"soup": "auto", "refit": True}}, "export.refit publishes a model that is retrained"),
         ({"data": {"dataset": "digits", "split": {"folds": 3}}}, "with data.split.folds"),
         ({"fixed": {"epochs": 2, "model": "mlp6", "color": "grayscale", "pretrained": False}}, "random weights of its"),
         (

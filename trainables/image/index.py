@@ -140,7 +140,7 @@ class ImageIndex:
                 content = whole.slice(0, content_bytes(memoryview(whole)))
             except DigestMismatch as error:
                 raise DataError(
-                    f"{path}: changed after it was written ({error}); `sweep resume` writes it anew"
+                    f"{path}: changed after it was written ({error}); `sweep resume` writes it again"
                 ) from error
         table = pyarrow.feather.read_table(pa.BufferReader(content))
         facts = json.loads(table.schema.metadata[b"image_index"])

@@ -40,7 +40,7 @@ def export_trial(
     checkpoint = checkpoint_of(paths, summary)
     if resolution is not None and plan.spec.export.refit:
         raise RequestError(
-            f"--resolution {resolution}: with export.refit the model is trained anew on train and val, and no examples "
+            f"--resolution {resolution}: with export.refit the model is retrained on train and val, and no examples "
             "are left to judge it by at another resolution"
         )
     if checkpoint is None:

@@ -63,8 +63,8 @@ def importances(study: optuna.Study, found: Found) -> Shown | str:
             f'M{num(low)} {num(y - 4)}v8M{num(high)} {num(y - 4)}v8"/>'
         )
     about = (
-        f"PED-ANOVA over {len(study.get_trials(deepcopy=False))} trials: what tells the best quarter from all. "
-        "Lines: the middle 90 % when trials are drawn anew."
+        f"PED-ANOVA over {len(study.get_trials(deepcopy=False))} trials: how far each separates the best quarter from "
+        "all. Lines: the middle 90 % over resampled trials."
     )
     unknown = [one.name for one in found if not one.known]
     if unknown:

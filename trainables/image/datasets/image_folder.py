@@ -135,7 +135,7 @@ class ImageFolder(Dataset):
         anew = self.data.split.given is False
         if anew and any(place.split for place in found.places):
             pooled = ", ".join(f"{place.folder}/" for place in found.places)
-            self._notes.append(f"{pooled}: pooled, to be divided anew")
+            self._notes.append(f"{pooled}: pooled, and divided again")
         for place in found.places:
             folder = self._tree.folders[place.folder]
             split = None if anew else place.split

@@ -52,7 +52,7 @@ def recognise(root: Path, given: Mapping[str, Any] | None = None) -> Recognised:
     if claims:
         return claims[0]
     if problems := refusals(tree):
-        raise DataError("\n  ".join([f"data.root: {root} holds what no adapter reads", *problems]))
+        raise DataError("\n  ".join([f"data.root: {root}: no format of datasets can read what is there", *problems]))
     if folders is None:
         raise DataError(
             f"data.root: no dataset is recognised in {root} ({_seen(tree)}){_without_labels(tree)}\n"

@@ -143,7 +143,7 @@ class PixelCache:
         keep_free_bytes: what must stay free on the disk.
 
     Attributes:
-        damaged: what was found that is not as it was written, in words; it was removed, and is made anew.
+        damaged: what was found that is not as it was written, in words; it was removed, and will be created again.
 
     Raises:
         OSError: the folder cannot be made.
@@ -186,7 +186,7 @@ class PixelCache:
                 os.close(descriptor)
                 with contextlib.suppress(PermissionError):
                     path.unlink(missing_ok=True)
-                self.damaged.append(f"{path}: {damage}; it was removed, and is made anew")
+                self.damaged.append(f"{path}: {damage}; it was removed, and will be created again")
                 return None
             return MappedFile(array, descriptor)
 
@@ -285,7 +285,7 @@ def _lock_at_once(descriptor: int) -> bool:
         if error.errno not in _NO_LOCKS:
             raise
         raise DataError(
-            f"the cache of decoded pixels lies on a file system without file locks (flock: {error.strerror}): name "
+            f"the cache of decoded pixels is on a file system without file locks (flock: {error.strerror}): name "
             "another folder with data.cache_dir or SWEEP_CACHE, such as one on a local disk"
         ) from error
     return True

@@ -52,7 +52,7 @@ class DataSettings(BaseModel):
     class_from: str | None = Field(
         None,
         min_length=1,
-        description="image_folder: where an image's class stands. folder: the outermost folder (under a split's), "
+        description="image_folder: where an image's class is given. folder: the outermost folder (under a split's), "
         "whatever it is called; parent: the folder that the image lies in; or a regular expression with one group, "
         r"searched in the image's path, such as '([^/]+)_\d+\.jpg$'. By default the folders that look like classes.",
     )

@@ -192,7 +192,7 @@ MISSING = "the image is missing:"
 def pooled(found: Annotations) -> None:
     """Forgets the data set's own splits."""
     if splits := sorted({picture.split for picture in found.pictures if picture.split}):
-        found.notes.append(f"{', '.join(splits)}: pooled, to be divided anew (data.split.given)")
+        found.notes.append(f"{', '.join(splits)}: pooled, and divided again (data.split.given)")
     found.pictures = [replace(picture, split=None) for picture in found.pictures]
 
 

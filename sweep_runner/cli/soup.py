@@ -28,7 +28,9 @@ def soup(name: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
       sweep soup flowers
       sweep query "select * from candidates where sweep = 'flowers'"
     """
+    from sweep_runner.cli.remote import bring_checkpoint
     from sweep_runner.cli.run import go_on_with
+    from sweep_runner.execution.keeper.retention import num_kept
     from sweep_runner.execution.publishing.candidates import refuse_soup
     from sweep_runner.results.log import read_events
     from sweep_runner.results.lookup import find_sweep
@@ -43,5 +45,7 @@ def soup(name: str, as_json: bool, results: ResultsPaths, out: Out) -> None:
             f"the sweep {name!r} has not ended: a soup is made of the best of all its trials",
             hint=f"Let it end first: {paths.command('resume')}",
         )
+    for summary in state.ranked()[: num_kept(plan.spec)]:
+        bring_checkpoint(results, plan.spec, summary)
     refuse_soup(plan, paths, state)
     go_on_with(name, ("export.soup=auto",), as_json, results, out)

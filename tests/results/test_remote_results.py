@@ -20,20 +20,26 @@ from sweep_runner.cli.remote import upload_look
 from sweep_runner.durable import SweepLock
 from sweep_runner.errors import RequestError
 from sweep_runner.execution.driver.remote_results import RemoteResults, remote_results
+from sweep_runner.execution.publishing.candidates import is_kept
 from sweep_runner.execution.worker.messages import Message
 from sweep_runner.results.leaderboard import leaderboard
 from sweep_runner.results.log import read_events
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.remote import mirror as mirror_module
 from sweep_runner.results.remote.address import Address, working_copy
+from sweep_runner.results.remote.checkpoints import digest, put_checkpoint
 from sweep_runner.results.remote.fetch import EVERYTHING, MODEL, TABLES, refresh
 from sweep_runner.results.remote.snapshot import log_of, moment
+from sweep_runner.results.remote.store import Store
+from sweep_runner.results.state import fold
 from sweep_runner.results.uses_of_test import note_look, uses_of_test
 from sweep_runner.spec.check import check_spec
 from sweep_runner.spec.loader import dump_spec, load_spec
 from sweep_runner.spec.model import SweepSpec
 from tests.support.s3 import S3Server, s3_server
 from tests.support.sweeps import SPEC, drive, open_keeper, report
+from trainables.checkpoints import write_checkpoint
+from trainables.contract import EpochReport
 
 Machine = Callable[[str], ResultsPaths]
 
@@ -408,3 +414,36 @@ def test_a_look_at_test_is_known_on_other_machines(machine: Machine, spec: Sweep
     there = machine("b")
     refresh(there, TABLES, None, warnings.append)
     assert uses_of_test(there, leaderboard(there, "small")).evaluated == ("trial 1 epoch 2",)
+
+
+def _save(folder: Path) -> None:
+    (folder / "state").write_text("x")
+
+
+def test_another_machine_has_the_checkpoints_that_a_soup_is_made_of(
+    machine: Machine, spec: SweepSpec, bucket: str, tmp_path: Path, warnings: list[str]
+) -> None:
+    few = spec.model_copy(update={"keep": spec.keep.model_copy(update={"best": 1})})
+    here = machine("a").sweep("small")
+    run(few, here, warnings)
+    state = fold(read_events(here.log), few.objective)
+    best, *others = state.ranked()
+    store = Store(Address.parse(f"s3://{bucket}/lab").below("small"))
+    for each in (best, *others):
+        attempt = f"attempt-1-r1-{digest(few.config_of(each.params))}"
+        history = [EpochReport(epoch, {"score": 1.0}) for epoch in range(1, (each.best_epoch or 0) + 1)]
+        folder = write_checkpoint(tmp_path / attempt, history, _save).folder
+        put_checkpoint(store, f"trials/{each.trial}/{attempt}/checkpoints/{folder.name}", folder)
+
+    def brought(name: str, export: dict[str, object]) -> set[int]:
+        paths = machine(name).sweep("small")
+        paths.root.mkdir(exist_ok=True)
+        asked = few.model_copy(update={"export": few.export.model_copy(update=export)})
+        with SweepLock(paths.lock), remote_results(paths, warnings.append) as remote:
+            assert remote is not None
+            remote.bring_checkpoints(asked, state, best.trial)
+        return {each.trial for each in (best, *others) if is_kept(paths, each)}
+
+    assert brought("b", {}) == {best.trial}, "it is not evaluated yet"
+    assert brought("c", {"soup": "auto"}) == {best.trial, *(each.trial for each in others)}
+    assert brought("d", {"ensemble": 2}) == {best.trial, others[0].trial}

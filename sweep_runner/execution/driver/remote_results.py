@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep_runner.durable import write_atomically
 from sweep_runner.errors import SweepError
+from sweep_runner.execution.keeper.retention import num_kept
 from sweep_runner.results.paths import SweepPaths, remote_url
 from sweep_runner.results.state import RANKED, SweepState
 from sweep_runner.spec.model import SweepSpec
@@ -66,7 +67,8 @@ class RemoteResults:
             )
 
     def bring_checkpoints(self, spec: SweepSpec, state: SweepState, published: int | None) -> None:
-        """Brings the checkpoints that the end of the sweep needs: of the best trials and of baselines.
+        """Brings the checkpoints that the end of the sweep needs: of the best trials and of baselines, and those that a
+        soup or an ensemble is made of.
 
         What cannot be brought is as if it was not there; the mirror tells that the storage is gone.
         """
@@ -84,6 +86,10 @@ class RemoteResults:
                 summary.name is not None or summary.trial in best_few
             ) and "val_num_examples" not in summary.final_metrics:
                 numbers.add(summary.trial if summary.copy_of is None else summary.copy_of)
+        if spec.export.soup or spec.export.ensemble:
+            # By the checkpoints that are there it is known whether they were judged, also of what is published.
+            several = state.ranked()[: num_kept(spec)]
+            numbers |= {each.trial if each.copy_of is None else each.copy_of for each in several}
         found = [state.trials[number] for number in sorted(number for number in numbers if number is not None)]
         wanted = [
             (each.trial, each.best_epoch, digest(spec.config_of(each.params)))

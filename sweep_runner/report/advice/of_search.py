@@ -37,13 +37,13 @@ AGAINST_OVERFITTING = ("augment", "weight_decay", "dropout", "label_smoothing", 
 
 def hardly_ran(seen: Evidence) -> Iterator[Advice]:
     """A rule of search.stop ended the search before half of the trials had begun."""
-    stopped = seen.board.sweep.values.get("stop_reason")
+    stopped = seen.board.sweep.values.get("stopped_by")
     if seen.spec is None or not stopped or seen.board.sweep.state == "RUNNING":
         return
     wanted, began = seen.spec.search.trials, sum(row.confirms is None for row in seen.board.rows)
     if began >= _BEGAN * wanted:
         return
-    evidence = f"{began} of {wanted} trials had begun when the search ended by {stopped}"
+    evidence = f"{began} of {wanted} trials had begun when search.stop.{stopped} ended the search"
     command = f"sweep extend {seen.name} --trials {wanted - began}{seen.where}"
     yield Advice("the search hardly ran", evidence, "let it go on, perhaps with more time (search.stop)", command)
 

@@ -61,11 +61,13 @@ class ConfigProblem:
         key: the config key to point at.
         message: the value, the rule, and what would be right.
         fatal: False of what should be known before anything starts, and keeps nothing from running.
+        without_effect: of a setting that would change nothing: a new sweep is refused, one that has begun goes on.
     """
 
     key: str
     message: str
     fatal: bool = True
+    without_effect: bool = False
 
 
 @dataclass(frozen=True)

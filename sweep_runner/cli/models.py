@@ -68,7 +68,7 @@ def models(pattern: str, fits: str | None, at_hand: bool, as_json: bool, results
     ]
     if as_json:
         out.json([asdict(entry) for entry in fitting])
-    else:
+    elif fitting:
         out.table(COLUMNS, [_row(entry) for entry in fitting])
     if unknown:
         out.say(f"{len(unknown)} of {len(found)} models are left out: their size or time was not measured")

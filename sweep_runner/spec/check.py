@@ -81,6 +81,8 @@ def load_plan(
         pass  # the check tells it
     except TrainableError as error:
         raise RequestError([Problem(str(error), where=loaded.where("data"))]) from error
+    if before is not None:
+        loaded = replace(loaded, begun=True)
     return replace(check_spec(loaded), taken=taken)
 
 
@@ -155,7 +157,15 @@ class _Check:
         check_ending(spec, self.trainable, found.places, found.problems, found.warnings)
         check_candidates(spec, self.trainable, data, candidates, found.places, found.problems)
         check_formats(spec, self.trainable, found.places, found.problems)
-        check_configs(spec, self.trainable, found.places, spaces.value_places, found.problems, found.warnings)
+        check_configs(
+            spec,
+            self.trainable,
+            found.places,
+            spaces.value_places,
+            found.problems,
+            found.warnings,
+            self.loaded.begun,
+        )
         if found.problems:
             raise RequestError(in_file_order(found.problems))
         assert data is not None, "a data section without a problem is valid"

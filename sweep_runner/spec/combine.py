@@ -27,6 +27,7 @@ def check_configs(
     value_places: Mapping[str, Sequence[str]],
     problems: list[Problem],
     warnings: list[str],
+    begun: bool = False,
 ) -> None:
     """Asks `Trainable.check` about every combination of its `check_keys`, and about each baseline.
 
@@ -37,6 +38,7 @@ def check_configs(
         value_places: of the values of each choice, in their order.
         problems: what is wrong is added here, each message once.
         warnings: what the user should know is added here.
+        begun: whether the sweep has begun: then a setting without effect is no problem, but a warning.
     """
     told: dict[tuple[str, str], Problem] = {}
     for keys in _groups(trainable.check_keys):
@@ -46,25 +48,27 @@ def check_configs(
             several.pop()
         for number, params in enumerate(several, start=1):
             count(number, len(several))
-            for found in _fatal(_check(trainable, spec.config_of(params)), warnings):
+            for found in _fatal(_check(trainable, spec.config_of(params)), warnings, begun):
                 told.setdefault((found.key, found.message), _located(found, params, spec, places, value_places))
     for name, baseline in spec.baselines.items():
         if problems and not _complete(baseline, spec):
             continue
-        for found in _fatal(_check(trainable, spec.config_of(baseline)), warnings):
+        for found in _fatal(_check(trainable, spec.config_of(baseline)), warnings, begun):
             at: KeyPath = ("baselines", name, found.key) if found.key in baseline else ("baselines", name)
             problem = Problem(f"{dotted(at)}: {found.message}", where=places.where(at))
             told.setdefault((found.key, found.message), problem)
     problems += told.values()
 
 
-def _fatal(found: Sequence[ConfigProblem], warnings: list[str]) -> Iterator[ConfigProblem]:
+def _fatal(found: Sequence[ConfigProblem], warnings: list[str], begun: bool) -> Iterator[ConfigProblem]:
     """The problems that nothing can start with; what else there is to know goes to the warnings, each once."""
     for problem in found:
-        if problem.fatal:
+        goes_on = begun and problem.without_effect
+        message = f"{problem.message} (the sweep continues as it began)" if goes_on else problem.message
+        if problem.fatal and not goes_on:
             yield problem
-        elif problem.message not in warnings:
-            warnings.append(problem.message)
+        elif message not in warnings:
+            warnings.append(message)
 
 
 def _groups(check_keys: tuple[str, ...] | tuple[tuple[str, ...], ...]) -> list[tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,13 @@ class LoadedSpec:
         spec: what it says.
         path: the file.
         places: where each key was written.
+        begun: whether it is of a sweep that has begun: settings without effect, which earlier versions took, go on.
     """
 
     spec: SweepSpec
     path: Path
     places: Places
+    begun: bool = False
 
     def where(self, *keys: str | int) -> str:
         """`file:line` (or `--set …`) of a key path: `where("space", "lr")`."""
@@ -79,7 +81,7 @@ def load_resolved(path: Path, overrides: Sequence[str] = ()) -> LoadedSpec:
     Raises:
         RequestError: the file was changed so that it is no sweep file any more, or is not there.
     """
-    return _load(path, overrides, expand=False)
+    return replace(_load(path, overrides, expand=False), begun=True)
 
 
 def load_values(values: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "the sweep") -> LoadedSpec:

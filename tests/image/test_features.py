@@ -22,6 +22,7 @@ from trainables.image.features.backbone import backbone_of
 from trainables.image.features.store import open_features, wants_features
 from trainables.image.index import ImageIndex
 from trainables.image.models.factory import starting_model
+from trainables.image.models.own_head import OwnHead
 from trainables.image.training.checkpoint import HEAD_FILE, MODEL_FILE, load_trained
 from trainables.image.training.classifier import train_classifier
 from trainables.local import LocalHandle
@@ -52,7 +53,7 @@ def data(tmp_path: Path, corners: Case, monkeypatch: pytest.MonkeyPatch) -> Data
 
 def weights_of(model: str, folder: Path) -> Path:
     torch.manual_seed(1)
-    sized = {"img_size": 64} if model.startswith("swin") else {}
+    sized = {"img_size": 64} if model.startswith("swin") else {"img_size": 32} if model[:4] in ("deit", "levi") else {}
     net = timm.create_model(model, num_classes=7, **sized)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):  # statistics that are not those of a new one
@@ -105,6 +106,11 @@ def test_the_trial_that_computes_features_says_what_that_took(corners: Case, dat
         ("dla46x_c", {"dropout": 0.3}),  # the classifier is a convolution of 1×1
         ("sequencer2d_s", {"dropout": 0.3}),  # its pooling and its dropout are a part of the classifier
         ("coat_tiny", {"dropout": 0.2}),  # several maps, and tensors that blocks share
+        ("swiftformer_xs", {"dropout": 0.3, "head_lr_multiplier": 2.0}),  # two classifiers of one vector
+        ("deit_tiny_distilled_patch16_224", {"dropout": 0.3}),  # of two vectors
+        ("levit_128s", {"dropout": 0.3}),  # with the dropout in them
+        ("repvit_m1", {"dropout": 0.3}),  # two, each with a normalisation before it
+        ("efficientvim_m1_dist", {"dropout": 0.3}),  # two of each stage, weighted
     ],
 )
 def test_a_trial_is_the_same_with_and_without_its_backbone(
@@ -148,6 +154,44 @@ def test_each_stored_pooling_is_what_the_net_gives_its_own_head(model: str, size
         assert backbone.widths[kind] == own.shape[1]
         torch.testing.assert_close(values, own, rtol=1e-3, atol=1e-4)
     assert not torch.allclose(stored["avg"], stored["max"])
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "width"),
+    [
+        ("crossvit_tiny_240", 240, 96 + 192),  # a vector of each branch
+        ("efficientformer_l1", 224, 448),
+        ("cpubone_nano", 64, 1600),
+        ("caformer_s18", 64, 512),  # a hidden layer and a normalisation in its classifier
+        ("iformer_t", 64, 256),
+        ("pit_ti_distilled_224", 64, 2 * 256),
+    ],
+)
+def test_an_own_head_on_stored_features_says_what_the_net_says(
+    model: str, size: int, width: int, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    sized = {"img_size": size} if model.startswith("pit") else {}
+    weights = tmp_path / "weights.pth"
+    torch.save(timm.create_model(model, num_classes=7, **sized).state_dict(), weights)
+    config = configured(model, weights, mixed_precision="no", input_resolution=size)
+    backbone = backbone_of(config, 3, weights)
+    assert not isinstance(backbone, str)
+    assert backbone.widths == {"native": width}
+    assert backbone.layout is not None
+    net = starting_model(config, 3, weights).eval()
+    images = torch.randn((2, 3, size, size), generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        said = OwnHead(net, backbone.layout, 0.0).eval()(backbone(images)["native"])
+        torch.testing.assert_close(said, net(images), rtol=1e-3, atol=1e-4)
+
+
+def test_why_a_net_has_no_stored_features_is_said(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    weights = tmp_path / "weights.pth"
+    torch.save(timm.create_model("volo_d1_224", num_classes=7, img_size=64).state_dict(), weights)
+    why = backbone_of(configured("volo_d1_224", weights, input_resolution=64), 3, weights)
+    assert why == "volo_d1_224 gives a classifier more than one vector of features per image"
 
 
 def test_one_pass_serves_other_poolings(

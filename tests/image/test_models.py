@@ -386,3 +386,27 @@ def test_pooling_before_relu_is_relu_before_pooling(name: str) -> None:
     assert gradients
     for key, gradient in gradients.items():
         assert torch.equal(gradient, net.get_parameter(key).grad), key
+
+
+def test_both_classifiers_of_volo_are_new_and_trained(tmp_path: Path) -> None:
+    """Its answer is that of the class token and half of the best patch's, each from a classifier of its own."""
+    weights = tmp_path / "weights.pth"
+    torch.save(timm.create_model("volo_d1_224", num_classes=7, img_size=64).state_dict(), weights)
+    values = {"model": "volo_d1_224", "pretrained": str(weights), "finetune": "head", "input_resolution": 64}
+    net = starting_model(ImageConfig.model_validate(values), 3, weights)
+    trained = {name for name, value in net.named_parameters() if value.requires_grad}
+    assert trained == {"head.weight", "head.bias", "aux_head.weight", "aux_head.bias"}
+    assert net.head_names == trained
+    assert not net.classifier_is_loaded
+
+
+def test_a_normalisation_before_the_classifier_comes_with_the_weights(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pth"
+    published = timm.create_model("levit_128s", num_classes=7, img_size=224)
+    torch.nn.init.uniform_(published.head.bn.weight)
+    torch.save(published.state_dict(), weights)
+    for color in ("rgb", "grayscale"):
+        values = {"model": "levit_128s", "pretrained": str(weights), "input_resolution": 224, "color": color}
+        net: Any = starting_model(ImageConfig.model_validate(values), 3, weights)
+        assert torch.equal(net.head.bn.weight, published.head.bn.weight), color
+        assert not net.classifier_is_loaded, "its last layer is new, and its head can be trained apart"

@@ -13,7 +13,7 @@ from trainables.image.config import ImageConfig
 from trainables.image.models.factory import build_model, starting_model
 from trainables.image.models.freezing import block_numbers
 from trainables.image.models.table import MODELS, timm_name
-from trainables.image.models.tryout import usual_resolution
+from trainables.image.models.tryout import try_step, usual_resolution
 from trainables.image.trainable import ImageClassifier
 from trainables.image.training.optim import parameter_groups
 
@@ -88,3 +88,10 @@ def test_nets_whose_blocks_timm_does_not_name_are_still_frozen_in_part(model: st
 
 def test_a_head_alone_is_one_block() -> None:
     assert set(block_numbers(nn.Linear(3, 2)).values()) == {0}
+
+
+@pytest.mark.parametrize("model", ["test_vit_relpos", "swinv2_cr_tiny_ns_224", "cpubone_nano"])
+def test_no_dropout_runs_that_nobody_has_set(model: str) -> None:
+    """timm's own: an eighth in the MLPs of relative positions, a tenth in CPUBone's attention."""
+    assert try_step(configured(model)).dropouts == frozenset()
+    assert try_step(configured(model, dropout=0.25)).dropouts == {0.25}

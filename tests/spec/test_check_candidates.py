@@ -59,3 +59,23 @@ def test_each_obstacle_is_told_with_the_key(tmp_path: Path, changes: dict[str, A
     found = problems(tmp_path, **changes)
     assert "export.soup: " in found
     assert told in found
+
+
+def test_a_setting_without_effect_is_refused_of_a_new_sweep_and_warned_of_in_one_that_has_begun(
+    tmp_path: Path,
+) -> None:
+    """Earlier versions took it: such a sweep continues as it was."""
+    fixed = {"epochs": 2, "model": "resnet18", "pretrained": False, "input_resolution": 32, "drop_path": 0.1}
+    values = {**BASE, "fixed": fixed, "space": {"pooling": ["avg", "max"], "lr": [0.001, 0.01]}, "export": {}}
+    told = "resnet18 makes a map of one pixel of 32 pixels, so that max would change nothing"
+    file = tmp_path / "small.yaml"
+    file.write_text(yaml.safe_dump(values))
+    with pytest.raises(RequestError, match=told):
+        load_plan(file)
+    begun = load_plan(file, resolved=True)
+    (warning,) = (one for one in begun.warnings if told in one)
+    assert "the sweep continues as it began" in warning
+    assert any(told in one for one in load_plan(file, before=begun.spec).warnings)
+    file.write_text(yaml.safe_dump({**values, "space": {"pooling": ["token"], "lr": [0.001]}}))
+    with pytest.raises(RequestError, match="does not support token"):
+        load_plan(file, resolved=True)

@@ -130,25 +130,25 @@ def _effect_problems(config: ImageConfig, facts: ModelFacts) -> Iterator[ConfigP
     """Settings that would change nothing: every trial with another value would be the same."""
     model = config.model
     if config.dropout and not facts.dropout:
-        yield ConfigProblem("dropout", f"{model} has no dropout before its classifier: leave dropout at 0")
+        yield _without_effect("dropout", f"{model} has no dropout before its classifier: leave dropout at 0")
     if config.drop_path and not facts.drop_path:
         message = f"{model} has no residual branches that could be dropped: leave drop_path at 0, or use dropout"
-        yield ConfigProblem("drop_path", message)
+        yield _without_effect("drop_path", message)
     only = "only built-in models have it"
     if config.width is not None and model not in OWN_NETS:
-        yield ConfigProblem("width", f"{model} has no configurable width, {only} ({', '.join(OWN_NETS)}): remove it")
+        yield _without_effect("width", f"{model} has no configurable width, {only} ({', '.join(OWN_NETS)}): remove it")
     if config.batch_norm is not None and not facts.batch_norm:
         nets = ", ".join(name for name, own in OWN_NETS.items() if own.batch_norm)
-        yield ConfigProblem("batch_norm", f"{model} has no option batch_norm, {only} ({nets}): remove it")
+        yield _without_effect("batch_norm", f"{model} has no option batch_norm, {only} ({nets}): remove it")
     if facts.num_blocks < 2 and config.layer_lr_decay != 1.0:
         message = f"timm knows no blocks of {model}, so layer_lr_decay has no effect: leave it at 1"
-        yield ConfigProblem("layer_lr_decay", message)
+        yield _without_effect("layer_lr_decay", message)
     if facts.num_blocks < 2 and config.finetune == "last_n":
         message = f"timm knows no blocks of {model}, so last_n cannot freeze any: use head or full"
-        yield ConfigProblem("finetune", message)
+        yield _without_effect("finetune", message)
     elif config.finetune == "last_n" and config.unfrozen_blocks >= facts.num_blocks > 2:
         message = f"{model} has {facts.num_blocks - 1} blocks before its head: more than these cannot be trained"
-        yield ConfigProblem("unfrozen_blocks", f"{message} (unfrozen_blocks is {config.unfrozen_blocks})")
+        yield _without_effect("unfrozen_blocks", f"{message} (unfrozen_blocks is {config.unfrozen_blocks})")
 
 
 def _weights_misfits(config: ImageConfig, name: str, facts: ModelFacts) -> Iterator[ConfigProblem]:
@@ -192,7 +192,7 @@ def _pooling_problem(config: ImageConfig, poolings: tuple[Pooling, ...]) -> Conf
 
 def _nothing_to_pool(config: ImageConfig, pools_from: int | None) -> ConfigProblem:
     more = "" if pools_from is None else f", or {pools_from} pixels or more"
-    return ConfigProblem(
+    return _without_effect(
         "pooling",
         f"{config.model} makes a map of one pixel of {config.input_resolution} pixels, so that {config.pooling} would "
         f"change nothing: use native or avg{more}",
@@ -205,3 +205,7 @@ def _pooling_misfit(config: ImageConfig) -> ConfigProblem:
         f"{config.pooling} changes layers of {config.model}, so its published weights do not fit: use another "
         f"pooling, or finetune: scratch",
     )
+
+
+def _without_effect(key: str, message: str) -> ConfigProblem:
+    return ConfigProblem(key, message, without_effect=True)

@@ -14,10 +14,12 @@ from trainables.image.compute.device import compute_device
 from trainables.image.compute.precision import chosen_precision
 from trainables.image.config import ImageConfig
 from trainables.image.features.folding import folded
+from trainables.image.models.classifiers import classifier_parts
 from trainables.image.models.factory import build_model, normalization, starting_model
 from trainables.image.models.freezing import frozen_norms
 from trainables.image.models.head import linear_of
 from trainables.image.models.layout import channels_last
+from trainables.image.models.own_head import Layout, OwnHead, inputs_of, layout_of, mixed_names
 from trainables.image.models.tryout import FAILURES
 
 _TRIED_DROPOUT = 0.5
@@ -36,16 +38,16 @@ class FrozenBackbone:
         num_parameters: without the classifier.
         widths: features of an example, by kind of pooling.
         names: which kind of pooling a config's `pooling` is.
+        layout: of the features of a head that is more than one linear layer; None of a linear one.
     """
 
-    def __init__(self, model: nn.Module, config: ImageConfig) -> None:
+    def __init__(self, model: nn.Module, config: ImageConfig, layout: Layout | None = None) -> None:
         self.device = compute_device()
         self.precision = chosen_precision(config.mixed_precision, model, config.input_resolution)
         self.normalization = normalization(model)
-        classifier = model.get_classifier()  # type: ignore[operator]
-        self.num_parameters = sum(one.numel() for one in model.parameters()) - sum(
-            one.numel() for one in classifier.parameters()
-        )
+        self.layout = layout
+        apart = {id(one) for one in _head_parameters(model)}
+        self.num_parameters = sum(one.numel() for one in model.parameters() if id(one) not in apart)
         channels_last(model.to(self.device)).eval()
         shape = (2, config.num_channels, config.input_resolution, config.input_resolution)
         some = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
@@ -54,7 +56,7 @@ class FrozenBackbone:
         self._place = place[0] if place else None
         self._pools: dict[str, nn.Module | None] = {config.pooling: None}
         self.names: dict[str, str] = {config.pooling: config.pooling}
-        if place and place[1].pool_type in (*_OTHER_POOLINGS, "catavgmax"):
+        if layout is None and place and place[1].pool_type in (*_OTHER_POOLINGS, "catavgmax"):
             own = place[1].pool_type
             self._pools = {own: place[1], **_other_pools(model, config, own, some)}
             self.names = {kind: kind for kind in self._pools} | {config.pooling: own}
@@ -71,7 +73,10 @@ class FrozenBackbone:
         with torch.autocast(self.device.type, dtype=half, enabled=half is not None):
             maps = self._model.forward_features(images)  # type: ignore[operator]
             for name, pool in self._pools.items():
-                values = _pooled(self._model, maps, self._place, pool)
+                if self.layout is None:
+                    values = _pooled(self._model, maps, self._place, pool)
+                else:
+                    values = _given(self._model, maps, self.layout)
                 results[name] = values.float().cpu().contiguous()
         return results
 
@@ -88,13 +93,10 @@ def backbone_of(config: ImageConfig, num_classes: int, weights: Path) -> FrozenB
         weights: to start from.
     """
     model = starting_model(config.model_copy(update={"dropout": _TRIED_DROPOUT}), num_classes, weights)
-    classifier = model.get_classifier()  # type: ignore[operator]
-    linear = linear_of(classifier)
-    if linear is None:
-        return f"the classifier of {config.model} is no single linear layer"
-    trained = {id(one) for one in model.parameters() if one.requires_grad}
-    if trained != {id(one) for one in classifier.parameters()}:
-        return f"{config.model} with pooling {config.pooling} trains more than its classifier"
+    parts = classifier_parts(model)
+    linear = linear_of(parts[0]) if len(parts) == 1 else None
+    if more := _trained_beside(model):
+        return f"{config.model} with pooling {config.pooling} trains more than its classifier: {', '.join(more)}"
     if model.classifier_is_loaded:
         return "the weights hold a classifier for these classes, which goes on learning"
     images = torch.randn((3, config.num_channels, config.input_resolution, config.input_resolution))
@@ -107,14 +109,39 @@ def backbone_of(config: ImageConfig, num_classes: int, weights: Path) -> FrozenB
         whole = model(images)
         model.eval()
         try:
-            features = _pooled(model, model.forward_features(images))  # type: ignore[operator]
+            maps = model.forward_features(images)  # type: ignore[operator]
+            layout = layout_of(model, maps, _TRIED_DROPOUT) if linear is None else None
+            features = _given(model, maps, layout)
         except FAILURES:
             return f"{config.model} gives its head more than one map of features"
         torch.manual_seed(0)
-        apart = F.linear(F.dropout(features, _TRIED_DROPOUT, training=True), *linear)
+        if linear is not None:
+            apart = F.linear(F.dropout(features, _TRIED_DROPOUT, training=True), *linear)
+        elif layout is not None:
+            apart = OwnHead(model, layout, _TRIED_DROPOUT).train()(features)
+        else:
+            return f"{config.model} gives a classifier more than one vector of features per image"
     if whole.shape != apart.shape or not torch.allclose(whole, apart, rtol=_TOLERANCE, atol=_TOLERANCE):
-        return f"{config.model} does more between its features and its outputs than dropout and a linear layer"
-    return FrozenBackbone(model, config)
+        return f"{config.model} does more between its features and its outputs than dropout and its classifier"
+    return FrozenBackbone(model, config, layout)
+
+
+def _trained_beside(model: nn.Module) -> list[str]:
+    """The layers beside the head that are trained, too."""
+    head = {id(parameter) for parameter in _head_parameters(model)}
+    names = [name for name, one in model.named_parameters() if one.requires_grad and id(one) not in head]
+    return list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+
+
+def _head_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Those of a model that its head takes with it."""
+    own = [parameter for part in classifier_parts(model) for parameter in part.parameters()]
+    return [*own, *(getattr(model, name) for name in mixed_names(model))]
+
+
+def _given(model: nn.Module, maps: Any, layout: Layout | None) -> torch.Tensor:
+    """What a model gives its head, (N, D): one vector, or the different ones side by side."""
+    return _pooled(model, maps) if layout is None else torch.cat(inputs_of(model, maps)[0], dim=1)
 
 
 def _pooled(model: Any, maps: torch.Tensor, place: str | None = None, pool: nn.Module | None = None) -> torch.Tensor:

@@ -8,6 +8,7 @@ the precision and the libraries' versions; and, of images that are changed at ra
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -31,6 +32,7 @@ from trainables.image.data_config import DataConfig
 from trainables.image.features.backbone import FrozenBackbone, backbone_of
 from trainables.image.features.stored import Backbone, Features
 from trainables.image.index import ImageIndex
+from trainables.image.models.own_head import Layout
 from trainables.image.models.table import timm_name
 from trainables.image.models.weights import digest_of
 from trainables.image.pixels.examples import open_pixels
@@ -135,7 +137,7 @@ def _facts(cache: PixelCache, key: str) -> dict[str, Any]:
     try:
         facts = from_sealed_json(_facts_file(cache, key).read_bytes())
     except (FileNotFoundError, ValueError):
-        return {"poolings": {}, "problems": {}}
+        return {"poolings": {}}
     return facts
 
 
@@ -144,15 +146,17 @@ def _find(
 ) -> Features | str | None:
     """The features; in words why there are none; or None when nobody has tried yet."""
     facts, pooling, views = _facts(cache, key), config.pooling, num_views(config)
-    if pooling in facts["problems"]:
-        return str(facts["problems"][pooling])
+    if pooling in facts.get("reasons", {}):
+        return str(facts["reasons"][pooling])
     if pooling not in facts["poolings"]:
         return None
     name, width = facts["poolings"][pooling]
     file = cache.find(f"features-{key}-{name}", _shape(index, width, views))
     if file is None:
         return None
-    backbone = Backbone(str(weights.absolute()), digest, facts["num_parameters"], facts["precision"])
+    layout = facts.get("layouts", {}).get(pooling)
+    made = None if layout is None else Layout(tuple(layout["inputs"]), tuple(layout["reads"]), layout["drops"])
+    backbone = Backbone(str(weights.absolute()), digest, facts["num_parameters"], facts["precision"], made)
     return Features(file, backbone, views, both=index.num_folds > 0)
 
 
@@ -170,11 +174,13 @@ def _build(
     backbone = backbone_of(config, len(index.classes), weights)
     if isinstance(backbone, str):
         print(f"the backbone runs in each epoch: {backbone}")
-        facts["problems"][config.pooling] = backbone
+        facts.setdefault("reasons", {})[config.pooling] = backbone  # `problems` were those of heads of one layer alone
     else:
         written = _compute(cache, key, backbone, config, index, data, threads)
         facts["poolings"] |= written
         facts |= {"num_parameters": backbone.num_parameters, "precision": backbone.precision}
+        if backbone.layout is not None:
+            facts.setdefault("layouts", {}).update(dict.fromkeys(written, dataclasses.asdict(backbone.layout)))
         if not written:
             return  # no room: perhaps there is for the next trial
     partial = _facts_file(cache, key).with_suffix(f".{os.getpid()}.tmp")

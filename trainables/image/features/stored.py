@@ -12,6 +12,7 @@ import torch
 
 from trainables.image.batches.feed import Change, Draw, Rows, Share, parts_of
 from trainables.image.config import Precision
+from trainables.image.models.own_head import Layout
 from trainables.image.pixels.pixel_cache import MappedFile
 
 _PORTION_BYTES = 4 << 20
@@ -27,12 +28,14 @@ class Backbone:
         digest: of its content.
         num_parameters: of the model without its classifier.
         precision: that it computed in, and that its head trains in: `no`, `bf16` or `fp16`.
+        layout: of the features of a head that is more than one linear layer.
     """
 
     weights: str
     digest: str
     num_parameters: int
     precision: Precision
+    layout: Layout | None = None
 
 
 class Features:

@@ -8,11 +8,13 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import RelPosMlp
 from torch import nn
 
 from trainables.errors import TrainableError, WeightsError
 from trainables.image.config import ImageConfig
 from trainables.image.models import nets, torchvision_nets  # they register their nets with timm
+from trainables.image.models.classifiers import classifier_layers, classifier_parts, names_of
 from trainables.image.models.freezing import freeze
 from trainables.image.models.gem import use_gem
 from trainables.image.models.table import OWN_NETS, TORCHVISION_NETS, timm_name
@@ -46,6 +48,8 @@ def build_model(config: ImageConfig, num_classes: int) -> nn.Module:
         options["global_pool"] = "avg" if config.pooling == "gem" else config.pooling
     # 0 is said, too: left out, the default of the model's family would apply, and that is not 0 for all of them.
     options |= {"drop_rate": config.dropout, "drop_path_rate": config.drop_path}
+    if name.startswith("cpubone_"):  # the rate of its attention, 0.1 if left out
+        options["proj_drop_rate"] = 0.0
     if name in OWN_NETS and config.width is not None:
         options["width"] = config.width
     if OWN_NETS.get(name) and OWN_NETS[name].batch_norm and config.batch_norm is not None:
@@ -74,8 +78,8 @@ def starting_model(config: ImageConfig, num_classes: int, weights: Path | None =
     fresh: frozenset[str] = frozenset()
     if weights is not None:
         model, fresh = with_weights(model, config, read_weights(weights), str(weights))
-    model.head_names = fresh | _classifier_names(model)  # type: ignore[assignment]
-    model.classifier_is_loaded = weights is not None and not _classifier_names(model) <= fresh  # type: ignore[assignment]
+    model.head_names = fresh | names_of(model, classifier_parts(model))  # type: ignore[assignment]
+    model.classifier_is_loaded = weights is not None and not _layer_names(model) <= fresh  # type: ignore[assignment]
     freeze(model, config, model.head_names)  # type: ignore[arg-type]
     return model
 
@@ -138,9 +142,13 @@ def _finished(model: nn.Module, config: ImageConfig) -> nn.Module:
     """Gives the classifier PyTorch's usual weights, puts in a pooling that timm lacks, and notes the channels."""
     # timm draws a new classifier of the EfficientNet and MobileNet families from ±1/√classes (meant for 1000): with
     # five classes the first loss is near 9 instead of 1.6, and fine-tuning spends its epochs on undoing that.
-    for module in _classifiers(model):
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            module.reset_parameters()
+    for layer in classifier_layers(model):
+        layer.reset_parameters()
+    for module in model.modules():
+        # The MLPs of relative positions (Swin V2 CR, ViT relpos) drop an eighth, which no argument of timm's changes.
+        mlp = module.mlp if isinstance(module, RelPosMlp) else getattr(module, "meta_mlp", None)
+        if mlp is not None:
+            mlp.drop1.p = 0.0
     if config.pooling == "gem":
         use_gem(model)
     model.in_chans = config.num_channels  # type: ignore[assignment]
@@ -168,7 +176,7 @@ def with_weights(
     useless = (*_AUXILIARY, *filter(None, [getattr(model, "published_head", None)]))
     weights = {name: value for name, value in weights.items() if not name.startswith(useless)}
     own = model.state_dict()
-    classifier = _classifier_names(model)
+    classifier = _layer_names(model)
     if not differences(weights, own, ignore=classifier):
         # Weights of just this model, pooling included: saved by an earlier trial, or nothing differs.
         kept = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
@@ -178,7 +186,7 @@ def with_weights(
     name = timm_name(config.model)
     with torch.device("meta"):
         published = timm.create_model(name)
-    wrong = differences(weights, published.state_dict(), ignore=_classifier_names(published))
+    wrong = differences(weights, published.state_dict(), ignore=_layer_names(published))
     if wrong:
         raise WeightsError(
             f"{source}: these are not the weights of {config.model}: {'; '.join(wrong)}. "
@@ -186,7 +194,7 @@ def with_weights(
         )
     # The weights are the model's, but channels, resolution or pooling are not those it was published with:
     # timm knows how to adapt each of its models (first convolution, position embedding, ...).
-    weights = {name: value for name, value in weights.items() if name not in _classifier_names(published)}
+    weights = {name: value for name, value in weights.items() if name not in _layer_names(published)}
     options = dict(model._model_args)  # type: ignore[arg-type]
     # Names that a changed pooling does without are no news to anybody.
     logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
@@ -213,13 +221,6 @@ def _misfit(error: Exception) -> str:
     return shapes[0].rstrip(".") + (f", and {len(shapes) - 1} more" if len(shapes) > 1 else "")
 
 
-def _classifier_names(model: nn.Module) -> frozenset[str]:
-    """The names, in the state dict, of the classifier's weights."""
-    wanted = {id(parameter) for module in _classifiers(model) for parameter in module.parameters()}
-    return frozenset(name for name, parameter in model.named_parameters() if id(parameter) in wanted)
-
-
-def _classifiers(model: nn.Module) -> tuple[nn.Module, ...]:
-    """The classifier; two of them in models that were distilled."""
-    classifiers = model.get_classifier()  # type: ignore[operator]
-    return classifiers if isinstance(classifiers, tuple) else (classifiers,)
+def _layer_names(model: nn.Module) -> frozenset[str]:
+    """The names, in the state dict, of the weights that depend on the classes: no file need have them."""
+    return names_of(model, classifier_layers(model))

@@ -8,6 +8,9 @@ import torch
 from timm.layers import ClassifierHead
 from torch import nn
 
+from trainables.image.models.classifiers import classifier_parts
+from trainables.image.models.own_head import load_own_head
+
 
 class Head(nn.Module):
     """Dropout, then the classifier: pooled features `(N, D)` → logits `(N, classes)`."""
@@ -16,6 +19,7 @@ class Head(nn.Module):
         super().__init__()
         self.drop = nn.Dropout(dropout)
         self.fc = nn.Linear(width, num_classes)
+        self.num_classes = num_classes
         # What `parameter_groups` reads of a whole model, too.
         self.head_names = frozenset({"fc.weight", "fc.bias"})
 
@@ -28,17 +32,13 @@ class Head(nn.Module):
         return self.fc
 
 
-def layer_of(classifier: nn.Module) -> nn.Module:
-    """The layer with a classifier's weights: of SAM and Sequencer timm gives the pooling and the dropout as well."""
-    return classifier.fc if isinstance(classifier, ClassifierHead) else classifier
-
-
 def linear_of(classifier: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Weight (classes, D) and bias (classes,) of a classifier that is one linear layer; None of any other.
 
     A convolution of 1×1 on a map of one pixel is one, too.
     """
-    classifier = layer_of(classifier)
+    if isinstance(classifier, ClassifierHead):  # of Sequencer and SAM timm gives the pooling and the dropout as well
+        classifier = classifier.fc
     if isinstance(classifier, nn.Conv2d):
         if classifier.kernel_size != (1, 1) or classifier.groups != 1:
             return None
@@ -48,8 +48,11 @@ def linear_of(classifier: nn.Module) -> tuple[torch.Tensor, torch.Tensor] | None
 
 
 def load_head(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Puts a trained head's weights (`fc.weight` and `fc.bias`) into the classifier of a whole model."""
-    classifier = layer_of(model.get_classifier())  # type: ignore[operator]
+    """Puts a trained head's weights (`fc.weight` and `fc.bias`, or those of an own head) into a whole model."""
+    if "fc.weight" not in weights:
+        load_own_head(model, weights)
+        return
+    (classifier,) = classifier_parts(model)
     own = classifier.state_dict()
     named = {name.removeprefix("fc."): value for name, value in weights.items()}
     classifier.load_state_dict({name: value.view(own[name].shape) for name, value in named.items()})

@@ -27,6 +27,7 @@ from trainables.image.features.stored import Backbone
 from trainables.image.models.ensemble import Ensemble, Trained
 from trainables.image.models.factory import build_model, starting_model
 from trainables.image.models.head import Head, load_head
+from trainables.image.models.own_head import OwnHead
 from trainables.image.training.members import join, member_folder, members_of
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _backbone_weights(checkpoint: Path) -> Path:
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:
-    if path.name == HEAD_FILE and not isinstance(model, Head):
+    if path.name == HEAD_FILE and not isinstance(model, Head | OwnHead):
         load_head(model, load_file(path))
     else:
         model.load_state_dict(load_file(path))

@@ -29,10 +29,12 @@ from trainables.image.features.stored import FeatureFeed, Features
 from trainables.image.index import ImageIndex
 from trainables.image.measures.losses import make_loss, training_loss
 from trainables.image.measures.metrics import classification_metrics, decide, outcomes
+from trainables.image.models.classifiers import classifier_layers
 from trainables.image.models.factory import normalization, starting_model
 from trainables.image.models.freezing import frozen_norms
-from trainables.image.models.head import Head, layer_of
+from trainables.image.models.head import Head
 from trainables.image.models.layout import channels_last
+from trainables.image.models.own_head import OwnHead
 from trainables.image.package import THRESHOLD
 from trainables.image.parallel.workers import Workers, accelerator_of
 from trainables.image.settings.balance import Balance
@@ -126,7 +128,12 @@ def starting_net(
     """What is trained, before its first step, and the precision that it trains in; seeds everything."""
     seed_everything(seed)
     if isinstance(pixels, Features):
-        net: nn.Module = Head(pixels.width, num_classes, config.dropout)
+        net: nn.Module
+        layout = pixels.backbone.layout
+        if layout is None:
+            net = Head(pixels.width, num_classes, config.dropout)
+        else:
+            net = OwnHead(starting_model(config, num_classes, weights), layout, config.dropout)
         precision = pixels.backbone.precision
     else:
         net = starting_model(config, num_classes, weights)
@@ -343,9 +350,9 @@ def start_head(net: nn.Module, seed: int) -> None:
     What follows (dropout) goes on from there: with and without a backbone in memory a trial is the same.
     """
     seed_everything(seed)
-    classifier = layer_of(net.get_classifier())  # type: ignore[operator]
-    if isinstance(classifier, nn.Linear | nn.Conv2d) and not getattr(net, "classifier_is_loaded", False):
-        classifier.reset_parameters()
+    if not getattr(net, "classifier_is_loaded", False):
+        for layer in classifier_layers(net):
+            layer.reset_parameters()
 
 
 def mean_loss(losses: list[torch.Tensor], batches: tuple[torch.Tensor, ...]) -> float:

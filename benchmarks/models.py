@@ -2,6 +2,7 @@
 
     python -m benchmarks.models count                   # the parameters of every name: some minutes
     python -m benchmarks.models prove --until 03:50     # go on where the last run ended
+    python -m benchmarks.models features                # stored features of names that had none
     python -m benchmarks.models write                   # docs/models.md from the table
 
 Names are taken a module at a time, the smallest first, so that a run that ends early has seen every family. Several
@@ -102,6 +103,20 @@ def count(path: Path = TABLE) -> None:
             write_row({"name": name, **without_memory(name, int(row["usual_resolution"]))}, path)
 
 
+def try_features(path: Path = TABLE) -> None:
+    """Tries again whether head-only trials can share stored features, of names that went the whole way without."""
+    from benchmarks.models_data import Pictures
+    from benchmarks.models_way import trained_size
+
+    for name, row in taken(path).items():
+        if row["stored_features"] not in ("", "yes"):
+            size = trained_size(name, int(row["usual_resolution"]))
+            with tempfile.TemporaryDirectory() as folder:
+                found = Pictures(size).features(name, size, folder)
+            write_row({"name": name, "stored_features": found}, path)
+            print(f"{name}: {found}", flush=True)
+
+
 def prove(names: list[str], until: float, path: Path = TABLE) -> None:
     """Runs names that have no row yet, until a time (seconds since the epoch)."""
     todo = [name for name in names if name not in taken(path)]
@@ -158,7 +173,7 @@ def some(names: list[str], until: float) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models")
-    parser.add_argument("what", choices=["count", "prove", "some", "write"])
+    parser.add_argument("what", choices=["count", "prove", "some", "features", "write"])
     parser.add_argument("names", nargs="*", help="Names, or patterns; all of timm's without any.")
     parser.add_argument("--until", default="23:59", help="When to end, as HH:MM.")
     parser.add_argument("--table", type=Path, default=TABLE)
@@ -171,6 +186,9 @@ def main() -> None:
         from benchmarks.models_page import write_page
 
         write_page(read_table(given.table))
+        return
+    if given.what == "features":
+        try_features(given.table)
         return
     if given.what == "count":
         count(given.table)

@@ -83,6 +83,10 @@ Not tried yet, of these families: {", ".join(untried) or "none"}.
 
 {_no_onnx(no_onnx)}
 
+## Without stored features
+
+{_no_features(right)}
+
 ## Published weights that fit one resolution
 
 {_sentence((f"{row['name']} ({row['usual_resolution']})" for row in one_size), "None of those tried.")} At another
@@ -98,6 +102,7 @@ A process of the survey may take 10 GiB, and each name ten minutes.
 
     python -m benchmarks.models count                 # parameters of all names
     python -m benchmarks.models prove --until 23:00   # goes on where it ended; a process per dozen of names
+    python -m benchmarks.models features              # stored features again, of models that had none
     python -m benchmarks.models write                 # this page
 
 The rows are in `trainables/image/models/survey.csv`. So far they took {seconds / 60:.0f} minutes.
@@ -137,6 +142,13 @@ def _no_onnx(rows: list[Row]) -> str:
         f"{names} Their package is published as `model.safetensors`, with the code that loads it in its `README.md`; "
         "the sweep says so, and ends well. `sweep predict`, `evaluate` and `serve` need ONNX."
     )
+
+
+def _no_features(rows: list[Row]) -> str:
+    lines = [f"- {row['stored_features']}" for row in rows if row["stored_features"] not in ("", "yes")]
+    if not lines:
+        return "None of those tried."
+    return "The backbone of these runs in each epoch of a head-only trial:\n\n" + "\n".join(lines)
 
 
 def _sentence(items: Iterable[str], otherwise: str) -> str:

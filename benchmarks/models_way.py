@@ -68,9 +68,8 @@ def whole_way(name: str) -> dict[str, Any]:
         told = ImageClassifier.check(_config(name, usual))
         outcome = "refused" if told else "failed"
         return {**row, "outcome": outcome, "reason": told[0].message if told else refusal, "seconds": _since(began)}
-    sizes = [size for size in TRIED_SIZES if size <= usual]
     row |= without_memory(name, usual)
-    size = next(size for size in (*[s for s in sizes if s >= 64], usual) if impossible(name, "native", size) is None)
+    size = trained_size(name, usual)
     others = (other for other in (size, usual + 32, 2 * usual) if other != usual)
     other = next((other for other in others if impossible(name, "native", other) is None), usual)
     source = get_pretrained_cfg(name)
@@ -98,6 +97,12 @@ def whole_way(name: str) -> dict[str, Any]:
         elif "outcome" not in row:  # else it is right at this size, and only what the usual one costs is not known
             row |= {"outcome": "infeasible", "reason": said}
     return {**row, "seconds": _since(began)}
+
+
+def trained_size(name: str, usual: int) -> int:
+    """The smallest resolution from 64 pixels on, of those that people use, that a name can be trained on."""
+    sizes = [size for size in TRIED_SIZES if 64 <= size <= usual]
+    return next(size for size in (*sizes, usual) if impossible(name, "native", size) is None)
 
 
 def counted(name: str) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def test_only_the_same_network_pixels_and_start_go_together(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("model", "resolution", "told"),
-    [("simple_cnn3", 4, "it must be from 8 to 2048"), ("vit_tiny_patch16_224", 192, "weights for each place")],
+    [("simple_cnn3", 4, "it must be from 8 to 2048"), ("vit_tiny_patch16_224", 192, "weights for each position")],
 )
 def test_a_resolution_that_the_network_cannot_take_is_refused(model: str, resolution: int, told: str) -> None:
     config = ImageConfig(model=model, pretrained=False, input_resolution=224)

@@ -179,8 +179,8 @@ def figures(folder: Path, dry: bool) -> list[Outcome]:
     """Images/s: a trial with and without a graph, also with its pixels on the GPU, and the step alone on one batch."""
     found = []
     for model, size, batch in TINY_NETS if dry else NETS:
-        data = Noise(5 * batch if dry else max(40 * batch, 2_560), size)
-        values = {"model": model, "input_resolution": size, "batch_size": batch, "epochs": 2 if dry else 4}
+        data = Noise(5 * batch if dry else max(30 * batch, 1_920), size)
+        values = {"model": model, "input_resolution": size, "batch_size": batch, "epochs": 2 if dry else 3}
         rates = {
             f"synthetic, {way}": _synthetic(model, size, batch, way == "graph", 3 if dry else _STEPS)
             for way in ("eager", "graph")

@@ -45,6 +45,7 @@ else:
 
 def faults_and_megabytes_given_back(*arguments: str, **environment: str) -> tuple[int, int]:
     plain = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
+    plain["NUMPY_MADVISE_HUGEPAGE"] = "0"  # how many faults huge pages save depends on how much memory is in one piece
     done = subprocess.run(
         [sys.executable, "-c", STEPS, *arguments],
         env={**plain, **environment}, capture_output=True, text=True, check=True, timeout=60,
@@ -56,7 +57,7 @@ def faults_and_megabytes_given_back(*arguments: str, **environment: str) -> tupl
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="needs glibc")
 def test_a_step_gets_the_memory_of_the_one_before() -> None:
     faults, _ = faults_and_megabytes_given_back("plain", "main")
-    assert faults > 3_000  # what this is about: 5 steps of 113 MiB, a page of memory each time
+    assert faults > 20_000  # what this is about: 5 steps of 113 MiB, a page of memory each time
     faults, given_back = faults_and_megabytes_given_back("kept", "main")
     assert faults < 500
     assert given_back > 50

@@ -109,7 +109,7 @@ def test_without_outcomes_only_those_with_predictions_are_compared(tmp_path: Pat
 def test_one_trial_claims_nothing(tmp_path: Path) -> None:
     _, answer = write(tmp_path, outcomes([[0.5, 0.8]], 60))
     assert answer.unseen is None
-    assert "there was only one trial" in text(answer)
+    assert "only one trial has a value" in text(answer)
     assert "differ significantly" not in text(answer)
     assert "48 of 60" in text(answer) or "of 60; 95 %" in text(answer)
 

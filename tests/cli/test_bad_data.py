@@ -172,7 +172,7 @@ def write_weights(kind: str) -> str:
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        ("missing", "no weight file "),
+        ("missing", "does not exist. Give a weight file "),
         ("truncated", "cannot be read as weights"),
         ("empty", "cannot be read as weights"),
         ("text", "cannot be read as weights"),

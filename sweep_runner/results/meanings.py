@@ -123,6 +123,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "num_flops": "floating-point operations per image",
         "onnx_bytes": "size of its ONNX file",
         "onnx_latency_ms": "milliseconds in ONNX Runtime (one image, one thread), median",
+        "onnx_latency_p95_ms": "95th percentile of onnx_latency_ms",
         "reason": "why it is published, or is not",
     },
     "confusions": {

@@ -19,6 +19,10 @@ for option in "$@"; do
     esac
 done
 export PYTHONPATH=$project${SITE:+:$SITE}${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+missing=$("$PY" -c "
+from importlib.util import find_spec
+print(*(name for name in ('torch', 'timm', 'pyarrow', 'PIL', 'ray', 'optuna') if find_spec(name) is None))") || exit 2
+[ -z "$missing" ] || { echo "$0: $PY lacks $missing: name another Python with PY=…, or a folder with SITE=…" >&2; exit 2; }
 [ -z "$SITE" ] || chmod -R +x "$SITE"/ray/core 2> /dev/null # wheels that zipfile unpacked lose the run bit
 mkdir -p "$OUT" && OUT=$(cd "$OUT" && pwd) && work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT

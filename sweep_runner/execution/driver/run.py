@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -205,6 +206,7 @@ class Run:
         from sweep_runner.execution.driver.tune_adapter import run_trials  # imports ray: not before its environment
 
         self._leave_if_stopped()
+        left_s = _time_left(spec.search, recorder.state)
         slot = resolve(spec.resources, session.nodes, plan.workers)
         at_a_time = slot.max_concurrent
         if self._reached is not None and isinstance(spec.resources.max_concurrent, int):
@@ -250,7 +252,7 @@ class Run:
             if remote is not None:
                 remote.check()
             self._bring_checkpoints(recorder)
-            measure = partial(self._measure, recorder)
+            measure = partial(self._measure, recorder, left_s)
             notes = measure() if spec.export.prefer == "faster" else ()
             finish = finish_search(
                 plan,
@@ -266,7 +268,7 @@ class Run:
         self._ray.close()
         return replace(finish, notes=(*finish.notes, *notes))
 
-    def _measure(self, recorder: Recorder) -> tuple[str, ...]:
+    def _measure(self, recorder: Recorder, left_s: Callable[[], float]) -> tuple[str, ...]:
         """What the models of the kept trials take; what the user should know of it."""
         return measure_kept(
             self._plan,
@@ -276,6 +278,7 @@ class Run:
             self._assistant,
             self._observer.finishing,
             stopped=lambda: bool(self._signals.received),
+            left_s=left_s,
         )
 
     def _watch(
@@ -365,6 +368,13 @@ def _go_on(search: Search, recorder: Recorder, *, extended: bool) -> None:
     stopped = recorder.state.search.stopped
     if extended or (stopped is not None and not still_stands(stopped, search.stop)):
         recorder.record(SearchWentOn(time=time.time(), anew=extended))
+
+
+def _time_left(search: Search, state: SweepState) -> Callable[[], float]:
+    """Seconds that the wall-clock budget has left for a run; a run that begins after the search has ended may take what
+    it takes, because its user wants what was left over."""
+    after = search.stop.after if search.stop is not None and state.search.stopped is None else None
+    return (lambda: math.inf) if after is None else (lambda: after - state.spent_s(time.time()))
 
 
 def nothing_left(state: SweepState, paths: SweepPaths) -> str:

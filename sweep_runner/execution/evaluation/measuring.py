@@ -6,6 +6,7 @@ the package that is published, and every trial that has it learns the figures.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import Any
 from sweep_runner.execution.build import build
 from sweep_runner.execution.evaluation.assistant import Assistant
 from sweep_runner.execution.evaluation.finalize import FinalResult
+from sweep_runner.results.display import counted
 from sweep_runner.results.events import ModelMeasured
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
@@ -29,6 +31,8 @@ from trainables.own_modules import find_own_modules, folders_of_own_modules
 
 MOST_ARCHITECTURES = 8
 """Of the kept trials that are measured when a sweep ends: an export takes seconds, of large networks a minute."""
+_FIRST_S = 15.0
+"""What measuring one takes, before any was: MobileNetV2 took 13 s on two CPUs, most of it for the export."""
 _POLL_S = 0.5
 
 
@@ -186,6 +190,7 @@ def measure_kept(
     assistant: Assistant,
     say: Callable[[str], None],
     stopped: Callable[[], bool],
+    left_s: Callable[[], float] = lambda: math.inf,
 ) -> tuple[str, ...]:
     """Measures the architectures of kept trials that were not measured yet.
 
@@ -197,16 +202,25 @@ def measure_kept(
         assistant: does it.
         say: told what happens.
         stopped: whether the user wants it to end.
+        left_s: how many seconds there are for it; those that find no time are left to a resume.
 
     Returns:
         What the user should know.
     """
     notes: list[str] = []
+    took = _FIRST_S
     due = due_for_measuring(plan, recorder.state, kept)
     warning = busy() if due else ""
     for place, (architecture, number) in enumerate(due.items(), start=1):
         if stopped():
             break
+        if left_s() < took:
+            rest = counted(len(due) - place + 1, "architecture")
+            notes.append(
+                f"no time was left to measure the latency of {rest} (search.stop.after); {paths.command('resume')} does"
+            )
+            break
+        began = time.monotonic()
         say(f"measuring latency, {place} of {len(due)} architectures: {architecture}")
         known = recorder.state.measured.get(architecture)
         missing = [fact for fact in wanted_facts(plan) if known is None or fact not in known.asked]
@@ -222,6 +236,7 @@ def measure_kept(
             continue
         trials = trials_with(plan, recorder.state, architecture)
         recorder.record(measurement.event(facts, trials, loaded=bool(warning)))
+        took = time.monotonic() - began
     tell_later_trials(plan, recorder)
     if warning:
         notes.append(f"during the measurement of latency, {warning}")

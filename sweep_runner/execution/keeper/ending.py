@@ -23,7 +23,7 @@ from trainables.units import duration_text
 
 _MOST_FOR_THE_END = 0.5
 """Of the budget: a search that has no time at all would make no model either."""
-_START_S = 20.0
+_START_S = 30.0
 """What evaluation and export take beside their passes over the data: starting a process, importing, verifying."""
 _REFIT_EPOCH = 1.25
 """An epoch over train and val, in epochs over train: by the default split of 0.64 and 0.16."""

@@ -86,6 +86,20 @@ def test_each_architecture_is_measured_once_and_all_its_trials_learn_it(
     assert fold(read_events(paths.log), plan.spec.objective).trials[4].facts["onnx_latency_ms"] == 4.0
 
 
+def test_what_finds_no_time_is_left_to_a_resume(plan: Plan, assistant: Assistant, tmp_path: Path) -> None:
+    root, paths = tmp_path / "sized", SweepPaths(tmp_path / "sized")
+    left = iter([60.0, 0.0])
+    with recorder_of(plan, root, [2, 4, 8]) as recorder:
+        notes = measure_kept(
+            plan, recorder, paths, [0, 1, 2], assistant, lambda _: None, lambda: False, lambda: next(left)
+        )
+        told = "no time was left to measure the latency of 2 architectures (search.stop.after); "
+        assert [note for note in notes if note.startswith(told) and "sweep resume" in note]
+        assert len(measured(root)) == 1
+        measure_kept(plan, recorder, paths, [0, 1, 2], assistant, lambda _: None, lambda: False)
+    assert sorted(measured(root)) == [2, 4, 8]
+
+
 def test_what_cannot_be_measured_is_said_and_the_rest_is_measured(
     plan: Plan, assistant: Assistant, tmp_path: Path
 ) -> None:

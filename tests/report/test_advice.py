@@ -265,6 +265,8 @@ def test_a_search_that_its_time_ended_early() -> None:
     found = only(of_search.hardly_ran(cut))
     assert found.evidence == "2 of 10 trials had begun when search.stop.after ended the search"
     assert found.command == "sweep extend one --trials 8"
+    many = evidence([row(number, 0.5) for number in range(25)], search={"trials": 2000})
+    assert not list(of_search.hardly_ran(replace(many, board=replace(many.board, sweep=ended)))), "25 say something"
 
 
 def test_a_model_that_says_little_more_than_a_constant_answer() -> None:

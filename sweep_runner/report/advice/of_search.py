@@ -16,8 +16,9 @@ from sweep_runner.spec.strategies import Hyperband, Promotion, SuccessiveHalving
 from trainables.loading import load_trainable
 from trainables.own_modules import not_imported
 
-_BEGAN = 0.5
-"""Of the trials; with fewer, other rules rest on little."""
+_BEGAN, _ENOUGH = 0.5, 20
+"""Of the trials, or so many of them: a time limit is often given with more trials than anyone expects to run. With
+fewer, other rules rest on little."""
 _FEWEST = 6
 """Trials with a value, before the best ones say anything of a range."""
 _EDGE, _SIDE = 0.1, 0.25
@@ -41,7 +42,7 @@ def hardly_ran(seen: Evidence) -> Iterator[Advice]:
     if seen.spec is None or not stopped or seen.board.sweep.state == "RUNNING":
         return
     wanted, began = seen.spec.search.trials, sum(row.confirms is None for row in seen.board.rows)
-    if began >= _BEGAN * wanted:
+    if began >= min(_BEGAN * wanted, _ENOUGH):
         return
     evidence = f"{began} of {wanted} trials had begun when search.stop.{stopped} ended the search"
     command = f"sweep extend {seen.name} --trials {wanted - began}{seen.where}"

@@ -30,7 +30,7 @@ from sweep_runner.results.events import SweepChanged
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.results.state import SweepState, TrialSummary
-from sweep_runner.search.study import Proposal, Study
+from sweep_runner.search.study import Study
 from sweep_runner.spec.check import load_plan
 from sweep_runner.spec.ending import Confirm
 from sweep_runner.spec.plan import Plan
@@ -119,18 +119,10 @@ def run_sweep(plan: Plan, root: Path) -> SweepState:
     root.mkdir(parents=True)
     plan.trainable(plan.data, paths.data).prepare(plan.candidates)
 
-    def assign(proposal: Proposal, attempt: int, seed: int, recorded_epochs: int) -> Assignment:
-        return Assignment(
-            sweep=spec.name, trial=proposal.number, name=proposal.name, attempt=attempt, seed=seed,
-            folder=str(paths.trial(proposal.number)), num_threads=1, metric=spec.objective.metric,
-            mode=spec.objective.mode, recorded_epochs=recorded_epochs, trainable=spec.trainable, data=spec.data,
-            data_folder=str(paths.data), config=spec.config_of(proposal.params),
-        )  # fmt: skip
-
     with Recorder.open(paths, spec.objective, list(spec.space), {}) as recorder:
         recorder.record(SweepChanged(time=time.time(), state="RUNNING"))
         with Study.open(paths.study, spec, plan.max_epochs) as study:
-            keeper = Keeper(spec, paths, study, recorder, 1, assign)
+            keeper = Keeper(spec, paths, study, recorder, 1)
             while (assignment := keeper.next()) is not None:
                 _train(keeper, assignment)
         return recorder.state

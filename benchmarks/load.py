@@ -28,7 +28,7 @@ from sweep_runner.execution.worker.messages import Assignment, Message
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.results.state import SweepState
-from sweep_runner.search.study import Proposal, Study
+from sweep_runner.search.study import Study
 from sweep_runner.spec.model import Resources, SweepSpec
 from trainables.contract import EpochReport
 from trainables.synthetic import SyntheticConfig, curve
@@ -89,29 +89,11 @@ def open_keeper(spec: SweepSpec, root: Path, max_live: int = 2) -> Iterator[Keep
     root.mkdir(parents=True, exist_ok=True)
     paths = SweepPaths(root)
 
-    def assign(proposal: Proposal, attempt: int, seed: int, recorded_epochs: int) -> Assignment:
-        return Assignment(
-            sweep=spec.name,
-            trial=proposal.number,
-            name=proposal.name,
-            attempt=attempt,
-            seed=seed,
-            folder=str(paths.trial(proposal.number)),
-            num_threads=1,
-            metric=spec.objective.metric,
-            mode=spec.objective.mode,
-            recorded_epochs=recorded_epochs,
-            trainable=spec.trainable,
-            data={},
-            data_folder=str(paths.data),
-            config=spec.config_of(proposal.params),
-        )
-
     with (
         Recorder.open(paths, spec.objective, list(spec.space), {}) as recorder,
         Study.open(paths.study, spec) as study,
     ):
-        yield Keeper(spec, paths, study, recorder, max_live, assign)
+        yield Keeper(spec, paths, study, recorder, max_live)
 
 
 def drive(keeper: Keeper, course: Course) -> None:

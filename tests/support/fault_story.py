@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from sweep_runner.execution.driver import run
 from sweep_runner.execution.evaluation.finalize import finalize
 from sweep_runner.execution.keeper.keeper import Keeper
 from sweep_runner.execution.publishing.finish import Finish, finish_search
@@ -80,8 +79,8 @@ class _Direct(WorkerHandle):
 def search_here(self: Any, study: Study, recorder: Recorder) -> Finish:
     """In place of `Run._search`."""
     plan, paths = self._plan, self._paths
-    assign = run._assigner(plan, paths, 1, self._remote, lambda: 0.0)
-    keeper = Keeper(plan.spec, paths, study, recorder, 1, assign, 1)
+    place = self._remote.place if self._remote is not None else None
+    keeper = Keeper(plan.spec, paths, study, recorder, 1, 1, remote=place)
     if self._remote is not None:
         keeper.on_drop(self._remote.drop)
     while (assignment := keeper.next()) is not None:

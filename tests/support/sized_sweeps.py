@@ -11,11 +11,11 @@ from sweep_runner.execution.evaluation.assistant import Assistant
 from sweep_runner.execution.evaluation.measuring import CannotMeasure, Measurement, measure
 from sweep_runner.execution.keeper.gate import Gate
 from sweep_runner.execution.keeper.keeper import Keeper
-from sweep_runner.execution.worker.messages import Assignment, Message
+from sweep_runner.execution.worker.messages import Message
 from sweep_runner.results.events import SweepChanged
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
-from sweep_runner.search.study import Proposal, Study
+from sweep_runner.search.study import Study
 from sweep_runner.spec.plan import Plan
 from tests.support.sized import accuracy
 from trainables.checkpoints import write_checkpoint
@@ -45,14 +45,6 @@ def opened(plan: Plan, root: Path) -> Iterator[tuple[Keeper, Gate, Recorder, Stu
     root.mkdir(exist_ok=True)
     paths, spec = SweepPaths(root), plan.spec
 
-    def assign(proposal: Proposal, attempt: int, seed: int, recorded_epochs: int) -> Assignment:
-        return Assignment(
-            sweep=spec.name, trial=proposal.number, name=proposal.name, attempt=attempt, seed=seed,
-            folder=str(paths.trial(proposal.number)), num_threads=1, metric=spec.objective.metric,
-            mode=spec.objective.mode, recorded_epochs=recorded_epochs, trainable=spec.trainable, data={},
-            data_folder=str(paths.data), config=spec.config_of(proposal.params),
-        )  # fmt: skip
-
     with (
         Recorder(paths, spec.objective, list(spec.space), {}, flush_interval_s=3600) as recorder,
         Study.open(paths.study, spec, plan.max_epochs) as study,
@@ -61,7 +53,7 @@ def opened(plan: Plan, root: Path) -> Iterator[tuple[Keeper, Gate, Recorder, Stu
         (paths.root / "environment.json").write_text("{}")
         gate = Gate(plan, paths, recorder)
         try:
-            yield Keeper(spec, paths, study, recorder, 2, assign, gate=gate), gate, recorder, study
+            yield Keeper(spec, paths, study, recorder, 2, gate=gate), gate, recorder, study
         finally:
             gate.close()
 

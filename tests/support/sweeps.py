@@ -17,7 +17,7 @@ from sweep_runner.execution.worker.messages import Assignment, Message
 from sweep_runner.results.events import SweepChanged
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
-from sweep_runner.search.study import Proposal, Study
+from sweep_runner.search.study import Study
 from sweep_runner.spec.model import SweepSpec
 from trainables.contract import EpochReport
 from trainables.synthetic import SyntheticConfig, curve
@@ -44,29 +44,11 @@ def open_keeper(spec: SweepSpec, root: Path, max_live: int = 2) -> Iterator[Keep
     root.mkdir(exist_ok=True)
     paths = SweepPaths(root)
 
-    def assign(proposal: Proposal, attempt: int, seed: int, recorded_epochs: int) -> Assignment:
-        return Assignment(
-            sweep=spec.name,
-            trial=proposal.number,
-            name=proposal.name,
-            attempt=attempt,
-            seed=seed,
-            folder=str(paths.trial(proposal.number)),
-            num_threads=1,
-            metric=spec.objective.metric,
-            mode=spec.objective.mode,
-            recorded_epochs=recorded_epochs,
-            trainable=spec.trainable,
-            data={},
-            data_folder=str(paths.data),
-            config=spec.config_of(proposal.params),
-        )
-
     recorder = Recorder(paths, spec.objective, list(spec.space), {}, flush_interval_s=3600)
     recorder.record(SweepChanged(time=time.time(), state="RUNNING"))
     try:
         with Study.open(paths.study, spec) as study:
-            yield Keeper(spec, paths, study, recorder, max_live, assign)
+            yield Keeper(spec, paths, study, recorder, max_live)
     finally:
         recorder.close()
 

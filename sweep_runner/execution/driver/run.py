@@ -43,14 +43,13 @@ from sweep_runner.execution.ray_runtime.session import RaySession, ray_session
 from sweep_runner.execution.ray_runtime.token import token_file
 from sweep_runner.execution.resources.gpus import GpuWatch
 from sweep_runner.execution.resources.slots import Slot, resolve
-from sweep_runner.execution.worker.messages import Assignment
 from sweep_runner.results.events import SearchWentOn, SweepChanged, TrialReopened
 from sweep_runner.results.events import SweepState as SweepStatus
 from sweep_runner.results.findings import write_findings
 from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.results.state import SweepState
-from sweep_runner.search.study import Proposal, Study
+from sweep_runner.search.study import Study
 from sweep_runner.spec.cluster import LOCAL
 from sweep_runner.spec.model import Search
 from sweep_runner.spec.plan import Plan
@@ -59,7 +58,6 @@ from sweep_runner.tracking.metrics import SweepCollector
 from trainables import environment
 from trainables.contract import Preparation
 from trainables.cpus import num_cpus
-from trainables.own_modules import folders_of_own_modules
 
 
 class Run:
@@ -211,9 +209,11 @@ class Run:
         at_a_time = slot.max_concurrent
         if self._reached is not None and isinstance(spec.resources.max_concurrent, int):
             at_a_time = spec.resources.max_concurrent  # nodes may still come
-        assign = _assigner(plan, paths, slot.num_threads, remote, lambda: keeper.gpus)
         gate = Gate(plan, paths, recorder)
-        keeper = Keeper(spec, paths, study, recorder, at_a_time, assign, slot.max_workers, EndWork.of(plan), gate)
+        keeper = Keeper(
+            spec, paths, study, recorder, at_a_time, slot.max_workers, EndWork.of(plan), gate,
+            num_threads=slot.num_threads, remote=remote.place if remote is not None else None,
+        )  # fmt: skip
         keeper.gpus = slot.gpus
         if remote is not None:
             keeper.on_drop(remote.drop)
@@ -406,38 +406,6 @@ def _reopen(study: Study, recorder: Recorder, *, failed: bool) -> None:
                 continue
             recorder.record(TrialReopened(time=time.time(), trial=trial.number))
         study.reopen(trial.number)
-
-
-def _assigner(
-    plan: Plan, paths: SweepPaths, num_threads: int, remote: RemoteResults | None, gpus: Callable[[], float]
-) -> Callable[[Proposal, int, int, int], Assignment]:
-    spec = plan.spec
-    import_paths = folders_of_own_modules(spec.trainable, spec.data)
-
-    def assign(proposal: Proposal, attempt: int, seed: int, recorded_epochs: int) -> Assignment:
-        return Assignment(
-            sweep=spec.name,
-            trial=proposal.number,
-            name=proposal.name,
-            attempt=attempt,
-            seed=seed,
-            folder=str(paths.trial(proposal.number)),
-            num_threads=num_threads,
-            metric=spec.objective.metric,
-            mode=spec.objective.mode,
-            recorded_epochs=recorded_epochs,
-            trainable=spec.trainable,
-            data=spec.data,
-            data_folder=str(paths.data),
-            config=spec.config_of(proposal.params),
-            import_paths=import_paths,
-            remote=remote.place if remote is not None else None,
-            workers=spec.workers_of(proposal.params),
-            worker_timeout_s=spec.resources.worker_timeout_s,
-            gpus=gpus(),
-        )
-
-    return assign
 
 
 def _stop(keeper: Keeper, observer: Observer) -> None:

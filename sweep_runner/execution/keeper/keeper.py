@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from sweep_runner.execution.keeper.books import Books, trial_seed
 from sweep_runner.execution.keeper.catching_up import catch_up
@@ -25,6 +26,7 @@ from sweep_runner.results.paths import SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.search.study import Proposal, Study
 from sweep_runner.spec.model import SweepSpec
+from trainables.own_modules import folders_of_own_modules
 
 
 class Keeper:
@@ -36,10 +38,11 @@ class Keeper:
         study: open, under the sweep's lock.
         recorder: open, under the sweep's lock.
         max_live: trials at a time; may be changed while the sweep runs.
-        assign: completes a hand-out (threads, data) for the worker.
         max_workers: of all trials together at a time; None: as many as they have. May be changed, too.
         end_work: what follows the search, for which a wall-clock budget keeps time.
         gate: checks trials against the limits before they are trained; None: there are none.
+        num_threads: of a worker.
+        remote: where checkpoints go besides (`Assignment.remote`).
 
     Attributes:
         live: the trials that were handed out, by number.
@@ -60,10 +63,11 @@ class Keeper:
         study: Study,
         recorder: Recorder,
         max_live: int,
-        assign: Callable[[Proposal, int, int, int], Assignment],
         max_workers: int | None = None,
         end_work: EndWork = EndWork(),  # noqa: B008 - frozen
         gate: Gate | None = None,
+        num_threads: int = 1,
+        remote: Mapping[str, Any] | None = None,
     ) -> None:
         self._books = Books(spec, paths, study, recorder)
         self.spec = spec
@@ -78,8 +82,10 @@ class Keeper:
         self._paths = paths
         self._recorder = recorder
         self.max_workers = max_workers
-        self._assign = assign
         self._gate = gate
+        self._num_threads = num_threads
+        self._remote = remote
+        self._import_paths = folders_of_own_modules(spec.trainable, spec.data)
         self._exhausted = False
         self.end = SearchEnd(self._books, end_work, lambda: self.max_live)
         self._reports = Reports(self._books, self.end)
@@ -220,7 +226,30 @@ class Keeper:
         )
         began = time.monotonic()
         self.live[proposal.number] = LiveTrial(proposal, attempt, now, began, began, epochs)
-        return self._assign(proposal, attempt, seed, epochs)
+        return self._assignment(proposal, attempt, seed, epochs)
+
+    def _assignment(self, proposal: Proposal, attempt: int, seed: int, epochs: int) -> Assignment:
+        return Assignment(
+            sweep=self.spec.name,
+            trial=proposal.number,
+            name=proposal.name,
+            attempt=attempt,
+            seed=seed,
+            folder=str(self._paths.trial(proposal.number)),
+            num_threads=self._num_threads,
+            metric=self.spec.objective.metric,
+            mode=self.spec.objective.mode,
+            recorded_epochs=epochs,
+            trainable=self.spec.trainable,
+            data=self.spec.data,
+            data_folder=str(self._paths.data),
+            config=self.spec.config_of(proposal.params),
+            import_paths=self._import_paths,
+            remote=self._remote,
+            workers=self.spec.workers_of(proposal.params),
+            worker_timeout_s=self.spec.resources.worker_timeout_s,
+            gpus=self.gpus,
+        )
 
     # What happened --------------------------------------------------------------------------------------
 

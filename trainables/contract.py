@@ -129,6 +129,8 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
             with several workers is refused: each of them would train the same.
         facts: what can be told of a model before it is trained, by name, in words (`trainables.facts`): limits and
             further objectives of a sweep file may name it, next to `metrics`. Of every fact less is better.
+        other_names: what other libraries call a config key → the key, such as learning_rate → lr: the hint of an
+            unknown key.
         architecture_keys: the config keys that facts depend on.
         scales: whether `export` divides the model's logits by `info["temperature"]["value"]`, where that is given.
         imports: modules that `train` needs and that take long to import, by name. Workers import them when they start,
@@ -141,6 +143,7 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
     check_keys: ClassVar[tuple[str, ...] | tuple[tuple[str, ...], ...]] = ()
     supports_workers: ClassVar[bool] = False
     facts: ClassVar[Mapping[str, str]] = {}
+    other_names: ClassVar[Mapping[str, str]] = {}
     architecture_keys: ClassVar[tuple[str, ...]] = ()
     imports: ClassVar[tuple[str, ...]] = ()
     scales: ClassVar[bool] = False

@@ -47,6 +47,8 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
     root = getattr(plan.data, "root", None)
     if isinstance(root, Path) and not root.exists() and not getattr(plan.data, "download", False):
         out.warn(f"data.root: {root} does not exist on this machine")
+    if (missing := _too_many_cpus(plan.spec)) is not None:
+        out.warn(missing)
     if results.sweep(plan.spec.name).spec.is_file():
         out.say(f"a sweep of this name exists already: {results.sweep(plan.spec.name).root}", style="yellow")
     from sweep_runner.execution.driver.forecast import forecast
@@ -61,7 +63,9 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
     out.result("")
     rows = [*_plan_rows(plan), *(("disk", line) for line in room.lines)]
     out.table(("key", "value"), rows, title="Plan")
-    look = f" `sweep data check {file}` checks its data." if type(plan.data).model_fields else ""
+    look = (
+        f" `sweep data check {file}` checks its data{_of_classes(plan.data)}." if type(plan.data).model_fields else ""
+    )
     out.say(f"{file} is valid.{look}", style="green")
 
 
@@ -102,6 +106,30 @@ def schema(file_format: str, output: Path | None, results: ResultsPaths, out: Ou
 
     write_atomically(output, text.encode())
     out.say(f"wrote {output}")
+
+
+def _too_many_cpus(spec: SweepSpec) -> str | None:
+    """Where trials would run on this machine, that it has too few CPUs for one of them. `sweep run` refuses it."""
+    from sweep_runner.spec.cluster import LOCAL
+    from trainables.cpus import num_cpus
+
+    if spec.cluster.address != LOCAL or spec.resources.cpus <= num_cpus():
+        return None
+    return (
+        f"resources.cpus is {spec.resources.cpus:g}: this machine has {num_cpus()} CPUs, so no trial can start here. "
+        f"Lower it to {num_cpus()} or less, or run the sweep on a machine or cluster that has as many"
+    )
+
+
+def _of_classes(data: BaseModel) -> str:
+    """Whether the file names classes: only the data tells whether it has them."""
+    named = getattr(data, "classes", None) or _caps(data)
+    return ", and the names of classes in the file" if named else ""
+
+
+def _caps(data: BaseModel) -> bool:
+    caps = getattr(getattr(data, "balance", None), "caps", None)
+    return isinstance(caps, dict) and bool(caps)
 
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:

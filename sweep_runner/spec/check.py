@@ -18,12 +18,14 @@ from sweep_runner.spec.check_space import SpaceCheck
 from sweep_runner.spec.cluster import absolute, wrong_paths
 from sweep_runner.spec.combine import check_configs
 from sweep_runner.spec.document import KeyPath
+from sweep_runner.spec.elsewhere import with_places
 from sweep_runner.spec.explain import explain, shown
 from sweep_runner.spec.fields import ConfigFields
 from sweep_runner.spec.findings import Findings
 from sweep_runner.spec.goals import check_limits
 from sweep_runner.spec.loader import LoadedSpec, PartlyWrong, in_file_order, load_resolved, load_spec, load_values
 from sweep_runner.spec.model import Export, SweepSpec
+from sweep_runner.spec.overrides import EXPANDED as ENTRIES
 from sweep_runner.spec.plan import Plan, find_candidates, most_epochs, possible_workers
 from sweep_runner.spec.space import Parameter
 from sweep_runner.spec.suggested import take_suggestion
@@ -72,7 +74,7 @@ def load_plan(
         else:
             loaded = load_resolved(source, overrides) if resolved else load_spec(source, overrides)
     except PartlyWrong as error:
-        raise RequestError(in_file_order([*error.problems, *_problems_of_rest(error)])) from error
+        raise RequestError(in_file_order(_all_problems(error))) from error
     taken = None
     try:
         if suggest:
@@ -86,13 +88,15 @@ def load_plan(
     return replace(check_spec(loaded), taken=taken)
 
 
-def _problems_of_rest(error: PartlyWrong) -> list[Problem]:
+def _all_problems(error: PartlyWrong) -> list[Problem]:
     loaded, wrong = error.rest, error.wrong
     try:
         trainable = load_trainable(loaded.spec.trainable)
     except NoSuchTrainable as missing:
-        return [Problem(f"trainable: {missing}", where=loaded.where("trainable"), hint=missing.hint)]
-    return [] if "trainable" in wrong else _Check(loaded, trainable).problems_beside(wrong)
+        unknown = Problem(f"trainable: {missing}", where=loaded.where("trainable"), hint=missing.hint)
+        return [*error.problems, unknown]
+    beside = [] if ("trainable",) in wrong else _Check(loaded, trainable).problems_beside(wrong)
+    return with_places([*error.problems, *beside], trainable)
 
 
 def check_prepared(plan: Plan, preparation: Preparation) -> None:
@@ -157,17 +161,9 @@ class _Check:
         check_ending(spec, self.trainable, found.places, found.problems, found.warnings)
         check_candidates(spec, self.trainable, data, candidates, found.places, found.problems)
         check_formats(spec, self.trainable, found.places, found.problems)
-        check_configs(
-            spec,
-            self.trainable,
-            found.places,
-            spaces.value_places,
-            found.problems,
-            found.warnings,
-            self.loaded.begun,
-        )
+        self._configs(spec, spaces)
         if found.problems:
-            raise RequestError(in_file_order(found.problems))
+            raise RequestError(in_file_order(with_places(found.problems, self.trainable)))
         assert data is not None, "a data section without a problem is valid"
         spec = spec.model_copy(update={"data": _resolved(spec.data, data), "cluster": absolute(self.spec.cluster)})
         return Plan(
@@ -181,27 +177,47 @@ class _Check:
             warnings=tuple(found.warnings),
         )
 
-    def problems_beside(self, wrong: frozenset[str]) -> list[Problem]:
-        """The problems of the sections that are right in themselves; nothing that follows from the wrong ones."""
-        if "search" in wrong:  # the default number of trials is not what the file meant
+    def problems_beside(self, wrong: frozenset[KeyPath]) -> list[Problem]:
+        """The problems of what is right in itself; nothing that follows from what is wrong.
+
+        Args:
+            wrong: the sections and the entries that the file is read without.
+        """
+        sections = {path[0] for path in wrong if len(path) == 1}
+        lost = {
+            section: frozenset(str(path[1]) for path in wrong if path[0] == section and path[1:]) for section in ENTRIES
+        }
+        if "search" in sections:  # the default number of trials is not what the file meant
             search = self.spec.search.model_copy(update={"trials": MAX_GRID})
             self.spec = self.spec.model_copy(update={"search": search})
-        if "data" not in wrong:
+        if lost["data"]:
+            self._data_keys()
+        elif "data" not in sections:
             self._data()
-        spaces = SpaceCheck(self.spec, self.trainable, self.fields, self._findings)
+        spaces = SpaceCheck(self.spec, self.trainable, self.fields, self._findings, lost["fixed"] | lost["space"])
+        spaces.names("fixed", lost["fixed"])
+        spaces.names("space", lost["space"])
         fixed, space = spaces.fixed(), spaces.space()
-        if not wrong & {"fixed", "space"}:
+        if not sections & {"fixed", "space"}:
             spaces.required()
             space = spaces.conditions(space, fixed)
-            if "baselines" not in wrong:
-                spaces.baselines(space, fixed)
-        if "objective" not in wrong:
+            baselines = {} if "baselines" in sections else spaces.baselines(space, fixed)
+            if not (lost["fixed"] | lost["space"]) & _flat(self.trainable.check_keys):
+                parts = {"fixed": fixed, "space": space, "baselines": baselines}
+                self._configs(self.spec.model_copy(update=parts), spaces)
+        if "objective" not in sections:
             SearchCheck(self.spec, self.trainable, self._findings).objective()
-        if "limits" not in wrong:
+        if "limits" not in sections:
             check_limits(self.spec.limits, self.trainable, self.spec.trainable, self._findings.problem)
-        if "cluster" not in wrong:
+        if "cluster" not in sections:
             self._cluster()
+        if "export" not in sections:
+            check_formats(self.spec, self.trainable, self._findings.places, self._findings.problems)
         return self._findings.problems
+
+    def _configs(self, spec: SweepSpec, spaces: SpaceCheck) -> None:
+        found, begun = self._findings, self.loaded.begun
+        check_configs(spec, self.trainable, found.places, spaces.value_places, found.problems, found.warnings, begun)
 
     def _data(self) -> BaseModel | None:
         model = self.trainable.data_class
@@ -212,7 +228,21 @@ class _Check:
             self._findings.problems += explain(error, raw=self.spec.data, where=where, model=model, at=("data",))
         except TrainableError as error:
             self._findings.problem(("data", "root") if str(error).startswith("data.root: ") else ("data",), str(error))
+            self._data_keys()
         return None
+
+    def _data_keys(self) -> None:
+        """Looks at each key of the data section by itself: what they say together cannot be known."""
+        model, where = self.trainable.data_class, self._findings.places.where
+        for key, value in self.spec.data.items():
+            alone = {key: value}
+            try:
+                model.model_validate(alone)
+            except ValidationError as error:
+                found = explain(error, raw=alone, where=where, model=model, at=("data",), of_keys=True)
+                self._findings.problems += found
+            except TrainableError:
+                pass  # the data itself: nothing can be said of it beside what is wrong
 
     def _workers(self, space: Mapping[str, Parameter]) -> None:
         """Whether a trial can have as many workers as it is to get."""
@@ -245,6 +275,10 @@ class _Check:
     def _cluster(self) -> None:
         for path, message, hint in wrong_paths(self.spec.cluster):
             self._findings.problem(path, message, hint)
+
+
+def _flat(check_keys: tuple[str, ...] | tuple[tuple[str, ...], ...]) -> set[str]:
+    return {key for keys in check_keys for key in ((keys,) if isinstance(keys, str) else keys)}
 
 
 def _resolved(raw: Mapping[str, Any], data: BaseModel) -> dict[str, Any]:

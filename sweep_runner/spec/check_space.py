@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sweep_runner.errors import Problem
 from sweep_runner.spec.baselines import complete_baseline
 from sweep_runner.spec.document import KeyPath
-from sweep_runner.spec.explain import did_you_mean, shown
+from sweep_runner.spec.explain import did_you_mean, no_such_key, shown
 from sweep_runner.spec.fields import ConfigFields, Mismatch
 from sweep_runner.spec.findings import Findings
 from sweep_runner.spec.model import SPACE_RESOURCES, SweepSpec
@@ -25,19 +25,27 @@ class SpaceCheck:
         trainable: whose hyperparameters it names.
         fields: of the trainable's configuration.
         findings: what was found is added to them.
+        lost: parameters and fixed keys that the file has, and that are wrong in themselves: the file is read
+            without them, and nothing is said of what needs them.
 
     Attributes:
         value_places: where the values stand that a choice is left with.
     """
 
     def __init__(
-        self, spec: SweepSpec, trainable: type[Trainable[Any, Any]], fields: ConfigFields, findings: Findings
+        self,
+        spec: SweepSpec,
+        trainable: type[Trainable[Any, Any]],
+        fields: ConfigFields,
+        findings: Findings,
+        lost: frozenset[str] = frozenset(),
     ) -> None:
         self.value_places: dict[str, list[str]] = {}
         self._spec = spec
         self._trainable = trainable
         self._fields = fields
         self._findings = findings
+        self._lost = lost
 
     def _known(self, section: str, key: str) -> bool:
         own = key in self._trainable.config_class.model_fields
@@ -54,8 +62,14 @@ class SpaceCheck:
         if key in self._fields:
             return True
         message = f"{self._spec.trainable} has no hyperparameter {shown(key)}"
-        self._findings.problem((section, key), message, did_you_mean(key, self._fields.names))
+        where = self._findings.places.where((section, key))
+        self._findings.problems.append(no_such_key(message, key, self._fields.names, where))
         return False
+
+    def names(self, section: str, keys: Iterable[str]) -> None:
+        """Whether there are hyperparameters of these names; their values are of no interest."""
+        for key in keys:
+            self._known(section, key)
 
     def fixed(self) -> dict[str, Any]:
         fixed: dict[str, Any] = {}
@@ -111,7 +125,7 @@ class SpaceCheck:
 
     def required(self) -> None:
         for name in self._fields.required:
-            if name not in self._spec.fixed and name not in self._spec.space:
+            if name not in self._spec.fixed and name not in self._spec.space and name not in self._lost:
                 message = f"{self._spec.trainable} needs {name}: put it under fixed or into the space"
                 self._findings.problem(("space",), message)
 
@@ -124,7 +138,9 @@ class SpaceCheck:
             good = True
             for parent, allowed in parameter.when.items():
                 at = ("space", name, "when", parent)
-                if parent not in self._spec.space and parent not in self._spec.fixed:
+                if parent in self._lost:
+                    good = False
+                elif parent not in self._spec.space and parent not in self._spec.fixed:
                     message = f"space.{name}.when: {shown(parent)} is neither in the space nor fixed"
                     names = [other for other in (*self._spec.space, *self._spec.fixed) if other != name]
                     self._findings.problem(at, message, did_you_mean(parent, names))
@@ -180,7 +196,8 @@ class SpaceCheck:
 
     def baselines(self, space: Mapping[str, Parameter], fixed: Mapping[str, Any]) -> dict[str, dict[str, Scalar]]:
         baselines: dict[str, dict[str, Scalar]] = {}
-        lost = {name for name in self._spec.space if name not in space}  # told already; not the baseline's fault
+        lost = {*self._lost}  # told already; not the baseline's fault
+        lost |= {name for name in self._spec.space if name not in space}
         lost |= {name for name in self._spec.fixed if name not in fixed}
         for name, given in self._spec.baselines.items():
             usable = {key: value for key, value in given.items() if key not in lost}

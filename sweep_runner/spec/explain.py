@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +15,20 @@ from sweep_runner.errors import Problem
 from sweep_runner.spec.document import KeyPath
 
 Where = Callable[[KeyPath], str]
+
+
+@dataclass(frozen=True)
+class UnknownKey(Problem):
+    """A key that is not known where it is written.
+
+    Attributes:
+        key: as it is written.
+        near: the most similar key that is known there; empty when none is similar.
+    """
+
+    key: str = ""
+    near: str = ""
+
 
 _KIND_OF_VALUE = {
     "int": "a whole number",
@@ -33,11 +48,19 @@ _KIND_OF_VALUE = {
 }
 
 
+_YES_OR_NO = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+"""Text to YAML 1.2, as which a sweep file is read."""
 _PLAIN_VALUE = {"true or false", "a number", "text"}
 
 
 def explain(
-    error: ValidationError, *, raw: Any, where: Where, model: type[BaseModel] | None = None, at: KeyPath = ()
+    error: ValidationError,
+    *,
+    raw: Any,
+    where: Where,
+    model: type[BaseModel] | None = None,
+    at: KeyPath = (),
+    of_keys: bool = False,
 ) -> list[Problem]:
     """Every problem of one validation.
 
@@ -47,12 +70,15 @@ def explain(
         where: a key path of the sweep file → the place to name.
         model: the class validated against: names the valid keys for a key that it does not have.
         at: where in the sweep file `raw` is.
+        of_keys: leaves out what is wrong with `raw` as a whole: keys that are missing, or do not go together.
     """
     grouped: dict[KeyPath, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
         grouped.setdefault(_path(details, raw), []).append(details)
     problems: list[Problem] = []
     for path, several in grouped.items():
+        if of_keys and (not path or several[0]["type"] == "missing"):
+            continue
         full = (*at, *path)
         if several[0]["type"] == "missing":
             problems.append(Problem(f"{dotted(full)} is missing", where=where(full[:-1])))
@@ -68,17 +94,21 @@ def unknown_key(path: KeyPath, keys: Iterable[str], where: Where, of: str = "") 
     """The problem of a key that is not one of `keys`, with the nearest spelling or all of them."""
     keys = list(keys)
     owner = of or (dotted(path[:-1]) if len(path) > 1 else "a sweep file")
-    return Problem(f"{owner} has no key {shown(path[-1])}", where=where(path), hint=did_you_mean(str(path[-1]), keys))
+    return no_such_key(f"{owner} has no key {shown(path[-1])}", str(path[-1]), keys, where(path))
+
+
+def no_such_key(message: str, key: str, keys: Iterable[str], where: str) -> UnknownKey:
+    """The problem of a key that is not one of `keys`."""
+    names = list(keys)
+    near = _nearest(key, names)
+    return UnknownKey(message, where=where, hint=did_you_mean(key, names), key=key, near=near)
 
 
 def did_you_mean(text: str, choices: Iterable[Any]) -> str:
     """`Did you mean …?` for a near spelling, else the choices as far as they fit on a line or two."""
     names = [str(choice) for choice in choices]
-    near = difflib.get_close_matches(text, names, n=1) or difflib.get_close_matches(
-        text.lower(), [name for name in names if name == name.lower()], n=1
-    )
-    if near:
-        return f"Did you mean {near[0]}?"
+    if near := _nearest(text, names):
+        return f"Did you mean {near}?"
     if not names:
         return ""
     listed = ", ".join(names)
@@ -99,7 +129,7 @@ def known_keys(model: type[BaseModel], path: KeyPath = (), raw: Any = None) -> t
     if field is None:
         return ()
     written = raw.get(path[0]) if isinstance(raw, Mapping) else None
-    inner = [section for section in _models_in(field.annotation) if _is_kind(section, written)]
+    inner = [section for section in models_in(field.annotation) if _is_kind(section, written)]
     return tuple(dict.fromkeys(key for section in inner for key in known_keys(section, path[1:], written)))
 
 
@@ -113,6 +143,8 @@ def reasons(errors: Sequence[Mapping[str, Any]], value: Any) -> tuple[str, str]:
         rules = ["one plain value (text, a number, true, false or null)"]
     choices = [choice for details in errors for choice in _choices(details)]
     hint = did_you_mean(value, choices) if isinstance(value, str) and choices else ""
+    if "true or false" in rules and isinstance(value, str) and value.lower() in _YES_OR_NO:
+        hint = f"Did you mean {_YES_OR_NO[value.lower()]}?"
     return f" is {shown(value)}: must be {' or '.join(rules)}", hint if hint.startswith("Did") else ""
 
 
@@ -217,7 +249,15 @@ def _is_kind(section: type[BaseModel], written: Any) -> bool:
     return written.get("kind") in get_args(kind.annotation)
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def _nearest(text: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(text, names, n=1) or difflib.get_close_matches(
+        text.lower(), [name for name in names if name == name.lower()], n=1
+    )
+    return near[0] if near else ""
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a key can hold, by its type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
+    return [model for part in get_args(annotation) for model in models_in(part)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sweep_runner.errors import Problem, RequestError
-from sweep_runner.spec.document import RESOLVERS, Document, Places, parse, read_file
+from sweep_runner.spec.document import RESOLVERS, Document, KeyPath, Places, parse, read_file
 from sweep_runner.spec.explain import explain
 from sweep_runner.spec.model import SweepSpec
-from sweep_runner.spec.overrides import apply_overrides, expand_paths
+from sweep_runner.spec.overrides import EXPANDED, apply_overrides, expand_paths
 from sweep_runner.spec.sugar import resolve_sugar
 
 
@@ -41,14 +41,15 @@ class LoadedSpec:
 
 
 class PartlyWrong(RequestError):
-    """A sweep file is wrong in some sections; the others can still be checked against the trainable.
+    """A sweep file is wrong in some keys; the others can still be checked against the trainable.
 
     Attributes:
-        rest: the file without the wrong sections (each as it is by default).
-        wrong: their names.
+        rest: the file without what is wrong.
+        wrong: what was left out: `("space", "lr")` where one entry of a section is wrong, `("search",)` where the
+            whole section is as it is by default.
     """
 
-    def __init__(self, problems: Sequence[Problem], rest: LoadedSpec, wrong: frozenset[str]) -> None:
+    def __init__(self, problems: Sequence[Problem], rest: LoadedSpec, wrong: frozenset[KeyPath]) -> None:
         super().__init__(problems)
         self.rest = rest
         self.wrong = wrong
@@ -135,23 +136,39 @@ def _from_values(document: Document, path: Path, overrides: Sequence[str], *, ex
     name = str(path)
     values, places = apply_overrides(document, name, overrides)
     problems: list[Problem] = []
+    wrong: set[KeyPath] = set()
     if expand:
-        values = expand_paths(values, places, problems)
-    plain = resolve_sugar(values, places, problems)
-    wrong = set(_SHORT_FORMS if problems else ())
+        values = expand_paths(values, places, problems, wrong)
+    plain = resolve_sugar(values, places, problems, wrong)
     try:
         spec = SweepSpec.model_validate(plain)
     except ValidationError as error:
         problems += explain(error, raw=plain, where=places.where, model=SweepSpec)
-        wrong |= {str(details["loc"][0]) for details in error.errors() if details["loc"]}
+        wrong |= {_entry(details["loc"]) for details in error.errors() if details["loc"]}
     if not problems:
         return LoadedSpec(spec, path, places)
     problems = in_file_order(problems)
     try:
-        rest = SweepSpec.model_validate({"name": "x", **{key: plain[key] for key in plain if key not in wrong}})
+        rest = SweepSpec.model_validate({"name": "x", **_without(plain, wrong)})
     except ValidationError:
         raise RequestError(problems) from None
     raise PartlyWrong(problems, LoadedSpec(rest, path, places), frozenset(wrong))
+
+
+def _entry(location: tuple[str | int, ...]) -> KeyPath:
+    """The smallest part of a file that can be left out: one entry of a section of entries, else the section."""
+    return location[:2] if location[0] in EXPANDED else location[:1]
+
+
+def _without(plain: Mapping[str, Any], wrong: Set[KeyPath]) -> dict[str, Any]:
+    """A file without what is wrong."""
+    return {
+        section: {name: entry for name, entry in value.items() if (section, name) not in wrong}
+        if isinstance(value, dict) and section in EXPANDED
+        else value
+        for section, value in plain.items()
+        if (section,) not in wrong
+    }
 
 
 def in_file_order(problems: Sequence[Problem]) -> list[Problem]:
@@ -162,10 +179,6 @@ def in_file_order(problems: Sequence[Problem]) -> list[Problem]:
         return int(number) if number.isascii() and number.isdigit() else 0
 
     return sorted(dict.fromkeys(problems), key=line)
-
-
-_SHORT_FORMS = ("data", "fixed", "space", "baselines", "search")
-"""The sections in which paths are expanded and short forms resolved, and can be wrong."""
 
 
 class _Dumper(yaml.SafeDumper):

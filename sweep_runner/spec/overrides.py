@@ -56,10 +56,18 @@ def apply_overrides(document: Document, file: str, overrides: Sequence[str]) -> 
     return values, Places(file, lines, set_by)
 
 
-def expand_paths(values: dict[str, Any], places: Places, problems: list[Problem]) -> dict[str, Any]:
+def expand_paths(
+    values: dict[str, Any], places: Places, problems: list[Problem], wrong: set[KeyPath]
+) -> dict[str, Any]:
     """Expands `$X`, `${X}`, `~/` and `~name/` in the text values of the sections that may hold paths.
 
     A variable that is not set is a problem. A `$` that starts no variable stays as it is.
+
+    Args:
+        values: of the whole file.
+        places: of its keys.
+        problems: what is wrong is added here.
+        wrong: the entries of which a value is wrong are added here, such as `("data", "root")`.
     """
 
     def expand(value: Any, path: KeyPath) -> Any:
@@ -68,7 +76,10 @@ def expand_paths(values: dict[str, Any], places: Places, problems: list[Problem]
         if isinstance(value, list):
             return [expand(item, (*path, position)) for position, item in enumerate(value)]
         if isinstance(value, str):
-            return _expand_text(value, places.where(path), problems)
+            before = len(problems)
+            value = _expand_text(value, places.where(path), problems)
+            if len(problems) > before:
+                wrong.add(path[:2])
         return value
 
     return {key: expand(value, (key,)) if key in EXPANDED else value for key, value in values.items()}

@@ -17,8 +17,10 @@ from sweep_runner.spec.strategies import SAMPLERS
 _FORMS = "a list of values, {values: [...]}, {low: ..., high: ...}, or one value"
 
 
-def resolve_sugar(values: Mapping[str, Any], places: Places, problems: list[Problem]) -> dict[str, Any]:
-    """The sections as `SweepSpec` takes them; what is wrong with a short form goes to `problems`.
+def resolve_sugar(
+    values: Mapping[str, Any], places: Places, problems: list[Problem], wrong: set[KeyPath]
+) -> dict[str, Any]:
+    """The sections as `SweepSpec` takes them; what is wrong with a short form goes to `problems`, its path to `wrong`.
 
     A section that is empty (`data:` and nothing below) counts as left out, and so does an empty baseline.
     `pruner: median` is short for `pruner: {kind: median}`, `limits: {num_parameters: 5e6}` for `{max: 5e6}`.
@@ -31,6 +33,7 @@ def resolve_sugar(values: Mapping[str, Any], places: Places, problems: list[Prob
     if isinstance(plain.get("space"), dict):
         read = {name: read_parameter(name, value, places, problems) for name, value in plain["space"].items()}
         plain["space"] = {name: parameter for name, parameter in read.items() if parameter is not None}
+        wrong |= {("space", name) for name, parameter in read.items() if parameter is None}
     if "objective" in plain:
         plain["objective"] = _objective(plain["objective"])
     if isinstance(plain.get("limits"), dict):  # `--set limits.name=null` leaves one out
@@ -46,7 +49,10 @@ def resolve_sugar(values: Mapping[str, Any], places: Places, problems: list[Prob
         plain["loggers"] = tuple(plain["loggers"])
     search = plain.get("search")
     if isinstance(search, dict) and isinstance(search.get("options"), dict):
+        before = len(problems)
         plain["search"] = _checked_options(search, places, problems)
+        if len(problems) > before:
+            wrong.add(("search",))
     return plain
 
 

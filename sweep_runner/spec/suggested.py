@@ -135,7 +135,7 @@ def _asked(spec: SweepSpec) -> dict[str, Any]:
 
 def _with(spec: SweepSpec, sections: Mapping[str, Any]) -> SweepSpec:
     problems: list[Problem] = []
-    plain = resolve_sugar(sections, Places("the suggestion"), problems)
+    plain = resolve_sugar(sections, Places("the suggestion"), problems, set())
     assert not problems, problems
     added = SweepSpec.model_validate({"name": spec.name, **plain})
     return spec.model_copy(update={name: getattr(added, name) for name in sections})

@@ -92,3 +92,18 @@ def test_schema_is_printed_or_written(capsys: pytest.CaptureFixture[str]) -> Non
 def test_schema_into_a_missing_folder_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema", "--output", "nowhere/schema.json"]) == 1
     assert "No such file or directory" in capsys.readouterr().err
+
+
+def test_check_says_that_this_machine_has_too_few_cpus(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "s.yaml", "--set", "resources.cpus=100000"]) == 0, "another machine may have them"
+    assert "resources.cpus is 100000: this machine has" in capsys.readouterr().err
+    assert main(["check", "s.yaml", "--set", "resources.cpus=100000", "--set", "cluster.address=auto"]) == 0
+    assert "this machine has" not in capsys.readouterr().err
+
+
+def test_check_says_that_names_of_classes_need_the_data(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("c.yaml").write_text("name: x\nspace: {lr: [0.1, 0.2]}\n")
+    assert main(["check", "c.yaml"]) == 0
+    assert "checks its data.\n" in capsys.readouterr().err
+    assert main(["check", "c.yaml", "--set", "data.classes=['0', '1']"]) == 0
+    assert "checks its data, and the names of classes in the file.\n" in capsys.readouterr().err

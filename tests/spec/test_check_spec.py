@@ -384,6 +384,69 @@ def test_what_follows_from_a_wrong_section_is_not_told(tmp_path: Path) -> None:
     assert len(found.value.problems) == 1
 
 
+def test_a_wrong_entry_hides_no_other_entry_of_its_section(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "name: x\n"
+        "data:\n"
+        "  root: $NOT_SET_X\n"
+        "  splitt: {train: 0.5}\n"
+        "fixed:\n"
+        "  epochs: ten\n"
+        "  pretrained: yes\n"
+        "space:\n"
+        "  lr: {low: 1, high: 0.1}\n"
+        "  modle: [resnet50]\n"
+        "  batch_sise: {low: 8, high: 4}\n"
+        "  pooling: [avg, maxx]\n"
+        "baselines:\n"
+        "  one: [lr]\n"
+        "  two: {lr: 0.1, poling: avg}\n"
+    )
+    with pytest.raises(RequestError) as found:
+        load_plan(path)
+    lines = [int(problem.where.rpartition(":")[2]) for problem in found.value.problems]
+    assert lines == [3, 4, 6, 7, 9, 10, 11, 11, 12, 14, 15], "each once; line 11 has a wrong name and a wrong range"
+    assert "'yes' is text, the name of a weight file. Did you mean true?" in str(found.value)
+
+
+def test_a_folder_that_is_missing_hides_no_misspelt_key(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(f"name: x\ndata:\n  root: {tmp_path}/nothing\n  clases: [a]\n  split: {{tran: 0.5}}\n")
+    with pytest.raises(RequestError) as found:
+        load_plan(path)
+    assert [problem.where.rpartition(":")[2] for problem in found.value.problems] == ["3", "4", "5"]
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("class_weight: 3", "Did you mean data.balance.strategy: class_weights?"),
+        ("epoch: 3", "Did you mean fixed.epochs or space.epochs?"),
+        ("trials: 3", "It belongs here: search.trials."),
+        ("sampler: tpe", "It belongs here: search.sampler."),
+        ("serch: {trials: 3}", "Did you mean search?"),
+        ("zzz: 3", "Valid: name, data, trainable, fixed,"),
+        ("data: {class_weight: true}", "Did you mean data.balance.strategy: class_weights?"),
+        ("data: {batch_size: 3}", "It belongs here: fixed.batch_size or space.batch_size."),
+        ("data: {balance: class_weight}", "did you mean balance: class_weights?"),
+        ("data: {balance: {class_weight: true}}", "did you mean balance: class_weights?"),
+        ("fixed: {learning_rate: 0.1}", "Did you mean fixed.lr or space.lr?"),
+        ("fixed: {gpus: 1}", "It belongs here: resources.gpus."),
+        ("space: {image_size: [64, 96]}", "Did you mean fixed.input_resolution or space.input_resolution?"),
+        ("search: {max_concurrent: 3}", "It belongs here: resources.max_concurrent."),
+        ("search: {stop: {afte: 3min}}", "Did you mean after?"),
+        ("dashboard: yes", "Did you mean true?"),
+    ],
+)
+def test_an_unknown_key_is_told_where_it_belongs(tmp_path: Path, written: str, hint: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(f"name: x\n{written}\n")
+    with pytest.raises(RequestError) as found:
+        load_plan(path, suggest=False)
+    assert hint in str(found.value)
+
+
 def test_training_anew_needs_a_trainable_that_can(problems_of: Problems) -> None:
     assert "export.refit is true" in (told := problems_of(None, "export.refit=true"))
     assert "has no method `refit`" in told

@@ -30,6 +30,31 @@ else:
 WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
+OTHER_NAMES = {
+    "learning_rate": "lr",
+    "backbone": "model",
+    "arch": "model",
+    "architecture": "model",
+    "network": "model",
+    "image_size": "input_resolution",
+    "img_size": "input_resolution",
+    "imgsz": "input_resolution",
+    "size": "input_resolution",
+    "resolution": "input_resolution",
+    "batch": "batch_size",
+    "num_epochs": "epochs",
+    "augmentation": "augment",
+    "scheduler": "schedule",
+    "amp": "mixed_precision",
+    "precision": "mixed_precision",
+    "criterion": "loss",
+    "patience": "early_stopping_patience",
+    "freeze": "finetune",
+    "ema": "ema_decay",
+}
+"""What torchvision's references, timm, Ultralytics, fastai and Lightning call the same."""
+
+
 class ImageConfig(BaseModel):
     """One configuration of the image classifier.
 

@@ -27,7 +27,7 @@ from trainables.formats import FormatsWanted
 from trainables.image.checks.combinations import CHECK_KEYS, config_problems
 from trainables.image.choices.losses import loss_problem
 from trainables.image.choices.metrics import largest, modes, monitor_problem, reported
-from trainables.image.config import ImageConfig
+from trainables.image.config import OTHER_NAMES, ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.look import Section
 from trainables.suggestion import Suggestion
@@ -42,6 +42,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
     supports_workers = True
     scales = True
     facts = MEANINGS
+    other_names = OTHER_NAMES
     architecture_keys = ("model", "input_resolution", "pooling", "color", "width", "batch_norm")
     imports = ("trainables.image.training.classifier", "trainables.image.features.store")
     metrics: ClassVar[Mapping[str, Mode]] = modes()

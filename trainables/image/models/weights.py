@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import torch
 
 StateDict = dict[str, "torch.Tensor"]
+_YES_OR_NO = {"yes": "true", "on": "true", "no": "false", "off": "false", "none": "false"}
+"""What a sweep file reads as text, as YAML 1.2 does, and what people mean by it."""
 _WITHOUT = "or train without weights (finetune: scratch, or pretrained: false)"
 
 
@@ -42,6 +44,11 @@ def local_weights(written: str, model: str) -> Path:
     if path.is_dir():
         return _in_folder(path, model)
     if not path.exists():
+        if (plain := _YES_OR_NO.get(written.lower())) is not None:
+            raise WeightsError(
+                f"pretrained: {written!r} is text, the name of a weight file. Did you mean {plain}? true: the "
+                "published weights; false: none"
+            )
         there = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
         meant = "".join(f". Did you mean {path.parent / near}?" for near in nearest(path.name, there)[:1])
         raise WeightsError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -26,7 +27,13 @@ def _cap(cap: Any, place: str = "") -> Any:
     whole = isinstance(cap, int) and not isinstance(cap, bool) and cap >= 1
     if whole or (isinstance(cap, str) and cap in get_args(Measure)):
         return cap
-    raise ValueError(f"{place}{cap!r} is no cap: {_CAP_RULE}")
+    raise ValueError(f"{place}{cap!r} is no cap{_meant(place.rstrip(': ') or cap)}: {_CAP_RULE}")
+
+
+def _meant(written: Any) -> str:
+    """The strategy that a misspelt word looks like."""
+    near = get_close_matches(str(written).lower(), get_args(Strategy), n=1, cutoff=0.8)
+    return f" (did you mean balance: {near[0]}?)" if near else ""
 
 
 class Balance(BaseModel):
@@ -67,4 +74,5 @@ def balance_form(value: Any) -> Any:
         return {"caps": _caps(value)}
     if value in get_args(Measure):
         return {"caps": value}
-    raise ValueError(f"{value!r} is no strategy ({', '.join(get_args(Strategy))}) and no cap: {_CAP_RULE}")
+    strategies = ", ".join(get_args(Strategy))
+    raise ValueError(f"{value!r} is no strategy ({strategies}) and no cap{_meant(value)}: {_CAP_RULE}")

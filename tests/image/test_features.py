@@ -15,6 +15,7 @@ import torch
 from tests.support.alike import assert_alike, bound
 from tests.support.trials import TIMES, Case, bright_corners
 from trainables.errors import WeightsError
+from trainables.image.compute.threads import threads
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.features import store
@@ -91,6 +92,25 @@ def test_the_trial_that_computes_features_says_what_that_took(corners: Case, dat
     first, second = (train_apart(config, corners.index, data, weights, tmp_path / name) for name in ("a", "b"))
     assert [report.metrics.get("shared_s", 0.0) > 0 for report in first.reports] == [True, False, False]
     assert not any("shared_s" in report.metrics for report in second.reports)
+
+
+def test_features_are_computed_with_the_threads_of_their_trial(
+    corners: Case, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with one for each CPU, which trials at the same time would take from each other."""
+    weights, used, compute = weights_of("resnet10t", tmp_path), set(), store.FrozenBackbone.__call__
+
+    def counted(backbone: Any, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        used.add(torch.get_num_threads())
+        return compute(backbone, images)
+
+    monkeypatch.setattr(store.FrozenBackbone, "__call__", counted)
+    with threads(3):
+        features = open_features(configured("resnet10t", weights), corners.index, data, weights, 1)
+        assert torch.get_num_threads() == 3
+    assert features is not None
+    assert used == {1}
+    features.close()
 
 
 @pytest.mark.parametrize(

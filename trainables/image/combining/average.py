@@ -18,6 +18,7 @@ from torch import nn
 from trainables.combining import Member
 from trainables.errors import TrainableError
 from trainables.image.batches.feed import Feed, Rows, Source
+from trainables.image.compute.threads import threads
 from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
@@ -26,7 +27,7 @@ from trainables.image.models.factory import normalization
 from trainables.image.models.layout import channels_last
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.training.checkpoint import MODEL_FILE, load_trained, state_to_save
-from trainables.image.training.evaluate import BATCH_SIZE, threads
+from trainables.image.training.evaluate import BATCH_SIZE
 
 MOST_EXAMPLES = 8_192
 """Of train, spread evenly, that statistics are estimated on: a mean over more of them hardly moves."""

@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from trainables.errors import NotExportable, TrainableError
+from trainables.image.compute.threads import threads
 from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
@@ -46,7 +47,7 @@ from trainables.image.pixels.examples import open_pixels, rule_of
 from trainables.image.pixels.pictures import pictures_of
 from trainables.image.settings.pixel_rule import MAX_PIXELS
 from trainables.image.training.checkpoint import load_trained, state_to_save
-from trainables.image.training.evaluate import GivenImages, chosen_threshold, compute_logits, threads
+from trainables.image.training.evaluate import GivenImages, chosen_threshold, compute_logits
 from trainables.image.training.members import members_of
 
 NUM_VERIFIED = 256

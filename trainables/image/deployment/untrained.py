@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.errors import NotExportable
 from trainables.facts import NUM_FLOPS, NUM_PARAMETERS, ONNX_BYTES, settings_of
+from trainables.image.compute.threads import threads
 from trainables.image.config import ImageConfig
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.deployment.latency import latency_facts
@@ -19,7 +20,6 @@ from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onn
 from trainables.image.index import ImageIndex
 from trainables.image.models.factory import build_model, normalization
 from trainables.image.package import ONNX_FILE, PackageFacts
-from trainables.image.training.evaluate import threads
 
 
 def measure_untrained(

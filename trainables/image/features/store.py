@@ -27,6 +27,7 @@ from trainables.image.batches.augment import make_augmentation, with_generator
 from trainables.image.batches.feed import Change, Feed, Rows
 from trainables.image.compute.device import compute_device
 from trainables.image.compute.memory import is_out_of_memory
+from trainables.image.compute.threads import threads
 from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.features.backbone import FrozenBackbone, backbone_of
@@ -98,7 +99,10 @@ def open_features(
             with cache.building(f"features-{key}"):
                 found = find()
                 if found is None:
-                    _build(cache, key, config, index, data, weights, num_threads)
+                    # A worker that has PyTorch from its start has it with a thread for each CPU: trials beside each
+                    # other would mostly wait for each other.
+                    with threads(num_threads):
+                        _build(cache, key, config, index, data, weights, num_threads)
                     found = find()
             shared_s = perf_counter() - began
     except OSError as error:

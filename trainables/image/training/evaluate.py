@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import nn
 from trainables.contract import Evaluation
 from trainables.image.batches.feed import Feed, Source
 from trainables.image.compute.device import compute_device
+from trainables.image.compute.threads import threads
 from trainables.image.config import ImageConfig
 from trainables.image.data.folds import fold_view
 from trainables.image.data.prepare import INDEX_FILE
@@ -196,14 +196,3 @@ class GivenImages:
 
     def gather(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         return self._images[rows]
-
-
-@contextlib.contextmanager
-def threads(num_threads: int) -> Iterator[None]:
-    """Lets PyTorch use this many CPU threads, and puts back what it was."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(num_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

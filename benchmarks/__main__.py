@@ -20,6 +20,7 @@ BENCHMARKS = (
     "whole_job",
     "input_pipeline",
     "first_epoch",
+    "decoding",
     "full_training",
     "head_only",
     "search_efficiency",

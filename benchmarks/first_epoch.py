@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import image_side
 from benchmarks.harness import Figure, paired, process_of_its_own
 from benchmarks.peers import folder_loop
-from benchmarks.photos import photos
+from benchmarks.photos import photos, said
 
 BATCH, LR = 32, 1e-3
 
@@ -43,7 +43,7 @@ def _figure(found: Path, folder: Path, resolution: int, pairs: int) -> Figure:
             theirs,
             pairs=pairs,
             ratio=lambda our, their: our / their,
-            what=f"first epoch at {resolution} px with listing, decoding and building the cache, 900 photos",
+            what=f"first epoch at {resolution} px with listing, decoding and building the cache, {said()}",
             against="ImageFolder + DataLoader, 2 workers, first epoch",
             unit="s",
             ratio_of="as long",

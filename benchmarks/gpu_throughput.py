@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.harness import Figure, paired
-from benchmarks.photos import photos
+from benchmarks.photos import classes_of, photos
 
 BATCH, EPOCHS, WARM_UP, STEPS = 64, 4, 10, 60
 
@@ -34,7 +34,7 @@ def _figure(found: Path, folder: Path, resolution: int, pairs: int) -> Figure:
 
     from benchmarks import image_side
 
-    runs = itertools.count()
+    runs, num_classes = itertools.count(), len(classes_of(found))
     values = {"model": "resnet50", "input_resolution": resolution, "batch_size": BATCH}
 
     def ours() -> float:
@@ -43,11 +43,11 @@ def _figure(found: Path, folder: Path, resolution: int, pairs: int) -> Figure:
         return sum(seen.num_images[1:]) / sum(seen.train_s[1:])
 
     def theirs() -> float:
-        model = image_side.model_of(**values).cuda().train().to(memory_format=torch.channels_last)
+        model = image_side.model_of(num_classes, **values).cuda().train().to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
         images = torch.randn(BATCH, 3, resolution, resolution, device="cuda")
         images = images.contiguous(memory_format=torch.channels_last)
-        targets = torch.randint(0, 3, (BATCH,), device="cuda")
+        targets = torch.randint(0, num_classes, (BATCH,), device="cuda")
         for step in range(WARM_UP + STEPS):
             if step == WARM_UP:
                 torch.cuda.synchronize()

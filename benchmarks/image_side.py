@@ -60,9 +60,9 @@ def train(photos: Path, work: Path, *, threads: int, **values: Any) -> Ours:
     return Ours(prepare_s, handle.reports, train_s, [num] * len(train_s))
 
 
-def model_of(**values: Any) -> torch.nn.Module:
+def model_of(num_classes: int, **values: Any) -> torch.nn.Module:
     """The same network for the peer, with the same first weights for the same seed."""
     from trainables.image.models.factory import build_model
 
     torch.manual_seed(0)
-    return build_model(ImageConfig.model_validate({"finetune": "scratch", "pretrained": False, **values}), 3)
+    return build_model(ImageConfig.model_validate({"finetune": "scratch", "pretrained": False, **values}), num_classes)

@@ -24,7 +24,7 @@ from PIL import Image
 
 from benchmarks import image_side
 from benchmarks.harness import Figure, paired
-from benchmarks.photos import CLASSES, photos
+from benchmarks.photos import CLASSES, photos, said
 from trainables.cpus import num_cpus
 from trainables.image.deployment.predict import Package, find_images, load_package, predict_paths
 from trainables.image.package import INPUT, ONNX_FILE, OUTPUT, PackageFacts
@@ -67,7 +67,7 @@ def measure(pairs: int = 5) -> list[Figure]:
                 partial(_rate, theirs, len(files)),
                 pairs=pairs,
                 ratio=lambda our, their: our / their,
-                what=f"predicting 500×375 photos with {MODEL} at {RESOLUTION} px, {num_threads} threads",
+                what=f"predicting {said()} with {MODEL} at {RESOLUTION} px, {num_threads} threads",
                 against=peer,
                 unit="images/s",
                 ratio_of="as fast",
@@ -83,7 +83,7 @@ def write_model(path: Path) -> Path:
     from trainables.image.deployment.onnx_graph import DeployedClassifier, write_onnx
     from trainables.image.models.factory import normalization
 
-    model = image_side.model_of(model=MODEL, input_resolution=RESOLUTION).eval()
+    model = image_side.model_of(len(CLASSES), model=MODEL, input_resolution=RESOLUTION).eval()
     classifier = DeployedClassifier(model, *normalization(model), multilabel=False).eval()
     write_onnx(classifier, PackageFacts(CLASSES, False, RESOLUTION, 3), path)
     return path

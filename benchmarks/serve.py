@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.harness import Figure, paired, sweep
-from benchmarks.photos import photos
+from benchmarks.photos import photos, said
 from benchmarks.predict import MODEL, RESOLUTION, write_model
 from trainables.image.package import ONNX_FILE
 
@@ -27,7 +27,7 @@ NUM_CLIENTS, NUM_PHOTOS, SECONDS = 16, 32, 4.0
 def measure(pairs: int = 5) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         photo_folder = photos(Path(folder) / "photos", NUM_PHOTOS, 0)
-        pictures = [path.read_bytes() for path in sorted(photo_folder.rglob("*.jpg"))]
+        pictures = [path.read_bytes() for path in sorted(photo_folder.rglob("*.*"))]
         model = write_model(Path(folder) / ONNX_FILE)
         with _server(model) as port:
             _rate(port, pictures, 1)  # warm
@@ -37,7 +37,7 @@ def measure(pairs: int = 5) -> list[Figure]:
                     partial(_rate, port, pictures, 1),
                     pairs=pairs,
                     ratio=lambda many, one: many / one,
-                    what=f"`sweep serve`, 500×375 photos, {MODEL} at {RESOLUTION} px, {NUM_CLIENTS} clients",
+                    what=f"`sweep serve`, {said()}, {MODEL} at {RESOLUTION} px, {NUM_CLIENTS} clients",
                     against="one client",
                     unit="requests/s",
                     ratio_of="as many",

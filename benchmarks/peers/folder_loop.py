@@ -39,9 +39,10 @@ class Seen:
 def train_new(folder: Path, values: Mapping[str, Any], threads: int = 1, **options: Any) -> list[Seen]:
     """Trains the network of these values of ours, from the same first weights."""
     from benchmarks.image_side import model_of
+    from benchmarks.photos import classes_of
 
     torch.set_num_threads(threads)
-    return train(folder, model_of(**values), **options)
+    return train(folder, model_of(len(classes_of(folder)), **values), **options)
 
 
 def train(

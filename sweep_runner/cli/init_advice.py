@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trainables.image.data.near_duplicates import (
-    MIN_SIDE,
-    QUICK,
+    QUICK_TO_DECODE,
     duplicate_warnings,
     find_near_duplicates,
     num_to_hash,
 )
 from trainables.image.data_config import DataConfig
 from trainables.image.example import Listing
+from trainables.image.pixels.perceptual_hash import MIN_SIDE
 from trainables.image.suggest.pace import shorter_side
 
 FEW = 5
@@ -37,7 +37,7 @@ def few_in_val(in_val: Mapping[str, int]) -> str:
 def copies(listing: Listing, splits: npt.NDArray[np.str_], data: DataConfig) -> tuple[str, ...]:
     """Warnings about near-duplicates; none where looking for them would take long, or images are too small for it."""
     side = shorter_side(listing.table)
-    if side is None or side < MIN_SIDE or num_to_hash(listing.table, data) > QUICK:
+    if side is None or side < MIN_SIDE or num_to_hash(listing.table, data) > QUICK_TO_DECODE:
         return ()
     found = find_near_duplicates(listing.table, data, 1)
     return tuple(duplicate_warnings(found, listing.table, splits, kept_together=False))

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from imagehash import phash
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from trainables.image.data.near_duplicates import NearDuplicates, close_pairs, find_near_duplicates, hashes_of
+from trainables.image.data.near_duplicates import NearDuplicates, close_pairs, find_near_duplicates
 from trainables.image.data.prepare import prepare_images
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets import dataset_class
 from trainables.image.index import ImageIndex
+from trainables.image.pixels.perceptual_hash import HASH_SIZE, hashes_of
 
 Change = Callable[[Image.Image], Image.Image]
 CHANGES: dict[str, Change] = {
@@ -83,6 +85,24 @@ def test_every_copy_is_found_and_nothing_else(root: Path) -> None:
     )
     assert len(set(found.groups)) == 30
     assert len(found.groups) == 42
+
+
+def test_the_hashes_are_those_of_imagehash_in_every_orientation() -> None:
+    """By one cosine transform instead of eight."""
+    image = photo(3).convert("L").resize((64, 64), Image.Resampling.BILINEAR)
+    theirs = [_theirs(image), *(_theirs(image.transpose(each)) for each in Image.Transpose)]
+    ours = [each.tobytes() for each in hashes_of(image)]
+    assert len(set(theirs)) == 8
+    assert ours[0] == theirs[0]
+    assert set(ours) == set(theirs)
+
+
+def _theirs(image: Image.Image) -> bytes:
+    bits = phash(image, hash_size=HASH_SIZE).hash
+    bits[0, 0] = False  # the mean brightness
+    low = np.zeros_like(bits)
+    low[:8, :8] = True  # the lowest frequencies come first
+    return np.packbits(np.concatenate([bits[low], bits[~low]])).tobytes()
 
 
 @pytest.mark.parametrize("num_pictures", [0, 1, 300])

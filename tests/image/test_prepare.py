@@ -291,7 +291,8 @@ def test_a_run_looks_for_copies_of_photos_where_that_is_quick(
         found = prepare_images(data, tmp_path, [8], look_for_duplicates="if quick")
         return found.summary["near-duplicates"], found.warnings
 
-    monkeypatch.setattr("trainables.image.data.prepare.QUICK", 16)
+    prepare_images(data, tmp_path, [8])  # reads them, and hashes none
+    monkeypatch.setattr("trainables.image.data.prepare.QUICK_TO_DECODE", 16)
     assert told()[0] == "not looked for among 17 images: sweep data check does"
     prepare_images(data, tmp_path, [], look_for_duplicates="yes")  # as sweep data check does, which remembers hashes
     summary, warnings = told()
@@ -299,6 +300,26 @@ def test_a_run_looks_for_copies_of_photos_where_that_is_quick(
     assert any("leak: 1 group of near-duplicates" in warning for warning in warnings)
     (root / "val/a/copy.png").unlink()
     assert told() == ("none among 16 images", ())
+    monkeypatch.setattr("trainables.image.data.prepare.QUICK", 15)
+    assert told()[0] == "not looked for among 16 images: sweep data check does"
+
+
+def test_a_first_run_hashes_what_it_reads_anyway(
+    make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder({"train/a": 6, "train/b": 6, "val/a": 2, "val/b": 2}, size=(48, 40))
+    shutil.copy(root / "train/a/000.png", root / "val/a/copy.png")
+    monkeypatch.setattr("trainables.image.data.prepare.QUICK_TO_DECODE", 0)
+    told: list[str] = []
+    found = prepare_images(
+        config(root),
+        tmp_path,
+        [8],
+        look_for_duplicates="if quick",
+        progress=lambda what, done, total: told.append(what),
+    )
+    assert found.summary["near-duplicates"] == "2 of 17 images, in 1 group, such as train/a/000.png, val/a/copy.png"
+    assert "hashing images" not in told
 
 
 def test_a_run_does_not_look_for_copies_among_drawings_of_few_pixels(tmp_path: Path) -> None:

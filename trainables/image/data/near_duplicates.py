@@ -1,10 +1,10 @@
 """Finds near-duplicates: turned, mirrored, inverted, resized or re-encoded copies of an image.
 
-A picture's perceptual hash (imagehash's `phash`, 16×16 bits) says where its 256 lowest frequencies lie above their
-median. It is computed of the picture in all eight orientations; a colour-inverted copy has every bit inverted. Two
-pictures are near-duplicates when at most `MAX_DISTANCE` bits differ in one orientation, inverted or not. On photos,
-copies as above differ in up to 46 bits (mostly below 10), different pictures of 32×32 to 640×480 pixels in 66 or more;
-drawings of few pixels, such as handwritten digits, can come closer. Cropped copies are not found.
+A picture's perceptual hash says where its 256 lowest frequencies lie above their median, in all eight orientations
+(`trainables.image.pixels.perceptual_hash`); a colour-inverted copy has every bit inverted. Two pictures are
+near-duplicates when at most `MAX_DISTANCE` bits differ in one orientation, inverted or not. On photos, copies as above
+differ in up to 46 bits (mostly below 10), different pictures of 32×32 to 640×480 pixels in 66 or more; drawings of few
+pixels, such as handwritten digits, can come closer. Cropped copies are not found.
 """
 
 from __future__ import annotations
@@ -21,35 +21,28 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.feather
-from PIL import Image
 
 from trainables.contract import Progress, no_progress
 from trainables.image.data_config import DataConfig
 from trainables.image.pixels.decode import UnreadableImage, open_image
-from trainables.image.pixels.pictures import Picture, pictures_of
+from trainables.image.pixels.perceptual_hash import HASH_SIZE, LOW, NUM_ORIENTATIONS, Words, hashes_of
+from trainables.image.pixels.pictures import Facts, Picture, pictures_of
 from trainables.image.pixels.scan import picture_key
 
-HASH_SIZE = 16
 MAX_DISTANCE = 40
-QUICK = 2_000
-"""New pictures that are hashed in a few seconds."""
-MIN_SIDE = 32
-"""Pixels. Smaller pictures look alike without being copies."""
+QUICK = 20_000
+"""Pictures that are compared in a few seconds."""
+QUICK_TO_DECODE = 2_000
+"""Pictures that are decoded and hashed in a few seconds."""
 NUM_BITS = HASH_SIZE**2 - 1  # without that of the mean brightness, which inversion leaves as it is
-_LOW = 8  # the 8×8 lowest frequencies
-_LOW_BITS = _LOW**2 - 1  # without that of the mean brightness
+_LOW_BITS = LOW**2 - 1  # without that of the mean brightness
 _MAX_LOW_DISTANCE = 20  # of these bits: looked at first, and already too far apart in nearly all pairs
 
-_THUMBNAIL = 64  # pixels; what phash of this size works on
-_FLAT = 2.0  # a picture whose grey levels deviate less shows nothing: its bits would be noise
-_ORIENTATIONS = (None, *Image.Transpose)
-_HASHES = 1  # another number whenever the hashes become others
-_ROW_BYTES = len(_ORIENTATIONS) * 32
+_HASHES = 2  # another number whenever the hashes become others
+_ROW_BYTES = NUM_ORIENTATIONS * 32
 _ROWS, _COLUMNS = 128, 4096  # of a block of pairs; what a processor's cache holds
 _BATCH = 16  # pictures a task
 _LARGE_FRACTION = 0.1
-
-Words = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -90,26 +83,21 @@ def find_near_duplicates(
     return _united(table, pictures, pairs)
 
 
+def remember_hashes(pictures: Sequence[Picture], facts: Sequence[Facts], data: DataConfig) -> None:
+    """Keeps the hashes that were computed while pictures were read, so that those need not be decoded again."""
+    fresh = {
+        key: each.hashes
+        for picture, each in zip(pictures, facts, strict=True)
+        if each.hashes is not None and (key := picture_key(picture))
+    }
+    if fresh:
+        _save(_path(data), {**_load(_path(data)), **fresh})
+
+
 def num_to_hash(table: pa.Table, data: DataConfig) -> int:
     """How many pictures of a table have no remembered hash: what `find_near_duplicates` would have to decode."""
     known = _load(_path(data))
     return sum(picture_key(picture) not in known for picture in pictures_of(table))
-
-
-def hashes_of(image: Image.Image) -> Words:
-    """The hash of a picture in each orientation, (8, 4) words of 64 bits; the low frequencies are the first word."""
-    from imagehash import phash
-
-    thumbnail = image.convert("L").resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BILINEAR)
-    if np.asarray(thumbnail).std() < _FLAT:
-        return np.zeros((len(_ORIENTATIONS), 4), dtype=np.uint64)
-    turned = (thumbnail if each is None else thumbnail.transpose(each) for each in _ORIENTATIONS)
-    bits = np.stack([phash(each, hash_size=HASH_SIZE).hash for each in turned])
-    bits[:, 0, 0] = False
-    low = np.zeros((HASH_SIZE, HASH_SIZE), dtype=bool)
-    low[:_LOW, :_LOW] = True
-    ordered = np.concatenate([bits[:, low], bits[:, ~low]], axis=1)
-    return np.ascontiguousarray(np.packbits(ordered, axis=1)).view(np.uint64)
 
 
 def close_pairs(words: Words, num_threads: int = 1, progress: Progress = no_progress) -> npt.NDArray[np.int64]:

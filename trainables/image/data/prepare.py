@@ -19,12 +19,13 @@ from trainables.image.data.balancing import class_weights
 from trainables.image.data.folds import check_folds_left, cut_into_folds, fold_numbers
 from trainables.image.data.listing import defect_lines, list_examples
 from trainables.image.data.near_duplicates import (
-    MIN_SIDE,
     QUICK,
+    QUICK_TO_DECODE,
     NearDuplicates,
     duplicate_warnings,
     find_near_duplicates,
     num_to_hash,
+    remember_hashes,
 )
 from trainables.image.data.readable import Reading, read_all
 from trainables.image.data.splits import balance, divide, limit
@@ -32,6 +33,7 @@ from trainables.image.data_config import DataConfig
 from trainables.image.example import Defect, Listing
 from trainables.image.index import FOLDS, SPLITS, ImageIndex, flat_labels
 from trainables.image.pixels.fit import SQUASH, Fit
+from trainables.image.pixels.perceptual_hash import MIN_SIDE
 from trainables.image.pixels.pictures import DIGEST, Target
 
 INDEX_FILE = "index.arrow"
@@ -64,8 +66,9 @@ def prepare_images(
         fits: how pictures become squares, each way that is asked for.
         num_threads: to decode with; by default as many as there are CPUs.
         progress: told of files read.
-        look_for_duplicates: also when `data.split.group_by` does not ask for it. `if quick`: of photos whose hashes are
-            remembered, but for a few; the summary says so where they were not looked for.
+        look_for_duplicates: also when `data.split.group_by` does not ask for it. `if quick`: among photos that are not
+            too many to compare, and are read now or were hashed before, but for a few; the summary says so where they
+            were not looked for.
         listing: what `list_examples` gave, where it was called before.
 
     Returns:
@@ -82,7 +85,7 @@ def prepare_images(
     num_threads = num_threads or num_cpus()
     grouped = data.split.group_by == "near_duplicates"
     duplicates = None
-    if grouped or look_for_duplicates == "yes":
+    if grouped:
         duplicates = find_near_duplicates(listing.table, data, num_threads, progress)
     division = divide(_regrouped(listing.table, duplicates) if grouped else listing.table, listing.classes, data.split)
     stay, unbalanced = balance(listing.table, division.splits, listing.classes, data.balance.caps, data.split.seed)
@@ -103,7 +106,9 @@ def prepare_images(
 
     sides, depths = sorted(set(resolutions)), sorted(set(channels))
     targets = list(dict.fromkeys(itertools.starmap(Target, itertools.product(sides, depths, fits))))
-    reading = read_all(table, data, targets, num_threads, progress)
+    many = len(listing.table) > QUICK
+    with_hashes = not grouped and (look_for_duplicates == "yes" or (look_for_duplicates == "if quick" and not many))
+    reading = read_all(table, data, targets, num_threads, progress, with_hashes)
     defects = (*listing.defects, *reading.defects)
     if defects and data.on_unreadable == "fail":
         raise DataError(
@@ -111,10 +116,14 @@ def prepare_images(
             "  Repair or remove them, or skip them: --set data.on_unreadable=skip"
         )
     not_looked = ""
-    if duplicates is None and look_for_duplicates == "if quick" and reading.sizes:
+    if with_hashes:
+        remember_hashes(reading.pictures, reading.facts, data)
+    if look_for_duplicates == "yes" and not grouped:
+        duplicates = find_near_duplicates(listing.table, data, num_threads, progress)
+    elif look_for_duplicates == "if quick" and not grouped and reading.sizes:
         if min(reading.sizes["width"][0], reading.sizes["height"][0]) < MIN_SIDE:
             not_looked = f"not looked for: images of fewer than {MIN_SIDE} pixels look alike without being copies"
-        elif num_to_hash(listing.table, data) > QUICK:
+        elif many or num_to_hash(listing.table, data) > QUICK_TO_DECODE:
             not_looked = f"not looked for among {reading.sizes['count']:,} images: sweep data check does"
         else:
             duplicates = find_near_duplicates(listing.table, data, num_threads, progress)

@@ -50,6 +50,8 @@ class Reading:
         notes: what was left out of pictures, and how their values are scaled.
         rule: how they were read.
         digests: of the encoded image of each good row.
+        pictures: that the rows are made of.
+        facts: of each of them.
     """
 
     good_rows: npt.NDArray[np.int64]
@@ -61,10 +63,17 @@ class Reading:
     notes: tuple[str, ...]
     rule: PixelRule
     digests: tuple[str, ...]
+    pictures: Sequence[Picture]
+    facts: Sequence[Facts]
 
 
 def read_all(
-    table: pa.Table, data: DataConfig, targets: Sequence[Target], num_threads: int, progress: Progress
+    table: pa.Table,
+    data: DataConfig,
+    targets: Sequence[Target],
+    num_threads: int,
+    progress: Progress,
+    with_hashes: bool = False,
 ) -> Reading:
     """Reads every picture that is not known from an earlier run, and builds what the cache lacks.
 
@@ -74,11 +83,12 @@ def read_all(
         targets: to build.
         num_threads: to decode with.
         progress: told of pictures read.
+        with_hashes: of those that are read.
 
     Raises:
         DataError: `data.cache_dir` was given and cannot be used.
     """
-    pass_ = _Pass(table, data, targets, num_threads, progress)
+    pass_ = _Pass(table, data, targets, num_threads, progress, with_hashes)
     try:
         cache = PixelCache(data.cache_folder, int(data.cache_limit_bytes))
         scan = Scan(data.cache_folder, f"{data.dataset} {data.root} {data.max_pixels}{data.pixel_rule.digest}")
@@ -95,13 +105,20 @@ def read_all(
 
 class _Pass:
     def __init__(
-        self, table: pa.Table, data: DataConfig, targets: Sequence[Target], num_threads: int, progress: Progress
+        self,
+        table: pa.Table,
+        data: DataConfig,
+        targets: Sequence[Target],
+        num_threads: int,
+        progress: Progress,
+        with_hashes: bool,
     ) -> None:
         self.table = table
         self.data = data
         self.targets = targets
         self.num_threads = num_threads
         self.progress = progress
+        self.with_hashes = with_hashes
         self.pictures = pictures_of(table)
         self.rule = data.pixel_rule
         self.regions: list[Region] = list(iter_regions(table))
@@ -147,6 +164,7 @@ class _Pass:
             rule=self.rule,
             num_threads=self.num_threads,
             progress=self.progress,
+            with_hashes=self.with_hashes,
         )
 
     def is_deep(self, picture: Picture) -> bool:
@@ -244,6 +262,8 @@ class _Pass:
             tuple(self.notes(facts)),
             self.rule,
             tuple(digests[row] for row in good_rows.tolist()),
+            self.pictures,
+            facts,
         )
 
 

@@ -16,6 +16,7 @@ from trainables.image.example import Mask, Member, Region, Rle
 from trainables.image.pixels.containers import read_member
 from trainables.image.pixels.decode import UnreadableImage, inside, read_image, to_pixels
 from trainables.image.pixels.fit import SQUASH, Fit
+from trainables.image.pixels.perceptual_hash import MIN_SIDE, Words, hashes_of
 from trainables.image.pixels.pixel_cache import PartialFile
 from trainables.image.settings.pixel_rule import PixelRule
 
@@ -95,6 +96,7 @@ class Facts:
         limits: see `Opened`.
         remark: see `Opened`.
         defects: by row, why it cannot be used.
+        hashes: that near-duplicates are found by; None when they were not asked for, or the picture is too small.
     """
 
     digest: str
@@ -103,6 +105,7 @@ class Facts:
     limits: tuple[float, float, bool] | None = None
     remark: str = ""
     defects: Mapping[int, str] = field(default_factory=dict)
+    hashes: Words | None = field(default=None, compare=False)
 
 
 def pictures_of(table: pa.Table) -> list[Picture]:
@@ -137,6 +140,7 @@ def read_pictures(
     num_threads: int,
     progress: Progress = no_progress,
     what: str = "reading images",
+    with_hashes: bool = False,
 ) -> list[Facts]:
     """Decodes each picture once and writes its examples into every target.
 
@@ -149,6 +153,7 @@ def read_pictures(
         num_threads: to decode with.
         progress: told of the number of pictures.
         what: what progress is called.
+        with_hashes: of the whole pictures, too.
 
     Returns:
         The facts of each picture, in order.
@@ -157,7 +162,7 @@ def read_pictures(
     facts: list[Facts] = []
     pool = ThreadPoolExecutor(max(1, num_threads), thread_name_prefix="decode")
     try:
-        for done in pool.map(lambda batch: [read_picture(each, targets, rule) for each in batch], batches):
+        for done in pool.map(lambda batch: [read_picture(each, targets, rule, with_hashes) for each in batch], batches):
             facts += done
             progress(what, len(facts), len(pictures))
     finally:
@@ -165,7 +170,9 @@ def read_pictures(
     return facts
 
 
-def read_picture(picture: Picture, targets: Mapping[Target, PartialFile], rule: PixelRule) -> Facts:
+def read_picture(
+    picture: Picture, targets: Mapping[Target, PartialFile], rule: PixelRule, with_hashes: bool = False
+) -> Facts:
     """Decodes one picture and writes its examples into every target."""
     try:
         content = picture.read()
@@ -185,7 +192,8 @@ def read_picture(picture: Picture, targets: Mapping[Target, PartialFile], rule: 
                 file.write(row, to_pixels(image, box=region.box, mask=region.mask, **target._asdict()))
         except ValueError as error:  # a mask that could be read when the examples were listed
             defects[row] = str(error)
-    return Facts(digest_of(content), image.width, image.height, opened.limits, opened.remark, defects)
+    hashes = hashes_of(image) if with_hashes and min(image.size) >= MIN_SIDE else None
+    return Facts(digest_of(content), image.width, image.height, opened.limits, opened.remark, defects, hashes)
 
 
 def boxes_outside(picture: Picture, width: int, height: int) -> dict[int, str]:

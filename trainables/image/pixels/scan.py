@@ -66,7 +66,7 @@ class Scan:
     def remember(self, pictures: Sequence[Picture], facts: Sequence[Facts]) -> None:
         """Adds what was found, and writes it down."""
         found = {
-            picture_key(picture): replace(each, defects={})
+            picture_key(picture): replace(each, defects={}, hashes=None)
             for picture, each in zip(pictures, facts, strict=True)
             if each.digest
         }

@@ -1,6 +1,6 @@
 """What `sweep init` writes, run as a user runs it, against one trial with the tool's own defaults.
 
-    python -m benchmarks.init_file --data DIR --weights DIR [--sets flowers scenes_multilabel] [--seeds 0 1 2]
+    python -m benchmarks.init_file --data DIR --weights DIR [--sets flowers] [--seeds 0 1 2] [--within 20]
 
 DIR has `flowers` and `cifar10_jpeg` (class folders), `scenes_multilabel` (a table of labels and `images/`) and
 `voc_layout_bccd` (VOC). For each set and seed, images that neither side sees are split off; the others become a folder
@@ -13,7 +13,8 @@ as users have them. Then both sides run from a shell:
 `sweep evaluate` tells what the published models are worth on the unseen images. Prints one row per set and seed: the
 objective of init's file on the unseen images (accuracy, macro F1 or mean average precision), the difference with its
 95 % interval (bootstrap over the images, both sides on the same ones), wall and CPU time (`init` included). `--output`
-keeps the rows as JSON lines; rows that it has already are not measured again.
+keeps the rows as JSON lines; rows that it has already are not measured again. With `--within`, no row is
+begun that would not end within so many minutes: the same command again measures the others.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import argparse
 import csv
 import ctypes
 import json
+import math
 import os
 import resource
 import subprocess
@@ -232,21 +234,47 @@ def row(found: Mapping[str, Any]) -> str:
     )
 
 
-def main(sets: Sequence[str], seeds: Sequence[int], data: Path, weights: Path, minutes: float, output: Path) -> None:
-    """Measures what `output` does not have, and prints a row for each."""
+def main(
+    sets: Sequence[str],
+    seeds: Sequence[int],
+    data: Path,
+    weights: Path,
+    minutes: float,
+    output: Path,
+    within: float = math.inf,
+) -> None:
+    """Measures what `output` does not have, all sets of a seed before the next seed, and prints a row for each.
+
+    Args:
+        sets, seeds: what to measure.
+        data, weights: folders of the sets and of weight files.
+        minutes: of `sweep init`.
+        output: the rows so far, as JSON lines; grows.
+        within: minutes for all. A row is expected to take as long as the longest one of this call; the first, twice as
+            long as init's sweep may: the default trial has no time limit.
+    """
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
     text = output.read_text(encoding="utf-8") if output.exists() else ""
     there = {(each["set"], each["seed"]): each for each in map(json.loads, text.splitlines())}
+    end_s, left_out = time.monotonic() + 60 * within, 0
+    took_s: list[float] = []
     print(HEADER)
     for seed in seeds:
         for name in sets:
             found = there.get((name, seed))
             if found is None:
+                began_s = time.monotonic()
+                if began_s + max(took_s, default=2 * 60 * minutes) > end_s:
+                    left_out += 1
+                    continue
                 with tempfile.TemporaryDirectory(prefix="init-") as folder:
                     found = measure(name, seed, data, weights.absolute(), minutes, Path(folder))
                 with output.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(found) + "\n")
+                took_s.append(time.monotonic() - began_s)
             print(row(found), flush=True)
+    if left_out:
+        print(f"{left_out} of {len(sets) * len(seeds)} rows were not begun: they would not have ended in time.")
 
 
 if __name__ == "__main__":
@@ -257,5 +285,6 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--minutes", type=float, default=5.0, help="Of `sweep init`.")
     parser.add_argument("--output", type=Path, default=Path("init_file.jsonl"))
+    parser.add_argument("--within", type=float, default=math.inf, help="Minutes for all rows (default: no limit).")
     given = parser.parse_args()
-    main(given.sets, given.seeds, given.data, given.weights, given.minutes, given.output)
+    main(given.sets, given.seeds, given.data, given.weights, given.minutes, given.output, given.within)

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,6 +42,13 @@ if TYPE_CHECKING:
     help="Start from published weights, or from random ones (default: weights on this machine or on the hub, if any).",
 )
 @click.option("--weights", metavar="PATH", help="Weight file to start from, or a folder with one file per model.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="data.KEY=VALUE",
+    help="Key of the data section, such as --set 'data.rename_classes={cats: cat}'. The value is read as YAML.",
+)
 @click.option("--yes", "-y", is_flag=True, help="Ask nothing: use defaults.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @common_options
@@ -53,6 +60,7 @@ def init(
     minutes: float,
     pretrained: bool | None,
     weights: str | None,
+    overrides: tuple[str, ...],
     yes: bool,
     force: bool,
     results: ResultsPaths,
@@ -69,6 +77,7 @@ def init(
       sweep init ~/photos
       sweep init ~/photos --minutes 60 --trials 40 --output photos.yaml --yes
       sweep init ~/photos --weights ~/weights/resnet18.pth
+      sweep init ~/photos --set data.class_from=parent
     """
     from pydantic import ValidationError
 
@@ -86,7 +95,7 @@ def init(
     output = output or Path("sweep.yaml")
     if output.exists() and not force:
         raise RequestError(f"{output} exists", hint="Choose another file with --output, or replace it with --force.")
-    found = look(folder.expanduser().absolute(), None if yes else _choose)
+    found = look(folder.expanduser().absolute(), None if yes else _choose, _data_keys(overrides))
     out.say(found.said)
     for note in found.listing.notes:
         out.say(f"  {note}")
@@ -113,6 +122,25 @@ def init(
         f"wrote {output}; the sweep is named {name}. Review it, then: sweep data check {output}; sweep run {output}"
     )
     out.result(str(output))
+
+
+def _data_keys(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """What `--set` says of the data section.
+
+    Raises:
+        RequestError: it speaks of another section.
+    """
+    from sweep_runner.spec.document import Document
+    from sweep_runner.spec.overrides import apply_overrides
+
+    sections, _ = apply_overrides(Document({}, {}), "", overrides)
+    data = sections.pop("data", {})
+    if sections or not isinstance(data, dict):
+        raise RequestError(
+            f"--set {next(iter(sections), 'data')}: init takes keys of the data section only",
+            hint="Write data.KEY=VALUE, such as data.class_from=parent; change the rest in the file that init writes.",
+        )
+    return data
 
 
 def _choose(readings: tuple[Recognised, ...]) -> Recognised:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
 from sweep_runner.cli.init_advice import copies, few_in_val
 from sweep_runner.errors import RequestError
+from sweep_runner.spec.explain import explain
 from trainables.errors import DataError
 from trainables.image.data.listing import list_examples
 from trainables.image.data.splits import divide
@@ -19,9 +22,11 @@ from trainables.image.data_config import DataConfig
 from trainables.image.datasets.base import Ambiguous, Listing, Recognised
 from trainables.image.datasets.recognition import recognise
 from trainables.image.index import flat_labels
+from trainables.image.settings.data import DataSettings
 
 _SHOWN = 10
 _UNEQUAL = 3  # times
+_HOW_TO_SET = "`sweep init` takes keys of the data section, too: --set data.KEY=VALUE."
 
 Choose = Callable[[tuple[Recognised, ...]], Recognised]
 
@@ -73,12 +78,13 @@ class Found:
         )
 
 
-def look(root: Path, choose: Choose | None) -> Found:
+def look(root: Path, choose: Choose | None, given: Mapping[str, Any]) -> Found:
     """Recognises and lists what lies in a folder, as a sweep would.
 
     Args:
         root: the folder, or one file.
         choose: asks which of several readings is meant; None: nobody is there.
+        given: keys of the data section.
 
     Raises:
         RequestError: there is nothing, nothing that is known, or not enough to train on; or several readings are
@@ -87,23 +93,29 @@ def look(root: Path, choose: Choose | None) -> Found:
     if not root.exists():
         raise RequestError(f"{root}: no such folder", hint="Give the folder of your images.")
     try:
+        DataSettings.model_validate(given)
         try:
-            reading = recognise(root)
+            reading = recognise(root, given)
         except Ambiguous as question:
             if choose is None:
                 raise
             reading = choose(question.readings)
-        return _listed(root, reading)
+        return _listed(root, replace(reading, settings={**reading.settings, **given}))
     except DataError as error:
-        raise RequestError(str(error)) from error
+        asks = re.search(r"\bdata\.(?!root\b)[a-z]", str(error))
+        raise RequestError(str(error), hint=_HOW_TO_SET if asks else "") from error
+    except ValidationError as error:
+        problems = explain(error, raw=given, where=lambda _: "--set", model=DataConfig, at=("data",))
+        raise RequestError(problems) from error
 
 
 def _listed(root: Path, reading: Recognised) -> Found:
     from trainables.image.datasets import dataset_class
 
-    views = reading.views or dataset_class(reading.dataset).views
+    given = reading.settings.get("view")
+    views = (given,) if given else reading.views or dataset_class(reading.dataset).views
     first: DataError | None = None
-    for view in [view for view in views if view in ("images", "crops")]:
+    for view in views if given else [view for view in views if view in ("images", "crops")]:
         section = {**reading.settings, "dataset": reading.dataset, "root": str(root), "view": view}
         data = DataConfig.model_validate(section)
         try:

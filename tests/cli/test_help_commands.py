@@ -78,6 +78,21 @@ def test_init_warns_of_a_label_that_every_image_has(
     assert "every image has the label 'sea': nothing to learn there" in capsys.readouterr().err
 
 
+def test_init_takes_keys_of_the_data_section(
+    here: Path, refused: Refused, make_pictures: MakePictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_pictures({"cat": 6, "Cat": 4, "dog": 6})
+    message = refused("init", "pictures")
+    assert "data.rename_classes: {Cat: cat}" in message
+    assert "--set data.KEY=VALUE" in message
+    assert "Did you mean rename_classes?" in refused("init", "pictures", "--set", "data.rename_class={Cat: cat}")
+    assert "init takes keys of the data section only" in refused("init", "pictures", "--set", "search.trials=3")
+    assert main(["init", "pictures", "--scratch", "--set", "data.rename_classes={Cat: cat}"]) == 0
+    assert "class 'cat' merges 'Cat' (4), 'cat' (6)" in capsys.readouterr().err
+    assert "rename_classes: {Cat: cat}" in (here / "sweep.yaml").read_text()
+    assert main(["data", "check", "sweep.yaml", "--quiet"]) == 0
+
+
 def test_init_refuses_two_readings_where_nobody_can_be_asked(refused: Refused, make_pictures: MakePictures) -> None:
     make_pictures({f"{site}/{name}": 3 for site in ("north", "south") for name in ("cat", "dog")})
     message = refused("init", "pictures")

@@ -200,9 +200,51 @@ def test_names_that_look_the_same_are_one_class(make_folder: MakeFolder, other: 
 
 def test_names_that_differ_in_capitals_are_a_question(make_folder: MakeFolder) -> None:
     root = make_folder({"cat": 2, "Cat": 2, "dog": 2})
-    assert "'Cat', 'cat' differ in capitals only" in refusal(root)
+    assert "'Cat' (2), 'cat' (2) differ in capitals only" in (message := refusal(root))
+    assert "merge them: data.rename_classes: {cat: Cat}" in message
     assert listed(root, classes=["Cat", "cat", "dog"]).classes == ("Cat", "cat", "dog")
     assert listed(root, classes=["cat", "dog"]).classes == ("cat", "dog")
+
+
+def test_classes_that_get_one_name_are_one_and_counted(make_folder: MakeFolder) -> None:
+    root = make_folder({"train/cat": 5, "train/Cat": 2, "train/dog": 3, "val/cats": 2, "val/dog": 1})
+    assert "'cats' not among the classes of train" in refusal(root, rename_classes={"Cat": "cat"})
+    listing = listed(root, rename_classes={"Cat": "cat", "cats": "cat"})
+    assert listing.classes == ("cat", "dog")
+    labels = listing.table["labels"].to_pylist()
+    assert (labels.count([0]), labels.count([1])) == (9, 4)
+    assert "class 'cat' merges 'Cat' (2), 'cat' (5), 'cats' (2)" in listing.notes
+    assert not any("alike" in warning for warning in listing.warnings)
+    listing = listed(root, rename_classes={"Cat": "a b", "cats": "a b", "cat": "a b"}, classes=["dog", "a b"])
+    assert listing.classes == ("dog", "a b"), "other settings take the new names"
+
+
+def test_renaming_a_class_that_does_not_exist_is_refused(make_folder: MakeFolder) -> None:
+    root = make_folder({"cat": 2, "dog": 2})
+    assert "data.rename_classes: no class 'dogs' (did you mean dog?)" in refusal(root, rename_classes={"dogs": "cat"})
+    assert listed(root, rename_classes={"dog": "hound"}).classes == ("cat", "hound")
+
+
+@pytest.mark.parametrize(("one", "other"), [("cat", "cats"), ("red tulip", "Red_Tulips"), ("top hat", "top-hat")])
+def test_names_that_are_alike_are_warned_of_with_the_setting_that_merges(
+    make_folder: MakeFolder, one: str, other: str
+) -> None:
+    root = make_folder({one: 3, other: 2, "dog": 2})
+    (warning,) = (each for each in listed(root).warnings if "alike" in each)
+    assert f"data.rename_classes: {{{other}: {one}}}" in warning, "into the larger one"
+    assert not listed(root, classes=[one, other, "dog"]).warnings, "whoever lists them means them"
+
+
+def test_columns_of_labels_are_merged(make_folder: MakeFolder) -> None:
+    root = make_folder({"pics": 6})
+    names = sorted(path.name for path in root.glob("pics/*"))
+    rows = [f"{name},{k % 2},{int(k % 3 == 0)},{int(k > 3)}" for k, name in enumerate(names)]
+    (root / "labels.csv").write_text("\n".join(["file,cat,Cat,dog", *rows]) + "\n")
+    listing = list_examples(DataConfig(root=root, rename_classes={"Cat": "cat"}, classes=("dog", "cat")))
+    assert listing.classes == ("dog", "cat")
+    labels = [sorted(row) for row in listing.table["labels"].to_pylist()]
+    assert labels == [[1], [1], [], [1], [0], [0, 1]], "a label counts once per image"
+    assert "class 'cat' merges 'Cat' (2), 'cat' (3)" in listing.notes
 
 
 def test_table_that_says_something_else_than_class_folders_is_a_question(make_folder: MakeFolder) -> None:

@@ -15,7 +15,7 @@ from trainables.errors import DataError
 from trainables.image.data.splits import no_class
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets import dataset_class
-from trainables.image.datasets.class_names import canonical, unite
+from trainables.image.datasets.class_names import alike, canonical, unite
 from trainables.image.example import Defect, Listing
 from trainables.image.index import flat_labels
 
@@ -48,18 +48,28 @@ def read_listing(data: DataConfig, progress: Progress = no_progress) -> Listing:
 
 
 def unite_classes(listing: Listing, data: DataConfig) -> Listing:
-    """The listing with one class where the names of several look the same.
+    """The listing with one class where the names of several look the same, or `data.rename_classes` gives one name.
 
     Raises:
-        DataError: names differ in capitals only.
+        DataError: names differ in capitals only, or a class that is to be renamed does not exist.
     """
-    called, notes = unite(listing.classes, data.classes or ())
-    if all(name == called[name] for name in listing.classes):
-        return listing
+    _, labels = flat_labels(listing.table)
+    sizes = np.bincount(labels, minlength=len(listing.classes)).tolist()
+    counts = dict(zip(listing.classes, sizes, strict=True))
+    renamed = {name if name in counts else canonical(name): new for name, new in data.rename_classes.items()}
+    if unknown := [name for name in renamed if name not in {*counts, *map(canonical, counts)}]:
+        raise DataError(f"data.rename_classes: {no_class(unknown[0], listing.classes)}")
+    called, notes = unite(counts, data.classes or (), renamed)
     classes = tuple(dict.fromkeys(called[name] for name in listing.classes))
-    number = [classes.index(called[name]) for name in listing.classes]
-    labels = [sorted({number[label] for label in row}) for row in listing.table["labels"].to_pylist()]
-    return replace(listing, table=_with_labels(listing.table, labels), classes=classes, notes=(*listing.notes, *notes))
+    if renamed:
+        classes = tuple(sorted(classes))
+    if classes != listing.classes or len(set(called.values())) < len(called):
+        number = [classes.index(called[name]) for name in listing.classes]
+        rows = [sorted({number[label] for label in row}) for row in listing.table["labels"].to_pylist()]
+        listing = replace(listing, table=_with_labels(listing.table, rows), classes=classes)
+    sums = {name: sum(counts[written] for written in counts if called[written] == name) for name in classes}
+    warnings = alike(sums, data.classes or ())
+    return replace(listing, notes=(*listing.notes, *notes), warnings=(*listing.warnings, *warnings))
 
 
 def choose_classes(listing: Listing, data: DataConfig) -> Listing:

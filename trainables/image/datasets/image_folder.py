@@ -191,7 +191,8 @@ class ImageFolder(Dataset):
                 self._ignored[f"images whose path data.class_from does not fit, such as {path!r}"] += 1
 
     def _listing(self, rows: list[tuple[str | None, str, str]]) -> Listing:
-        called, same = unite((name for _, name, _ in rows), self.data.classes or ())
+        own = {*(self.data.classes or ()), *self.data.rename_classes}  # renamed when the whole listing is known
+        called, same = unite(Counter(name for _, name, _ in rows), own)
         rows.sort(key=lambda row: row[2])
         classes = self._classes(rows, called)
         number = {name: position for position, name in enumerate(classes)}
@@ -218,16 +219,18 @@ class ImageFolder(Dataset):
     def _classes(self, rows: Sequence[tuple[str | None, str, str]], called: Mapping[str, str]) -> tuple[str, ...]:
         if not rows:
             raise DataError(f"data.root: no image in {self.root}\n  {_LAYOUT.format(root=self.root)}")
-        trained = {called[name] for split, name, _ in rows if split in (None, "train")}
-        if strange := sorted({called[name] for _, name, _ in rows} - trained):
-            place = next(path for _, name, path in rows if called[name] == strange[0])
+        final = {name: self.data.rename_classes.get(one, one) for name, one in called.items()}
+        trained = {final[name] for split, name, _ in rows if split in (None, "train")}
+        if strange := sorted({final[name] for _, name, _ in rows} - trained):
+            place = next(path for _, name, path in rows if final[name] == strange[0])
             raise DataError(
                 f"data.root: {', '.join(map(repr, strange))} not among the classes of train "
                 f"({', '.join(map(repr, sorted(trained))) or 'none'}), but there is {self._tree.path(place)}"
             )
-        if all(name.isdecimal() and name.isascii() for name in trained):
-            return tuple(sorted(trained, key=lambda name: (int(name), name)))
-        return tuple(sorted(trained))
+        names = {called[name] for _, name, _ in rows}
+        if all(name.isdecimal() and name.isascii() for name in names):
+            return tuple(sorted(names, key=lambda name: (int(name), name)))
+        return tuple(sorted(names))
 
     def _full_names(self, classes: tuple[str, ...]) -> tuple[str, ...]:
         """The names of numbered classes, where a JSON file in the root has them, such as cat_to_name.json."""

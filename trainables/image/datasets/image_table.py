@@ -89,9 +89,14 @@ class ImageTable(Dataset):
             raise DataError(f"data.root: no image in {tree.path(under)}")
         return finder
 
+    @property
+    def _columns(self) -> tuple[str, ...] | None:
+        """Names that are columns, where a table has a column per label; classes of new names are none."""
+        return None if self.data.rename_classes else self.data.classes
+
     def _rows(self, settings: Table, pictures: Finder) -> Rows:
         if not isinstance(settings.path, str):
-            return read_tables(self.tree, _by_split(settings.path), settings, self.data.classes, pictures)
+            return read_tables(self.tree, _by_split(settings.path), settings, self._columns, pictures)
         tree, name = place_of(self.tree, settings.path)
         if name in tree.folders:
             found = folder_readings(tree, name, pictures, settings)
@@ -99,10 +104,10 @@ class ImageTable(Dataset):
             if isinstance(reading.path, str) and reading.path in tree.folders:
                 return read_lists_of(tree, reading.path)
             settings = settings.model_copy(update={"path": reading.path, **reading.settings})
-            return read_tables(tree, _by_split(reading.path), settings, self.data.classes, pictures)
+            return read_tables(tree, _by_split(reading.path), settings, self._columns, pictures)
         if settings.format == "lists":
             raise DataError(f"data.table: {tree.path(name)} is no folder of list files (data.table.format: lists)")
-        return read_tables(self.tree, _by_split(settings.path), settings, self.data.classes, pictures)
+        return read_tables(self.tree, _by_split(settings.path), settings, self._columns, pictures)
 
 
 class MultilabelTable(ImageTable):

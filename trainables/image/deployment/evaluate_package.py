@@ -243,5 +243,6 @@ def _lacking(lacking: Mapping[str, int], classes: Sequence[str]) -> str:
     return (
         f"the model lacks {len(lacking)} of the data's classes:\n" + "\n".join(lines) + more + "\n"
         f"  Its classes: {few_of(classes, _SHOWN)}. Leave the others out of the metrics (--unknown-classes apart), "
-        f"rename them, or choose the classes to use (--set data.classes=[...])"
+        f"rename them (--set 'data.rename_classes={{OLD: NEW}}'), or choose the classes to use "
+        f"(--set data.classes=[...])"
     )

@@ -98,6 +98,11 @@ class DataSettings(BaseModel):
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(values.names)] = Field(
         None, min_length=1, description="Classes to use, in this order; default: all, in alphabetical order."
     )
+    rename_classes: Annotated[dict[str, str], BeforeValidator(values.by_name)] = Field(
+        default_factory=dict,
+        description="Other names for classes: {Cat: cat, cats: cat}. Classes that get the same name become one. Other "
+        "settings use the new names.",
+    )
     balance: Annotated[
         Balance, BeforeValidator(balance_form, json_schema_input_type=Balance | Strategy | dict[str, Cap] | Cap | None)
     ] = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,15 @@ def names(value: Any) -> Any:
     if isinstance(value, str | int):
         value = [value]
     return [str(name) for name in value] if isinstance(value, list | tuple) else value
+
+
+def by_name(value: Any) -> Any:
+    """A mapping of class names, of which YAML read some as numbers, as text; null as none."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        return value
+    return {str(name): str(new) if isinstance(new, int) else new for name, new in value.items()}
 
 
 def bands(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import gc
 import getpass
 import io
 import json
@@ -371,6 +372,15 @@ def test_attention_over_five_dimensions_is_exported_step_by_step(tmp_path: Path)
         expected = graph(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(Package(tmp_path / ONNX_FILE).probabilities(images), expected, rtol=1e-3)
     assert net.fused_attn, "as it was before"
+
+
+def test_an_export_leaves_the_model_and_the_process_as_they_were(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 2, 8), nn.Hardswish(inplace=True), nn.Flatten()).eval()
+    graph = DeployedClassifier(net, [0.5] * 3, [0.5] * 3, False).eval()
+    write_onnx(graph, PackageFacts(("a", "b"), False, 8, 3), tmp_path / ONNX_FILE)
+    assert net[1].inplace
+    assert gc.isenabled()
+    assert "HardSwish" in {node.op_type for node in onnx.load(tmp_path / ONNX_FILE).graph.node}
 
 
 def test_without_a_translation_the_weights_are_published_with_code_that_loads_them(

@@ -62,12 +62,14 @@ class ConfigProblem:
         message: the value, the rule, and what would be right.
         fatal: False of what should be known before anything starts, and keeps nothing from running.
         without_effect: of a setting that would change nothing: a new sweep is refused, one that has begun goes on.
+        of_value: the message does not name the key's value: it is told once for all values, with them and their number.
     """
 
     key: str
     message: str
     fatal: bool = True
     without_effect: bool = False
+    of_value: bool = False
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,16 @@ def check_configs(
         begun: whether the sweep has begun: then a setting without effect is no problem, but a warning.
     """
     told: dict[tuple[str, str], Problem] = {}
+    of_values: dict[tuple[str, str], list[Any]] = {}
+
+    def fatal(values: Mapping[str, Any]) -> Iterator[ConfigProblem]:
+        found = _check(trainable, values)
+        for problem in (one for one in found if one.of_value):
+            has = of_values.setdefault((problem.key, problem.message), [])
+            if values[problem.key] not in has:
+                has.append(values[problem.key])
+        return _fatal([one for one in found if not one.of_value], warnings, begun)
+
     for keys in _groups(trainable.check_keys):
         several = list(islice(_params(spec.space, spec.fixed, keys), MAX_COMBINATIONS + 1))
         if len(several) > MAX_COMBINATIONS:
@@ -48,16 +58,25 @@ def check_configs(
             several.pop()
         for number, params in enumerate(several, start=1):
             count(number, len(several))
-            for found in _fatal(_check(trainable, spec.config_of(params)), warnings, begun):
+            for found in fatal(spec.config_of(params)):
                 told.setdefault((found.key, found.message), _located(found, params, spec, places, value_places))
     for name, baseline in spec.baselines.items():
         if problems and not _complete(baseline, spec):
             continue
-        for found in _fatal(_check(trainable, spec.config_of(baseline)), warnings, begun):
+        for found in fatal(spec.config_of(baseline)):
             at: KeyPath = ("baselines", name, found.key) if found.key in baseline else ("baselines", name)
             problem = Problem(f"{dotted(at)}: {found.message}", where=places.where(at))
             told.setdefault((found.key, found.message), problem)
     problems += told.values()
+    warnings += [_of_values(key, message, values, spec) for (key, message), values in of_values.items()]
+
+
+def _of_values(key: str, message: str, values: Sequence[Any], spec: SweepSpec) -> str:
+    """`model: a, b (2 of 3): what is true of them`."""
+    chosen = corner_values(spec.space[key]) if key in spec.space else [spec.fixed.get(key)]
+    possible = {*chosen, *(baseline[key] for baseline in spec.baselines.values() if key in baseline)}
+    count_of = f" ({len(values)} of {len(possible)})" if len(possible) > 1 else ""
+    return f"{key}: {', '.join(map(str, values))}{count_of}: {message}"
 
 
 def _fatal(found: Sequence[ConfigProblem], warnings: list[str], begun: bool) -> Iterator[ConfigProblem]:

@@ -20,7 +20,8 @@ from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.features import store
 from trainables.image.features.backbone import backbone_of
-from trainables.image.features.store import open_features, wants_features
+from trainables.image.features.store import open_features
+from trainables.image.features.wanted import wants_features
 from trainables.image.index import ImageIndex
 from trainables.image.models.factory import starting_model
 from trainables.image.models.own_head import OwnHead

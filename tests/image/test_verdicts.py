@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from trainables import telling
 from trainables.image.checks import advice, rehearsal, verdicts
 from trainables.image.config import ImageConfig
 from trainables.image.models import tryout
+from trainables.image.models.survey import why_no_features
 from trainables.image.trainable import ImageClassifier
 
 UNSEEN = "test_unseen_net"
@@ -156,3 +158,24 @@ def test_a_model_without_onnx_is_told_before_it_is_trained() -> None:
     assert told.message.startswith("tf_efficientnet_cc_b0_4e has no ONNX translation")
     assert not told.fatal
     assert ImageClassifier.check(ImageConfig(model="mobilenet_v2")) == []
+
+
+def test_a_model_without_stored_features_is_told_where_others_have_them() -> None:
+    def told(**values: Any) -> list[str]:
+        config = ImageConfig(model="volo_d1_224", input_resolution=224, **values)
+        return [problem.message for problem in ImageClassifier.check(config)]
+
+    (without,) = told(finetune="head")
+    assert without.startswith("head-only trials store no features, and the backbone runs in each epoch: it gives a")
+    assert told(finetune="head", features="none") == told(finetune="full") == []
+    assert told(finetune="head", augment="light") == [], "the backbone of any model runs in each epoch then"
+    assert told(finetune="head", augment="light", feature_views=4) == [without]
+
+
+def test_of_stored_features_a_name_that_was_not_tried_is_as_its_family() -> None:
+    assert why_no_features("volo_d5_512") == why_no_features("volo_d1_224") != why_no_features("resnet152") is None
+
+
+def test_a_size_that_does_not_work_is_answered_with_those_that_do() -> None:
+    (told,) = ImageClassifier.check(ImageConfig(model="nest_tiny", finetune="scratch", input_resolution=100))
+    assert told.message == "nest_tiny cannot work on 100 pixels: it works on 96, 128 and 224 pixels"

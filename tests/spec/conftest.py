@@ -62,6 +62,8 @@ class Own(Trainable):
             return [ConfigProblem("pooling", "catavgmax does not go with vit: use avg or max")]
         if config.net == "mlp" and config.epochs == 9:
             return [ConfigProblem("net", "an mlp sees no neighbours", fatal=False)]
+        if config.epochs == 8 and config.net != "cnn":
+            return [ConfigProblem("net", "it is slow", fatal=False, of_value=True)]
         return []
 
     def train(self, config, handle):

@@ -35,6 +35,13 @@ def test_a_good_file_becomes_a_plan(plan_of: PlanOf, folder: Path) -> None:
     }
 
 
+def test_what_is_true_of_several_values_is_told_once_with_their_number(plan_of: PlanOf) -> None:
+    (told,) = plan_of(None, "fixed.epochs=8", "space.net=[mlp, vit, cnn]").warnings
+    assert told == "net: mlp, vit (2 of 3): it is slow"
+    (told,) = plan_of(None, "fixed.epochs=8", "space.net=[mlp]").warnings
+    assert told == "net: mlp: it is slow"
+
+
 def test_candidates_are_what_each_key_can_be(plan_of: PlanOf) -> None:
     candidates = plan_of(
         None, "space.momentum={low: 0.5, high: 0.8, when: {optimizer: sgd}}", "baselines={}"

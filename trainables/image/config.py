@@ -267,6 +267,12 @@ class ImageConfig(BaseModel):
         return 3 if self.color == "rgb" else 1
 
     @property
+    def augments(self) -> bool:
+        """Whether training images are changed at random, each on its own."""
+        drawn = (self.hflip, self.vflip, self.rotation_degrees, self.color_jitter, self.invert, self.random_erasing)
+        return self.augment != "none" or self.crop_scale < 1.0 or any(drawn)
+
+    @property
     def weights_path(self) -> str | None:
         """The local weight file as written, None without one (or when training from scratch)."""
         return self.pretrained if isinstance(self.pretrained, str) and self.finetune != "scratch" else None

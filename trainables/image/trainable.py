@@ -199,7 +199,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
         """See `trainables.image.training.refit.refit_classifier`."""
         from trainables.image.data.prepare import INDEX_FILE
         from trainables.image.data.resplit import all_to_train_on
-        from trainables.image.features.store import num_views
+        from trainables.image.features.wanted import num_views
         from trainables.image.index import ImageIndex
         from trainables.image.models.prepared import weights_of
         from trainables.image.training.evaluate import threshold_on_val

@@ -65,6 +65,8 @@ def make_augmentation(config: ImageConfig) -> Augmentation | None:
 
     What changes places comes before what changes colours, and erasing is last, so that nothing fills the hole again.
     """
+    if not config.augments:
+        return None
     steps: list[Step] = []
     match config.augment:
         case "light":
@@ -84,7 +86,7 @@ def make_augmentation(config: ImageConfig) -> Augmentation | None:
         steps.append(invert(config.invert))
     if config.random_erasing:
         steps.append(erase(config.random_erasing))
-    return Augmentation(steps) if steps else None
+    return Augmentation(steps)
 
 
 def with_generator(augmentation: Augmentation | None, generator: torch.Generator) -> Change | None:

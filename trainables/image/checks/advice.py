@@ -9,7 +9,8 @@ from pathlib import Path
 from trainables.contract import ConfigProblem
 from trainables.image.checks.verdicts import image_bytes, translates
 from trainables.image.config import ImageConfig
-from trainables.image.models.survey import has_onnx, survey
+from trainables.image.features.wanted import wants_features
+from trainables.image.models.survey import has_onnx, survey, why_no_features
 from trainables.image.models.table import MODELS, OWN_NETS, TORCHVISION_NETS, timm_name
 
 _FLOAT = 4
@@ -20,6 +21,7 @@ def advice(config: ImageConfig) -> Iterator[ConfigProblem]:
     """What to know about a configuration that can be trained."""
     name = timm_name(config.model)
     yield from _without_onnx(config, name)
+    yield from _without_features(config, name)
     needed, there = step_bytes(config), memory_bytes()
     if needed is not None and there is not None and needed > there:
         yield ConfigProblem(
@@ -48,6 +50,14 @@ def _without_onnx(config: ImageConfig, name: str) -> Iterator[ConfigProblem]:
         return
     why = f" ({found.removeprefix('the model has no ONNX translation: ')})" if isinstance(found, str) else ""
     yield ConfigProblem("model", f"{config.model} has no ONNX translation{why}: {otherwise}", fatal=False)
+
+
+def _without_features(config: ImageConfig, name: str) -> Iterator[ConfigProblem]:
+    """Of a model whose head-only trials would train on stored features, as other models' do, and cannot."""
+    why = why_no_features(name.partition(".")[0]) if wants_features(config) else None
+    if why is not None:
+        message = f"head-only trials store no features, and the backbone runs in each epoch: it {why}"
+        yield ConfigProblem("model", message, fatal=False, of_value=True)
 
 
 def step_bytes(config: ImageConfig) -> int | None:

@@ -15,6 +15,7 @@ CHECK_KEYS = (
     ("model", "pretrained", "finetune", "pooling", "input_resolution", "color"),
     ("model", "finetune", "input_resolution", "batch_size"),
     ("model", "finetune", "unfrozen_blocks", "layer_lr_decay", "dropout", "drop_path", "width", "batch_norm"),
+    ("model", "finetune", "features", "feature_views", "augment"),
     ("optimizer", "nesterov", "momentum"),
     ("schedule", "epochs", "warmup_epochs"),
     ("ema_decay", "average_weights"),

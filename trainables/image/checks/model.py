@@ -95,7 +95,7 @@ def _unlisted_problems(config: ImageConfig, name: str) -> Iterator[ConfigProblem
         sizes = sorted({usual, *_around(name, config)})
         yield ConfigProblem(
             "input_resolution",
-            f"{config.model} cannot work on {resolution} pixels ({reason}): it works on {_listed(sizes)}",
+            f"{config.model} cannot work on {resolution} pixels: it works on {_listed(sizes)}",
         )
         return
     poolings = tuple(kind for kind in get_args(Pooling) if impossible(name, kind, usual, channels) is None)

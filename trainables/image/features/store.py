@@ -32,6 +32,7 @@ from trainables.image.config import ImageConfig
 from trainables.image.data_config import DataConfig
 from trainables.image.features.backbone import FrozenBackbone, backbone_of
 from trainables.image.features.stored import Backbone, Features
+from trainables.image.features.wanted import num_views, wants_features
 from trainables.image.index import ImageIndex
 from trainables.image.models.own_head import Layout
 from trainables.image.models.table import timm_name
@@ -39,32 +40,12 @@ from trainables.image.models.weights import digest_of
 from trainables.image.pixels.examples import open_pixels
 from trainables.image.pixels.pixel_cache import PixelCache, Shape
 
-POOLINGS = ("native", "avg", "max", "avgmax", "catavgmax", "token")
-"""Those without anything to train; gem and map learn, so that their backbone has to run."""
 _BATCH_SIZE = 16
 """Larger ones are no quicker on a CPU, and their feature maps are most of the memory that a worker needs for a head."""
-_OF_A_TRIAL = ("mixup", "cutmix", "drop_path")
-"""What is random in a way that no stored feature can stand for: it depends on the batch, or is in the backbone."""
 _AUGMENTATION = (
     "augment", "randaugment_operations", "randaugment_magnitude", "hflip", "vflip", "crop_scale", "rotation_degrees",
     "color_jitter", "invert", "random_erasing",
 )  # fmt: skip
-
-
-def wants_features(config: ImageConfig) -> bool:
-    """Whether a frozen backbone gives the same in every epoch, or (`feature_views`) may: each version of an image."""
-    return (
-        config.features == "auto"
-        and config.finetune == "head"
-        and config.pooling in POOLINGS
-        and not any(getattr(config, name) for name in _OF_A_TRIAL)
-        and (config.feature_views > 0 or make_augmentation(config) is None)
-    )
-
-
-def num_views(config: ImageConfig) -> int:
-    """How many versions of each training image features are of: 0 when none is changed."""
-    return config.feature_views if make_augmentation(config) is not None else 0
 
 
 def open_features(

@@ -14,7 +14,7 @@ from trainables.image.batches.feed import portion_size
 from trainables.image.config import ImageConfig
 from trainables.image.data.balancing import sampled_rows
 from trainables.image.data_config import DataConfig
-from trainables.image.features.store import num_views, wants_features
+from trainables.image.features.wanted import num_views, wants_features
 from trainables.image.index import ImageIndex
 from trainables.image.looking.tiles import seen
 from trainables.image.parallel.draws import Draws, Part

@@ -24,14 +24,29 @@ def survey() -> Mapping[str, Mapping[str, str]]:
         return {row["name"]: row for row in csv.DictReader(file)}
 
 
-@lru_cache(maxsize=1)
-def _families_with_onnx() -> Mapping[str, set[str]]:
-    """What came out of the ONNX translation of each family's models, by timm's module."""
+@lru_cache
+def _families(column: str) -> Mapping[str, set[str]]:
+    """What was found of each family's models in a column, by timm's module; a model's own name is left out of it."""
     found: dict[str, set[str]] = {}
     for row in survey().values():
-        if row["onnx"] and not row["name"].startswith(WITHOUT_ONNX):
-            found.setdefault(row["module"], set()).add(row["onnx"])
+        if row[column] and not (column == "onnx" and row["name"].startswith(WITHOUT_ONNX)):
+            found.setdefault(row["module"], set()).add(_nameless(row, column))
     return found
+
+
+def _nameless(row: Mapping[str, str], column: str) -> str:
+    return row[column].removeprefix(row["name"]).strip()
+
+
+def _found(name: str, column: str) -> str | None:
+    """What was found of a model, else of all models of its family alike; None where neither says it."""
+    row = survey().get(name)
+    if row is None:
+        return None
+    if row[column]:
+        return _nameless(row, column)
+    family = _families(column).get(row["module"], set())
+    return next(iter(family)) if len(family) == 1 else None
 
 
 def has_onnx(name: str) -> bool | None:
@@ -42,10 +57,15 @@ def has_onnx(name: str) -> bool | None:
     """
     if name.startswith(WITHOUT_ONNX):
         return False
-    row = survey().get(name)
-    if row is None:
-        return None
-    if row["onnx"]:
-        return row["onnx"] == "1"
-    family = _families_with_onnx().get(row["module"], set())
-    return family == {"1"} if len(family) == 1 else None
+    found = _found(name, "onnx")
+    return None if found is None else found == "1"
+
+
+def why_no_features(name: str) -> str | None:
+    """Why head-only trials of a model cannot share stored features: what it does instead, as measured or of its family.
+
+    Returns:
+        None: they can, or nobody has tried.
+    """
+    found = _found(name, "stored_features")
+    return None if found == "yes" else found

@@ -8,10 +8,11 @@ their ends. Trials drawn anew give the interval; values dealt out anew among the
 
 from __future__ import annotations
 
+import copy
 import statistics
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from sweep_runner.report.trial_study import RAN_TO_ITS_END
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, TrialState
 
 FEWEST_TRIALS, FEWEST_COMPLETED = 12, 4
 _BEST = 0.25
@@ -64,13 +65,19 @@ def measure(study: optuna.Study, names: Sequence[str]) -> list[Importance] | str
     early = [trial for trial in best[: max(1, round(_BEST * len(best)))] if not trial.user_attrs[RAN_TO_ITS_END]]
     if early:
         return f"Not known: of the best quarter of the trials {len(early)} stopped or paused early."
+    # One object of each range: Optuna compares those that are not the same trial by trial.
+    ranges = {name: trials[0].distributions[name] for name in names}
+    trials = [_changed(trial, distributions=ranges) for trial in trials]
     dice = np.random.default_rng(0)
-    shares = _shares(study, trials, names)
+    evaluator = _Evaluator(study.direction, names)
+    shares = evaluator.shares(trials)
     drawn, by_chance = [], []
     for _ in range(_DRAWS):
-        drawn.append(_shares(study, [trials[row] for row in dice.integers(len(trials), size=len(trials))], names))
+        drawn.append(evaluator.shares([trials[row] for row in dice.integers(len(trials), size=len(trials))]))
         values = [trials[row].value for row in dice.permutation(len(trials))]
-        by_chance.append(_shares(study, trials, names, values))
+        by_chance.append(
+            evaluator.shares([_changed(trial, value=value) for trial, value in zip(trials, values, strict=True)])
+        )
     found = []
     for name in names:
         low, high = np.quantile([one[name] for one in drawn], (0.05, 0.95))
@@ -80,28 +87,48 @@ def measure(study: optuna.Study, names: Sequence[str]) -> list[Importance] | str
     return sorted(found, key=lambda one: -one.share)
 
 
-def _shares(
-    study: optuna.Study,
-    trials: Sequence[FrozenTrial],
-    names: Sequence[str],
-    values: Sequence[float | None] | None = None,
-) -> dict[str, float]:
-    import optuna
+class _Evaluator:
+    """PED-ANOVA of trials that are handed over.
 
-    fresh = optuna.create_study(direction=study.direction)
-    fresh.add_trials(
-        [
-            optuna.trial.create_trial(
-                params=trial.params,
-                distributions=trial.distributions,
-                value=trial.value if values is None else values[row],
-            )
-            for row, trial in enumerate(trials)
-        ]
-    )
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=_BEST, evaluate_on_local=False)
-    try:
-        found = optuna.importance.get_param_importances(fresh, evaluator=evaluator, params=list(names))
-    except (ValueError, RuntimeError):
-        found = {}  # all values are equal, or all trials drawn have the same setting
-    return {name: found.get(name, 0.0) for name in names}
+    Optuna's takes a study, whose storage copies each trial deeply when it is added: most of a large report's time went
+    there. This study stays empty and answers with the trials themselves.
+
+    Args:
+        direction: whether high values are good.
+        names: of the hyperparameters.
+    """
+
+    def __init__(self, direction: optuna.study.StudyDirection, names: Sequence[str]) -> None:
+        import optuna
+
+        class Drawn(optuna.Study):
+            trials_now: list[FrozenTrial]
+
+            def get_trials(
+                self, deepcopy: bool = True, states: Container[TrialState] | None = None
+            ) -> list[FrozenTrial]:
+                return self.trials_now
+
+        storage = optuna.storages.InMemoryStorage()
+        self._study = Drawn(optuna.create_study(storage=storage, direction=direction).study_name, storage)
+        self._evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=_BEST, evaluate_on_local=False)
+        self._names = list(names)
+
+    def shares(self, trials: Sequence[FrozenTrial]) -> dict[str, float]:
+        """Of each hyperparameter; the same trial may be there several times."""
+        import optuna
+
+        self._study.trials_now = list(trials)
+        try:
+            found = optuna.importance.get_param_importances(self._study, evaluator=self._evaluator, params=self._names)
+        except (ValueError, RuntimeError):
+            found = {}  # all values are equal, or all trials drawn have the same setting
+        return {name: found.get(name, 0.0) for name in self._names}
+
+
+def _changed(trial: FrozenTrial, **changes: Any) -> FrozenTrial:
+    """The trial with other attributes."""
+    other = copy.copy(trial)
+    for name, value in changes.items():
+        setattr(other, name, value)
+    return other

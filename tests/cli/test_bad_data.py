@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from sweep_runner.cli.main import main
-from sweep_runner.execution.driver import preparing
+from sweep_runner.execution.driver import preparing, run
+from sweep_runner.execution.evaluation.assistant import Assistant
+from tests.support.assistants import AssistantHere
 from tests.support.cli import IMAGES, MakePictures, Refused
 
 COMMANDS = (["run"], ["data", "check"])
@@ -19,8 +21,9 @@ COMMANDS = (["run"], ["data", "check"])
 
 @pytest.fixture(autouse=True)
 def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These run in the process of the tests, where Ray must not start, however long reading takes."""
+    """These run, and read, in the process of the tests, where Ray must not start, however long reading takes."""
     monkeypatch.setattr(preparing, "_LISTING_S", 600.0)
+    monkeypatch.setattr(run, "Assistant", AssistantHere)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +78,10 @@ def test_no_readable_image(command: list[str], make_pictures: MakePictures, refu
     assert "cat/000.png: " in told
 
 
-def test_a_class_to_balance_that_is_not_there(make_pictures: MakePictures, refused: Refused) -> None:
+def test_a_class_to_balance_that_is_not_there(
+    make_pictures: MakePictures, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "Assistant", Assistant)  # as users have it: it reads, and refuses, in a process of its own
     make_pictures({"cat": 9, "dog": 9})
     told = refused("run", "images.yaml", "--set", "data.balance={person: mean}")
     assert "data.balance: no class 'person': the classes are cat, dog" in told

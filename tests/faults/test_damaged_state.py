@@ -20,7 +20,7 @@ from sweep_runner.results.recorder import Recorder
 from sweep_runner.spec.check import check_spec
 from sweep_runner.spec.loader import load_spec
 from sweep_runner.spec.model import SweepSpec
-from tests.support.sweeps import drive, open_keeper, outcome, sweep
+from tests.support.sweeps import drive, open_keeper, outcome, sweep, sweep_here
 from trainables.contract import EpochReport
 from trainables.local import LocalHandle
 
@@ -120,7 +120,7 @@ def test_damaged_parts_are_named_set_aside_and_written_anew(
         content = path.read_bytes()
         damaged[name] = content[:-20] if number % 2 else content[:60] + b"\xff" * 8 + content[68:]
         path.write_bytes(damaged[name])
-    top = sweep("top", "small", "--results", tmp_path, cwd=tmp_path)
+    top = sweep_here("top", "small", "--results", tmp_path, cwd=tmp_path)
     assert "Traceback" not in top.stderr
 
     with open_keeper(spec, root) as keeper:
@@ -165,7 +165,7 @@ def test_a_damaged_line_in_the_middle_of_the_log_stops_with_its_number(spec: Swe
     lines[4] = lines[4][:10] + b"\n"
     (root / "log.jsonl").write_bytes(b"".join(lines))
     before = (root / "log.jsonl").read_bytes()
-    done = sweep("resume", "small", cwd=tmp_path)
+    done = sweep_here("resume", "small", cwd=tmp_path)
     assert done.returncode == 1
     assert "log.jsonl:5" in "".join(done.stderr.split())
     assert "Traceback" not in done.stderr
@@ -182,13 +182,13 @@ def test_a_missing_sweep_file_is_said_to_be_missing_and_results_can_be_read(spec
         drive(keeper)
     assert not (root / "sweep.yaml").exists()
     for command in (["resume", "small"], ["extend", "small", "--trials", "1"], ["retry", "small"]):
-        done = sweep(*command, cwd=tmp_path)
+        done = sweep_here(*command, cwd=tmp_path)
         assert done.returncode == 2
         words = " ".join(done.stderr.split())
         assert "sweep.yaml is missing" in words
         assert "sweep run FILE" in words
-    assert sweep("top", "small", cwd=tmp_path).returncode == 0
-    counted = sweep("query", "select count(*) from trials", "--format", "csv", cwd=tmp_path)
+    assert sweep_here("top", "small", cwd=tmp_path).returncode == 0
+    counted = sweep_here("query", "select count(*) from trials", "--format", "csv", cwd=tmp_path)
     assert counted.stdout.split()[-1] == "6"
 
 
@@ -198,8 +198,12 @@ def test_a_second_driver_is_refused_and_told_who_holds_the_sweep(spec: SweepSpec
     file = tmp_path / "sweep.yaml"
     (root / "sweep.yaml").write_text(file.read_text())
     with SweepLock(root / "lock"):
-        for command in (["run", file], ["run", file, "--fresh"], ["resume", "small"]):
-            done = sweep(*command, cwd=tmp_path)
+        for command, started in (
+            (["run", file], sweep),
+            (["run", file, "--fresh"], sweep_here),
+            (["resume", "small"], sweep_here),
+        ):
+            done = started(*command, cwd=tmp_path)
             assert done.returncode == 2
             assert f"process {os.getpid()} on" in " ".join(done.stderr.split())
     assert {path.name for path in root.iterdir()} == {"sweep.yaml", "lock"}, "and nothing was touched"

@@ -24,7 +24,7 @@ from sweep_runner.results.recorder import Recorder
 from sweep_runner.spec.model import Objective
 from tests.support import fuzz
 from tests.support.faults import Driver
-from tests.support.sweeps import sweep
+from tests.support.sweeps import sweep_here
 
 
 @pytest.mark.parametrize("seed", [11, 12])
@@ -63,7 +63,7 @@ def test_names_that_are_more_than_a_name_are_refused(tmp_path: Path, name: str) 
     assert set(tmp_path.iterdir()) == before
     if "\x00" not in name:
         for command in (["resume", "--", name], ["top", "--", name]):
-            done = sweep(*command, cwd=tmp_path)
+            done = sweep_here(*command, cwd=tmp_path)
             assert done.returncode in (1, 2)
             assert "Traceback" not in done.stderr
 
@@ -85,16 +85,16 @@ def test_hostile_names_of_classes_and_baselines_are_data_and_nothing_else(tmp_pa
         classes = pa.table({"split": ["test"] * len(HOSTILE), "class": HOSTILE, "support": [1] * len(HOSTILE)})
         recorder.record_evaluation(0, "test", predictions, classes)
         recorder.record(SweepChanged(time=4.0, state="COMPLETED"))
-    told = sweep("query", "select name, reason from trials order by trial", "--format", "json", cwd=tmp_path)
+    told = sweep_here("query", "select name, reason from trials order by trial", "--format", "json", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     assert [row["name"] for row in json.loads(told.stdout)] == HOSTILE
-    by_column = sweep("query", 'select "p_x\'; drop table trials; --" as p from predictions', cwd=tmp_path)
+    by_column = sweep_here("query", 'select "p_x\'; drop table trials; --" as p from predictions', cwd=tmp_path)
     assert by_column.stdout.split() == ["p", "0.1"]
     for command in (["top", "small"], ["ls"], ["show", "small", "0"], ["query", "select * from classes"]):
-        done = sweep(*command, cwd=tmp_path)
+        done = sweep_here(*command, cwd=tmp_path)
         assert "Traceback" not in done.stderr
         assert "drop table" in done.stdout or command != ["query", "select * from classes"]
-    assert sweep("query", "select count(*) from trials", cwd=tmp_path).stdout.split()[-1] == str(len(HOSTILE))
+    assert sweep_here("query", "select count(*) from trials", cwd=tmp_path).stdout.split()[-1] == str(len(HOSTILE))
 
 
 @pytest.mark.ray
@@ -150,7 +150,7 @@ def test_anchors_that_explode_are_refused_at_once(tmp_path: Path) -> None:
         lines.append(f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]")
     path = tmp_path / "sweep.yaml"
     path.write_text("\n".join([*lines, "fixed: {epochs: *h}", ""]))
-    done = sweep("check", path, cwd=tmp_path, timeout=30)
+    done = sweep_here("check", path, cwd=tmp_path)
     assert done.returncode == 2
     assert "values, aliases followed" in done.stderr
 

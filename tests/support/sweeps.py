@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sweep_runner.cli.main import main
 from sweep_runner.execution.keeper.keeper import Keeper
 from sweep_runner.execution.worker.messages import Assignment, Message
 from sweep_runner.results.events import SweepChanged
@@ -38,7 +40,7 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {**base, **changes}
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_keeper(spec: SweepSpec, root: Path, max_live: int = 2) -> Iterator[Keeper]:
     """A keeper over what is on disk, as a driver that has just started has it."""
     root.mkdir(exist_ok=True)
@@ -124,6 +126,15 @@ def sweep(
         check=False,
         env={**os.environ, **environment},
     )
+
+
+def sweep_here(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """As `sweep`, but in this process: for commands that neither start Ray nor are sent signals."""
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([*map(str, arguments)])
+    out.seek(0)
+    return subprocess.CompletedProcess(arguments, code, out.read(), err.getvalue())
 
 
 def sweep_command(*arguments: str | Path) -> list[str]:

@@ -7,11 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from sweep_runner.spec.check import load_plan
-from tests.support.sweeps import drive, open_keeper, sweep
+from tests.support.sweeps import drive, open_keeper, sweep, sweep_here
 
 
-def test_resuming_a_finished_sweep_starts_nothing(write_spec: Callable[..., Path], tmp_path: Path) -> None:
+def test_resuming_a_finished_sweep_starts_nothing(
+    write_spec: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every trial has ended, and nothing is to be evaluated or published."""
     file = write_spec()
     results = tmp_path / "results"
@@ -28,9 +32,10 @@ def test_resuming_a_finished_sweep_starts_nothing(write_spec: Callable[..., Path
     assert "nothing is left to run: all 6 trials have ended" in done.stderr
     assert "val_accuracy" in done.stdout
     assert not left.exists(), "of a driver that was killed after it had published the model"
-    refused = sweep("resume", "small", "--set", "search.seed=9", cwd=tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    refused = sweep_here("resume", "small", "--set", "search.seed=9", cwd=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr.count("search.seed") == 1
-    taken = sweep("resume", "small", "--set", "resources.max_concurrent=1", cwd=tmp_path)
+    taken = sweep_here("resume", "small", "--set", "resources.max_concurrent=1", cwd=tmp_path)
     assert taken.returncode == 0
     assert "changed: resources.max_concurrent: 2 → 1" in taken.stderr

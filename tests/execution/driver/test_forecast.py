@@ -10,7 +10,7 @@ import pytest
 
 from sweep_runner.execution.driver.forecast import forecast, size_text
 from sweep_runner.spec.check import load_plan
-from tests.support.sweeps import sweep
+from tests.support.sweeps import sweep_here
 
 FILE = """\
 name: room
@@ -75,8 +75,8 @@ def test_a_trainable_that_does_not_say_is_no_reason_to_warn(tmp_path: Path) -> N
 
 
 def test_check_shows_it(file: Path, tmp_path: Path) -> None:
-    done = sweep("check", file, cwd=tmp_path)
+    done = sweep_here("check", file, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "running trials × 4 checkpoints + 3 kept" in done.stdout
-    lowered = sweep("check", file, "--set", "resources.min_free_disk=900000GB", cwd=tmp_path)
+    lowered = sweep_here("check", file, "--set", "resources.min_free_disk=900000GB", cwd=tmp_path)
     assert "no trial starts until more is free" in lowered.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -15,6 +16,21 @@ import pytest
 from sweep_runner.cli.main import main
 from tests.support.cli import MakePictures, Refused
 from tests.support.documents import all_commands
+from trainables.image.suggest import sweep as suggesting
+from trainables.image.suggest.pace import Machine, Pace, pace_of
+
+
+@functools.cache
+def _measured_once(model: str, resolution: int, machine: Machine) -> Pace:
+    return pace_of(model, resolution, 2, machine)  # a class more or less makes no difference
+
+
+@pytest.fixture(autouse=True)
+def _models_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How fast this machine trains takes `sweep init` seconds per model to find out."""
+    monkeypatch.setattr(
+        suggesting, "pace_of", lambda model, resolution, classes, machine: _measured_once(model, resolution, machine)
+    )
 
 
 @pytest.mark.parametrize("start", ["--scratch", "--pretrained"])

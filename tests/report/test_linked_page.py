@@ -13,7 +13,7 @@ import pytest
 from sweep_runner.report.page import MAX_ROWS, render, shown_rows
 from sweep_runner.report.palette import colors, contrast
 from sweep_runner.results.annotations import annotate
-from sweep_runner.results.events import EpochReported, SweepChanged, TrialEnded, TrialStarted
+from sweep_runner.results.events import EpochReported, Event, SweepChanged, TrialEnded, TrialStarted
 from sweep_runner.results.leaderboard import leaderboard
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.recorder import Recorder
@@ -104,13 +104,16 @@ def test_of_more_trials_than_there_is_room_the_best_are_all_shown_and_the_others
     paths = SweepPaths(tmp_path / "many")
     paths.root.mkdir()
     with Recorder.open(paths, Objective(), ["lr"], {}) as recorder:
-        recorder.record(SweepChanged(time=1.0, state="RUNNING"))
+        events: list[Event] = [SweepChanged(time=1.0, state="RUNNING")]
         for trial in range(2300):
             name = "known" if trial == 2000 else None
-            recorder.record(TrialStarted(time=1.0, trial=trial, attempt=1, seed=0, params={"lr": 0.1}, name=name))
             metrics = {"val_accuracy": 1 - trial / 3000}
-            recorder.record(EpochReported(time=2.0, trial=trial, attempt=1, epoch=1, metrics=metrics))
-            recorder.record(TrialEnded(time=3.0, trial=trial, attempt=1, state="COMPLETED"))
+            events += [
+                TrialStarted(time=1.0, trial=trial, attempt=1, seed=0, params={"lr": 0.1}, name=name),
+                EpochReported(time=2.0, trial=trial, attempt=1, epoch=1, metrics=metrics),
+                TrialEnded(time=3.0, trial=trial, attempt=1, state="COMPLETED"),
+            ]
+        recorder.record_many(events)
     shown = [row.trial for row in shown_rows(leaderboard(ResultsPaths(tmp_path), "many"))]
     assert len(shown) <= MAX_ROWS + 1
     assert shown[: MAX_ROWS // 2] == list(range(MAX_ROWS // 2))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,23 +32,28 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [compared, root / "data.html"]
 
 
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as started:
+        yield started
+
+
 @needs_browser
 @pytest.mark.parametrize("width", [500, 1280, 1920])
-def test_pages_fit_and_are_gone_through(pages: list[Path], width: int) -> None:
-    with browser() as chromium:
-        for page in pages:
-            tab = chromium.new_page(viewport={"width": width, "height": 900})
-            wrong: list[str] = []
-            tab.on("pageerror", lambda error, wrong=wrong: wrong.append(str(error)))
-            tab.on("console", lambda said, wrong=wrong: wrong.append(said.text) if said.type == "error" else None)
-            tab.goto(page.as_uri())
-            assert tab.evaluate("document.documentElement.scrollWidth") <= width, page.name
-            for link in tab.locator("nav a").all():
-                link.click()
-                target = (link.get_attribute("href") or "")[1:]
-                assert tab.locator(f"[id='{target}']").is_visible(), target
-            before = tab.evaluate("getComputedStyle(document.body).backgroundColor")
-            tab.locator("#theme").click()
-            assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != before
-            assert not wrong
-            tab.close()
+def test_pages_fit_and_are_gone_through(chromium: Any, pages: list[Path], width: int) -> None:
+    for page in pages:
+        tab = chromium.new_page(viewport={"width": width, "height": 900})
+        wrong: list[str] = []
+        tab.on("pageerror", lambda error, wrong=wrong: wrong.append(str(error)))
+        tab.on("console", lambda said, wrong=wrong: wrong.append(said.text) if said.type == "error" else None)
+        tab.goto(page.as_uri())
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width, page.name
+        for link in tab.locator("nav a").all():
+            link.click()
+            target = (link.get_attribute("href") or "")[1:]
+            assert tab.locator(f"[id='{target}']").is_visible(), target
+        before = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        tab.locator("#theme").click()
+        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != before
+        assert not wrong
+        tab.close()

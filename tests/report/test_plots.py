@@ -29,6 +29,12 @@ def drawn(folder: Path) -> dict[str, str]:
     return {path.stem: " ".join(re.findall(r"<text[^>]*>([^<]*)", path.read_text())) for path in folder.glob("*.svg")}
 
 
+@pytest.fixture(scope="module")
+def balls(tmp_path_factory: pytest.TempPathFactory) -> SweepPaths:
+    """A sweep to read: five trials, two of them baselines. Figures of it go elsewhere."""
+    return write_evaluated_sweep(tmp_path_factory.mktemp("results"), BALLS)
+
+
 def test_the_best_trial_and_the_baselines_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = write_evaluated_sweep(tmp_path, BALLS)
     plots(tmp_path, "balls", "--format", "svg")
@@ -52,22 +58,16 @@ def test_the_best_trial_and_the_baselines_are_drawn(tmp_path: Path, capsys: pyte
         assert name in texts["trial-4-test-classes"]
     assert re.search(r"test: \d+ of 400 right \(\d+ %\)", texts["trial-4-test-confusion"])
     assert "baseball → basketball" in texts["trial-0-val-pairs"]
-
-
-def test_figures_of_named_trials_leave_those_of_all_as_they_are(tmp_path: Path) -> None:
-    paths = write_evaluated_sweep(tmp_path, BALLS)
-    plots(tmp_path, "balls", "--format", "svg")
+    # Figures of named trials leave those of all as they are.
     plots(tmp_path, "balls", "2", "--trial", "adam-max", "--format", "svg")
-    texts = drawn(paths.plots)
-    assert "Learning curves of 5 trials" in texts["curves"]
-    assert "Learning curves of 2 trials" in texts["curves-of-2-0"]
+    assert "Learning curves of 5 trials" in drawn(paths.plots)["curves"]
+    assert "Learning curves of 2 trials" in drawn(paths.plots)["curves-of-2-0"]
 
 
-def test_the_confusion_matrix_is_the_tables(tmp_path: Path) -> None:
-    paths = write_evaluated_sweep(tmp_path, BALLS)
-    results = ResultsPaths(tmp_path)
+def test_the_confusion_matrix_is_the_tables(balls: SweepPaths) -> None:
+    results = ResultsPaths(balls.root.parent)
     row = leaderboard(results, "balls").trial(4)
-    confusion = read_confusion(paths, row, "test", warn=pytest.fail)
+    confusion = read_confusion(balls, row, "test", warn=pytest.fail)
     assert confusion is not None
     assert confusion.matrix is not None
     assert confusion.matrix.sum() == 400
@@ -76,7 +76,7 @@ def test_the_confusion_matrix_is_the_tables(tmp_path: Path) -> None:
     counts = [count for *_, count in confusion.pairs]
     assert counts == sorted(counts, reverse=True)
     assert sum(counts) == 400 - confusion.matrix.trace()
-    assert read_confusion(paths, leaderboard(results, "balls").trial(0), "test", warn=pytest.fail) is None
+    assert read_confusion(balls, leaderboard(results, "balls").trial(0), "test", warn=pytest.fail) is None
 
 
 def test_labels_have_a_matrix_each(tmp_path: Path) -> None:
@@ -94,9 +94,8 @@ def test_labels_have_a_matrix_each(tmp_path: Path) -> None:
     assert "missed, said" in texts["trial-4-val-pairs"]
 
 
-def test_two_baselines_side_by_side(tmp_path: Path) -> None:
-    write_evaluated_sweep(tmp_path, BALLS)
-    plots(tmp_path, "balls", "--compare", "adam-max", "1", "--format", "svg", "--output", tmp_path / "out")
+def test_two_baselines_side_by_side(balls: SweepPaths, tmp_path: Path) -> None:
+    plots(balls.root.parent, "balls", "--compare", "adam-max", "1", "--format", "svg", "--output", tmp_path / "out")
     texts = drawn(tmp_path / "out")
     assert set(texts) == {
         f"compare-adam-max-1-{what}" for what in ("curves", "val-confusion", "val-pairs", "val-classes")
@@ -106,13 +105,15 @@ def test_two_baselines_side_by_side(tmp_path: Path) -> None:
         assert "trial 1 · sgd-avg" in text
 
 
-def test_trials_without_a_final_evaluation_have_curves_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_evaluated_sweep(tmp_path, BALLS)
-    plots(tmp_path, "balls", "--compare", "2", "adam-max", "-o", tmp_path / "two")
+def test_trials_without_a_final_evaluation_have_curves_only(
+    balls: SweepPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = balls.root.parent
+    plots(results, "balls", "--compare", "2", "adam-max", "-o", tmp_path / "two")
     assert [path.name for path in (tmp_path / "two").iterdir()] == ["compare-2-adam-max-curves.png"]
     assert "no final evaluation of trial 2" in capsys.readouterr().err
-    plots(tmp_path, "balls", "--all", "-o", tmp_path / "all")
-    assert {f"trial-{number}-curves.png" for number in range(5)} <= {path.name for path in (tmp_path / "all").iterdir()}
+    plots(results, "balls", "--all", "--format", "svg", "-o", tmp_path / "all")
+    assert {f"trial-{number}-curves" for number in range(5)} <= set(drawn(tmp_path / "all"))
 
 
 def test_a_metric_with_a_name_of_its_own_is_drawn(tmp_path: Path) -> None:
@@ -134,11 +135,11 @@ def test_a_metric_with_a_name_of_its_own_is_drawn(tmp_path: Path) -> None:
     ("classes", "options"),
     [
         (["yes", "no"], {"epochs": 1, "num_others": 1}),
-        ([f"a class with quite a long name, number {number}" for number in range(100)], {"examples": 1000}),
+        ([f"a class with quite a long name, number {number}" for number in range(60)], {"examples": 600}),
         (["$a", "b_c$", "<d> & e"], {"metrics": ("val_accuracy",)}),
         (["only"], {"multilabel": True}),
     ],
-    ids=["two-classes-one-epoch", "a-hundred-classes", "odd-names", "one-label"],
+    ids=["two-classes-one-epoch", "many-classes", "odd-names", "one-label"],
 )
 def test_every_figure_is_a_picture(tmp_path: Path, classes: list[str], options: dict[str, object]) -> None:
     paths = write_evaluated_sweep(tmp_path, classes, **options)  # type: ignore[arg-type]
@@ -174,11 +175,15 @@ def test_a_copy_stands_for_the_trial_that_was_trained(tmp_path: Path) -> None:
         (["empty"], "no epoch was reported"),
     ],
 )
-def test_wrong_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
-    write_evaluated_sweep(tmp_path, BALLS)
-    write_evaluated_sweep(tmp_path, BALLS, name="empty", baselines=(), num_others=0) if "empty" in arguments else None
+def test_wrong_requests(
+    balls: SweepPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    results = balls.root.parent
+    if "empty" in arguments:
+        results = tmp_path
+        write_evaluated_sweep(results, BALLS, name="empty", baselines=(), num_others=0)
     (tmp_path / "file").write_text("")
-    plots(tmp_path, *(argument.format(file=tmp_path / "file") for argument in arguments), code=2)
+    plots(results, *(argument.format(file=tmp_path / "file") for argument in arguments), code=2)
     out, err = capsys.readouterr()
     assert words in err
     assert out == ""

@@ -23,12 +23,13 @@ def _silent(text: str) -> None:
     raise AssertionError(text)
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> ResultsPaths:
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> ResultsPaths:
+    root = tmp_path_factory.mktemp("results")
     for name, others, epochs in (("balls", 3, 5), ("<i>more", 6, 9)):
-        paths = write_evaluated_sweep(tmp_path, CLASSES, name=name, num_others=others, epochs=epochs)
+        paths = write_evaluated_sweep(root, CLASSES, name=name, num_others=others, epochs=epochs)
         paths.spec.write_text(FILE.format(name="x", epochs=epochs))
-    return ResultsPaths(tmp_path)
+    return ResultsPaths(root)
 
 
 def _steps(shown: Shown, color: int) -> list[float]:
@@ -67,10 +68,12 @@ def test_the_command_writes_one_page(results: ResultsPaths) -> None:
     assert str(page) in ran.output
 
 
-def test_what_does_not_compare_is_refused(results: ResultsPaths, tmp_path: Path) -> None:
+def test_what_does_not_compare_is_refused(tmp_path: Path) -> None:
+    results = ResultsPaths(tmp_path)
+    write_evaluated_sweep(tmp_path, CLASSES, name="balls", examples=20)
     with pytest.raises(RequestError, match="two to 6 different sweeps"):
         collect(results, ["balls", "balls"], _silent)
-    other = write_evaluated_sweep(tmp_path, CLASSES, name="other")
+    other = write_evaluated_sweep(tmp_path, CLASSES, name="other", examples=20)
     log = other.tables / "sweeps"
     assert log.is_dir()
     import pyarrow.parquet as pq

@@ -112,7 +112,7 @@ def load_and_check(path: Path) -> None:
     assert check_spec(again).spec == plan.spec
 
 
-fuzz = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @fuzz

@@ -35,9 +35,13 @@ def test_the_command_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == sweep_reference()
 
 
+@pytest.fixture(scope="module")
+def rows() -> list[str]:
+    return [line for line in sweep_reference().splitlines() if line.startswith("| ")]
+
+
 @pytest.mark.parametrize("section", SECTIONS)
-def test_every_key_has_a_row_with_its_help(section: str) -> None:
-    rows = [line for line in sweep_reference().splitlines() if line.startswith("| ")]
+def test_every_key_has_a_row_with_its_help(section: str, rows: list[str]) -> None:
     for name, key in SECTIONS[section].items():
         own = [row for row in rows if row.startswith((f"| `{name}` |", f"| [`{name}`]"))]
         assert any(key.get("description", "").replace("|", r"\|") in row for row in own), name

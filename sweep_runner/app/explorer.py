@@ -11,12 +11,13 @@ import streamlit as st
 
 from sweep_runner.app import model_view, notes_view
 from sweep_runner.errors import RequestError, SweepError
-from sweep_runner.report import facts
+from sweep_runner.report import facts, sweeps_page
 from sweep_runner.report.accuracy import published_on_test
 from sweep_runner.report.board_table import Column, board_table
 from sweep_runner.report.charts.evaluation import confusion as confusion_matrix
 from sweep_runner.report.charts.plot import Shown
 from sweep_runner.report.charts.progress import learning_curves
+from sweep_runner.report.charts.sweeps import MOST
 from sweep_runner.report.comparison import differing, significance
 from sweep_runner.report.embedded import alone, linked_trials
 from sweep_runner.report.page import duration
@@ -28,7 +29,7 @@ from sweep_runner.results.leaderboard import Leaderboard, TrialRow, leaderboard,
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 
 LIVE_S = 5  # between two looks at a sweep that runs (no docstring: Streamlit would show it)
-TABS = ("Trials", "Figures", "Confusion matrices", "Compare two", "Try the model")
+TABS = ("Trials", "Figures", "Confusion matrices", "Compare two", "Compare sweeps", "Try the model")
 HEIGHT = 1400  # of the linked figures
 _LETTER, _TITLE, _ROOM, _WIDEST = 6.4, 9, 20, 240  # of columns: pixels, letters, pixels, pixels
 _STYLE = """<style>
@@ -70,7 +71,7 @@ def _body(results: ResultsPaths, name: str) -> None:
     st.info(_plain(facts.answer(board, published_on_test(board, paths, _warn))))
     if (answer := answer_of(board)) is not None:
         st.markdown("\n".join(f"- {_plain(line[0].upper() + line[1:])}." for line in answer.lines()))
-    trials, linked, confusions, compare, model = st.tabs(TABS)
+    trials, linked, confusions, compare, sweeps, model = st.tabs(TABS)
     with trials:
         _filtered(board, paths)
         notes_view.edit(results, board, _warn)
@@ -80,6 +81,8 @@ def _body(results: ResultsPaths, name: str) -> None:
         _confusions(board, paths)
     with compare:
         _compare(board, paths)
+    with sweeps:
+        _compare_sweeps(results, board)
     with model:
         model_view.show(paths, board)
 
@@ -206,6 +209,30 @@ def _compare(board: Leaderboard, paths: SweepPaths) -> None:
         f"On the same {tested.num_examples} {tested.split} examples the second is {tested.difference:+.4f} "
         f"(95 % from {tested.low:+.4f} to {tested.high:+.4f}): {verdict}."
     )
+
+
+def _compare_sweeps(results: ResultsPaths, board: Leaderboard) -> None:
+    """This sweep and others on the same axes: the page of `sweep report A B`."""
+    name = board.sweep.sweep
+    others = [row.sweep for row in sweep_rows(results) if row.sweep != name]
+    if not others:
+        st.write("There is no other sweep to compare with.")
+        return
+    chosen = st.multiselect(
+        f"Compare {_plain(name)} with", others, max_selections=MOST - 1, key=f"others-{name}", placeholder="Sweeps"
+    )
+    if not chosen:
+        st.caption(
+            "Choose one or more sweeps: their progress, hyperparameters and settings are shown on the same axes."
+        )
+        return
+    try:
+        page = sweeps_page.render(results, [name, *chosen], _warn, _theme())
+    except RequestError as error:
+        st.write(_plain(str(error)))
+        return
+    st.iframe(page, height=HEIGHT)
+    st.caption(f"The same page as a file: `{results.sweep(name).command('report', *chosen)}`")
 
 
 def _draw(shown: Shown | None, height: int = 560) -> None:

@@ -41,9 +41,21 @@ def write_sweeps_page(results: ResultsPaths, names: Sequence[str], output: Path 
     return file
 
 
-def render(results: ResultsPaths, names: Sequence[str], warn: Warn) -> str:
-    """The page's HTML. Every name of the user's is escaped."""
-    return page_environment().get_template("sweeps.html.j2").render(**collect(results, names, warn))
+def render(results: ResultsPaths, names: Sequence[str], warn: Warn, theme: str = "") -> str:
+    """The page's HTML. Every name of the user's is escaped.
+
+    Args:
+        results: where the sweeps are.
+        names: two to six.
+        warn: told of what cannot be read.
+        theme: `light` or `dark`, for a frame of another page, which has a heading of its own; else as the reader's
+            system has it.
+
+    Raises:
+        RequestError: a sweep is not there, or they do not compare.
+    """
+    values = collect(results, names, warn)
+    return page_environment().get_template("sweeps.html.j2").render(**values, theme=theme)
 
 
 def collect(results: ResultsPaths, names: Sequence[str], warn: Warn) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A sweep's trials as an Optuna study in memory, for Optuna's own figures."""
+"""A sweep's trials as an Optuna study in memory, for the figures of hyperparameters."""
 
 from __future__ import annotations
 

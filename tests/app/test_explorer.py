@@ -85,6 +85,17 @@ def test_an_empty_folder_says_how_to_begin(tmp_path: Path, monkeypatch: pytest.M
     assert shown.title[0].value == "No sweeps yet"
 
 
+def test_sweeps_are_compared_on_the_same_axes(opened: AppTest) -> None:
+    assert not opened.get("iframe") or all("sweeps compared" not in each.proto.srcdoc for each in opened.get("iframe"))
+    opened.multiselect(key="others-balls").select("other").run()
+    assert not opened.exception
+    (page,) = (each.proto.srcdoc for each in opened.get("iframe") if "sweeps compared" in each.proto.srcdoc)
+    assert "2 sweeps by val_accuracy" not in page, "the explorer has a heading of its own"
+    assert "Settings that differ" in page
+    assert '<span class="chip c1"></span>other' in page
+    assert any("sweep report balls other" in caption.value for caption in opened.caption)
+
+
 def test_without_streamlit_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,7 +119,7 @@ def test_in_a_browser(tmp_path: Path) -> None:
             asked: list[str] = []
             tab.on("request", lambda request: asked.append(request.url))
             tab.goto(f"http://{command.LOOPBACK}:{port}")
-            for name in ("Figures", "Confusion matrices", "Compare two", "Try the model"):
+            for name in ("Figures", "Confusion matrices", "Compare two", "Compare sweeps", "Try the model"):
                 tab.get_by_role("tab", name=name).click(timeout=120_000)
                 if name == "Figures":
                     linked = tab.frame_locator("iframe").first

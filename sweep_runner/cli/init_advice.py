@@ -35,10 +35,15 @@ def few_in_val(in_val: Mapping[str, int]) -> str:
 
 
 def copies(listing: Listing, splits: npt.NDArray[np.str_], data: DataConfig) -> tuple[str, ...]:
-    """Warnings about near-duplicates; none where looking for them would take long, or images are too small for it."""
+    """Warnings about near-duplicates, or that looking for them takes long; none where images are too small for it."""
     side = shorter_side(listing.table)
-    if side is None or side < MIN_SIDE or num_to_hash(listing.table, data) > QUICK_TO_DECODE:
+    if side is None or side < MIN_SIDE:
         return ()
+    if (unknown := num_to_hash(listing.table, data)) > QUICK_TO_DECODE:
+        return (
+            f"near-duplicates were not looked for: {unknown:,} images would be decoded for it, more than "
+            f"{QUICK_TO_DECODE:,}; sweep data check does",
+        )
     found = find_near_duplicates(listing.table, data, 1)
     return tuple(duplicate_warnings(found, listing.table, splits, kept_together=False))
 

@@ -293,7 +293,9 @@ def test_a_run_looks_for_copies_of_photos_where_that_is_quick(
 
     prepare_images(data, tmp_path, [8])  # reads them, and hashes none
     monkeypatch.setattr("trainables.image.data.prepare.QUICK_TO_DECODE", 16)
-    assert told()[0] == "not looked for among 17 images: sweep data check does"
+    assert told()[0] == (
+        "not looked for among 17 images: 17 would be decoded for it, more than 16; sweep data check does"
+    )
     prepare_images(data, tmp_path, [], look_for_duplicates="yes")  # as sweep data check does, which remembers hashes
     summary, warnings = told()
     assert summary == "2 of 17 images, in 1 group, such as train/a/000.png, val/a/copy.png"
@@ -301,7 +303,7 @@ def test_a_run_looks_for_copies_of_photos_where_that_is_quick(
     (root / "val/a/copy.png").unlink()
     assert told() == ("none among 16 images", ())
     monkeypatch.setattr("trainables.image.data.prepare.QUICK", 15)
-    assert told()[0] == "not looked for among 16 images: sweep data check does"
+    assert told()[0] == "not looked for among 16 images, more than 15: sweep data check does"
 
 
 def test_a_first_run_hashes_what_it_reads_anyway(

@@ -123,8 +123,15 @@ def prepare_images(
     elif look_for_duplicates == "if quick" and not grouped and reading.sizes:
         if min(reading.sizes["width"][0], reading.sizes["height"][0]) < MIN_SIDE:
             not_looked = f"not looked for: images of fewer than {MIN_SIDE} pixels look alike without being copies"
-        elif many or num_to_hash(listing.table, data) > QUICK_TO_DECODE:
-            not_looked = f"not looked for among {reading.sizes['count']:,} images: sweep data check does"
+        elif many:
+            not_looked = (
+                f"not looked for among {reading.sizes['count']:,} images, more than {QUICK:,}: sweep data check does"
+            )
+        elif (unknown := num_to_hash(listing.table, data)) > QUICK_TO_DECODE:
+            not_looked = (
+                f"not looked for among {reading.sizes['count']:,} images: {unknown:,} would be decoded for it, more "
+                f"than {QUICK_TO_DECODE:,}; sweep data check does"
+            )
         else:
             duplicates = find_near_duplicates(listing.table, data, num_threads, progress)
     table = table.take(pa.array(reading.good_rows)).append_column(DIGEST, pa.array(reading.digests, pa.string()))

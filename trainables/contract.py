@@ -133,8 +133,10 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
             unknown key.
         architecture_keys: the config keys that facts depend on.
         scales: whether `export` divides the model's logits by `info["temperature"]["value"]`, where that is given.
-        imports: modules that `train` needs and that take long to import, by name. Workers import them when they start,
-            while the data is still being prepared. They must be found without the folder of the sweep file.
+        imports: modules that `train` needs and that take long to import, by name. They are imported while the data is
+            still being prepared, in a process that the workers of this machine are then forked from. They must be found
+            without the folder of the sweep file. One that starts threads when it is imported has each worker import
+            all of them for itself.
     """
 
     config_class: ClassVar[type[BaseModel]]

@@ -201,6 +201,7 @@ class Run:
         plan, paths, observer, remote = self._plan, self._paths, self._observer, self._remote
         spec = plan.spec
         session = self._ray.session(partial(self._leave_at_once, recorder))
+        self._assistant.forks = session.forks
         from sweep_runner.execution.driver.tune_adapter import run_trials  # imports ray: not before its environment
 
         self._leave_if_stopped()

@@ -27,6 +27,7 @@ from typing import Any
 from sweep_runner.errors import SweepError
 from sweep_runner.execution.build import build_trainable
 from sweep_runner.execution.evaluation.finalize import FinalResult, FinalTask, finalize
+from sweep_runner.execution.fork_server.client import Forked, ForkServer
 from trainables.contract import Preparation, Progress, no_progress
 
 _POLL_S = 0.5
@@ -75,10 +76,15 @@ class AssistantDied(SweepError):
 
 
 class Assistant:
-    """Does one thing at a time, in a process that starts with the first and ends with `close`."""
+    """Does one thing at a time, in a process that starts with the first and ends with `close`.
+
+    Attributes:
+        forks: what the process is forked from, where there is one: it has imported most of what is needed.
+    """
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self.forks: ForkServer | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._connection: Connection | None = None
         self._answer: Any = None
         self._to_skip = 0
@@ -147,12 +153,20 @@ class Assistant:
     def _start(self) -> None:
         self.close()
         ours, theirs = socket.socketpair()
+        module, descriptor = "sweep_runner.execution.evaluation.assistant", theirs.fileno()
+        # A user's own module is found where this process finds it.
+        paths = list(dict.fromkeys(path or str(Path.cwd()) for path in sys.path))
         with theirs:
-            command = [sys.executable, "-P", "-m", "sweep_runner.execution.evaluation.assistant", str(theirs.fileno())]
-            paths = os.pathsep.join(dict.fromkeys(path or str(Path.cwd()) for path in sys.path))
-            # A user's own module is found where this process finds it.
-            environment = {**os.environ, "PYTHONPATH": paths}
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdout=2, env=environment)
+            if self.forks is not None:
+                with contextlib.suppress(OSError):
+                    self._process = self.forks.fork(module, descriptor, paths)
+            if self._process is None:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", module, str(descriptor)],
+                    pass_fds=[descriptor],
+                    stdout=2,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                )
         self._connection = Connection(ours.detach())
 
     def _receive(self) -> Any:

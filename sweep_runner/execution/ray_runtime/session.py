@@ -10,10 +10,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from sweep_runner.errors import Interrupted, SweepError
+from sweep_runner.execution.fork_server import ray_worker
+from sweep_runner.execution.fork_server.client import ForkServer
 from sweep_runner.execution.ray_runtime.leftovers import (
     SHORT_PLACES,
     children,
@@ -47,6 +50,7 @@ class RaySession:
         nodes: that are alive.
         servers: Ray's own processes without which nothing goes on, of an instance of the sweep's own.
         lacks_dashboard: whether a dashboard was asked for that did not come up in time.
+        forks: what workers are forked from, of an instance of the sweep's own whose trials import much.
     """
 
     folder: Path
@@ -55,6 +59,7 @@ class RaySession:
     nodes: tuple[Node, ...]
     servers: Mapping[str, psutil.Process] = field(default_factory=dict)
     lacks_dashboard: bool = False
+    forks: ForkServer | None = None
 
     @property
     def cpus(self) -> float:
@@ -132,13 +137,15 @@ def _started(
             **_preloading(max_concurrent, imports),
         }
     )
+    # First: it imports while Ray starts.
+    forks = ForkServer(sockets, imports) if imports else None
     quieten()
     import ray
     from ray.job_config import JobConfig
 
     before = children()
     try:
-        with _hangup_for_us_alone():
+        with _hangup_for_us_alone(), _workers_from(forks):
             try:
                 context = ray.init(
                     address="local",
@@ -166,11 +173,13 @@ def _started(
                 ) from error
         url = f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else ""
         without = dashboard and not url
-        yield RaySession(folder, url, token, live_nodes(), servers=servers(), lacks_dashboard=without)
+        yield RaySession(folder, url, token, live_nodes(), servers=servers(), lacks_dashboard=without, forks=forks)
     finally:
         processes = _processes_of_ray(before, sockets)
         _end_without_grace()
         ray.shutdown()
+        if forks is not None:
+            forks.close()
         end(processes)
 
 
@@ -219,6 +228,29 @@ def _end_without_grace() -> None:
     if node is not None and hasattr(node, "kill_all_processes"):
         kill = node.kill_all_processes
         node.kill_all_processes = lambda **options: kill(**{**options, "allow_graceful": False})
+
+
+@contextlib.contextmanager
+def _workers_from(forks: ForkServer | None) -> Iterator[None]:
+    """Has a Ray that is started inside fork its workers. Private in Ray; called otherwise, it starts them as ever."""
+    from ray._private.parameter import RayParams
+
+    chosen = getattr(RayParams, "update_if_absent", None)
+    if forks is None or chosen is None:
+        yield
+        return
+
+    def choose(self: object, **defaults: Any) -> None:
+        if "setup_worker_path" in defaults:
+            defaults["setup_worker_path"] = ray_worker.__file__
+        chosen(self, **defaults)
+
+    os.environ[ray_worker.ADDRESS] = str(forks.address)
+    RayParams.update_if_absent = choose
+    try:
+        yield
+    finally:
+        RayParams.update_if_absent = chosen
 
 
 @contextlib.contextmanager

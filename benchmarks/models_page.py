@@ -8,10 +8,14 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 POOLINGS = ("native", "avg", "max", "avgmax", "catavgmax", "gem", "token", "map")
-HEADER = """\
-| family | names: tried of all | for example | parameters | px, from | poolings | blocks | features | ONNX | step s \
-| MiB kept per image | image ms |
-|---|---|---|---|---|---|---|---|---|---|---|---|"""
+HEADER = (
+    """\
+| family | names: tried of all | for example | parameters | px, from | poolings | head | last_n | full \
+| layer_lr_decay | blocks | features | ONNX | step s | MiB kept per image | image ms |
+"""
+    + "|---" * 16
+    + "|"
+)
 Row = Mapping[str, str]
 
 
@@ -38,7 +42,7 @@ def _page(tried: list[Row], families: Mapping[str, list[Row]], sizes: Mapping[st
     alike = [row for row in right if row["onnx"] == "1" and row["spread"] and float(row["spread"]) < 0.05]
     table = "\n".join(_line(module, rows, sizes.get(module, 0)) for module, rows in sorted(families.items()))
     untried = sorted(set(sizes) - set(families))
-    seconds = sum(float(row["seconds"]) for row in tried if row["seconds"])
+    seconds = [float(row["cpu_s"]) for row in tried if row.get("cpu_s")]
     return f"""# Models
 
 A sweep file may use any timm model, seven torchvision models, and four built-in ones:
@@ -63,16 +67,17 @@ Of timm {version}, {len(tried)} of {sum(sizes.values()):,} names in {len(familie
 whole way: check, two epochs with a stop between them, checkpoint, load, ONNX, and agreement with ONNX Runtime in
 batches of 1, 7 and 4. {len(right)} came out right, {sum(row["outcome"] == "refused" for row in tried)} are refused by
 the check, {sum(row["outcome"] == "infeasible" for row in tried)} did not fit into 10 GiB,
-{sum(row["outcome"] == "failed" for row in tried)} failed. A name took {_median(tried):.0f} s (median, on a busy
-machine). Of a model whose statistics and classifier are those of a new one, all images get nearly the same answer,
-and agreement says nothing: both were changed before, so that answers differ{_but(alike)}.
+{sum(row["outcome"] == "failed" for row in tried)} failed. Of a model whose statistics and classifier are those of a new
+one, all images get nearly the same answer, and agreement says nothing: both were changed before, so that answers
+differ{_but(alike)}.
 
 The figures are those of the family's model that is named: a training step on four images, and the forward pass of one,
 at the resolution that it was published for, in CPU seconds on one thread of a shared machine: compare them with each
 other, not with another machine's. `px` is that resolution and the smallest that it can be trained on; "only" marks
-published weights that fit that one resolution. `blocks` is what `finetune: last_n` and `layer_lr_decay` tell apart, the
-head included. `features` says whether head-only trials share stored features. A training step keeps so many MiB of each
-image for its backward pass.
+published weights that fit that one resolution. `head`, `last_n`, `full` are the ways of `finetune`; these and
+`layer_lr_decay` were tried by counting which parameters learn, and at which rates. `blocks` is what `last_n` and
+`layer_lr_decay` tell apart, the head included. `features` says whether head-only trials share stored features. A
+training step keeps so many MiB of each image for its backward pass.
 
 {HEADER}
 {table}
@@ -96,35 +101,42 @@ resolution use `finetune: scratch`, or a weight file of that resolution.
 
 {_reasons(row for row in tried if row["outcome"] != "right")}
 
-A process of the survey may take 10 GiB, and each name ten minutes.
+A process of the survey may take 10 GiB, and each name 600 CPU seconds.
 
 ## Run it again
 
     python -m benchmarks.models count                 # parameters of all names
-    python -m benchmarks.models prove --until 23:00   # goes on where it ended; a process per dozen of names
+    python -m benchmarks.models prove --until 23:00   # goes on where it ended; twenty names per process
     python -m benchmarks.models features              # stored features again, of models that had none
     python -m benchmarks.models write                 # this page
 
-The rows are in `trainables/image/models/survey.csv`. So far they took {seconds / 60:.0f} minutes.
+The rows are in `trainables/image/models/survey.csv`.{_took(seconds)}
 """
 
 
-def _median(rows: Iterable[Row]) -> float:
-    return statistics.median([float(row["seconds"]) for row in rows if row["seconds"]] or [0.0])
+def _took(seconds: list[float]) -> str:
+    if not seconds:
+        return ""
+    median = statistics.median(seconds)
+    return (
+        f"The last {len(seconds)} of them took {sum(seconds) / 60:.0f} CPU minutes, {median:.0f} CPU s each (median)."
+    )
 
 
 def _line(module: str, rows: list[Row], total: int) -> str:
     row = next((row for row in rows if row["outcome"] == "right"), rows[0])
     count = f"{len(rows)} of {total}"
     if row["outcome"] != "right":
-        return f"| {module} | {count} | {row['name']} | {row['outcome']} | | | | | | | | |"
+        return f"| {module} | {count} | {row['name']} | {row['outcome']} {'| ' * 12}|"
     has = row["poolings"].split()
     lacks = [kind for kind in POOLINGS if kind not in has]
     poolings = " ".join(has) if len(has) <= len(lacks) else f"all but {' '.join(lacks)}" if lacks else "all"
+    works = row["finetune"].split()
+    ways = " | ".join("yes" if way in works else "no" for way in ("head", "last_n", "full", "layer_lr_decay"))
     only = " only" if row["published"] == "1" and row["resizable"] == "0" else ""
     return (
         f"| {module} | {count} | {row['name']} | {int(row['parameters']) / 1e6:.1f}M "
-        f"| {row['usual_resolution']}{only}, {row['smallest_resolution']} | {poolings} | {row['num_blocks']} "
+        f"| {row['usual_resolution']}{only}, {row['smallest_resolution']} | {poolings} | {ways} | {row['num_blocks']} "
         f"| {'yes' if row['stored_features'] == 'yes' else 'no'} | {'yes' if row['onnx'] == '1' else 'no'} "
         f"| {row['step_s']} | {row['kept_mib']} | {row['image_ms']} |"
     )
@@ -148,7 +160,12 @@ def _no_features(rows: list[Row]) -> str:
     lines = [f"- {row['stored_features']}" for row in rows if row["stored_features"] not in ("", "yes")]
     if not lines:
         return "None of those tried."
-    return "The backbone of these runs in each epoch of a head-only trial:\n\n" + "\n".join(lines)
+    return (
+        "The backbone of these runs in each epoch of a head-only trial, and `sweep check` says so:\n\n"
+        + "\n".join(lines)
+        + "\n\nWhat is stored is one vector per image. VOLO classifies each patch besides: at 224 pixels its 197\n"
+        "vectors of 384 numbers would take twice the room of the pixels."
+    )
 
 
 def _sentence(items: Iterable[str], otherwise: str) -> str:

@@ -65,7 +65,7 @@ def without_effect(model: str, keys: Sequence[str] = tuple(VALUES)) -> list[str]
     """
     plain = configured(model)
     net = built(plain)
-    alike = [*_alike(WAYS, plain, lambda config: _learning(net, config))]
+    alike = [*_alike(WAYS, plain, lambda config: learning(net, config))]
     size = plain.input_resolution
     sizes = [{"input_resolution": size}, {"input_resolution": size + 32}, {"input_resolution": 2 * size}]
     settings = [*([{key: value} for value in VALUES[key]] for key in keys), sizes]
@@ -107,7 +107,7 @@ def computed(model: nn.Module, config: ImageConfig) -> tuple[Any, ...]:
     return (*operations.done, *((name, tuple(value.shape)) for name, value in model.named_parameters()))
 
 
-def _learning(model: nn.Module, config: ImageConfig) -> list[tuple[float, float, int]]:
+def learning(model: nn.Module, config: ImageConfig) -> list[tuple[float, float, int]]:
     """Which share of the learning rate how many values of a model learn at."""
     model.requires_grad_(True)
     freeze(model, config, model.head_names)  # type: ignore[arg-type]

@@ -46,11 +46,13 @@ from trainables.image.training.evaluate import GivenImages, compute_logits
 COLUMNS = (
     "name", "module", "outcome", "reason", "parameters", "usual_resolution", "smallest_resolution", "any_size",
     "pools_from", "poolings", "misfits", "dropout", "drop_path", "num_blocks", "published", "resizable",
-    "stored_features", "onnx", "max_difference", "spread", "kept_mib", "step_s", "step_mib", "image_ms", "seconds",
+    "stored_features", "onnx", "max_difference", "spread", "kept_mib", "step_s", "step_mib", "image_ms", "finetune",
+    "cpu_s",
 )  # fmt: skip
 TRIED_SIZES = (8, 16, 24, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
 RESHAPING = ("catavgmax", "token", "map")
 """Poolings that may change the shape of layers."""
+FINETUNING = ("head", "last_n", "full", "layer_lr_decay")
 CLASSES = ("a", "b", "c")
 BATCH = 4
 
@@ -60,14 +62,14 @@ def whole_way(name: str) -> dict[str, Any]:
 
     `outcome` is right, refused (by the check, with the reason), infeasible (it does not fit into memory) or failed.
     """
-    began = time.monotonic()
+    began = _cpu_s()
     usual = usual_resolution(name)
     row: dict[str, Any] = {"name": name, "module": _model_to_module[name], "reason": "", "usual_resolution": usual}
     refusal = impossible(name, "native", usual)
     if refusal is not None:
         told = ImageClassifier.check(_config(name, usual))
         outcome = "refused" if told else "failed"
-        return {**row, "outcome": outcome, "reason": told[0].message if told else refusal, "seconds": _since(began)}
+        return {**row, "outcome": outcome, "reason": told[0].message if told else refusal, "cpu_s": _since(began)}
     row |= without_memory(name, usual)
     size = trained_size(name, usual)
     others = (other for other in (size, usual + 32, 2 * usual) if other != usual)
@@ -83,6 +85,7 @@ def whole_way(name: str) -> dict[str, Any]:
         "dropout": int(has_effect(name, "dropout", usual)),
         "drop_path": int(has_effect(name, "drop_path", usual)),
         "num_blocks": num_blocks(name, usual),
+        "finetune": finetuning(name),
         "published": int(published),
         "resizable": int(other == usual or weights_problem(name, "native", other) is None),
     }
@@ -96,7 +99,7 @@ def whole_way(name: str) -> dict[str, Any]:
             row |= {"outcome": "failed", "reason": said}
         elif "outcome" not in row:  # else it is right at this size, and only what the usual one costs is not known
             row |= {"outcome": "infeasible", "reason": said}
-    return {**row, "seconds": _since(began)}
+    return {**row, "cpu_s": _since(began)}
 
 
 def trained_size(name: str, usual: int) -> int:
@@ -179,6 +182,31 @@ def sizes_of(name: str, usual: int) -> dict[str, int]:
     return {"smallest_resolution": smallest, "any_size": int(any_size)}
 
 
+def finetuning(name: str) -> str:
+    """Which ways of fine-tuning do what they say, and are accepted by the check: a part of `FINETUNING`.
+
+    `head` trains some of the model, `last_n` more than that, `full` all of it; of `layer_lr_decay` at least three
+    depths learn at rates of their own.
+    """
+    from benchmarks.models_settings import accepted, built, configured, learning
+
+    plain = configured(name)
+    net = built(plain)
+    total = sum(parameter.numel() for parameter in net.parameters())
+
+    def trained(**values: Any) -> tuple[int, int]:
+        config = plain.model_copy(update=values)
+        if not accepted(config, values):
+            return 0, 0
+        groups = learning(net, config)
+        return sum(number for _, _, number in groups), len({rate for rate, _, _ in groups})
+
+    (head, _), (last, _) = trained(finetune="head"), trained(finetune="last_n", unfrozen_blocks=1)
+    (full, _), (_, rates) = trained(finetune="full"), trained(finetune="full", layer_lr_decay=0.5)
+    works = (0 < head < total, head < last < total, full == total, rates > 2)
+    return " ".join(way for way, does in zip(FINETUNING, works, strict=True) if does)
+
+
 def _config(name: str, size: int, **values: Any) -> ImageConfig:
     base = {"model": name, "finetune": "scratch", "input_resolution": size, "epochs": 2, "batch_size": BATCH}
     return ImageConfig.model_validate({**base, "optimizer": "sgd", "lr": 1e-3, "mixed_precision": "no", **values})
@@ -200,7 +228,8 @@ def _cost(name: str, usual: int) -> dict[str, Any]:
         loss.backward()
         most = max(most, psutil.Process().memory_info().rss)
 
-    step()
+    with torch.no_grad():  # the first pass also chooses how to compute
+        model(images[:2])
     seconds = _seconds(step)
     model.eval()
     with torch.inference_mode():
@@ -289,4 +318,10 @@ def spread_out(model: nn.Module, images: npt.NDArray[np.uint8]) -> float:
 
 
 def _since(began: float) -> float:
-    return round(time.monotonic() - began, 1)
+    return round(_cpu_s() - began, 1)
+
+
+def _cpu_s() -> float:
+    """Of this process and of the one that rehearses for the check."""
+    times = [process.cpu_times() for process in psutil.Process().children(recursive=True)]
+    return time.process_time() + sum(spent.user + spent.system for spent in times)

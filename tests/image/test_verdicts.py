@@ -13,7 +13,7 @@ from trainables import telling
 from trainables.image.checks import advice, rehearsal, verdicts
 from trainables.image.config import ImageConfig
 from trainables.image.models import tryout
-from trainables.image.models.survey import why_no_features
+from trainables.image.models.survey import has_features, why_no_features
 from trainables.image.trainable import ImageClassifier
 
 UNSEEN = "test_unseen_net"
@@ -173,7 +173,12 @@ def test_a_model_without_stored_features_is_told_where_others_have_them() -> Non
 
 
 def test_of_stored_features_a_name_that_was_not_tried_is_as_its_family() -> None:
-    assert why_no_features("volo_d5_512") == why_no_features("volo_d1_224") != why_no_features("resnet152") is None
+    assert why_no_features("volo_d5_512") == why_no_features("volo_d1_224") is not None
+    assert (has_features("volo_d5_512"), has_features("resnet152"), has_features("no_such_model")) == (
+        False,
+        True,
+        None,
+    )
 
 
 def test_a_size_that_does_not_work_is_answered_with_those_that_do() -> None:

@@ -9,7 +9,10 @@ import torch
 from torch import nn
 
 from benchmarks.models_settings import VALUES, WAYS, without_effect
+from benchmarks.models_way import finetuning
+from trainables.contract import ConfigProblem
 from trainables.image.config import ImageConfig
+from trainables.image.models import freezing
 from trainables.image.models.factory import build_model, starting_model
 from trainables.image.models.freezing import block_numbers
 from trainables.image.models.table import MODELS, timm_name
@@ -95,3 +98,12 @@ def test_no_dropout_runs_that_nobody_has_set(model: str) -> None:
     """timm's own: an eighth in the MLPs of relative positions, a tenth in CPUBone's attention."""
     assert try_step(configured(model)).dropouts == frozenset()
     assert try_step(configured(model, dropout=0.25)).dropouts == {0.25}
+
+
+def test_ways_of_finetuning_are_told_by_what_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert finetuning("test_resnet") == "head last_n full layer_lr_decay"
+    refusal = ConfigProblem("layer_lr_decay", "has no effect")
+    monkeypatch.setattr(ImageClassifier, "check", lambda config: [refusal] if config.layer_lr_decay < 1.0 else [])
+    assert finetuning("test_resnet") == "head last_n full"
+    monkeypatch.setattr(freezing, "block_numbers", lambda model: dict.fromkeys(dict(model.named_parameters()), 0))
+    assert finetuning("test_resnet") == "head full", "all parameters are of the last block"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from trainables.image.models.survey import has_onnx, survey
+from trainables.image.models.survey import has_features, has_onnx, survey
 from trainables.image.models.table import ALIASES, MODELS, OWN_NETS, TORCHVISION_NETS
 
 _LIMIT = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<time>ms)|(?P<scale>[kmgb]?)\s*param(eter)?s)", flags=re.IGNORECASE)
@@ -99,7 +99,7 @@ def _entry(name: str) -> Entry:
         weights=("at hand" if at_hand(True, name) else "published") if published else "none",
         resizable=_yes(row.get("resizable")),
         num_blocks=facts.num_blocks if facts else _whole(row.get("num_blocks")),
-        stored_features=None if not row.get("stored_features") else row["stored_features"] == "yes",
+        stored_features=has_features(name),
         onnx=True if own else has_onnx(name),
         image_ms=_number(row.get("image_ms")),
         step_s=_number(row.get("step_s")),

@@ -61,11 +61,16 @@ def has_onnx(name: str) -> bool | None:
     return None if found is None else found == "1"
 
 
-def why_no_features(name: str) -> str | None:
-    """Why head-only trials of a model cannot share stored features: what it does instead, as measured or of its family.
+def has_features(name: str) -> bool | None:
+    """Whether head-only trials of a model can share stored features: as measured, else as of its family.
 
     Returns:
-        None: they can, or nobody has tried.
+        None where neither says it.
     """
     found = _found(name, "stored_features")
-    return None if found == "yes" else found
+    return None if found is None else found == "yes"
+
+
+def why_no_features(name: str) -> str | None:
+    """What a model does so that head-only trials cannot share stored features; None: they can, or nobody has tried."""
+    return None if has_features(name) in (None, True) else _found(name, "stored_features")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,34 @@ class Rows:
         return Rows(self.numbers[rows], self.choices[rows], self.groups[rows])
 
 
+@dataclass(frozen=True)
+class Differences:
+    """How N settings differ from M others: what stays the same while parameters are fitted.
+
+    Attributes:
+        squares: (N, M, D), squared differences of the numbers.
+        unlike: (N, M, C), 1 where the choices differ.
+        levels: (N, M), how alike the two levels are.
+        same: (N, M), 1 where both are of one network, at their end.
+    """
+
+    squares: Array
+    unlike: Array
+    levels: Array
+    same: Array
+
+    @classmethod
+    def between(cls, a: Rows, b: Rows, levels_a: Integers, levels_b: Integers) -> Self:
+        """Of each row of `a` and each of `b`, with their levels, (N,) and (M,)."""
+        same = (a.groups[:, None] == b.groups[None, :]) & (levels_a[:, None] == 0) & (levels_b[None, :] == 0)
+        return cls(
+            squares=(a.numbers[:, None, :] - b.numbers[None, :, :]) ** 2,
+            unlike=(a.choices[:, None, :] != b.choices[None, :, :]).astype(np.float64),
+            levels=_ALIKE_PER_LEVEL ** np.abs(levels_a[:, None] - levels_b[None, :]),
+            same=same.astype(np.float64),
+        )
+
+
 class Surrogate:
     """Fitted when made. Depends on nothing but its arguments."""
 
@@ -65,7 +94,8 @@ class Surrogate:
         self._usual = self._parameters.copy()
         self._usual[-1] = math.log(0.05)
         self._fit()
-        kernel = self._kernel(rows, rows, levels, levels, self._parameters) + self._noise(len(values))
+        kernel = self._kernel(Differences.between(rows, rows, levels, levels), self._parameters)
+        kernel += self._noise(len(values))
         self._factor = np.linalg.cholesky(kernel)
         half = np.linalg.solve(self._factor, self._residuals)
         self._variance = max(float(half @ half) / len(values), 1e-4)
@@ -74,7 +104,7 @@ class Surrogate:
     def predict(self, rows: Rows) -> tuple[Array, Array]:
         """What these settings would reach at level 0: mean and standard deviation, each (M,)."""
         level = np.zeros(len(rows.numbers), dtype=np.int64)
-        kernel = self._kernel(rows, self._rows, level, self._levels, self._parameters)
+        kernel = self._kernel(Differences.between(rows, self._rows, level, self._levels), self._parameters)
         explained = np.linalg.solve(self._factor, kernel.T)
         variance = np.maximum(1.0 - (explained**2).sum(axis=0), 1e-9) * self._variance
         return kernel @ self._weights * self._scale + self._mean, np.sqrt(variance) * self._scale
@@ -90,17 +120,14 @@ class Surrogate:
                 means[mine] = (values[mine].sum() + of_level) / (mine.sum() + 1)
         return means
 
-    def _kernel(self, a: Rows, b: Rows, levels_a: Integers, levels_b: Integers, parameters: Array) -> Array:
+    def _kernel(self, apart: Differences, parameters: Array) -> Array:
         """Matérn 5/2 over numbers, a factor for each choice that differs, one for each level between; networks' own."""
         scales = np.exp(parameters)
-        num_numbers = a.numbers.shape[1]
-        apart = (a.numbers / scales[:num_numbers])[:, None, :] - (b.numbers / scales[:num_numbers])[None, :, :]
-        distance = np.sqrt(5.0 * np.einsum("ijk,ijk->ij", apart, apart) + 1e-12)
-        unlike = (a.choices[:, None, :] != b.choices[None, :, :]).astype(np.float64) @ scales[num_numbers:-1]
-        levels = _ALIKE_PER_LEVEL ** np.abs(levels_a[:, None] - levels_b[None, :])
-        alike = (1 + distance + distance**2 / 3) * np.exp(-distance - unlike) * levels
-        same = (a.groups[:, None] == b.groups[None, :]) & (levels_a[:, None] == 0) & (levels_b[None, :] == 0)
-        return (1 - _OWN_LEVEL) * alike + _OWN_LEVEL * same  # type: ignore[no-any-return]
+        num_numbers = apart.squares.shape[-1]
+        distance = np.sqrt(5.0 * (apart.squares @ scales[:num_numbers] ** -2.0) + 1e-12)
+        unlike = apart.unlike @ scales[num_numbers:-1]
+        alike = (1 + distance + distance**2 / 3) * np.exp(-distance - unlike) * apart.levels
+        return (1 - _OWN_LEVEL) * alike + _OWN_LEVEL * apart.same
 
     def _noise(self, num_rows: int) -> Array:
         return math.exp(self._parameters[-1]) * np.eye(num_rows)
@@ -109,17 +136,18 @@ class Surrogate:
         """Coordinate steps up the marginal likelihood with weak priors: a few are enough to see what matters."""
         newest = np.arange(max(0, len(self._residuals) - _FITTED_ON), len(self._residuals))
         rows, levels, residuals = self._rows.take(newest), self._levels[newest], self._residuals[newest]
-        best = self._cost(rows, levels, residuals, self._parameters)
+        apart = Differences.between(rows, rows, levels, levels)
+        best = self._cost(apart, residuals, self._parameters)
         for _ in range(2):
             for position in range(len(self._parameters)):
                 for step in (-0.6, 0.6):
                     tried = self._parameters.copy()
                     tried[position] = min(max(tried[position] + step, -4.5), 1.5)
-                    if (cost := self._cost(rows, levels, residuals, tried)) < best:
+                    if (cost := self._cost(apart, residuals, tried)) < best:
                         best, self._parameters = cost, tried
 
-    def _cost(self, rows: Rows, levels: Integers, residuals: Array, parameters: Array) -> float:
-        kernel = self._kernel(rows, rows, levels, levels, parameters)
+    def _cost(self, apart: Differences, residuals: Array, parameters: Array) -> float:
+        kernel = self._kernel(apart, parameters)
         try:
             factor = np.linalg.cholesky(kernel + math.exp(parameters[-1]) * np.eye(len(residuals)))
         except np.linalg.LinAlgError:

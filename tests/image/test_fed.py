@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,3 +76,18 @@ def test_the_report_gets_one_picture_and_none_where_nothing_is_changed(
     picture = Image.open(io.BytesIO(found[0]))
     assert (picture.width + 4) // (TILE + 4) == 5
     assert (picture.height + 4) // (TILE + 4) == 2
+
+
+def test_a_report_needs_no_pytorch_where_no_image_is_changed(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from trainables.image.config import ImageConfig\n"
+        "from trainables.image.data_config import DataConfig\n"
+        "from trainables.image.trainable import ImageClassifier\n"
+        "trainable = ImageClassifier(DataConfig(dataset='digits'), Path(sys.argv[1]))\n"
+        "print(trainable.pictures_fed(ImageConfig(model='simple_cnn3'), 7, 5), 'torch' in sys.modules)\n"
+    )
+    (tmp_path / INDEX_FILE).touch()
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None", "False"]

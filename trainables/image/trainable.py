@@ -327,6 +327,8 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
 
     def pictures_fed(self, config: ImageConfig, seed: int, num: int) -> tuple[bytes, str] | None:
         """See `trainables.image.looking.fed.pictures_fed`."""
+        if not config.augments:
+            return None  # without PyTorch, which a report needs for nothing else: seconds, and 660 MB
         from trainables.image.data.prepare import INDEX_FILE
         from trainables.image.index import ImageIndex
         from trainables.image.looking.fed import pictures_fed

@@ -29,7 +29,7 @@ _STOPPED = (130, -2)
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 @common_options
 def app(port: int, host: str, no_browser: bool, results: ResultsPaths, out: Out) -> int:
-    """Explore all sweeps in the browser: filter trials, compare two, inspect confusions, try the model.
+    """Explore all sweeps in the browser: filter trials, compare trials and sweeps, inspect confusions, try the model.
 
     Running sweeps update live. Ctrl-C stops the app. Nothing leaves this machine.
 

@@ -143,6 +143,17 @@ def set_option(command: Callable[P, R]) -> Callable[P, R]:
     )(command)
 
 
+def data_option(command: Callable[P, R]) -> Callable[P, R]:
+    """Adds `--set data.KEY=VALUE` (any number of times); the command gets `overrides: tuple[str, ...]`."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="data.KEY=VALUE",
+        help="Set a key of the data section, such as --set 'data.classes=[cat, dog]'. The value is read as YAML.",
+    )(command)
+
+
 def address_option(command: Callable[P, R]) -> Callable[P, R]:
     """Adds `--address`, which stands for `--set cluster.address=…`; the command gets `address: str | None`."""
     return click.option(

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from sweep_runner.cli.checking import checked_plan
-from sweep_runner.cli.common import Out, common_options, json_option, set_option
+from sweep_runner.cli.common import Out, common_options, data_option, json_option
 from sweep_runner.cli.data_cache import cache
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths
@@ -30,7 +30,7 @@ data.add_command(cache)
 
 @data.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@set_option
+@data_option
 @click.option(
     "--html",
     "page",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sweep_runner.cli.common import Out, common_options, json_option, set_option
+from sweep_runner.cli.common import Out, common_options, data_option, json_option
 from sweep_runner.cli.data import Teller
 from sweep_runner.cli.measures_view import Measures
 from sweep_runner.cli.model import FORMATS, find_model
@@ -31,7 +31,7 @@ _NUM_PAIRS = 5
 @click.argument("model", metavar="MODEL[/TRIAL]")
 @model_trial_option
 @click.argument("data")
-@set_option
+@data_option
 @click.option(
     "--split",
     type=click.Choice(SPLITS),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sweep_runner.cli.common import Out, common_options
+from sweep_runner.cli.common import Out, common_options, data_option
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths
 
@@ -42,13 +42,7 @@ if TYPE_CHECKING:
     help="Start from published weights, or from random ones (default: weights on this machine or on the hub, if any).",
 )
 @click.option("--weights", metavar="PATH", help="Weight file to start from, or a folder with one file per model.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="data.KEY=VALUE",
-    help="Key of the data section, such as --set 'data.rename_classes={cats: cat}'. The value is read as YAML.",
-)
+@data_option
 @click.option("--yes", "-y", is_flag=True, help="Ask nothing: use defaults.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @common_options

@@ -19,7 +19,7 @@ COLUMNS = ("model", "parameters", "px", "from px", "blocks", "pooling", "feature
 
 @click.command()
 @click.argument("pattern", default="*")
-@click.option("--fits", metavar="LIMITS", help="Most parameters and CPU time per image, such as '5M params, 20 ms'.")
+@click.option("--fits", metavar="LIMITS", help="Limits, such as '5M params, 20 ms' (CPU time per image).")
 @click.option("--at-hand", is_flag=True, help="Only models whose published weights are on this machine.")
 @json_option
 @common_options

@@ -52,8 +52,12 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
     show_default=True,
     help="Time to wait for other images that are being decoded; a single one does not wait.",
 )
-@click.option("--max-bytes", type=click.IntRange(min=1), default=20_000_000, show_default=True, help="Of an image.")
-@click.option("--max-pixels", type=click.IntRange(min=1), default=50_000_000, show_default=True, help="Of an image.")
+@click.option(
+    "--max-bytes", type=click.IntRange(min=1), default=20_000_000, show_default=True, help="Size limit of a file."
+)
+@click.option(
+    "--max-pixels", type=click.IntRange(min=1), default=50_000_000, show_default=True, help="Size limit of an image."
+)
 @common_options
 def serve(
     model: str,

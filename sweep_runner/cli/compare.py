@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
+from sweep_runner.cli.trial_view import SPREAD
 from sweep_runner.errors import RequestError
+from sweep_runner.results.display import few_digits
 from sweep_runner.results.paths import ResultsPaths
 
 if TYPE_CHECKING:
@@ -76,13 +78,25 @@ def compare(first: str, second: str, as_json: bool, results: ResultsPaths, out: 
         if row.name:
             out.say(f"{named}: baseline {row.name}")
     rows: list[tuple[Any, ...]] = [("param", *each, None) for each in params]
-    rows += [("metric", name, x, y, y - x) for name, x, y in metrics]
+    spreads = {name: values for name, *values in metrics if name.endswith(SPREAD)}
+    rows += [
+        ("metric", name, *_with_spread((x, y), spreads.get(f"{name}{SPREAD}")), y - x)
+        for name, x, y in metrics
+        if name not in spreads
+    ]
     rows += [("fact", name, x, y, y - x if isinstance(x, int | float) and isinstance(y, int | float) else None)
              for name, x, y in facts]  # fmt: skip
     if not params:
         out.say("both have the same params")
-    out.table(("", "what", *names, "difference"), rows, by_row=True)
+    out.table(("kind", "what", *names, "difference"), rows, by_row=True, optional=["kind"])
     _print_significance(tested, names, out)
+
+
+def _with_spread(values: tuple[Any, Any], spread: list[float] | None) -> list[Any]:
+    """Two values of a metric, with their standard deviations over the folds where there are any."""
+    if spread is None:
+        return list(values)
+    return [f"{few_digits(value)} ± {own:.2g}" for value, own in zip(values, spread, strict=True)]
 
 
 def _print_significance(tested: Significance | str, names: list[str], out: Out) -> None:

@@ -75,6 +75,7 @@ def init(
     """
     from pydantic import ValidationError
 
+    from sweep_runner.cli.init_advice import mended
     from sweep_runner.cli.init_file import sweep_file
     from sweep_runner.cli.init_look import look
     from sweep_runner.spec.model import SweepSpec
@@ -94,7 +95,7 @@ def init(
     for note in found.listing.notes:
         out.say(f"  {note}")
     for warning in found.warnings:
-        out.warn(warning)
+        out.warn(warning + (" (the file that is written does so)" if mended(found.listing, warning) else ""))
     default = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.expanduser().absolute().name).strip("-._") or "sweep"
     name = name or (default if yes else click.prompt("Name of the sweep", default=default, err=True))
     trials = trials or (20 if yes else click.prompt("Trials", default=20, type=click.IntRange(min=1), err=True))

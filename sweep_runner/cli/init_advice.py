@@ -48,11 +48,15 @@ def copies(listing: Listing, splits: npt.NDArray[np.str_], data: DataConfig) -> 
     return tuple(duplicate_warnings(found, listing.table, splits, kept_together=False))
 
 
+def mended(listing: Listing, warning: str) -> bool:
+    """Whether `split_lines` sets what a warning advises."""
+    return "the splits leak" in warning and listing.table["split"].null_count == len(listing.table)
+
+
 def split_lines(listing: Listing, warnings: Sequence[str]) -> list[str]:
     """The key `split` of a suggested file, with what else it could be as comments."""
-    own = listing.table["split"].null_count < len(listing.table)
     lines = []
-    if any("the splits leak" in warning for warning in warnings) and not own:
+    if any(mended(listing, warning) for warning in warnings):
         lines.append("  split: {group_by: near_duplicates}   # copies of an image stay in one split")
     if any("in val: one more or less right" in warning for warning in warnings):
         group = ", group_by: near_duplicates" if lines else ""

@@ -26,6 +26,7 @@ from trainables.image.settings.data import DataSettings
 
 _SHOWN = 10
 _UNEQUAL = 3  # times
+_NEARLY = 0.95  # of all images
 _HOW_TO_SET = "`sweep init` takes keys of the data section, too: --set data.KEY=VALUE."
 
 Choose = Callable[[tuple[Recognised, ...]], Recognised]
@@ -148,11 +149,18 @@ def _in_val(listing: Listing, splits: npt.NDArray[np.str_]) -> dict[str, int]:
 
 
 def _in_every_example(counts: Mapping[str, int], num_examples: int, has_objects: bool) -> tuple[str, ...]:
-    """A warning about labels that every image has; crops of the objects can still be classified."""
-    names = [repr(name) for name, count in counts.items() if count == num_examples]
-    if not names:
-        return ()
+    """Warnings about labels that (nearly) every image has; crops of the objects can still be classified."""
     advice = "; view: crops classifies the annotated objects instead" if has_objects else ""
-    return (
-        f"every image has the label{'s' if len(names) > 1 else ''} {', '.join(names)}: nothing to learn there{advice}",
-    )
+    every = [repr(name) for name, count in counts.items() if count == num_examples]
+    nearly = {name: count for name, count in counts.items() if _NEARLY * num_examples <= count < num_examples}
+    warnings = []
+    if every:
+        labels = f"label{'s' if len(every) > 1 else ''} {', '.join(every)}"
+        warnings.append(f"every image has the {labels}: nothing to learn there{advice}")
+    if nearly:
+        listed = ", ".join(f"{name!r} ({count})" for name, count in nearly.items())
+        labels = f"the label{'s' if len(nearly) > 1 else ''} {listed}"
+        warnings.append(
+            f"nearly all of {num_examples} images have {labels}: a model that always says so is right in most{advice}"
+        )
+    return tuple(warnings)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sweep_runner.cli.common import Out
 from sweep_runner.cli.tables import fits_terminal
+from sweep_runner.cli.trial_view import SPREAD
 from sweep_runner.results.annotations import Annotation
 from sweep_runner.results.leaderboard import Leaderboard, TrialRow
 from sweep_runner.results.ranked_table import RankedTable
@@ -34,7 +35,8 @@ def print_ranked(
         out.table(*table.plain)
         told = table.cost_notes
     else:
-        optional = [name for name in (ONNX_LATENCY, "epoch", "95 %") if name != by]
+        spread = f"{board.objective}{SPREAD}"
+        optional = [name for name in (spread, ONNX_LATENCY, "epoch", "95 %") if name != by]
         out.table(*(table.folded if fits_terminal(*table.folded) else table.narrow), optional=optional)
         told = table.notes
     for line in told:

@@ -104,7 +104,7 @@ def print_trial(
     if row.value is not None:
         spread = row.metrics.get(f"{board.objective}{SPREAD}")
         over_folds = "" if spread is None else f" ± {few_digits(spread)} over the folds"
-        out.result(f"  {board.objective} {row.value:.6g}{over_folds} at epoch {row.row['best_epoch']}")
+        out.result(f"  {board.objective} {few_digits(row.value)}{over_folds} at epoch {row.row['best_epoch']}")
     if row.confirms is not None:
         out.result(f"  repeats trial {row.confirms} with another seed (search.confirm); has no rank")
     if row.runs:

@@ -94,6 +94,18 @@ def test_init_warns_of_a_label_that_every_image_has(
     assert "every image has the label 'sea': nothing to learn there" in capsys.readouterr().err
 
 
+def test_init_warns_of_labels_that_nearly_every_image_has(
+    here: Path, make_pictures: MakePictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_pictures({"photos": 40})
+    names = sorted(path.name for path in root.glob("photos/*"))
+    rows = [f"{name},{int(k > 0)},{k % 2}" for k, name in enumerate(names)]
+    (root / "labels.csv").write_text("file,sea,sky\n" + "\n".join(rows) + "\n")
+    assert main(["init", "pictures", "--scratch"]) == 0
+    said = capsys.readouterr().err
+    assert "nearly all of 40 images have the label 'sea' (39): a model that always says so is right in most" in said
+
+
 def test_init_takes_keys_of_the_data_section(
     here: Path, refused: Refused, make_pictures: MakePictures, capsys: pytest.CaptureFixture[str]
 ) -> None:

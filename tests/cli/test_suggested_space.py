@@ -73,6 +73,7 @@ def test_splits_that_would_mislead_are_told_and_the_file_has_better_ones(
     said = capsys.readouterr().err
     assert "'dog' has 2 examples in val: one more or less right changes its recall by 0.5" in said
     assert "the splits leak" in said
+    assert "keeps such groups in one split (the file that is written does so)" in said
     text = Path("sweep.yaml").read_text()
     assert "\n  split: {group_by: near_duplicates} " in text
     assert "# split: {folds: 5, group_by: near_duplicates}" in text

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sweep_runner.cli.main import main
-from sweep_runner.results.events import EpochReported, Event, TrialEnded
+from sweep_runner.results.events import EpochReported, Event, TrialEnded, TrialStarted
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
 from sweep_runner.results.recorder import Recorder
 from sweep_runner.spec.loader import dump_spec, load_spec
@@ -156,8 +156,8 @@ def test_what_is_not_there_is_answered_with_what_is(
 
 
 def test_two_trials_differ_in_params_and_metrics(sweep: Sweep, duel: SweepPaths) -> None:
-    rows = {(row[""], row["what"]): row for row in _rows(sweep("compare", "duel/2", "duel/3"))}
-    assert set(next(iter(rows.values()))) == {"", "what", "trial 2", "trial 3", "difference"}
+    rows = {(row["kind"], row["what"]): row for row in _rows(sweep("compare", "duel/2", "duel/3"))}
+    assert set(next(iter(rows.values()))) == {"kind", "what", "trial 2", "trial 3", "difference"}
     param, metric = rows["param", "lr"], rows["metric", "val_accuracy"]
     assert (param["trial 2"], param["trial 3"]) == ("0.5", "0.9")
     assert (metric["trial 2"], metric["trial 3"], metric["difference"]) == ("0.22", "0.32", "0.1")
@@ -205,3 +205,19 @@ def test_what_one_sweep_fixes_and_the_other_searches_is_no_gap(
         )
     told = json.loads(sweep("compare", "one", "two", "--json"))
     assert told["params"] == {"momentum": [0.9, 0.8], "lr": [0.1, None]}
+
+
+def test_a_metric_over_folds_is_one_row_with_its_deviation(sweep: Sweep, results: ResultsPaths) -> None:
+    paths = results.sweep("folds")
+    paths.root.mkdir(parents=True)
+    with Recorder.open(paths, Objective(), ["lr"], {}) as recorder:
+        for trial in (0, 1):
+            recorder.record(TrialStarted(time=1.0, trial=trial, attempt=1, seed=0, params={"lr": 0.1 + trial}))
+            metrics = {"val_accuracy": 0.5 + trial / 10, "val_accuracy_std": 0.0412 + trial / 100, "val_loss": 1.0}
+            recorder.record(EpochReported(time=2.0, trial=trial, attempt=1, epoch=1, metrics=metrics))
+            recorder.record(TrialEnded(time=3.0, trial=trial, attempt=1, state="COMPLETED"))
+    rows = {row["what"]: row for row in _rows(sweep("compare", "folds/0", "folds/1"))}
+    assert "val_accuracy_std" not in rows
+    assert (rows["val_accuracy"]["trial 0"], rows["val_accuracy"]["trial 1"]) == ("0.5 ± 0.041", "0.6 ± 0.051")
+    assert rows["val_accuracy"]["difference"] == "0.1"
+    assert rows["val_loss"]["trial 0"] == "1"

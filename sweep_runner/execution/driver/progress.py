@@ -20,6 +20,7 @@ SHOWN_STATES: tuple[State, ...] = ("COMPLETED", "PRUNED", "PAUSED", "FAILED", "I
 _GAP = 2  # blanks between columns
 _NAME_WIDTH = 18
 _LEAST_PARAMS = 18
+_MOST_EPOCHS = 4  # trials
 _MOST_ROWS = 40
 
 
@@ -37,6 +38,7 @@ class Progress:
         rows: their cells, a row per trial.
         alike: the params that all trials of the sweep share; empty if there are none.
         brief: the params as values alone, for a narrow screen: their names, then a cell per row.
+        epochs: how far the running trials are, while none has ended: nothing else shows that it goes on.
     """
 
     name: str
@@ -48,11 +50,12 @@ class Progress:
     rows: tuple[tuple[str, ...], ...]
     alike: str
     brief: tuple[str, ...] = ()
+    epochs: str = ""
 
     @property
     def line(self) -> str:
         """All but the running trials, in one line."""
-        return "; ".join(part for part in (self.done, self.best, self.states, self.times) if part)
+        return "; ".join(part for part in (self.done, self.best, self.states, self.epochs, self.times) if part)
 
 
 def num_ended(state: SweepState) -> int:
@@ -121,7 +124,14 @@ def progress_of(
         rows=rows,
         alike=alike,
         brief=brief,
+        epochs="" if new > 0 else _epochs(keeper, num_epochs),
     )
+
+
+def _epochs(keeper: Keeper, num_epochs: int | None) -> str:
+    of = f" of {num_epochs}" if num_epochs else ""
+    lives = sorted(keeper.live.items())[:_MOST_EPOCHS]
+    return ", ".join(f"trial {number}: epoch {live.epoch}{of}" for number, live in lives)
 
 
 def ended_progress(name: str, state: SweepState, num_trials: int) -> Progress:

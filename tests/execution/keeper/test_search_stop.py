@@ -272,6 +272,12 @@ def test_the_live_view_tells_how_the_budget_stands_and_for_how_many_trials_it_wi
         state = keeper._recorder.state
         state._preparing_s = 300.0
         progress = progress_of(keeper, state, 1000, 4, elapsed_s=300.0, ended_before=0, several_hosts=False)
+        first = keeper.next()
+        assert first is not None
+        keeper.on_message(first.trial, report(first, 1))
+        again = progress_of(keeper, state, 1000, 4, elapsed_s=9.0, ended_before=5, several_hosts=False)
+    assert "trial 5: epoch 1 of 4" in again.line, "no trial has ended since the resume: nothing else shows a change"
+    assert not progress.epochs
     assert "5m of 10m are used, the search has 5m left" in progress.states
     assert "5:00 to go: time for about" in progress.times
     assert progress.times.endswith(" trials")

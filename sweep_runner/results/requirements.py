@@ -20,15 +20,14 @@ def requirements(distributions: Iterable[metadata.Distribution] | None = None) -
     """
     found: dict[str, str] = {}
     for each in metadata.distributions() if distributions is None else distributions:
-        name = each.metadata["Name"]
-        if name:  # a folder that a failed installation left behind has none
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), _line(name, each))
+        facts = each.metadata  # read and parsed anew each time that it is asked for
+        if name := facts["Name"]:  # a folder that a failed installation left behind has none
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), _line(f"{name} == {facts['Version']}", each))
     lines = [found[name] for name in sorted(found)]
     return "\n".join(["# What was installed when the sweep ran.", *lines]) + "\n"
 
 
-def _line(name: str, distribution: metadata.Distribution) -> str:
-    pinned = f"{name} == {distribution.version}"
+def _line(pinned: str, distribution: metadata.Distribution) -> str:
     origin = _origin(distribution)
     return pinned if not origin else f"# {pinned}: {origin}"
 

@@ -279,8 +279,12 @@ def kill_all(kills: int, steps: Sequence[Step], tell: Callable[[str], None]) -> 
     """
     for module in _IMPORTED_AHEAD:
         importlib.import_module(module)
-    with tempfile.TemporaryDirectory(prefix="points-") as temporary, s3_server() as server:
-        os.environ.update(server.environment)
+    needs_server = any(step.remote for step in steps)
+    with (
+        tempfile.TemporaryDirectory(prefix="points-") as temporary,
+        s3_server() if needs_server else contextlib.nullcontext(S3Server()) as server,
+    ):
+        os.environ.update(server.environment if needs_server else {})
         plans = [_plan(step, Path(temporary) / step.name, server) for step in steps]
         chosen = _chosen(plans, kills)
         for plan in plans:

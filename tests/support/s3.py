@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import boto3
@@ -84,9 +85,9 @@ class S3Server:
             self._process.wait()
             self._process = None
 
-    @property
+    @cached_property
     def client(self) -> Any:
-        """To look at what is there by other means than the project's own."""
+        """To look at what is there by other means than the project's own. For the server once it has a port."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,

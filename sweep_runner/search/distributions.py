@@ -132,7 +132,7 @@ def at_unit(distribution: BaseDistribution, unit: float) -> Scalar:
         return min(max(_between(math.log(low), math.log(high), unit), low), high)
     if distribution.step is not None:
         count = round((high - low) / distribution.step) + 1
-        return low + int(unit * count) * distribution.step
+        return min(low + int(unit * count) * distribution.step, high)  # 0.0 + 3 * 0.1 is more than 0.3
     return min(low + unit * (high - low), high)
 
 

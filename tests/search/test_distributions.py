@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sweep_runner.search.distributions import at_unit, decode, distribution_of, encode, same_configuration_key
@@ -29,6 +29,7 @@ def parameters(draw):
 
 
 @given(parameters(), units)
+@example(FloatRange(low=0.0, high=0.3, step=0.1), 0.75)
 def test_every_fraction_gives_a_value_of_the_parameter(parameter, unit) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,8 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 COLORS = ("red", "green", "blue")
+_IN_MEMORY = Path("/dev/shm")  # Linux has a file system there
+_ROOM_BYTES = 1e9
 
 
 def write_color_model(
@@ -66,6 +70,16 @@ def environment_of_its_own() -> Iterator[None]:
     if dict(os.environ) != before:
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """A folder in memory where there is room, gone after the test: for tests that would wait for the disk most of the
+    time, because every record is brought there.
+    """
+    usable = os.access(_IN_MEMORY, os.W_OK) and shutil.disk_usage(_IN_MEMORY).free > _ROOM_BYTES
+    with tempfile.TemporaryDirectory(prefix="sweep-tests-", dir=_IN_MEMORY if usable else None) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

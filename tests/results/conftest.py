@@ -18,6 +18,12 @@ from sweep_runner.spec.model import Objective
 
 
 @pytest.fixture
+def tmp_path(in_memory: Path) -> Path:
+    """These tests record thousands of times."""
+    return in_memory
+
+
+@pytest.fixture
 def results(tmp_path: Path) -> ResultsPaths:
     return ResultsPaths(tmp_path / "results")
 

@@ -37,6 +37,12 @@ GRID_POINTS = {"points": 2}
 
 
 @pytest.fixture
+def tmp_path(in_memory: Path) -> Path:
+    """These tests record thousands of times."""
+    return in_memory
+
+
+@pytest.fixture
 def make_spec() -> Callable[..., SweepSpec]:
     def make(
         sampler: str = "random",

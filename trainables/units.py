@@ -61,13 +61,3 @@ Duration = Annotated[
     WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}),
 ]
 """Seconds, also written as "2h", "90m" or "1h30m"."""
-
-
-def duration_text(seconds: float) -> str:
-    """Seconds as they would be written: `2h`, `1h 30m`, `45s`."""
-    if seconds < 10 and seconds != round(seconds):
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if number]
-    return " ".join(parts) or "0s"

@@ -241,7 +241,7 @@ def _settings(section: BaseModel, left_out: Collection[str] = (), prefix: str = 
 def _rules(plan: Plan, stop: Stop) -> Iterator[str]:
     """What ends the search, in the order in which a file has it."""
     from sweep_runner.execution.keeper.ending import EndWork
-    from trainables.units import duration_text
+    from trainables.quantities import duration_text
 
     metric = plan.spec.objective.metric
     if stop.after is not None:

@@ -10,6 +10,7 @@ import click
 
 from sweep_runner.cli.common import Out, common_options, json_option
 from sweep_runner.results.paths import ResultsPaths
+from trainables.quantities import size_text
 
 _DAY_S = 86_400.0
 
@@ -61,12 +62,12 @@ def ls(folder: Path | None, as_json: bool, results: ResultsPaths, out: Out) -> N
         out.json([vars(entry) for entry in entries])
         return
     total = sum(entry.size_bytes for entry in entries)
-    out.say(f"{place}: {len(entries)} files, {_size(total)}")
+    out.say(f"{place}: {len(entries)} files, {size_text(total)}")
     rows: list[list[Any]] = [
         [
             entry.fingerprint[:12],
             entry.content,
-            _size(entry.size_bytes),
+            size_text(entry.size_bytes),
             "in use now" if entry.in_use else time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.last_used)),
         ]
         for entry in entries
@@ -93,12 +94,8 @@ def clear(folder: Path | None, days: float | None, results: ResultsPaths, out: O
 
     place = _folder(folder)
     removed, kept = clear_cache(place, None if days is None else time.time() - days * _DAY_S)
-    out.say(f"{place}: removed {len(removed)} files, {_size(sum(entry.size_bytes for entry in removed))}")
+    out.say(f"{place}: removed {len(removed)} files, {size_text(sum(entry.size_bytes for entry in removed))}")
     if kept:
         out.warn(
-            f"{len(kept)} files kept, {_size(sum(entry.size_bytes for entry in kept))}: a running process uses them"
+            f"{len(kept)} files kept, {size_text(sum(entry.size_bytes for entry in kept))}: a running process uses them"
         )
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

@@ -19,6 +19,7 @@ from sweep_runner.cli.common import Out, common_options, json_option
 from sweep_runner.results.paths import ResultsPaths
 from trainables.cpus import num_cpus
 from trainables.extras import install_command
+from trainables.quantities import size_text
 
 PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "accelerate", "pyarrow", "onnx", "onnxruntime", "duckdb")
 EXTRAS = {
@@ -77,12 +78,12 @@ def _look(results: ResultsPaths) -> Iterator[Finding]:
 
     memory = psutil.virtual_memory()
     yield _cpus()
-    yield Finding("memory", "ok", f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free")
+    yield Finding("memory", "ok", f"{size_text(memory.available)} of {size_text(memory.total)} free")
     if Path("/dev/shm").is_dir():
         room = shutil.disk_usage("/dev/shm")
         small = room.total <= _MIN_SHM_BYTES
         hint = "; Ray falls back to /tmp, which is slow: give the container more (--shm-size=2g)" if small else ""
-        yield Finding("shared memory", "note" if small else "ok", f"{room.total / 1e9:.2f} GB{hint}")
+        yield Finding("shared memory", "note" if small else "ok", f"{size_text(room.total)}{hint}")
     yield from _disks(results.root)
     for name, port in RAY_PORTS.items():
         taken = _listens(port)
@@ -125,7 +126,7 @@ def _disks(root: Path) -> Iterator[Finding]:
             yield Finding(f"disk of {what}", "wrong", f"{there} cannot be written; choose another folder")
         else:
             yield Finding(
-                f"disk of {what}", "ok" if free > _MIN_DISK_BYTES else "note", f"{free / 1e9:.1f} GB free at {folder}"
+                f"disk of {what}", "ok" if free > _MIN_DISK_BYTES else "note", f"{size_text(free)} free at {folder}"
             )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from trainables.quantities import size_text
+
 if TYPE_CHECKING:
     from sweep_runner.execution.cluster.preflight import NodeReport
 
@@ -26,12 +28,12 @@ def _row(report: NodeReport) -> tuple[str, ...]:
         report.address,
         f"{report.cpus:g}",
         f"{report.gpus:g}",
-        _gigabytes(report.free_memory_bytes),
-        _gigabytes(report.free_disk_bytes),
+        _size(report.free_memory_bytes),
+        _size(report.free_disk_bytes),
         ", ".join(report.differs) or ("as here" if report.free_memory_bytes is not None else "?"),
         f"{count} problem{'s' if count > 1 else ''}" if count else "ok",
     )
 
 
-def _gigabytes(size: int | None) -> str:
-    return "?" if size is None else f"{size / 1e9:,.1f} GB"
+def _size(num_bytes: int | None) -> str:
+    return "?" if num_bytes is None else size_text(num_bytes)

@@ -11,6 +11,7 @@ import click
 from sweep_runner.cli.common import Out, common_options
 from sweep_runner.errors import RequestError
 from sweep_runner.results.paths import ResultsPaths, SweepPaths
+from trainables.quantities import size_text
 
 
 @click.command()
@@ -73,7 +74,7 @@ def report(
         file = write_sweeps_page(results, names, target, out.warn)
     else:
         file = write_report(results, name, target, out.warn)
-    out.say(f"{file.stat().st_size / 1e6:.1f} MB")
+    out.say(size_text(file.stat().st_size))
     out.result(str(file))
     if png is not None:
         from sweep_runner.report.pictures import write_pictures

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from trainables.facts import NUM_FLOPS, NUM_PARAMETERS, ONNX_BYTES, ONNX_LATENCY, ONNX_LATENCY_P95
 from trainables.intervals import Share
+from trainables.quantities import size_text
 
 if TYPE_CHECKING:
     from sweep_runner.results.state import SweepState
@@ -189,7 +190,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         interval("val_accuracy", "val_accuracy_low", "val_accuracy_high", ""),
         row["compared_with"] or "–",
         interval("difference", "difference_low", "difference_high", "+"),
-        "–" if size is None else f"{size / 1e6:.3g} MB",
+        "–" if size is None else size_text(size),
         "–" if latency is None else f"{latency:.3g} ms" + ("" if p95 is None else f" (p95 {p95:.3g})"),
         "–" if test is None else f"{test:.3f}",
     )

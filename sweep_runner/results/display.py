@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainables.quantities import size_text
+
 BASELINE = "◆"
 """Before the name of a baseline, in every table; a star is what a user gives a trial."""
 _SEPARATOR = " · "
@@ -30,8 +32,7 @@ def with_unit(name: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return few_digits(value)
     if name.endswith("_bytes"):
-        power = next((power for power in (3, 2, 1) if value >= 1000**power), 0)
-        return f"{value / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB')[power]}"
+        return size_text(value)
     text = f"{value:,}" if isinstance(value, int) else few_digits(value)
     return text + next((f" {unit}" for unit in ("ms", "s") if name.endswith(f"_{unit}")), "")
 

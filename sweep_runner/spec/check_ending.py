@@ -11,7 +11,7 @@ from sweep_runner.spec.document import KeyPath, Places
 from sweep_runner.spec.ending import Confirm, Stop
 from sweep_runner.spec.model import SweepSpec
 from trainables.contract import Trainable
-from trainables.units import duration_text
+from trainables.quantities import duration_text
 
 _LEAST_S = 60.0
 """Of a trainable whose model is evaluated or exported: what is kept for the end alone takes a third of that."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from sweep_runner.spec.plan import Plan
-from trainables.units import duration_text
+from trainables.quantities import duration_text
 
 PlanOf = Callable[..., Plan]
 ProblemsOf = Callable[..., str]

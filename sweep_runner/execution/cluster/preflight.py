@@ -18,6 +18,7 @@ from sweep_runner.results.paths import SweepPaths
 from sweep_runner.spec.plan import Plan
 from trainables.loading import BUILT_IN
 from trainables.own_modules import folders_of_own_modules
+from trainables.quantities import size_text
 
 PACKAGES = ("ray", "torch", "torchvision", "timm", "accelerate", "numpy", "pyarrow", "sweep-runner")
 """What trials compute with: other versions may give other numbers, or cannot read what the driver sent."""
@@ -190,8 +191,8 @@ class Preflight:
         where = "its cache folder" if self._paths.is_copy else root
         if answer["free_disk_bytes"] < wanted:
             yield (
-                f"{answer['free_disk_bytes'] / 1e6:,.0f} MB free in {where}, less than resources.min_free_disk "
-                f"({wanted / 1e6:,.0f} MB)",
+                f"{size_text(answer['free_disk_bytes'])} free in {where}, less than resources.min_free_disk "
+                f"({size_text(wanted)})",
                 "Free disk space there, or lower the limit: --set resources.min_free_disk=SIZE",
             )
 

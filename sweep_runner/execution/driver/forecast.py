@@ -13,6 +13,7 @@ from sweep_runner.spec.plan import Plan
 from sweep_runner.spec.strategies import Promotion
 from trainables.contract import DiskUse
 from trainables.cpus import num_cpus
+from trainables.quantities import size_text
 
 _WHILE_RUNNING = 4
 """Checkpoints of a running trial: its best, its last, the one before, and the one that is being written."""
@@ -98,13 +99,6 @@ def _too_little(free: int, wanted: int, needed: int, folder: Path) -> str:
         f"{keeps}. The sweep would pause then; to avoid it, {what_to_do} keep.best, keep.paused or "
         f"resources.max_concurrent"
     )
-
-
-def size_text(num_bytes: int) -> str:
-    """Bytes in decimal units: `94 MB`, `1.2 GB`."""
-    if num_bytes < 999_500:
-        return f"{num_bytes / 1e3:.0f} kB"
-    return f"{num_bytes / 1e6:.0f} MB" if num_bytes < 999_500_000 else f"{num_bytes / 1e9:.1f} GB"
 
 
 def _free_bytes(folder: Path) -> int:

@@ -19,7 +19,7 @@ from sweep_runner.spec.ending import Stop
 from sweep_runner.spec.model import SweepSpec
 from sweep_runner.spec.plan import Plan
 from trainables.contract import Trainable
-from trainables.units import duration_text
+from trainables.quantities import duration_text
 
 _MOST_FOR_THE_END = 0.5
 """Of the budget: a search that has no time at all would make no model either."""

@@ -27,6 +27,7 @@ from sweep_runner.results.recorder import Recorder
 from sweep_runner.search.study import Proposal, Study
 from sweep_runner.spec.model import SweepSpec
 from trainables.own_modules import folders_of_own_modules
+from trainables.quantities import size_text
 
 
 class Keeper:
@@ -164,8 +165,8 @@ class Keeper:
         self.paused = ""
         if free < wanted:
             self.paused = (
-                f"paused: {free / 1e6:,.0f} MB free in {self._paths.root}, "
-                f"less than resources.min_free_disk ({wanted / 1e6:,.0f} MB); continues when more is free: free disk "
+                f"paused: {size_text(free)} free in {self._paths.root}, "
+                f"less than resources.min_free_disk ({size_text(wanted)}); continues when more is free: free disk "
                 f"space there, or stop and lower the limit: "
                 f"{self._paths.command('resume', '--set resources.min_free_disk=SIZE')}"
             )

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from trainables.quantities import size_text
+
 _EVERY_S = 2.0
 _PATIENCE_S = 10.0
 _QUESTION = ("nvidia-smi", "--query-gpu=utilization.gpu,memory.used,memory.total", "--format=csv,noheader,nounits")
@@ -34,7 +36,7 @@ class GpuSight:
 
     def __str__(self) -> str:
         name = "GPU" if self.number == 1 else f"{self.number} GPUs"
-        return f"{name} {self.use:.0%} busy, {self.used_bytes / 1e9:.1f} of {self.total_bytes / 1e9:.1f} GB"
+        return f"{name} {self.use:.0%} busy, {size_text(self.used_bytes)} of {size_text(self.total_bytes)}"
 
 
 def sight_of(answer: str) -> GpuSight | None:

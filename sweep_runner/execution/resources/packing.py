@@ -11,6 +11,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from trainables.quantities import size_text
+
 MOST = 16
 """Trials on one GPU. Beyond it their contexts take the memory, and a doubling more could not be tried in six trials."""
 _GAIN = 0.05
@@ -122,7 +124,7 @@ class Packing:
         if seen.beside_bytes is not None and seen.per_gpu >= self._seen_with:  # then other processes count least
             self._beside_bytes, self._seen_with = seen.beside_bytes, seen.per_gpu
         if self.per_gpu > self.most:
-            return self._decide(self.most, f"a trial takes up to {_gigabytes(self._peak_bytes)} of the GPU's memory")
+            return self._decide(self.most, f"a trial takes up to {size_text(self._peak_bytes)} of the GPU's memory")
         if seen.per_gpu != self.per_gpu or self.settled:
             return None
         self._rates[self.per_gpu] = seen.images_per_s
@@ -170,7 +172,3 @@ class Packing:
         if self.per_gpu >= self.most:
             limit = "; more do not fit in memory" if self._by_memory <= self._by_cpus else "; the CPUs allow no more"
         return f"images/s per GPU: {listed}{limit if self.per_gpu > 1 or self.most == 1 else ''}"
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.3g} GB"

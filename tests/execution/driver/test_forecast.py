@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweep_runner.execution.driver.forecast import forecast, size_text
+from sweep_runner.execution.driver.forecast import forecast
 from sweep_runner.spec.check import load_plan
 from tests.support.sweeps import sweep_here
+from trainables.quantities import size_text
 
 FILE = """\
 name: room
@@ -46,7 +47,7 @@ def test_it_counts_the_largest_model_for_running_and_kept_trials(
     assert found.needed_bytes == (4 * 1 + 2 + 1) * checkpoint + 2 * package
     assert not found.warning
     assert size_text(found.needed_bytes) in found.lines[0]
-    assert "50.0 GB free" in found.lines[0]
+    assert "50 GB free" in found.lines[0]
     assert str(tmp_path / "cache") in found.lines[1]
 
 
@@ -57,7 +58,7 @@ def test_too_little_room_is_a_warning_with_numbers_and_what_to_do(
     with_free(monkeypatch, 1.5e9)
     tight = forecast(plan, tmp_path)
     assert tight.needed_bytes is not None
-    for words in (size_text(tight.needed_bytes), "1.5 GB free", "1.0 GB free", "--results", "max_concurrent"):
+    for words in (size_text(tight.needed_bytes), "1.5 GB free", "1 GB free", "--results", "max_concurrent"):
         assert words in tight.warning
     with_free(monkeypatch, 0.4e9)
     full = forecast(plan, tmp_path).warning

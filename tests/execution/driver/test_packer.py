@@ -128,6 +128,6 @@ def test_when_trials_share() -> None:
 def test_what_the_driver_says_of_gpus() -> None:
     sight = sight_of("80, 1024, 2048\n40, 512, 1024\n")
     assert sight == GpuSight(2, 0.6000000000000001, 1536 << 20, 3072 << 20, 1024 << 20)
-    assert str(sight) == "2 GPUs 60% busy, 1.6 of 3.2 GB"
+    assert str(sight) == "2 GPUs 60% busy, 1.61 GB of 3.22 GB"
     assert sight_of("[N/A], 1, 2") is None
     assert sight_of("") is None

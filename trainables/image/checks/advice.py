@@ -12,6 +12,7 @@ from trainables.image.config import ImageConfig
 from trainables.image.features.wanted import wants_features
 from trainables.image.models.survey import has_onnx, survey, why_no_features
 from trainables.image.models.table import MODELS, OWN_NETS, TORCHVISION_NETS, timm_name
+from trainables.quantities import size_text
 
 _FLOAT = 4
 _GPUS = ("/dev/nvidiactl", "/dev/kfd")
@@ -27,7 +28,7 @@ def advice(config: ImageConfig) -> Iterator[ConfigProblem]:
         yield ConfigProblem(
             "model",
             f"a training step of {config.model} on {config.batch_size} images of {config.input_resolution} pixels "
-            f"takes about {needed / 1e9:.0f} GB, and this machine has {there / 1e9:.0f} GB and no GPU: a trial may "
+            f"takes about {size_text(needed)}, and this machine has {size_text(there)} and no GPU: a trial may "
             f"run out of memory. Use a smaller batch_size, input_resolution or model",
             fatal=False,
         )

@@ -32,6 +32,7 @@ from trainables.image.pixels.pixel_cache import PartialFile, PixelCache
 from trainables.image.pixels.scan import Scan
 from trainables.image.pixels.values import UPPER_BITS
 from trainables.image.settings.pixel_rule import SIXTEEN_BITS, PixelRule, common_range
+from trainables.quantities import size_text
 
 _FEW = 0.1  # when fewer pictures than this fraction are new, they are looked at before it is known what to build
 
@@ -243,8 +244,8 @@ class _Pass:
     def no_room(self, target: Target) -> str:
         size = len(self.table) * math.prod(target.shape)
         return (
-            f"pixels of {target} ({size / 1e9:.2f} GB) have no room in "
-            f"{self.data.cache_folder} (data.cache_limit_bytes: {self.data.cache_limit_bytes / 1e9:.2f} GB, or disk): "
+            f"pixels of {target} ({size_text(size)}) have no room in "
+            f"{self.data.cache_folder} (data.cache_limit_bytes: {size_text(self.data.cache_limit_bytes)}, or disk): "
             "images are decoded again each epoch"
         )
 

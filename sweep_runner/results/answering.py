@@ -63,7 +63,7 @@ def work_out(state: SweepState, paths: SweepPaths, evaluated: Sequence[int]) -> 
         return _silent(bare, "the best trial's outcome on each val example is not recorded: trials cannot be compared")
     if state.objective.mode == "min" or not _is_mean(winner.best_value, val.rows[winner.trial]):
         return _silent(
-            bare, f"trials are ordered by {metric}, which is not a share of correct answers: they are not compared"
+            bare, f"trials are ranked by {metric}, not by accuracy: their differences are not tested for significance"
         )
     fitting = [each for each in trials if each.trial in val.rows and _is_mean(each.best_value, val.rows[each.trial])]
     compared = fitting[:MOST_COMPARED]

@@ -117,7 +117,7 @@ def test_one_trial_claims_nothing(tmp_path: Path) -> None:
 def test_another_measure_is_not_taken_for_accuracy(tmp_path: Path) -> None:
     _, answer = write(tmp_path, outcomes([[0.5, 0.8], [0.6, 0.7]], 60), metric="val_macro_f1")
     assert answer.compared == ()
-    assert "ordered by val_macro_f1, which is not a share of correct answers" in text(answer)
+    assert "ranked by val_macro_f1, not by accuracy" in text(answer)
 
 
 def test_a_trial_that_was_judged_on_other_val_examples_is_left_out_and_told(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def best_so_far(board: Leaderboard, ran: RunTime | None = None, shown: Collectio
     parts = [frame.axes(unit, board.objective), f'<path class="line second" d="{steps}"/>', marks(drawn)]
     alt = f"Best so far: {board.objective} of {len(rows)} trials, the best {best[-1]:.4g}"
     return Shown(
-        "best-so-far", "Best so far", "Each point is a trial; the line is the best value up to then.",
+        "best-so-far", "Best so far", "Each point is a trial; the line is the best value so far.",
         with_legend("best-so-far", alt, frame.width, frame.height, parts, entries), "points",
     )  # fmt: skip
 

@@ -49,7 +49,9 @@ class Entry:
 def best_by_trials(entries: Sequence[Entry], objective: str, mode: str) -> Shown | None:
     """The best value after so many trials."""
     found = [list(enumerate(_best([row.value for row in each.rows], mode), 1)) for each in entries]
-    return _steps("best-by-trials", "Best after so many trials", "trials that have ended", entries, found, objective)
+    return _steps(
+        "best-by-trials", "Best value by number of trials", "trials that have ended", entries, found, objective
+    )
 
 
 def best_by_minutes(entries: Sequence[Entry], objective: str, mode: str) -> Shown | None:
@@ -60,7 +62,7 @@ def best_by_minutes(entries: Sequence[Entry], objective: str, mode: str) -> Show
         values = _best([row.value for row in rows], mode)
         places = [each.ran.before(row.row["ended"].timestamp()) / 60 for row in rows] if each.ran else []
         found.append(list(zip(places, values, strict=False)))
-    title = "Best after so much time"
+    title = "Best value over time"
     return _steps("best-by-minutes", title, "minutes of running, without pauses", entries, found, objective)
 
 

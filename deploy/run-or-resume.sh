@@ -11,7 +11,7 @@ fi
 file=$1 results=$2
 shift 2
 if [[ $results == *://* ]]; then
-    echo "run-or-resume.sh: $results is no folder; whether it holds the sweep is known of folders only: use sweep run or sweep resume" >&2
+    echo "run-or-resume.sh: $results is not a folder; the script looks for the sweep in folders only: use sweep run or sweep resume" >&2
     exit 2
 fi
 

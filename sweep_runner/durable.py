@@ -172,7 +172,7 @@ def _one_line(line: bytes) -> bytes:
 def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Writes a file so that others see the old content or the new one, never a part.
 
-    What is there but is no file (a device, a pipe) is written to, never replaced; of a link, what it leads to is.
+    What is there but is not a file (a device, a pipe) is written to, never replaced; of a link, what it leads to is.
 
     Args:
         path: the file; its folder exists.

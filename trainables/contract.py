@@ -263,7 +263,7 @@ class Trainable(ABC, Generic[ConfigT, DataT]):
         """Trains one configuration, from `handle.resumed` when that is set, reporting after each epoch.
 
         Raises:
-            Diverged: the loss is no finite number.
+            Diverged: the loss is not a finite number.
             Infeasible: does not fit in memory.
         """
 

@@ -101,7 +101,7 @@ def from_sealed_json(content: bytes) -> dict[str, Any]:
 
     Raises:
         DigestMismatch: it was changed.
-        ValueError: it is no JSON object.
+        ValueError: it is not JSON object.
     """
     is_sealed(content)
     values = json.loads(content)

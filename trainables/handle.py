@@ -113,7 +113,7 @@ class BaseHandle(ABC):
         Raises:
             ContractBroken: the report lacks the objective, holds what cannot be stored, is of the wrong epoch, or comes
                 after `train` has ended.
-            Diverged: the objective is no finite number.
+            Diverged: the objective is not a finite number.
         """
         with self._reporting:
             if self._closed:

@@ -94,7 +94,7 @@ def _module(module_name: str, name: str) -> ModuleType:
         ) from None
     except (ValueError, TypeError) as error:
         if not all(part.isidentifier() for part in module_name.split(".")):
-            raise NoSuchTrainable(f"{name!r}: {module_name!r} is no module's name") from None
+            raise NoSuchTrainable(f"{name!r}: {module_name!r} is not a module's name") from None
         raise NoSuchTrainable(*_raised(error, module_name, name)) from error
     except (Exception, SystemExit) as error:  # a user's module may raise anything: it is told
         raise NoSuchTrainable(*_raised(error, module_name, name)) from error

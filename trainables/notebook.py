@@ -38,7 +38,9 @@ def hold(found: Callable[..., Any]) -> str:
         TrainableError: it is neither.
     """
     if inspect.isclass(found) and not issubclass(found, Trainable):
-        raise TrainableError(f"trainable: the class {found.__name__} is no subclass of trainables.contract.Trainable")
+        raise TrainableError(
+            f"trainable: the class {found.__name__} is not a subclass of trainables.contract.Trainable"
+        )
     if not inspect.isclass(found):
         of_function(found)  # says what is wrong with it
     name = f"{PREFIX}{found.__name__}"
@@ -90,7 +92,7 @@ def of_function(function: Callable[..., Any]) -> type[Trainable[Any, Any]]:
             with an argument `handle` (a `TrialHandle`), one that reports by itself and may save checkpoints.
 
     Raises:
-        TrainableError: it is no function, or an argument cannot be a hyperparameter.
+        TrainableError: it is not a function, or an argument cannot be a hyperparameter.
     """
     if not inspect.isfunction(function):
         raise TrainableError(f"trainable: {function!r:.60} is neither a function nor a class")
@@ -105,7 +107,7 @@ def of_function(function: Callable[..., Any]) -> type[Trainable[Any, Any]]:
         if name == _HANDLE:
             continue
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise TrainableError(f"{called}: {parameter} is no hyperparameter: name each, such as lr: float = 0.1")
+            raise TrainableError(f"{called}: {parameter} is not a hyperparameter: name each, such as lr: float = 0.1")
         default = ... if parameter.default is parameter.empty else parameter.default
         known = float if isinstance(default, float) else type(default) if default not in (..., None) else Any
         fields[name] = (hints.get(name, known), default)

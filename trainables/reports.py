@@ -23,7 +23,7 @@ def checked(report: EpochReport, who: str) -> EpochReport:
         who: names the trainable in messages.
 
     Raises:
-        ContractBroken: something in it is no number, is too large, or has a name that is no text.
+        ContractBroken: something in it is not a number, is too large, or has a name that is not text.
     """
     epoch = _epoch(report.epoch, who)
     metrics = {_name(name, who, epoch): _number(name, value, who, epoch) for name, value in report.metrics.items()}

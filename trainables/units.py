@@ -24,7 +24,7 @@ def _size(value: Any) -> Any:
     except ValidationError:
         size = None
     if size is None or size < 0 or isinstance(value, bool):
-        raise ValueError(f'{value!r} is no size: give bytes, or a number with a unit such as "20GB" or "500MiB"')
+        raise ValueError(f'{value!r} is not a size: give bytes, or a number with a unit such as "20GB" or "500MiB"')
     return int(size)
 
 
@@ -50,7 +50,7 @@ def _duration(value: Any) -> float:
         seconds = float(value)
     if not 0 < seconds < math.inf:
         raise ValueError(
-            f'{value!r} is no duration: give hours, minutes and seconds such as "2h", "90m" or "1h30m", or seconds'
+            f'{value!r} is not a duration: give hours, minutes and seconds such as "2h", "90m" or "1h30m", or seconds'
         )
     return seconds
 

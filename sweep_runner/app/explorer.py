@@ -246,7 +246,7 @@ def _warn(text: str) -> None:
 
 
 def _plain(text: str) -> str:
-    """Text as it is: what users named is no markdown."""
+    """Text as it is: what users named is not markdown."""
     return "".join(f"\\{char}" if char in "\\`*_{}[]()<>#+-!|$~:" else char for char in text)
 
 

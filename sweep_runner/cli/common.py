@@ -112,7 +112,7 @@ def common_options(command: Callable[P, R]) -> Callable[..., R]:
         root = Path(results_folder).expanduser().absolute()
         if (shown := printable(str(root))) != str(root):
             raise RequestError(
-                f"--results: the folder {shown} has a name that is no UTF-8 text, or has control characters: tables "
+                f"--results: the folder {shown} has a name that is not UTF-8 text, or has control characters: tables "
                 "and pages could not name it",
                 hint="Choose another folder, or rename this one.",
             )

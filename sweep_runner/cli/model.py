@@ -356,7 +356,7 @@ def _format(file_format: str | None, output: Path | None) -> str | None:
             raise RequestError("--format parquet to stdout: Parquet is not text", hint="Add --output FILE.")
         return file_format
     if (output.exists() and not output.is_file()) or not output.absolute().parent.is_dir():
-        rule = "is no ordinary file" if output.exists() else "its folder does not exist"
+        rule = "is not an ordinary file" if output.exists() else "its folder does not exist"
         raise RequestError(f"--output {output}: {rule}", hint="Choose a file in an existing folder.")
     if file_format is None and output.suffix:
         file_format = output.suffix.removeprefix(".").lower()

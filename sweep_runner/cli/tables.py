@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, which begin escape sequences
     "\u202a-\u202e\u2066-\u2069"  # that turn the direction of what follows
-    "\ud800-\udfff]"  # bytes of names that are no UTF-8
+    "\ud800-\udfff]"  # bytes of names that are not UTF-8
 )
 _GAP = 2  # blanks between columns
 _LEAST = 3  # of a header that is broken inside its words
@@ -210,7 +210,7 @@ def _plain(value: Any) -> str:
 def printable(text: str) -> str:
     """Text for a terminal: what would steer it (names and reasons are other people's words) is written out.
 
-    Lines and tabs stay. What is no Unicode, as in names of files that are no UTF-8, is written out, too.
+    Lines and tabs stay. What is no Unicode, as in names of files that are not UTF-8, is written out, too.
     """
     return _STEERING.sub(_escaped, text)
 

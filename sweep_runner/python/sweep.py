@@ -145,7 +145,7 @@ class Sweep:
             images: paths of files or folders, PIL images or uint8 arrays (H, W, C), or a sequence of them.
 
         Returns:
-            A mapping per image: path (None of an image that is no file), predicted, probability, probabilities (by
+            A mapping per image: path (None of an image that is not a file), predicted, probability, probabilities (by
             class), and error for a file that could not be read.
 
         Raises:

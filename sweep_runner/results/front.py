@@ -20,7 +20,7 @@ def goals_of(objective: Objective) -> tuple[tuple[str, Mode], ...]:
 
 
 def further_values(summary: TrialSummary, objective: Objective) -> tuple[float | None, ...]:
-    """What a trial has of the further objectives at its best epoch; None: it has it not, or it is no finite number."""
+    """What a trial has of the further objectives at its best epoch; None: it has none, or no finite one."""
     known = {**summary.best_metrics, **summary.facts}
     if summary.num_parameters is not None:
         known.setdefault("num_parameters", summary.num_parameters)

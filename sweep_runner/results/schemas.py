@@ -373,7 +373,7 @@ def _text(value: Any) -> str | None:
 
 
 def number_array(values: Sequence[Any]) -> pa.Array:
-    """Floats; NaN and infinities stay what they are, and what is no number is null."""
+    """Floats; NaN and infinities stay what they are, and what is not a number is null."""
     return pa.array([float(value) if isinstance(value, int | float) else None for value in values], pa.float64())
 
 

@@ -506,6 +506,6 @@ def finite(value: Any) -> float | None:
 
 
 def whole(value: Any) -> int | None:
-    """The value as a whole number, None when it is no finite number, or none of 64 bits."""
+    """The value as a whole number, None when it is not a finite number, or none of 64 bits."""
     number = finite(value)
     return None if number is None or not -(2**63) <= number < 2**63 else int(number)

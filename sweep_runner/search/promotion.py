@@ -171,7 +171,7 @@ def _at(rung: int, steps: Mapping[int, float]) -> float | None:
 
 
 def _rank(value: float, number: int, mode: Literal["min", "max"]) -> tuple[bool, float, int]:
-    """Ascending: best first; what is no number last; of equal values the lower number first."""
+    """Ascending: best first; what is not a number last; of equal values the lower number first."""
     if math.isnan(value):
         return True, 0.0, number
     return False, -value if mode == "max" else value, number

@@ -307,7 +307,7 @@ class Study:
         Args:
             number: of the trial.
             state: how it ended. An infeasible trial violates a constraint, so that tpe learns to stay away.
-            value: of a completed trial; when it is no finite number, the study counts the trial as failed.
+            value: of a completed trial; when it is not a finite number, the study counts the trial as failed.
                 Samplers take the last reported value for a pruned one.
             violations: of an infeasible trial: by how much of each limit it is over it. Empty: it is memory that it
                 lacked.

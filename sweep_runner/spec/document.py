@@ -83,7 +83,7 @@ def read_file(path: Path) -> str:
     """The text of a sweep file.
 
     Raises:
-        RequestError: no such file, or it cannot be read, is too long, or is no UTF-8 text.
+        RequestError: no such file, or it cannot be read, is too long, or is not UTF-8 text.
     """
     try:
         with path.open("rb") as file:

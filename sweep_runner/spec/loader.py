@@ -80,7 +80,7 @@ def load_resolved(path: Path, overrides: Sequence[str] = ()) -> LoadedSpec:
         overrides: `a.b=c`, each as given to `--set`.
 
     Raises:
-        RequestError: the file was changed so that it is no sweep file any more, or is not there.
+        RequestError: the file was changed so that it is not a sweep file any more, or is not there.
     """
     return replace(_load(path, overrides, expand=False), begun=True)
 

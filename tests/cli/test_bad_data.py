@@ -38,7 +38,7 @@ def test_data_that_is_not_there(command: list[str], refused: Refused) -> None:
     assert f"data.root: {Path('pictures').absolute()} does not exist" in told
     assert "/pictures/<class>/*.jpg" in told
     Path("pictures").write_text("a file")
-    assert "pictures is no folder" in refused(*command, "images.yaml")
+    assert "pictures is not a folder" in refused(*command, "images.yaml")
     told = refused(*command, "voc.yaml", "--set", "data.root=voc")
     for words in ("Annotations/*.xml", f"{Path('voc').absolute()}  (does not exist)", "--set data.download=true"):
         assert words in told

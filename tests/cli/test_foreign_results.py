@@ -69,7 +69,7 @@ def test_a_results_folder_whose_name_is_no_text_is_refused(refused: Refused, her
     folder = os.fsencode(here) + b"/r\xe9sultats"
     os.mkdir(folder)  # noqa: PTH102 - bytes
     for command in (["ls"], ["top", "a"], ["query", "select 1"]):
-        assert "r\\udce9sultats has a name that is no UTF-8" in refused(*command, "--results", os.fsdecode(folder))
+        assert "r\\udce9sultats has a name that is not UTF-8" in refused(*command, "--results", os.fsdecode(folder))
 
 
 def test_a_copy_beside_an_attempt_is_left_alone(tmp_path: Path) -> None:

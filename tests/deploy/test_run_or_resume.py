@@ -52,4 +52,4 @@ def test_a_wrong_file_is_told(tmp_path: Path) -> None:
     assert (code, "serch" in told) == (2, True)
     assert command_of(tmp_path, "s.yaml")[0] == 2
     code, told = command_of(tmp_path, "s.yaml", "s3://bucket/out")
-    assert (code, "is no folder" in told) == (2, True)
+    assert (code, "is not a folder" in told) == (2, True)

@@ -67,7 +67,7 @@ def test_impossible_splits(split: dict[str, float], says: str) -> None:
     [
         ({"dataset": "image_foldr", "root": "x"}, "did you mean image_folder?"),
         ({"dataset": "no.such.module:Thing"}, "cannot be imported: ModuleNotFoundError"),
-        ({"dataset": "pathlib:Path"}, "no subclass"),
+        ({"dataset": "pathlib:Path"}, "not a subclass"),
         ({"dataset": "voc"}, "root must be their folder"),
         ({"dataset": "voc", "root": "$NO_SUCH_VARIABLE_HERE/voc"}, "$NO_SUCH_VARIABLE_HERE is not set"),
         ({"dataset": "voc", "root": "x", "year": 1999}, "2007 to 2012"),
@@ -76,7 +76,7 @@ def test_impossible_splits(split: dict[str, float], says: str) -> None:
         ({"dataset": "image_folder", "root": "x", "view": "crops"}, "has no view 'crops'"),
         ({"dataset": "digits", "root": "x"}, "does not use root"),
         ({"balance": "most"}, "a cap is mean, median or min"),
-        ({"balance": {"cat": 0}}, "cat: 0 is no cap"),
+        ({"balance": {"cat": 0}}, "cat: 0 is not a cap"),
         ({"balance": {"strategy": "weights"}}, "'cap', 'class_weights' or 'sampler'"),
         ({"balance": {"strategy": "sampler", "pwer": 0.5}}, "Extra inputs"),
         ({"balance": {"strategy": "sampler", "power": 0}}, "greater than 0"),

@@ -237,9 +237,9 @@ def test_csv_of_pixels_that_cannot_be_read_says_where(tmp_path: Path) -> None:
     assert "line 3 has 101 columns, line 1 has 65: a CSV of pixels holds images of one size" in refusal(
         row, row, [1, *[7] * 100]
     )
-    assert "line 2, column 4: 'seven' is no whole number" in refusal(row, [1, 7, 7, "seven", *[7] * 61])
-    assert "line 2, column 65: '' is no whole number" in refusal(row, [1, *[7] * 63, ""], row)
-    assert "line 2, column 1: 'cat' is no whole number" in refusal(row, ["cat", *[7] * 64])
+    assert "line 2, column 4: 'seven' is not a whole number" in refusal(row, [1, 7, 7, "seven", *[7] * 61])
+    assert "line 2, column 65: '' is not a whole number" in refusal(row, [1, *[7] * 63, ""], row)
+    assert "line 2, column 1: 'cat' is not a whole number" in refusal(row, ["cat", *[7] * 64])
 
 
 def test_arrays_that_cannot_be_used(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_arrays_that_cannot_be_used(tmp_path: Path) -> None:
     assert "no array of images with an array of as many labels" in refusal(images=stack(4, 8, 8), labels=np.arange(3))
     assert "may all be the labels" in refusal(images=stack(4, 8, 8), ages=np.arange(4), kinds=np.arange(4))
     assert "may all be the images" in refusal(a=stack(4, 8, 8), b=stack(4, 8, 8), labels=np.arange(4))
-    assert "no whole numbers" in refusal(images=stack(4, 8, 8), labels=np.array([0.1, 0.2, 0.3, 0.4]))
+    assert "not whole numbers" in refusal(images=stack(4, 8, 8), labels=np.array([0.1, 0.2, 0.3, 0.4]))
     (tmp_path / "some.npz").write_bytes((tmp_path / "some.npz").read_bytes()[:300])
     with pytest.raises(DataError, match=r"some\.npz cannot be used: it is cut short"):
         list_examples(DataConfig(root=tmp_path))

@@ -108,7 +108,7 @@ def test_missing_empty_and_wrong_roots(tmp_path: Path, make_folder: Callable[...
     with pytest.raises(DataError, match=r"nowhere does not exist(?s:.*)<class>/\*\.jpg"):
         listed(tmp_path / "nowhere")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(DataError, match="file is no folder"):
+    with pytest.raises(DataError, match="file is not a folder"):
         listed(tmp_path / "file")
     (tmp_path / "bare").mkdir()
     with pytest.raises(DataError, match=r"no image in .*bare"):

@@ -143,7 +143,7 @@ def test_several_labels_in_a_cell(root: Path, cell: Callable[[list[str]], str]) 
 def test_a_list_that_is_cut_short_is_named(root: Path) -> None:
     rows = [(name, "\"['cat', 'dog']\"") for name in names()]
     write(root, "labels.csv", csv("file,label", [*rows[:-1], ("p11.png", "\"['cat', 'do\"")]))
-    with pytest.raises(DataError, match=r"row 12: \"\['cat', 'do\" in column 'label' is no complete list"):
+    with pytest.raises(DataError, match=r"row 12: \"\['cat', 'do\" in column 'label' is not a complete list"):
         listed(root)
 
 
@@ -482,9 +482,9 @@ def test_what_the_old_name_means_stays(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("labels.json", '[{"file": "p00.png", "label": "cat"}, {"fi', "line 1 is no JSON"),
-        ("labels.jsonl", '{"file": "p00.png", "label": "cat"}\n{"file": ', "line 2 is no JSON"),
-        ("labels.json", '{"images": [{"id": 1}], "annotations": []}', "it is no table of labels"),
+        ("labels.json", '[{"file": "p00.png", "label": "cat"}, {"fi', "line 1 is not JSON"),
+        ("labels.jsonl", '{"file": "p00.png", "label": "cat"}\n{"file": ', "line 2 is not JSON"),
+        ("labels.json", '{"images": [{"id": 1}], "annotations": []}', "it is not a table of labels"),
         ("labels.csv", "", "empty"),
         ("labels.xlsx", b"PK\x03\x04", "is a spreadsheet: save it as CSV"),
         ("labels.csv", b"\xff\xfe\x00", "is not utf-16"),

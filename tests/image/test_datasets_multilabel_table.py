@@ -164,7 +164,7 @@ def test_missing_pictures_are_fatal_when_asked_for(root: Path, tmp_path: Path) -
 def test_a_column_that_is_no_label_is_named_with_its_value(root: Path) -> None:
     write(root, "file,cat,width\n1.png,1,0\n2.png,0,640\n")
     with pytest.raises(
-        DataError, match=r"column 'width' is no label: labels\.csv, row 2 has '640'(?s:.*)label_columns"
+        DataError, match=r"column 'width' is not a label: labels\.csv, row 2 has '640'(?s:.*)label_columns"
     ):
         listed(root)
     write(root, "file,cat,width\n1.png,1,10\n2.png,0,640\n3.png,1,5\n")

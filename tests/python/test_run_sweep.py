@@ -161,8 +161,8 @@ def test_a_function_may_take_the_handle(tmp_path: Path) -> None:
     ("wrong", "told"),
     [
         (lambda lr=0.1: None, "can report nothing"),
-        (lambda *values: (yield {}), "is no hyperparameter"),
-        (int, "no subclass"),
+        (lambda *values: (yield {}), "is not a hyperparameter"),
+        (int, "not a subclass"),
         (3, "neither a function nor a class"),
     ],
 )

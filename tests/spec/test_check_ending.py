@@ -49,7 +49,7 @@ def test_durations(plan_of: PlanOf, written: str, seconds: float, told: str) -> 
 def test_what_is_no_duration_is_refused_with_how_to_write_one(problems_of: ProblemsOf, written: str) -> None:
     problem = problems_of(text(f"stop: {{after: {written}}}"))
     assert "search.stop.after" in problem
-    assert 'is no duration: give hours, minutes and seconds such as "2h", "90m" or "1h30m"' in problem
+    assert 'is not a duration: give hours, minutes and seconds such as "2h", "90m" or "1h30m"' in problem
 
 
 @pytest.mark.parametrize(

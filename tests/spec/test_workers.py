@@ -1,4 +1,4 @@
-"""`workers` as a key of resources, and as a parameter that is no hyperparameter."""
+"""`workers` as a key of resources, and as a parameter that is not a hyperparameter."""
 
 from __future__ import annotations
 

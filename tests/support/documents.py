@@ -36,7 +36,7 @@ class Block:
         page: where it is.
         line: in the page, from 1.
         language: the first word after the fence.
-        file: its title: the block is that file, or a part of it. Empty: it is no file.
+        file: its title: the block is that file, or a part of it. Empty: it is not a file.
         text: what is inside.
     """
 

@@ -33,7 +33,7 @@ def test_a_sealed_line_is_json_and_shows_a_change() -> None:
     assert json.loads(line)["loss"] == 0.123
     for changed in flips(line):
         try:
-            assert not is_sealed(changed)  # no checksum is seen any more: then its content is whole, or it is no JSON
+            assert not is_sealed(changed)  # no checksum is seen any more: then its content is whole, or it is not JSON
             assert json.loads(changed)["loss"] == 0.123
         except ValueError:
             continue

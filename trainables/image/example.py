@@ -41,7 +41,7 @@ class Mask:
         value: the palette index (or grey level) of the pixels that belong to the example.
         background: what is painted over the others: `mean`, `black` or `blurred`.
         digest: of the mask's content, so that another file in its place is noticed.
-        rle: the mask itself, where it is no file but was drawn in an annotation.
+        rle: the mask itself, where it is not a file but was drawn in an annotation.
     """
 
     path: Path | None

@@ -125,7 +125,7 @@ class Preflight:
         }
 
     def _remote(self) -> dict[str, str] | None:
-        """Where the results are, if that is no folder: then nodes need share none, and each must reach the storage."""
+        """Where the results are, if not in a folder: then nodes need share none, and each must reach the storage."""
         if not self._paths.is_copy:
             return None
         from sweep_runner.results.remote.address import address_of

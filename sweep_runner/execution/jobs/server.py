@@ -56,7 +56,7 @@ def find_token() -> Token:
     try:
         return Token(path.read_text(encoding="utf-8").strip(), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise RequestError(
             f"{path}: the token for the cluster cannot be read ({reason})",
             hint="Set RAY_AUTH_TOKEN_PATH to a file that holds it.",

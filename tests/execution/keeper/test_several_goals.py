@@ -136,7 +136,7 @@ def test_a_resolved_file_says_the_same(make_plan: Callable[..., Plan], tmp_path:
         ({"limits": {"latency": 3}}, "Did you mean onnx_latency_ms"),
         ({"limits": {"num_parameters": {"max": 5, "threads": 2}}}, "belong to onnx_latency_ms only"),
         ({"limits": {"num_parameters": 0}}, "must be above 0"),
-        ({"limits": {"num_parameters": "many"}}, "is no size"),
+        ({"limits": {"num_parameters": "many"}}, "is not a size"),
         (
             {"trainable": "synthetic", "space": {"lr": [0.1]}, "objective": "val_accuracy"},
             "knows nothing about a model",

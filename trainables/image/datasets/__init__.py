@@ -58,5 +58,5 @@ def dataset_class(name: str) -> type[Dataset]:
     except Exception as error:  # a user's module may raise anything
         raise ValueError(f"dataset {name!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Dataset)):
-        raise ValueError(f"dataset {name!r} is no subclass of trainables.image.datasets.base.Dataset")
+        raise ValueError(f"dataset {name!r} is not a subclass of trainables.image.datasets.base.Dataset")
     return found

@@ -208,8 +208,8 @@ def _categories(content: object) -> dict[Any, str]:
 
 def _table(content: object, key: str) -> list[dict[str, Any]]:
     if not isinstance(content, dict):
-        raise ValueError("it is no COCO JSON: an object with images, annotations and categories is expected")
+        raise ValueError("it is not a COCO JSON: an object with images, annotations and categories is expected")
     rows = content.get(key, [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{key} is no list of objects")
+        raise ValueError(f"{key} is not a list of objects")
     return rows

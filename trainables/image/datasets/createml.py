@@ -47,7 +47,7 @@ class CreateMl(AnnotatedPictures):
             try:
                 rows = json_of(tree, name)
                 if not isinstance(rows, list):
-                    raise ValueError("it is no list of images")
+                    raise ValueError("it is not a list of images")
             except ValueError as error:
                 found.defects.append(Defect(name, str(error)))
                 continue

@@ -52,7 +52,7 @@ class Datumaro(AnnotatedPictures):
                 found.defects.append(Defect(name, str(error)))
                 continue
             except (KeyError, TypeError) as error:
-                found.defects.append(Defect(name, f"it is no Datumaro JSON: {error} is missing"))
+                found.defects.append(Defect(name, f"it is not Datumaro JSON: {error} is missing"))
                 continue
             named |= dict.fromkeys(labels)
             hints = folders_of_split(tree, name)

@@ -86,7 +86,7 @@ def refuse_several_configurations(tree: Tree, files: Sequence[str]) -> None:
         place = f"data.root: {tree.root / top.pop()}" if len(top) == 1 and "." not in folders else "put its files apart"
         choices.append(f"  {name} ({len(members)} files, such as {members[0]}): {place}")
     raise DataError(
-        f"data.root: {tree.root} holds {len(by_name)} configurations of a dataset, which are no parts of one another: "
+        f"data.root: {tree.root} holds {len(by_name)} configurations of a dataset, which are not parts of one another: "
         "say which\n" + "\n".join(choices)
     )
 

@@ -142,7 +142,7 @@ class ImageArrays(Dataset):
                 labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels))
             ):
                 raise DataError(
-                    f"data.root: the labels of {part.name} in {part.path} are no whole numbers ({labels.dtype})"
+                    f"data.root: the labels of {part.name} in {part.path} are not whole numbers ({labels.dtype})"
                 )
             if is_matrix and not np.isin(labels, (0, 1)).all():
                 raise DataError(

@@ -83,7 +83,7 @@ class ImageFolder(Dataset):
             raise DataError(f"{error}\n  {layout}") from error
         if self.root.is_file():
             refuse_other_kind(tree)
-            raise DataError(f"data.root: {self.root} is no folder\n  {layout}")
+            raise DataError(f"data.root: {self.root} is not a folder\n  {layout}")
         return self.listing(tree)
 
     def listing(self, tree: Tree) -> Listing:

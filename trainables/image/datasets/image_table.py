@@ -55,7 +55,7 @@ class ImageTable(Dataset):
 
     def examples(self, progress: Progress = no_progress) -> Listing:
         if not self.root.is_dir():
-            raise DataError(f"data.root: {self.root} {'is no folder' if self.root.exists() else 'does not exist'}")
+            raise DataError(f"data.root: {self.root} {'is not a folder' if self.root.exists() else 'does not exist'}")
         settings = self.data.table
         if settings is None:
             found = readings(self.tree)
@@ -82,7 +82,7 @@ class ImageTable(Dataset):
     def _pictures(self, settings: Table) -> Finder:
         tree, under = place_of(self.tree, settings.images)
         if under not in tree.folders:
-            state = "is no folder" if tree.path(under).exists() else "does not exist"
+            state = "is not a folder" if tree.path(under).exists() else "does not exist"
             raise DataError(f"data.table.images: {tree.path(under)} {state}")
         finder = Finder(tree, under, settings.names)
         if not finder.names:
@@ -106,7 +106,7 @@ class ImageTable(Dataset):
             settings = settings.model_copy(update={"path": reading.path, **reading.settings})
             return read_tables(tree, _by_split(reading.path), settings, self._columns, pictures)
         if settings.format == "lists":
-            raise DataError(f"data.table: {tree.path(name)} is no folder of list files (data.table.format: lists)")
+            raise DataError(f"data.table: {tree.path(name)} is not a folder of list files (data.table.format: lists)")
         return read_tables(self.tree, _by_split(settings.path), settings, self._columns, pictures)
 
 

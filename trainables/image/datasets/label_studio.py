@@ -106,7 +106,7 @@ def _rows(tree: Tree, name: str) -> list[dict[str, Any]]:
     if name.lower().endswith(".json"):
         rows = json_of(tree, name)
         if not isinstance(rows, list):
-            raise ValueError("it is no list of tasks")
+            raise ValueError("it is not a list of tasks")
         return rows
     text = tree.path(name).read_bytes().decode("utf-8-sig")
     delimiter = "\t" if text.partition("\n")[0].count("\t") > text.partition("\n")[0].count(",") else ","

@@ -105,7 +105,7 @@ _Read = tuple[str, Size | None, tuple[AnnotatedObject, ...], tuple[str, ...]]
 
 def _json(content: Any, name: str, found: Annotations) -> _Read:
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        raise ValueError("it is no labelme JSON: it has no list of shapes")
+        raise ValueError("it is not a labelme JSON: it has no list of shapes")
     size = size_of(content.get("imageWidth"), content.get("imageHeight"))
     flags = content.get("flags")
     tags = tuple(str(flag) for flag, is_set in flags.items() if is_set) if isinstance(flags, dict) else ()
@@ -164,7 +164,7 @@ def _mask(
         with Image.open(io.BytesIO(base64.b64decode(shape["mask"], validate=True)), formats=("PNG",)) as image:
             part = np.asarray(image.convert("L")) > 0
     except (KeyError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"its mask is no PNG: {error or type(error).__name__}") from error
+        raise ValueError(f"its mask is not a PNG: {error or type(error).__name__}") from error
     pixels = np.zeros((size[1], size[0]), dtype=np.bool_)
     place = pixels[int(top) : int(top) + part.shape[0], int(left) : int(left) + part.shape[1]]
     if place.shape != part.shape:

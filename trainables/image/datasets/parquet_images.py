@@ -272,7 +272,7 @@ CLASS_FIELDS = ("category", "categories", "category_id", "label", "labels", "cla
 
 
 def _class_field(kind: pa.DataType) -> str | None:
-    """The field with the classes of an image's objects; None: it is no struct of lists with boxes and classes."""
+    """The field with the classes of an image's objects; None: it is not a struct of lists with boxes and classes."""
     if not pa.types.is_struct(kind) or not any("box" in field.name for field in kind):
         return None
     lists = [field.name for field in kind if (found := _kind(field.type)) is not None and found[0]]

@@ -88,7 +88,7 @@ def refuse_other_kind(tree: Tree) -> None:
             f"leave dataset out, or say{choices}"
         )
     if problems := refusals(tree):
-        raise DataError("\n  ".join([f"data.root: {tree.root} is no folder of classes", *problems]))
+        raise DataError("\n  ".join([f"data.root: {tree.root} is not a folder of classes", *problems]))
 
 
 def _without_labels(tree: Tree) -> str:

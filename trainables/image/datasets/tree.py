@@ -67,7 +67,7 @@ class Tree:
         root: the dataset's folder; or a file, which is then the only one in the tree.
         folders: by path, parents before what is in them.
         passed_over: what was not read → how many.
-        defects: files whose names are no text.
+        defects: files whose names are not text.
     """
 
     _kept: ClassVar[OrderedDict[Path, Tree]] = OrderedDict()
@@ -282,7 +282,7 @@ class Tree:
         except FileNotFoundError as error:
             raise DataError(f"data.root: {place} does not exist") from error
         except NotADirectoryError as error:
-            raise DataError(f"data.root: {place} is no folder") from error
+            raise DataError(f"data.root: {place} is not a folder") from error
         except OSError as error:
             raise DataError(f"data.root: {place} cannot be read: {error.strerror}") from error
         self._changed_ns[path] = stat.st_mtime_ns

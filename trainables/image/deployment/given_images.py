@@ -26,7 +26,7 @@ def predict_given(package: Package, images: Any, num_threads: int = 1) -> pa.Tab
         num_threads: threads that decode and run the model.
 
     Returns:
-        Rows as in `predictions_schema`; the path of an image that is no file is null.
+        Rows as in `predictions_schema`; the path of an image that is not a file is null.
 
     Raises:
         DataError: there is no such file, or something is no image.

@@ -20,7 +20,7 @@ COLUMN = "path"
 def listed_paths(table: Path) -> list[Path]:
     """The paths that a table lists, from its folder; those that do not exist become rows with an error later.
 
-    It is read as a table of labels is, so that `0001` stays a name and is no number. A name may leave out folders or
+    It is read as a table of labels is, so that `0001` stays a name and is not a number. A name may leave out folders or
     the suffix, as long as one picture below the table's folder fits.
 
     Raises:

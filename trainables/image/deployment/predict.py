@@ -167,7 +167,7 @@ def _decode(path: Path, facts: PackageFacts) -> Pixels | str:
 def _images_below(folder: Path) -> Iterator[Path]:
     """Image files in a folder and its subfolders, in name order; hidden ones are left out, links are followed.
 
-    Not a `Tree`, which leaves out files whose names are no text: here each file is an answer.
+    Not a `Tree`, which leaves out files whose names are not text: here each file is an answer.
     """
     start = os.path.realpath(folder)
     seen: set[str] = set()

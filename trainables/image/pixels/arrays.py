@@ -157,7 +157,7 @@ def _csv(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
         line = file.readline()
     found = pixel_columns(line)
     if found is None:
-        raise ValueError("it is no table of pixels: label,pixel0,pixel1,... of square images")
+        raise ValueError("it is not a table of pixels: label,pixel0,pixel1,... of square images")
     label, side = found
     names = not line.split(",")[0].strip().strip('"').lstrip("-").isdigit()
     try:
@@ -189,7 +189,7 @@ def _csv_problem(path: Path) -> str:
             if strange := [place for place, cell in enumerate(cells) if not _INTEGER.fullmatch(cell.strip())]:
                 place = strange[0]
                 return (
-                    f"line {line}, column {place + 1}: {cells[place][:40]!r} is no whole number: "
+                    f"line {line}, column {place + 1}: {cells[place][:40]!r} is not a whole number: "
                     "labels are numbers, and pixels go from 0 to 255"
                 )
     return ""

@@ -40,7 +40,7 @@ def read_mask(path: Path) -> MaskPicture:
     """Reads a mask.
 
     Raises:
-        ValueError: it cannot be read, or is no palette or grey picture.
+        ValueError: it cannot be read, or is not a palette or grey picture.
     """
     try:
         content = path.read_bytes()

@@ -27,7 +27,7 @@ def _cap(cap: Any, place: str = "") -> Any:
     whole = isinstance(cap, int) and not isinstance(cap, bool) and cap >= 1
     if whole or (isinstance(cap, str) and cap in get_args(Measure)):
         return cap
-    raise ValueError(f"{place}{cap!r} is no cap{_meant(place.rstrip(': ') or cap)}: {_CAP_RULE}")
+    raise ValueError(f"{place}{cap!r} is not a cap{_meant(place.rstrip(': ') or cap)}: {_CAP_RULE}")
 
 
 def _meant(written: Any) -> str:
@@ -75,4 +75,4 @@ def balance_form(value: Any) -> Any:
     if value in get_args(Measure):
         return {"caps": value}
     strategies = ", ".join(get_args(Strategy))
-    raise ValueError(f"{value!r} is no strategy ({strategies}) and no cap{_meant(value)}: {_CAP_RULE}")
+    raise ValueError(f"{value!r} is not a strategy ({strategies}) and not a cap{_meant(value)}: {_CAP_RULE}")

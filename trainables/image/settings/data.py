@@ -163,7 +163,7 @@ class DataSettings(BaseModel):
         try:
             groups = re.compile(class_from or "").groups
         except re.error as error:
-            raise ValueError(f"{class_from!r} is no regular expression: {error}") from error
+            raise ValueError(f"{class_from!r} is not a regular expression: {error}") from error
         if groups != 1:
             raise ValueError(
                 f"{class_from!r} must be folder, parent, or a regular expression with one group in brackets: the class"

@@ -99,7 +99,7 @@ def train_classifier(
             in the index already.)
 
     Raises:
-        Diverged: the loss is no finite number.
+        Diverged: the loss is not a finite number.
         Infeasible: one example at a time does not fit in memory.
         TrainableError: the precision or the optimizer is not to be had on this device, or the loss or the metric to
             monitor is not for this kind of data.

@@ -40,7 +40,7 @@ class LossWatch:
         """Takes the loss of the next step, and looks when it is time to.
 
         Raises:
-            Diverged: a loss of this epoch is no finite number.
+            Diverged: a loss of this epoch is not a finite number.
         """
         self.losses.append(loss)
         if len(self.losses) % STEPS_BETWEEN_LOOKS == 1:
@@ -50,7 +50,7 @@ class LossWatch:
         """Looks at all that is left; waits for the device.
 
         Raises:
-            Diverged: a loss of this epoch is no finite number; names the first step where that was so.
+            Diverged: a loss of this epoch is not a finite number; names the first step where that was so.
         """
         while self._under_way:
             first, finite, event = self._under_way.popleft()

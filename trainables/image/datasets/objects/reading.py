@@ -32,7 +32,7 @@ def json_of(tree: Tree, name: str) -> Any:
     """The content of a JSON file.
 
     Raises:
-        ValueError: it cannot be read, or is no JSON.
+        ValueError: it cannot be read, or is not JSON.
     """
     try:
         return json.loads(tree.path(name).read_bytes())
@@ -48,7 +48,7 @@ def xml_of(content: bytes) -> Element:
     Encodings that the parser does not know (GB2312, Shift-JIS, ...) are read as they are declared.
 
     Raises:
-        ValueError: it is no XML, or declares entities.
+        ValueError: it is not XML, or declares entities.
     """
     from xml.etree.ElementTree import ParseError
     from xml.etree.ElementTree import fromstring as parse_fast
@@ -151,7 +151,7 @@ def size_of(width: object, height: object) -> tuple[int, int] | None:
 
 
 def records_of(value: object, place: str, found: Annotations) -> list[dict[str, Any]]:
-    """The objects of a JSON list; what is no list, or no object in it, is a defect."""
+    """The objects of a JSON list; what is not a list, or no object in it, is a defect."""
     if value is None:
         return []
     if not isinstance(value, list):

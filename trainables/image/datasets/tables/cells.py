@@ -184,7 +184,9 @@ def _written_lists(grid: Grid, column: str, cells: Sequence[str]) -> dict[str, l
     if broken and listed:  # else names begin so
         rows = grid.table[column].to_pylist()
         row = next(row for row, cell in enumerate(rows, 1) if (cell or "").strip() == broken[0])
-        raise DataError(f"data.table: {grid.name}, row {row}: {broken[0]!r} in column {column!r} is no complete list")
+        raise DataError(
+            f"data.table: {grid.name}, row {row}: {broken[0]!r} in column {column!r} is not a complete list"
+        )
     return listed or None
 
 

@@ -46,7 +46,7 @@ def are_shares(columns: Sequence[pa.ChunkedArray]) -> bool:
 
 
 def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
-    """The cells as numbers, an empty one as 0; None when one is no number."""
+    """The cells as numbers, an empty one as 0; None when one is not a number."""
     trimmed = pc.utf8_trim_whitespace(column.fill_null(""))
     try:
         numbers = pc.cast(pc.if_else(pc.equal(trimmed, ""), "0", trimmed), pa.float64())
@@ -115,8 +115,8 @@ def _codes(grid: Grid, column: str) -> npt.NDArray[np.int8]:
         if word not in known:
             row = cells.to_pylist().index(value)
             raise DataError(
-                f"data.table: column {column!r} is no label: {grid.name}, row {row + 1} has {value!r}, and a label's "
-                "column has 0 or 1, true or false, or nothing\n"
+                f"data.table: column {column!r} is not a label: {grid.name}, row {row + 1} has {value!r}, and a "
+                "label's column has 0 or 1, true or false, or nothing\n"
                 "  If only some columns are labels, list them in data.table.label_columns (or data.classes); if one "
                 "column holds names of labels, name it with data.table.label_column"
             )

@@ -186,7 +186,7 @@ def numbered(count: int) -> list[str]:
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text stays, numbers and booleans become it, lists stay lists; anything else keeps its type and is no label."""
+    """Text stays, numbers and booleans become it, lists stay lists; anything else keeps its type and is not a label."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         return as_text(column.cast(kind.value_type))

@@ -20,7 +20,7 @@ def read_records(text: str, name: str) -> pa.Table:
     FiftyOne's `{"classes": [...], "labels": {name: label}}` is the last of these; its labels may be numbers of classes.
 
     Raises:
-        DataError: it is no JSON, or of another shape.
+        DataError: it is not JSON, or of another shape.
     """
     try:
         content: Any = json.loads(text)
@@ -47,7 +47,7 @@ def _lines(text: str, name: str, whole: json.JSONDecodeError) -> list[Any]:
         except json.JSONDecodeError as error:
             # With one line that is JSON it is JSON Lines with a mistake; else the mistake is in the whole.
             place, why = (f"line {number}", error) if records else (f"line {whole.lineno}", whole)
-            raise DataError(f"data.table: {name} cannot be read: {place} is no JSON ({why.msg})") from error
+            raise DataError(f"data.table: {name} cannot be read: {place} is not JSON ({why.msg})") from error
     return records
 
 
@@ -61,7 +61,7 @@ def _by_name(labels: Mapping[str, Any], classes: Any, name: str) -> pa.Table:
 
     values = list(labels.values())
     if any(_is_nested(value) for value in values):
-        raise DataError(f"data.table: {name} has more than labels for each image: it is no table of labels")
+        raise DataError(f"data.table: {name} has more than labels for each image: it is not a table of labels")
     files = pa.array(list(labels), pa.string())
     if any(isinstance(value, list) for value in values):
         rows = [[named(each) for each in value] if isinstance(value, list) else [named(value)] for value in values]

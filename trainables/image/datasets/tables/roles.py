@@ -106,7 +106,7 @@ class _Finder:
         file = self.settings.file_column or self._file_column(named_labels)
         if not pa.types.is_string(self.table[file].type):
             raise DataError(
-                f"data.table: column {file!r} of {self.grid.name} is no file name but {self.table[file].type}"
+                f"data.table: column {file!r} of {self.grid.name} is not a file name but {self.table[file].type}"
             )
         free = [name for name in self.table.column_names if name != file]
         boxes = self.settings.box_columns or box_columns(free)
@@ -179,7 +179,7 @@ class _Finder:
             value = self.table[other][row].as_py()
             written = ", ".join(flags[:20]) + (", …" if len(flags) > 20 else "")
             return (
-                f"data.table: column {other!r} is no label: {name}, row {row + 1} has {value!r}\n"
+                f"data.table: column {other!r} is not a label: {name}, row {row + 1} has {value!r}\n"
                 f"  {len(flags)} of the columns beside {file!r} are of 0 and 1 ({listed(flags)}), the others are not "
                 f"({listed([each for each in free if each not in flags])}). Name the labels: "
                 f"data.table.label_columns: [{written}], or data.table.label_column: NAME"
@@ -199,7 +199,7 @@ class _Finder:
         if not scores:
             name = self.table.column_names[0]
             kind = self.table[name].type
-            raise DataError(f"data.table: column {name!r} of {self.grid.name} is no file name but {kind}")
+            raise DataError(f"data.table: column {name!r} of {self.grid.name} is not a file name but {kind}")
         best = max(scores, key=lambda name: scores[name])
         if scores[best][:2] == (0.0, 0.0):
             return best if scores[best][2] else next(iter(scores))

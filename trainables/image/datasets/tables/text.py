@@ -44,7 +44,7 @@ def decoded(content: bytes, name: str, encoding: str | None = None) -> tuple[str
             f"data.table: {name} is neither UTF-8 (byte {start + 1}, 0x{content[start]:02x}) nor {WINDOWS}: "
             "data.table.encoding says how it was saved, such as gb18030 or shift_jis"
         ) from error
-    # One byte is one character in cp1252: the word around the first byte that is no UTF-8.
+    # One byte is one character in cp1252: the word around the first byte that is not UTF-8.
     word = _word(text, start)
     return text, f"{name} is not UTF-8: read as {WINDOWS} (such as {word!r}); data.table.encoding says otherwise"
 

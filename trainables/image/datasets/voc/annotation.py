@@ -71,7 +71,7 @@ def read_annotation(content: bytes, place: str, defects: list[Defect], counts: C
         counts: deleted objects are counted.
 
     Raises:
-        ValueError: it is no XML, or no annotation.
+        ValueError: it is not XML, or no annotation.
     """
     root = xml_of(content)
     if root.tag != "annotation":

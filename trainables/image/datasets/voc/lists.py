@@ -27,7 +27,7 @@ class Lists:
     Attributes:
         sizes: of each list of pictures, by its name without suffix.
         pictures: picture → the names of the lists that it is in.
-        missing: what lists name and is no picture, and the list.
+        missing: what lists name and is not a picture, and the list.
         positive: picture → the classes that it has, by lists of one class.
         unsure: the same, of objects that are difficult (0).
     """

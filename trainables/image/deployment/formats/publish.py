@@ -214,7 +214,7 @@ def _judged(examples: Examples, path: Path, source: FloatModel, reference: Proba
     found = examples.answers(package)
     if not np.isfinite(found).all():
         count = int((~np.isfinite(found)).any(axis=1).sum())
-        raise CannotConvert(f"its numbers become too large: {count} of {len(found)} answers are no numbers")
+        raise CannotConvert(f"its numbers become too large: {count} of {len(found)} answers are not numbers")
     return judge(examples, package.facts, reference, found)
 
 

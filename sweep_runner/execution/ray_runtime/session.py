@@ -145,7 +145,7 @@ def _started(
 
     before = children()
     try:
-        with _hangup_for_us_alone(), _workers_from(forks):
+        with _hangup_for_us_alone(), _own_defaults(forks):
             try:
                 context = ray.init(
                     address="local",
@@ -231,26 +231,30 @@ def _end_without_grace() -> None:
 
 
 @contextlib.contextmanager
-def _workers_from(forks: ForkServer | None) -> Iterator[None]:
-    """Has a Ray that is started inside fork its workers. Private in Ray; called otherwise, it starts them as ever."""
+def _own_defaults(forks: ForkServer | None) -> Iterator[None]:
+    """Has a Ray that is started inside fork its workers, and leave out what would send their logs to the driver, which
+    wants none. Private in Ray; should it be called otherwise one day, Ray starts as it does by itself.
+    """
     from ray._private.parameter import RayParams
 
-    chosen = getattr(RayParams, "update_if_absent", None)
-    if forks is None or chosen is None:
+    take = getattr(RayParams, "update_if_absent", None)
+    if take is None:
         yield
         return
 
     def choose(self: object, **defaults: Any) -> None:
-        if "setup_worker_path" in defaults:
-            defaults["setup_worker_path"] = ray_worker.__file__
-        chosen(self, **defaults)
+        own: dict[str, Any] = {"include_log_monitor": False}
+        if forks is not None:
+            own["setup_worker_path"] = ray_worker.__file__
+        take(self, **defaults | {name: value for name, value in own.items() if name in defaults})
 
-    os.environ[ray_worker.ADDRESS] = str(forks.address)
+    if forks is not None:
+        os.environ[ray_worker.ADDRESS] = str(forks.address)
     RayParams.update_if_absent = choose
     try:
         yield
     finally:
-        RayParams.update_if_absent = chosen
+        RayParams.update_if_absent = take
 
 
 @contextlib.contextmanager

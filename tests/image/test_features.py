@@ -17,6 +17,7 @@ from tests.support.trials import TIMES, Case, bright_corners
 from trainables.errors import WeightsError
 from trainables.image.compute.threads import threads
 from trainables.image.config import ImageConfig
+from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
 from trainables.image.features import store
 from trainables.image.features.backbone import backbone_of
@@ -25,6 +26,7 @@ from trainables.image.features.wanted import wants_features
 from trainables.image.index import ImageIndex
 from trainables.image.models.factory import starting_model
 from trainables.image.models.own_head import OwnHead
+from trainables.image.training import evaluate
 from trainables.image.training.checkpoint import HEAD_FILE, MODEL_FILE, load_trained
 from trainables.image.training.classifier import train_classifier
 from trainables.local import LocalHandle
@@ -148,6 +150,30 @@ def test_a_trial_is_the_same_with_and_without_its_backbone(
     assert one.keys() == other.keys()
     for name, value in one.items():
         torch.testing.assert_close(value, other[name], rtol=bound(3), atol=bound(3) / 10)
+
+
+@pytest.mark.parametrize("model", ["resnet10t", "deit_tiny_distilled_patch16_224"])
+def test_the_final_evaluation_of_a_head_runs_no_backbone(
+    corners: Case, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    """It says what the whole model says; where the features are gone that is what runs."""
+    weights = weights_of(model, tmp_path)
+    config = configured(model, weights, mixed_precision="no")
+    handle = train_apart(config, corners.index, data, weights, tmp_path / "trial")
+    checkpoint = next(handle.folder.glob("checkpoints/epoch-00003"))
+    corners.index.save(tmp_path / INDEX_FILE)
+    monkeypatch.setattr(evaluate, "open_pixels", lambda *_, **__: Pictures(corners))
+    runs = []
+    monkeypatch.setattr(evaluate, "load_trained", lambda *given: runs.append(given) or load_trained(*given))
+    found = evaluate.evaluate_checkpoint(config, data, tmp_path, checkpoint, "val")
+    assert not runs
+    without = data.model_copy(update={"cache_dir": tmp_path / "another"})
+    whole = evaluate.evaluate_checkpoint(config, without, tmp_path, checkpoint, "val")
+    assert len(runs) == 1
+    assert found is not None
+    assert whole is not None
+    assert found.metrics == pytest.approx(whole.metrics, abs=1e-4)
+    assert found.metrics["val_accuracy"] == handle.reports[-1].metrics["val_accuracy"]
 
 
 @pytest.mark.parametrize(

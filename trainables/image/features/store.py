@@ -97,6 +97,23 @@ def open_features(
     return found
 
 
+def find_features(config: ImageConfig, index: ImageIndex, data: DataConfig, weights: Path) -> Features | None:
+    """The features of a head-only trial where they are in the node's cache; nothing is computed.
+
+    Args:
+        config, index, data, weights: as for `open_features`.
+    """
+    if not data.cache_limit_bytes or not wants_features(config):
+        return None
+    digest = digest_of(weights)
+    try:
+        cache = PixelCache(data.cache_folder, int(data.cache_limit_bytes))
+        found = _find(cache, _key(config, index, digest), config, index, weights, digest)
+    except OSError:
+        return None
+    return found if isinstance(found, Features) else None
+
+
 def _key(config: ImageConfig, index: ImageIndex, digest: str) -> str:
     made = {
         "model": timm_name(config.model),

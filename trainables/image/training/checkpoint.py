@@ -23,7 +23,7 @@ from torch import nn
 from trainables.combining import Member
 from trainables.errors import TrainableError, WeightsError
 from trainables.image.config import ImageConfig
-from trainables.image.features.stored import Backbone
+from trainables.image.features.stored import Backbone, Features
 from trainables.image.models.ensemble import Ensemble, Trained
 from trainables.image.models.factory import build_model, starting_model
 from trainables.image.models.head import Head, load_head
@@ -123,12 +123,24 @@ def load_trained(config: ImageConfig, num_classes: int, checkpoint: Path) -> nn.
             f"{checkpoint} holds the {len(folds)} models of a trial with folds: there is no single one to load"
         )
     if is_head_only(checkpoint):
-        model = starting_model(config, num_classes, _backbone_weights(checkpoint))
+        model = starting_model(config, num_classes, backbone_weights(checkpoint))
         _load_weights(model, checkpoint / HEAD_FILE)
     else:
         model = build_model(config, num_classes)
         _load_weights(model, checkpoint / MODEL_FILE)
     return model.eval()
+
+
+def load_head_alone(config: ImageConfig, num_classes: int, checkpoint: Path, features: Features) -> nn.Module:
+    """The trained head of a head-only checkpoint, features → logits, on the CPU and in evaluation mode."""
+    layout = features.backbone.layout
+    head: nn.Module
+    if layout is None:
+        head = Head(features.width, num_classes, config.dropout)
+    else:
+        head = OwnHead(starting_model(config, num_classes, backbone_weights(checkpoint)), layout, config.dropout)
+    _load_weights(head, checkpoint / HEAD_FILE)
+    return head.eval()
 
 
 def join_checkpoints(members: Sequence[Member[ImageConfig]], multilabel: bool, target: Path) -> None:
@@ -166,7 +178,12 @@ def fold_folders(checkpoint: Path) -> list[Path]:
     return sorted(checkpoint.glob("fold-*"))
 
 
-def _backbone_weights(checkpoint: Path) -> Path:
+def backbone_weights(checkpoint: Path) -> Path:
+    """The weights of the backbone that a head-only checkpoint names.
+
+    Raises:
+        WeightsError: they are gone, or others.
+    """
     from trainables.image.models.weights import digest_of
 
     named = json.loads((checkpoint / BACKBONE_FILE).read_bytes())

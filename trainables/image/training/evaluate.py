@@ -21,6 +21,8 @@ from trainables.image.config import ImageConfig
 from trainables.image.data.folds import fold_view
 from trainables.image.data.prepare import INDEX_FILE
 from trainables.image.data_config import DataConfig
+from trainables.image.features.store import find_features
+from trainables.image.features.stored import FeatureFeed
 from trainables.image.index import ImageIndex
 from trainables.image.measures.scores import score
 from trainables.image.measures.thresholds import Threshold, tune_thresholds
@@ -28,9 +30,16 @@ from trainables.image.models.factory import normalization
 from trainables.image.models.layout import channels_last
 from trainables.image.package import THRESHOLD
 from trainables.image.pixels.examples import open_pixels
-from trainables.image.training.checkpoint import fold_folders, load_trained
+from trainables.image.training.checkpoint import (
+    backbone_weights,
+    fold_folders,
+    is_head_only,
+    load_head_alone,
+    load_trained,
+)
 from trainables.image.training.folds import mean_over_folds
 from trainables.image.training.graph import GraphRun
+from trainables.image.training.members import members_of
 from trainables.image.training.predicting import predict
 from trainables.image.training.refit import threshold_in
 from trainables.image.training.step import judged_raw
@@ -65,6 +74,11 @@ def evaluate_checkpoint(
     rows = index.rows(split)
     if not len(rows):
         return None
+    examples, groups = (index.table[name].take(rows).to_pylist() for name in ("example", "group"))
+    if split == TUNED_ON and (known := logits_of_features(config, index, data, checkpoint, rows)) is not None:
+        return score(
+            split, examples, index.targets[rows], known, index.classes, index.multilabel, config.threshold, groups
+        )
     model = load_trained(config, len(index.classes), checkpoint)
     pixels = open_pixels(index, data, config.input_resolution, config.num_channels, num_threads, fit=config.fit)
     with contextlib.closing(pixels), threads(num_threads):
@@ -73,8 +87,32 @@ def evaluate_checkpoint(
         threshold: Threshold | torch.Tensor = config.threshold
         if split != TUNED_ON:
             threshold = chosen_threshold(config, index, model, pixels, checkpoint)
-    examples, groups = (index.table[name].take(rows).to_pylist() for name in ("example", "group"))
     return score(split, examples, index.targets[rows], logits, index.classes, index.multilabel, threshold, groups)
+
+
+def logits_of_features(
+    config: ImageConfig, index: ImageIndex, data: DataConfig, checkpoint: Path, rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32] | None:
+    """The outputs of a trained head for examples of val, (N, classes), from the features that it was judged on.
+
+    Returns:
+        None where the checkpoint holds a whole model, its features are not stored any more, or they were computed in
+        half precision, in which the model is not published.
+
+    Raises:
+        WeightsError: the weights of the backbone are gone, or others.
+    """
+    if members_of(checkpoint)[0] or not is_head_only(checkpoint):
+        return None
+    weights = backbone_weights(checkpoint)
+    features = find_features(config, index, data, weights)
+    if features is None:
+        return None
+    with contextlib.closing(features):
+        if features.backbone.precision != "no":
+            return None
+        head = load_head_alone(config, len(index.classes), checkpoint, features)
+        return predict(head, FeatureFeed(features, torch.device("cpu")), rows, _AT_ONCE).numpy()
 
 
 def evaluate_folds(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -22,11 +23,13 @@ class Run:
         seconds: of the wall clock, as a whole process.
         peak_bytes: the most that it and its descendants had at a time, proportional set size.
         mean_bytes: over its time.
+        cpu_s: CPU time of them all, as far as it was seen: what a process took in its last half second is not.
     """
 
     seconds: float
     peak_bytes: int
     mean_bytes: float
+    cpu_s: float
 
 
 def watched(command: Sequence[str], cwd: str) -> Run:
@@ -39,10 +42,16 @@ def watched(command: Sequence[str], cwd: str) -> Run:
     process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     done = threading.Event()
     seen: list[int] = []
+    cpu_s: dict[tuple[int, float], float] = {}
 
     def look() -> None:
         while not done.wait(_EVERY_S):
-            seen.append(tree_bytes(process.pid))
+            processes = _tree(process.pid)
+            seen.append(sum(map(_bytes_of, processes)))
+            for each in processes:
+                with contextlib.suppress(psutil.Error):
+                    used = each.cpu_times()
+                    cpu_s[each.pid, each.create_time()] = used.user + used.system
 
     watcher = threading.Thread(target=look)
     watcher.start()
@@ -52,17 +61,20 @@ def watched(command: Sequence[str], cwd: str) -> Run:
     watcher.join()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {said[-2000:]}")
-    return Run(seconds, max(seen), sum(seen) / len(seen))
+    return Run(seconds, max(seen), sum(seen) / len(seen), sum(cpu_s.values()))
 
 
 def tree_bytes(pid: int) -> int:
     """Proportional set size of a process and all its descendants, in bytes; 0 when it is gone."""
+    return sum(map(_bytes_of, _tree(pid)))
+
+
+def _tree(pid: int) -> list[psutil.Process]:
     try:
         root = psutil.Process(pid)
-        processes = [root, *root.children(recursive=True)]
+        return [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
-        return 0
-    return sum(map(_bytes_of, processes))
+        return []
 
 
 def _bytes_of(process: psutil.Process) -> int:

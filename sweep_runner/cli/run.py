@@ -233,7 +233,7 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     from sweep_runner.cli.end_view import candidate_lines, end_lines, trials_text
     from sweep_runner.cli.results import show_leaderboard
     from sweep_runner.execution.publishing.package_origin import published_origin
-    from sweep_runner.results.display import clock
+    from sweep_runner.results.display import clock, from_here
     from sweep_runner.results.temperature import scaling_words
 
     show_leaderboard(results, paths.name, limit=10, out=out)
@@ -268,16 +268,16 @@ def _show(outcome: SweepOutcome, results: ResultsPaths, paths: SweepPaths, out: 
     _write_report(results, paths, out)
     out.say(f"leaderboard  {paths.command('top')}")
     where = " ".join(["", *results_option(results.root)])
-    out.say(f'tables       {paths.tables}   sweep query "select * from trials"{where}')
+    out.say(f'tables       {from_here(paths.tables)}   sweep query "select * from trials"{where}')
     if outcome.package is not None and (refit := (published_origin(paths) or {}).get("refit")):
         epochs = f"{refit['epochs']} epoch{'s' if refit['epochs'] != 1 else ''}"
         out.say(f"The model was retrained on {' and '.join(refit['splits'])}, for {epochs}.")
     if outcome.package is not None and (told := (published_origin(paths) or {}).get("temperature")):
         out.say(scaling_words(told))
     if outcome.package is not None and (outcome.package / "model.onnx").exists():
-        out.say(f"model        {outcome.package / 'model.onnx'}   sweep predict {paths.name} IMAGES{where}")
+        out.say(f"model        {from_here(outcome.package / 'model.onnx')}   sweep predict {paths.name} IMAGES{where}")
     elif outcome.package is not None:
-        out.say(f"model        {outcome.package}   its README.md has the code that loads it")
+        out.say(f"model        {from_here(outcome.package)}   its README.md has the code that loads it")
 
 
 _ADVICE = 2
@@ -350,9 +350,10 @@ def _write_report(results: ResultsPaths, paths: SweepPaths, out: Out) -> None:
     try:
         from sweep_runner.cli.remote import upload_report
         from sweep_runner.report.page import write_report
+        from sweep_runner.results.display import from_here
 
         report = write_report(results, paths.name, None, out.warn)
-        out.say(f"report       {report}")
+        out.say(f"report       {from_here(report)}")
         if url := upload_report(results, paths.name, report):
             out.say(f"uploaded to  {url.rpartition('/')[0]}")
     except Exception as error:  # noqa: BLE001 - hours of training stand behind it, and it can be made again

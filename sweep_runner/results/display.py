@@ -6,6 +6,7 @@ The one place for it: the live table, `top`, `show`, `compare`, the report and t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from trainables.quantities import size_text
@@ -20,6 +21,12 @@ def few_digits(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def from_here(path: Path) -> str:
+    """A path as a user in this folder would type it: relative where it is below, else as it is."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def counted(number: int, noun: str) -> str:

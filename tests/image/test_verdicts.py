@@ -44,6 +44,19 @@ def test_a_model_that_ends_its_process_is_refused_and_the_next_one_tried(own_pro
     assert rehearsal.rehearse("good", "avg", 32, 3) is None
 
 
+def test_a_process_that_is_asked_nothing_ends_and_the_next_question_has_another(
+    own_process: pytest.MonkeyPatch,
+) -> None:
+    """It holds 600 MB: a sweep that follows the check would have them beside it until it ends."""
+    own_process.setattr(rehearsal, "_COMMAND", (*rehearsal._COMMAND[:-1], "0.1"))
+    assert rehearsal.rehearse("test_vit", "avg", 32, 1) is None
+    assert rehearsal._process is not None
+    before = rehearsal._process._child
+    before.wait(timeout=60)
+    assert "don't fit evenly" in str(rehearsal.rehearse("nest_tiny", "native", 100, 3))
+    assert rehearsal._process._child is not before
+
+
 def test_one_that_takes_too_long_is_not_refused(own_process: pytest.MonkeyPatch) -> None:
     own_process.setattr(rehearsal, "_COMMAND", answering("os.kill(os.getpid(), signal.SIGXCPU)"))
     assert rehearsal.rehearse("slow", "native", 32, 3) is None, "its processor time is used up"

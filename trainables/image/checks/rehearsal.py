@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -23,9 +24,13 @@ _CPU_SECONDS = 60
 """That one rehearsal may take: a second or two for most, more for the largest."""
 _SECONDS = 600.0
 """After which one that waits for something is given up."""
+_IDLE_S = 5.0
+"""After which a process that is asked nothing ends: it holds 600 MB, and a sweep may follow the check."""
+_ENDED_IDLE = 75
+"""Its exit status then."""
 _LATE = (0, -signal.SIGXCPU)
 """Exit statuses of a process that took too long."""
-_COMMAND = (sys.executable, "-P", "-m", "trainables.image.checks.rehearsal")
+_COMMAND = (sys.executable, "-P", "-m", "trainables.image.checks.rehearsal", str(_IDLE_S))
 
 
 @lru_cache(maxsize=1024)
@@ -55,6 +60,9 @@ def _ask(*question: str | int) -> str | int | None:
     if _process is None:
         _process = _Process()
     said = _process.ask(question, _SECONDS)
+    if said == _ENDED_IDLE:
+        _process = _Process()
+        said = _process.ask(question, _SECONDS)
     if isinstance(said, int):
         _process = None
     return said
@@ -156,15 +164,20 @@ def _answer(what: str, name: str, pooling: str, resolution: int, channels: int) 
     return None
 
 
-def main() -> None:
-    """Answers questions from stdin, a line each."""
+def main(idle_s: float) -> None:
+    """Answers questions from stdin, a line each; ends when none has come for so long."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no answer
-    for line in sys.stdin:
+    while True:
+        if not select.select([sys.stdin], [], [], idle_s)[0]:
+            sys.exit(_ENDED_IDLE)
+        line = sys.stdin.readline()
+        if not line:
+            return
         most = int(time.process_time()) + _CPU_SECONDS
         resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
         print(json.dumps(_answer(*json.loads(line))), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(float(sys.argv[1]))

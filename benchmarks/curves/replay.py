@@ -104,6 +104,18 @@ def steadiest(values: Mapping[int, Sequence[float]]) -> tuple[int, int]:
     return max(ends, key=lambda at: (score(at), -at[0], -at[1]))
 
 
+def blended(values: Mapping[int, Sequence[float]]) -> tuple[int, int]:
+    """Half by the observation itself, half by the mean of it and the two before: where swings are partly chance."""
+
+    def score(at: tuple[int, int]) -> float:
+        row, epoch = values[at[0]], at[1]
+        last = row[max(0, epoch - 3) : epoch]
+        return (row[epoch - 1] + sum(last) / len(last)) / 2
+
+    ends = ((trial, epoch) for trial, row in values.items() for epoch in range(1, len(row) + 1))
+    return max(ends, key=lambda at: (score(at), -at[0], -at[1]))
+
+
 def regrets(course: Course, curves: Curves, choose: Choose, after: Sequence[int]) -> list[float]:
     """In points, what is published after the cost of so many full trainings, against the best there is."""
     found = []

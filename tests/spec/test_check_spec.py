@@ -444,6 +444,8 @@ def test_a_folder_that_is_missing_hides_no_misspelt_key(tmp_path: Path) -> None:
         ("search: {max_concurrent: 3}", "It belongs here: resources.max_concurrent."),
         ("search: {stop: {afte: 3min}}", "Did you mean after?"),
         ("dashboard: yes", "Did you mean true?"),
+        ("data: {split: {train: 0.5, vla: 0.2}}", "data.split has no key 'vla'\n    Did you mean val?"),
+        ("fixed: {pretrained: no, finetune: scratch}", "'no' is text, the name of a weight file. Did you mean false?"),
     ],
 )
 def test_an_unknown_key_is_told_where_it_belongs(tmp_path: Path, written: str, hint: str) -> None:

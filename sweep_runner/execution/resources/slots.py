@@ -60,9 +60,11 @@ def resolve(resources: Resources, nodes: Sequence[Node], workers: Sequence[int] 
     most = max(numbers)
     places = sum(_fit(node, resources.cpus, wanted_gpus) for node in nodes)
     if places < most:
+        workers_text = "one worker" if most == 1 else f"{most} workers, each"
+        room = "for none" if not places else f"for {places} of them"
         raise RequestError(
-            f"resources: a trial asks for {most} worker(s) with {_amounts(resources.cpus, wanted_gpus)} each, on one "
-            f"node each, but there is room for {places}: it could never start. Available: {_listed(nodes)}",
+            f"resources: a trial asks for {workers_text} with {_amounts(resources.cpus, wanted_gpus)} on one node, and "
+            f"there is room {room}: no trial can start. Available: {_listed(nodes)}",
             hint=_what_to_lower(resources.cpus, wanted_gpus, most, nodes),
         )
     # Workers are all of one size: as long as there are places, they can be had whatever the others are taken by.
@@ -91,11 +93,11 @@ def _fit_gpus(there: float, wanted: float) -> int:
 
 
 def _amounts(cpus: float, gpus: float) -> str:
-    return f"{cpus:g} cpus" + (f" and {gpus:g} gpus" if gpus else "")
+    return f"{cpus:g} CPU{'' if cpus == 1 else 's'}" + (f" and {gpus:g} GPU{'' if gpus == 1 else 's'}" if gpus else "")
 
 
 def _listed(nodes: Sequence[Node]) -> str:
-    """The nodes by what they have: `2 nodes with 4 cpus and 1 gpus, 1 node with 8 cpus`."""
+    """The nodes by what they have: `2 nodes with 4 CPUs and 1 GPU, 1 node with 8 CPUs`."""
     kinds: dict[str, int] = {}
     for node in sorted(nodes, key=lambda node: (node.gpus, node.cpus), reverse=True):
         kind = _amounts(node.cpus, node.gpus)

@@ -92,7 +92,7 @@ def test_no_room_at_all_is_said_and_waited_for(own_lab: Lab, write_spec: WriteSp
     driver.until(lambda: events(root, kind="epoch", epoch=2), "a trial runs")
     own_lab.machines["second"].kill()
     driver.until(
-        lambda: "waiting for room: a worker needs 1 CPUs on one node; Available: 1 node with 0 cpus" in driver.said,
+        lambda: "waiting for room: a worker needs 1 CPUs on one node; Available: 1 node with 0 CPUs" in driver.said,
         "said",
     )
     own_lab.wait(own_lab.add("third").begin_ray())

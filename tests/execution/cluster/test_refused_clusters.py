@@ -111,5 +111,5 @@ def test_what_is_wrong_with_nodes_and_token_is_said_at_once(
     assert f"{results / 'small'} is not shared: this machine's marker is not there" in said
     assert "torch 1.0.0 (here " in said
     assert "sweep-runner 0.0.1 (here " in said
-    assert "resources: a trial asks for 1 worker(s) with 1 cpus and 1 gpus each" in said
-    assert "Available: 2 nodes with 1 cpus" in said
+    assert "resources: a trial asks for one worker with 1 CPU and 1 GPU on one node" in said
+    assert "Available: 2 nodes with 1 CPU" in said

@@ -41,12 +41,12 @@ def test_as_many_trials_run_at_a_time_as_nodes_have_room_for(
 @pytest.mark.parametrize(
     ("asked", "nodes", "told"),
     [
-        ({"cpus": 9}, LAPTOP, "1 worker(s) with 9 cpus each"),
+        ({"cpus": 9}, LAPTOP, "one worker with 9 CPUs on one node, and there is room for none"),
         ({"gpus": 1}, LAPTOP, "no node has 1 gpus: lower resources.gpus"),
         ({"cpus": 6}, PAIR, "no node has 6 cpus"),  # the two have eight, but a worker is on one
         ({"workers": 9}, PAIR, "room for 8"),
         ({"workers": 5}, BOX, "lower resources.workers"),
-        ({"workers": 3, "cpus": 3}, PAIR, "2 nodes with 4 cpus"),
+        ({"workers": 3, "cpus": 3}, PAIR, "2 nodes with 4 CPUs"),
     ],
 )
 def test_what_can_never_be_placed_is_refused_with_what_there_is(

@@ -9,7 +9,7 @@ from trainables.image.checks.model import has_published_weights, model_problems
 from trainables.image.choices.optimizers import optimizer_problem
 from trainables.image.config import ImageConfig
 from trainables.image.models.table import timm_name
-from trainables.image.models.weights import local_weights
+from trainables.image.models.weights import local_weights, text_for_yes_or_no
 
 CHECK_KEYS = (
     ("model", "pretrained", "finetune", "pooling", "input_resolution", "color"),
@@ -67,7 +67,9 @@ def _weights_problems(config: ImageConfig) -> list[ConfigProblem]:
     name = timm_name(config.model)
     problems = []
     published = has_published_weights(name)
-    if config.weights_path is not None:
+    if (meant := text_for_yes_or_no(config.pretrained)) is not None:
+        problems.append(ConfigProblem("pretrained", meant))
+    elif config.weights_path is not None:
         try:
             local_weights(config.weights_path, name)
         except WeightsError as error:

@@ -44,11 +44,8 @@ def local_weights(written: str, model: str) -> Path:
     if path.is_dir():
         return _in_folder(path, model)
     if not path.exists():
-        if (plain := _YES_OR_NO.get(written.lower())) is not None:
-            raise WeightsError(
-                f"pretrained: {written!r} is text, the name of a weight file. Did you mean {plain}? true: the "
-                "published weights; false: none"
-            )
+        if (meant := text_for_yes_or_no(written)) is not None:
+            raise WeightsError(f"pretrained: {meant}")
         there = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
         meant = "".join(f". Did you mean {path.parent / near}?" for near in nearest(path.name, there)[:1])
         raise WeightsError(
@@ -60,6 +57,17 @@ def local_weights(written: str, model: str) -> Path:
             f"pretrained: {path} is not a weight file: its suffix is none of {', '.join(WEIGHT_SUFFIXES)}"
         )
     return path
+
+
+def text_for_yes_or_no(pretrained: bool | str) -> str | None:
+    """What to write instead of `yes` or `no`, which are text in a sweep file; None where there is a file so called."""
+    plain = _YES_OR_NO.get(pretrained.lower()) if isinstance(pretrained, str) else None
+    if plain is None or expanded(str(pretrained)).exists():
+        return None
+    return (
+        f"{pretrained!r} is text, the name of a weight file. Did you mean {plain}? true: the published weights; "
+        "false: none"
+    )
 
 
 def _in_folder(folder: Path, model: str) -> Path:

@@ -50,8 +50,8 @@ class Split(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _third_is_the_rest(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping):
-            return values
+        if not isinstance(values, Mapping) or set(values) - set(cls.model_fields):
+            return values  # a misspelt key is told first: it may be the missing one
         given = {name: values[name] for name in DEFAULT_FRACTIONS if values.get(name) is not None}
         if values.get("folds") is not None:
             return _with_folds(values, given)

@@ -93,7 +93,7 @@ class Measures:
         )  # fmt: skip
 
     def coverage_table(self) -> pa.Table:
-        """Accuracy against coverage, a row a confidence."""
+        """Accuracy against coverage, one row per confidence."""
         import pyarrow as pa
 
         return pa.table(

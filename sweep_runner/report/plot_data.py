@@ -140,7 +140,7 @@ def confusion_of(title: str, split: str, predictions: pa.Table, classes: pa.Tabl
         split: that was evaluated.
         predictions: a row per example; as the others, see `trainables.contract.Evaluation`.
         classes: a row per class.
-        confusions: a row a cell.
+        confusions: one row per cell.
     """
     records, cells = rows_of(classes), rows_of(confusions)
     names = tuple(str(record["class"]) for record in records)

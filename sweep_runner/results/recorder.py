@@ -194,7 +194,7 @@ class Recorder:
             split: `val` or `test`.
             predictions: a row per example, as `trainables.contract.Evaluation` says.
             classes: a row per class, likewise.
-            confusions: a row a cell of the confusion matrix, likewise; None: the trainable tells none.
+            confusions: one row per cell of the confusion matrix, likewise; None: the trainable tells none.
 
         Raises:
             SweepError: they could not be written.

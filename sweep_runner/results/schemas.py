@@ -72,8 +72,8 @@ CONFUSIONS = pa.schema(
         ("rate", pa.float64()),
     ]
 )
-"""Confusion matrices, a row a cell. `label` is null where each example has one class; else the row is of that label's
-2×2 matrix, with `yes` and `no` as actual and predicted."""
+"""Confusion matrices, one row per cell. `label` is null where each example has one class; else the row is of that
+label's 2×2 matrix, with `yes` and `no` as actual and predicted."""
 EVALUATIONS = {"predictions": PREDICTIONS, "classes": CLASSES, "confusions": CONFUSIONS}
 """The tables of final evaluations, with what they have at least."""
 

@@ -11,7 +11,7 @@ from sweep_runner.tracking.tracker import TrackedSweep
 
 
 class CsvTracker:
-    """`metrics.csv`, a row a metric: trial, epoch, metric, value; `trials.csv`, a row per trial that ended."""
+    """`metrics.csv`, one row per metric: trial, epoch, metric, value; `trials.csv`, one row per trial that ended."""
 
     def __init__(self, sweep: TrackedSweep) -> None:
         self._metrics = (sweep.folder / "metrics.csv").open("a", newline="", encoding="utf-8")

@@ -117,10 +117,7 @@ The rows are in `trainables/image/models/survey.csv`.{_took(seconds)}
 def _took(seconds: list[float]) -> str:
     if not seconds:
         return ""
-    median = statistics.median(seconds)
-    return (
-        f"The last {len(seconds)} of them took {sum(seconds) / 60:.0f} CPU minutes, {median:.0f} CPU s each (median)."
-    )
+    return f" The last {len(seconds)} took {sum(seconds):,.0f} CPU s, {statistics.median(seconds):.0f} each (median)."
 
 
 def _line(module: str, rows: list[Row], total: int) -> str:

@@ -139,6 +139,7 @@ def look():
 if __name__ == "__main__":
     with ray_session("forks", Path(__file__), False, 2, ("heavy",)) as session:
         import ray
+        ray.get(ray.remote(look).remote())
         if sys.argv[1] == "killed":
             session.forks.close()
         found = ray.get([ray.remote(look).remote() for _ in range(2)])
@@ -153,7 +154,7 @@ def test_rays_workers_are_forked_where_they_can_be(folder: Path, server: str) ->
     """With the priorities that Ray gives them; one with another environment is started as ever."""
     (folder / "workers.py").write_text(WORKERS)
     done = subprocess.run(
-        [sys.executable, "workers.py", server], cwd=folder, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "workers.py", server], cwd=folder, capture_output=True, text=True, check=False, timeout=500
     )
     assert done.returncode == 0, done.stderr
     words = done.stdout.split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import copy
 import math
 from bisect import insort
@@ -56,17 +57,12 @@ class WrappedSampler(BaseSampler):
         self._inner.after_trial(study, trial, state, values)
 
 
-class AvoidsFailures(WrappedSampler):
-    """Shows failed trials to a sampler as infeasible ones, and of very many trials not all.
+class SeesOtherwise(WrappedSampler, abc.ABC):
+    """Draws from another view of the study than the study's own."""
 
-    tpe models where trials were, good and bad. A region in which every trial fails (a learning rate that
-    diverges) is empty to it, hence interesting: in a space with one choice of three that always fails, 19 of
-    20 proposals were that choice; shown as infeasible it is 3 of 20.
-    """
-
-    def __init__(self, inner: BaseSampler, most: int = MOST_MODELLED) -> None:
-        super().__init__(inner)
-        self._shown = Shown(most)
+    @abc.abstractmethod
+    def _view(self, study: Study) -> Study:
+        """What the inner sampler is shown in place of the study."""
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return super().infer_relative_search_space(self._view(study), trial)
@@ -81,11 +77,24 @@ class AvoidsFailures(WrappedSampler):
     ) -> Any:
         return super().sample_independent(self._view(study), trial, param_name, param_distribution)
 
+
+class AvoidsFailures(SeesOtherwise):
+    """Shows failed trials to a sampler as infeasible ones, and of very many trials not all.
+
+    tpe models where trials were, good and bad. A region in which every trial fails (a learning rate that
+    diverges) is empty to it, hence interesting: in a space with one choice of three that always fails, 19 of
+    20 proposals were that choice; shown as infeasible it is 3 of 20.
+    """
+
+    def __init__(self, inner: BaseSampler, most: int = MOST_MODELLED) -> None:
+        super().__init__(inner)
+        self._shown = Shown(most)
+
     def _view(self, study: Study) -> Study:
         return cast(Study, _View(study, self._shown))
 
 
-class CountsStopped(WrappedSampler):
+class CountsStopped(SeesOtherwise):
     """Shows pruned and paused trials to a sampler that counts completed ones only, with the last value that they have.
 
     gp, cma-es and nsga-ii of Optuna look at completed trials. Beside a pruner that stops nine of ten they would draw by
@@ -100,19 +109,6 @@ class CountsStopped(WrappedSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         super().before_trial(self._view(study), trial)
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return super().infer_relative_search_space(self._view(study), trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return super().sample_relative(self._view(study), trial, search_space)
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return super().sample_independent(self._view(study), trial, param_name, param_distribution)
 
     def _view(self, study: Study) -> Study:
         return cast(Study, _AllCompleted(study, self._constrained))

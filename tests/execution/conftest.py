@@ -7,22 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from sweep_runner.spec.check import check_spec
 from sweep_runner.spec.loader import load_spec
 from sweep_runner.spec.model import SweepSpec
-from tests.support.sweeps import SPEC, merged
+from tests.support.sweeps import spec_writer
 
 
 @pytest.fixture
 def write_spec(tmp_path: Path) -> Callable[..., Path]:
-    def write(**changes: Any) -> Path:
-        path = tmp_path / "sweep.yaml"
-        path.write_text(yaml.safe_dump(merged(SPEC, changes), sort_keys=False))
-        return path
-
-    return write
+    return spec_writer(tmp_path)
 
 
 @pytest.fixture

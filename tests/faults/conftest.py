@@ -11,22 +11,16 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from tests.support.faults import MARK, TRAINABLES, left_behind
-from tests.support.sweeps import SPEC, merged
+from tests.support.sweeps import spec_writer
 
 
 @pytest.fixture
 def write_spec(tmp_path: Path) -> Callable[..., Path]:
     """Writes a sweep file of the synthetic trainable, with some keys in place of others."""
 
-    def write(**changes: Any) -> Path:
-        path = tmp_path / "sweep.yaml"
-        path.write_text(yaml.safe_dump(merged(SPEC, changes), sort_keys=False))
-        return path
-
-    return write
+    return spec_writer(tmp_path)
 
 
 @pytest.fixture

@@ -14,23 +14,8 @@ from sweep_runner.errors import RequestError
 from sweep_runner.spec.check import check_spec
 from sweep_runner.spec.document import parse
 from sweep_runner.spec.loader import dump_spec, load_resolved, load_spec
+from tests.support.fuzz import OWN
 
-SEED = b"""\
-name: fuzz
-trainable: synthetic
-fixed: {epochs: 9, noise: 0.0}
-space:
-  optimizer: [adam, sgd]
-  momentum: {low: 0.5, high: 0.9, step: 0.1, when: {optimizer: sgd}}
-  lr: {low: 1e-4, high: 1.0e-1, log: true}
-baselines:
-  known: &a {optimizer: sgd, momentum: 0.9, lr: 1e-3}
-  other: {<<: *a, lr: 1e-2}
-objective: {metric: val_accuracy, mode: max}
-search: {sampler: tpe, trials: 20, options: {group: true}}
-pruner: {kind: patient, patience: 1, inner: {kind: hyperband}}
-resources: {cpus: 0.5, gpus: auto, max_concurrent: 2}
-"""
 PIECES = b"{}[],:#&*!|>'\"%@`?-\t\n \x00\xff\x85~$"
 FRAGMENTS = [
     b"<<",
@@ -125,7 +110,7 @@ def test_any_bytes(path: Path, content: bytes) -> None:
 @fuzz
 @given(data=st.data())
 def test_damaged_sweep_files(path: Path, data: st.DataObject) -> None:
-    content = bytearray(SEED)
+    content = bytearray(OWN)
     for _ in range(data.draw(st.integers(1, 4))):
         position = data.draw(st.integers(0, len(content)))
         removed = data.draw(st.integers(0, 12))
@@ -145,7 +130,7 @@ def test_random_structures(path: Path, values: dict[str, Any]) -> None:
 @fuzz
 @given(override=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30))
 def test_any_override(path: Path, override: str) -> None:
-    path.write_bytes(SEED)
+    path.write_bytes(OWN)
     try:
         load_spec(path, [override])
         load_spec(path, [f"search.trials={override}"])

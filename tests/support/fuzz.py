@@ -36,6 +36,7 @@ space:
 baselines:
   known: &a {optimizer: sgd, momentum: 0.9, lr: 1e-3}
   other: {<<: *a, lr: 1e-2}
+objective: {metric: val_accuracy, mode: max}
 search: {sampler: tpe, trials: 20, options: {group: true}}
 pruner: {kind: patient, patience: 1, inner: {kind: hyperband}}
 resources: {cpus: 0.5, gpus: auto, max_concurrent: 2, min_free_disk: 2GB}

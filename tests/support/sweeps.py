@@ -9,9 +9,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from sweep_runner.cli.main import main
 from sweep_runner.execution.keeper.keeper import Keeper
@@ -38,6 +40,17 @@ SPEC: dict[str, Any] = {
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """`base` with the top-level keys of `changes` in their place."""
     return {**base, **changes}
+
+
+def spec_writer(folder: Path) -> Callable[..., Path]:
+    """Writes `sweep.yaml` there, of the synthetic trainable: SPEC with some keys in place of its own."""
+
+    def write(**changes: Any) -> Path:
+        path = folder / "sweep.yaml"
+        path.write_text(yaml.safe_dump(merged(SPEC, changes), sort_keys=False))
+        return path
+
+    return write
 
 
 @contextlib.contextmanager

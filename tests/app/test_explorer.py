@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,10 +28,17 @@ from streamlit.testing.v1 import AppTest
 PAGE = Path(command.__file__).parents[1] / "app" / "explorer.py"
 
 
+@pytest.fixture(scope="module")
+def two_sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("results")
+    write_evaluated_sweep(root, ("basket", "$golf*"), name="balls", baselines=("adam-max",))
+    write_evaluated_sweep(root, ("one", "two"), name="other", num_others=1)
+    return root
+
+
 @pytest.fixture
-def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    write_evaluated_sweep(tmp_path, ("basket", "$golf*"), name="balls", baselines=("adam-max",))
-    write_evaluated_sweep(tmp_path, ("one", "two"), name="other", num_others=1)
+def opened(two_sweeps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    shutil.copytree(two_sweeps, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(sys, "argv", ["explorer", str(tmp_path)])
     return AppTest.from_file(str(PAGE), default_timeout=120).run()
 

@@ -16,6 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from sweep_runner.cli.main import main
+from sweep_runner.execution.driver import preparing
 from sweep_runner.execution.worker.messages import Message
 from sweep_runner.results.environment import add_run, capture_environment
 from sweep_runner.results.events import SweepChanged
@@ -125,6 +126,8 @@ def test_other_data_is_refused_with_what_the_file_says_of_it(
         digests = {"weights of net": "00ff", "weights of another": "1234"}
         log.append(SweepChanged(time=1.0, state="RUNNING", data_fingerprint="one", digests=digests))
     before = contents(root)
+    # However long reading takes on a busy machine, Ray is not to start in this process.
+    monkeypatch.setattr(preparing, "_LISTING_S", 600.0)
     assert main(["resume", "reads", "--set", "data.which=two", "--results", str(begun.parent)]) == 2
     told = capsys.readouterr().err
     assert 'data.which: "one" → "two"' in told

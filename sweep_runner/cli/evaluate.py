@@ -96,6 +96,7 @@ def evaluate(
       sweep evaluate photos ~/photos --set data.table=labels.csv --json
       sweep evaluate moles ~/clinic --threshold 0.2
     """
+    from sweep_runner.results.display import from_here
     from trainables.image.deployment.evaluate_package import evaluate_package
     from trainables.image.package import load_package
 
@@ -104,6 +105,11 @@ def evaluate(
     num_threads = num_cpus()
     package = load_package(find_model(model, results), num_threads)
     config, is_folder = _data_section(data, overrides, results)
+    if is_folder and Path(data).name == data and (own := results.sweep(data)).spec.is_file():
+        out.warn(
+            f"{data} is a folder here and the name of a sweep: the folder is evaluated, with splits of its own. For "
+            f"the data and splits of the sweep: {from_here(own.root)}"
+        )
     chosen = split or (None if is_folder else "test")
     scores = evaluate_package(
         package,

@@ -242,6 +242,26 @@ def test_wrong_requests(
     assert "Traceback" not in err
 
 
+def test_a_folder_that_is_called_as_a_sweep_is_told(
+    color_model: Path,
+    make_folder: MakeFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = make_folder({"blue": ["blue"] * 4, "red": ["red"] * 4})
+    monkeypatch.chdir(data.parent)
+    told = f"{data.name} is a folder here and the name of a sweep"
+    evaluate(color_model, data.name)
+    assert told not in capsys.readouterr().err
+    sweep = data.parent / "results" / data.name
+    sweep.mkdir(parents=True)
+    (sweep / "sweep.yaml").write_text(f"name: {data.name}\ndata: {{root: {data}}}\nspace: {{lr: [0.1, 0.2]}}\n")
+    evaluate(color_model, data.name)
+    assert told in (said := capsys.readouterr().err)
+    assert f"results/{data.name}" in said
+
+
 def test_a_look_at_the_test_split_of_a_sweeps_own_data_is_counted(
     color_model: Path, make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,9 +67,9 @@ def whole_way(name: str) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name, "module": _model_to_module[name], "reason": "", "usual_resolution": usual}
     refusal = impossible(name, "native", usual)
     if refusal is not None:
-        told = ImageClassifier.check(_config(name, usual))
+        told = refused(_config(name, usual))
         outcome = "refused" if told else "failed"
-        return {**row, "outcome": outcome, "reason": told[0].message if told else refusal, "cpu_s": _since(began)}
+        return {**row, "outcome": outcome, "reason": told or refusal, "cpu_s": _since(began)}
     row |= without_memory(name, usual)
     size = trained_size(name, usual)
     others = (other for other in (size, usual + 32, 2 * usual) if other != usual)
@@ -100,6 +100,11 @@ def whole_way(name: str) -> dict[str, Any]:
         elif "outcome" not in row:  # else it is right at this size, and only what the usual one costs is not known
             row |= {"outcome": "infeasible", "reason": said}
     return {**row, "cpu_s": _since(began)}
+
+
+def refused(config: ImageConfig) -> str | None:
+    """Why the check refuses a configuration; what it only warns of is no refusal."""
+    return next((problem.message for problem in ImageClassifier.check(config) if problem.fatal), None)
 
 
 def trained_size(name: str, usual: int) -> int:
@@ -253,9 +258,8 @@ def _trained(name: str, size: int) -> dict[str, Any]:
     from benchmarks.models_data import Pictures
 
     config = _config(name, size)
-    told = ImageClassifier.check(config)
-    if told:
-        return {"outcome": "refused", "reason": told[0].message}
+    if told := refused(config):
+        return {"outcome": "refused", "reason": told}
     pictures = Pictures(size)
     with TemporaryDirectory() as folder:
         trial = Path(folder) / "trial"

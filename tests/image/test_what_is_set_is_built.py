@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks.models_settings import VALUES, WAYS, without_effect
-from benchmarks.models_way import finetuning
+from benchmarks.models_way import finetuning, refused
 from trainables.contract import ConfigProblem
 from trainables.image.config import ImageConfig
 from trainables.image.models import freezing
@@ -34,7 +34,7 @@ def configured(model: str, **values: Any) -> ImageConfig:
     return ImageConfig.model_validate({"model": model, **own, **values})
 
 
-def refused(config: ImageConfig, key: str) -> bool:
+def is_refused(config: ImageConfig, key: str) -> bool:
     return any(problem.key == key for problem in ImageClassifier.check(config))
 
 
@@ -65,21 +65,21 @@ def test_every_key_of_the_model_is_looked_at() -> None:
 
 @pytest.mark.parametrize("model", ["vgg11", "hrnet_w18_small", "lcnet_050"])
 def test_stochastic_depth_needs_branches(model: str) -> None:
-    assert refused(configured(model, drop_path=0.1), "drop_path")
-    assert not refused(configured(model, drop_path=0.0), "drop_path")
+    assert is_refused(configured(model, drop_path=0.1), "drop_path")
+    assert not is_refused(configured(model, drop_path=0.0), "drop_path")
 
 
 def test_what_only_own_nets_have_is_refused_elsewhere() -> None:
-    assert refused(configured("resnet10t", width=64), "width")
-    assert refused(configured("resnet10t", batch_norm=True), "batch_norm")
-    assert refused(configured("mlp6", batch_norm=True), "batch_norm")
-    assert not refused(configured("cnn4", width=64, batch_norm=True), "width")
+    assert is_refused(configured("resnet10t", width=64), "width")
+    assert is_refused(configured("resnet10t", batch_norm=True), "batch_norm")
+    assert is_refused(configured("mlp6", batch_norm=True), "batch_norm")
+    assert not is_refused(configured("cnn4", width=64, batch_norm=True), "width")
 
 
 @pytest.mark.parametrize("model", ["poolformer_s12", "csatv2"])
 def test_nets_whose_blocks_timm_does_not_name_are_still_frozen_in_part(model: str) -> None:
     config = configured(model, finetune="last_n", unfrozen_blocks=1, layer_lr_decay=0.5)
-    assert not refused(config, "finetune")
+    assert not is_refused(config, "finetune")
     with torch.device("meta"):
         net = starting_model(config, 5)
         plain = build_model(configured(model), 5)
@@ -107,3 +107,14 @@ def test_ways_of_finetuning_are_told_by_what_learns(monkeypatch: pytest.MonkeyPa
     assert finetuning("test_resnet") == "head last_n full"
     monkeypatch.setattr(freezing, "block_numbers", lambda model: dict.fromkeys(dict(model.named_parameters()), 0))
     assert finetuning("test_resnet") == "head full", "all parameters are of the last block"
+
+
+def test_a_warning_of_the_check_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    warning, problem = (
+        ConfigProblem("model", "has no ONNX translation", fatal=False),
+        ConfigProblem("model", "too small"),
+    )
+    monkeypatch.setattr(ImageClassifier, "check", lambda config: [warning])
+    assert refused(configured("test_resnet")) is None
+    monkeypatch.setattr(ImageClassifier, "check", lambda config: [warning, problem])
+    assert refused(configured("test_resnet")) == "too small"

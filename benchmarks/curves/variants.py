@@ -1,4 +1,4 @@
-"""Ways of searching that were tried and lost, so that their figures can be repeated: see docs/search.md.
+"""Ways of searching that were tried and are not the default, so that their figures can be repeated: see docs/search.md.
 
 `python -m benchmarks.curves --engines "guided + promotion" VARIANT ... --sets SET ... --seeds 0 40`
 """
@@ -165,4 +165,7 @@ VARIANTS: Mapping[str, Callable[[Curves, int], Engine]] = {
     "192 candidates": lambda curves, seed: GuidedPromotion(curves, seed, options=GuidedOptions(candidates=192)),
     "no usual values, better of two": BetterOfTwo,
     "no usual values, half of the candidates uniform": MoreUniform,
+    "no usual values, half of the proposals uniform": lambda curves, seed: GuidedPromotion(
+        curves, seed, recipes=[], options=GuidedOptions(uniform=0.5)
+    ),
 }

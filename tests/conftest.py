@@ -103,11 +103,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         parser.addoption(option, action="store_true", help=f"run the tests marked `{mark}`, too")
 
 
+LONGEST = (
+    "tracking/test_watched_sweep.py",
+    "jobs/test_jobs.py",
+    "faults/test_driver_kills.py",
+    "examples/test_tutorial.py",
+    "examples/test_notebook.py",
+    "driver/test_folds_sweep.py",
+    "faults/test_disk_full.py",
+    "evaluation/test_final_evaluation.py",
+    "cli/test_model_commands.py",
+    "faults/test_remote_sweeps.py",
+    "keeper/test_search_end_on_ray.py",
+    "driver/test_changed_between_runs.py",
+    "driver/test_shared_gpu.py",
+)
+"""Of the files with real sweeps, those that begin: no process is to sit by at the end while another has a long one."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """When only real sweeps are asked for, a file that has none is not imported: most of them, for twenty seconds."""
+    if config.option.markexpr != "ray" or not collection_path.name.startswith("test_"):
+        return None
+    return True if "mark.ray" not in collection_path.read_text(encoding="utf-8") else None
+
+
+def _place(item: pytest.Item) -> int:
+    path = item.path.as_posix()
+    return next((place for place, name in enumerate(LONGEST) if path.endswith(name)), len(LONGEST))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     marks = [mark for mark, option in LEFT_OUT.items() if not config.getoption(option)]
     left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in marks)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+    if config.option.markexpr == "ray":
+        items.sort(key=_place)
 
 
 def pytest_collection_finish() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import click
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +22,7 @@ from PIL import Image
 
 from sweep_runner.cli.main import main
 from tests.support.evaluated import write_evaluated_sweep
+from tests.support.sweeps import sweep
 
 COLORS = {"blue": (0, 0, 250), "green": (0, 250, 0), "red": (250, 0, 0)}
 COLUMNS = ["path", "predicted", "probability", "p_red", "p_green", "p_blue", "error"]
@@ -255,42 +257,59 @@ def test_export_takes_the_published_trial_where_none_is_named(
 
 
 @pytest.mark.ray
-def test_a_sweeps_models_are_exported_and_used(tmp_path: Path) -> None:
-    """From a real sweep: the best model by the sweep's name, another trial's on request."""
-    file = tmp_path / "tiny.yaml"
-    file.write_text(
+def test_a_sweeps_models_are_exported_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a real sweep: the best model by the sweep's name, another trial's on request, when the data has changed.
+
+    The classes `cat, dog` become `dog, zebra`: another order, and the model's first class is still `cat`.
+    """
+    for name in ("cat", "dog"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = np.random.default_rng((len(name), number)).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{number}.png")
+    (tmp_path / "tiny.yaml").write_text(
         "name: tiny\n"
-        "data: {dataset: digits, limit: 60}\n"
-        "fixed: {epochs: 1, input_resolution: 16, color: grayscale, model: mlp6, pretrained: false, width: 16}\n"
+        "data: {dataset: image_folder, root: pictures}\n"
+        "fixed: {epochs: 1, input_resolution: 16, model: mlp6, pretrained: false, width: 16}\n"
         "space: {lr: [0.01, 0.001]}\n"
         "search: {trials: 2, sampler: grid}\n"
+        "resources: {max_concurrent: 1}\n"
         "dashboard: false\n"
     )
-    environment = {**os.environ, "SWEEP_RESULTS": str(tmp_path / "results"), "SWEEP_CACHE": str(tmp_path / "cache")}
+    monkeypatch.setenv("SWEEP_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "cache"))
 
-    def sweep(*arguments: str) -> str:
-        command = [sys.executable, "-m", "sweep_runner.cli.main", *arguments]
-        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    def told(*arguments: str | Path) -> str:
+        assert main([*map(str, arguments)]) == 0
+        return capsys.readouterr().out
 
-    sweep("run", str(file))
-    best = Path(sweep("export", "tiny").strip())
+    done = sweep("run", "tiny.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    best = Path(told("export", "tiny").strip())
     assert best == tmp_path / "results" / "tiny" / "best"
     trial = json.loads((best / "model.json").read_text())["origin"]["trial"]
-    other = Path(sweep("export", "tiny", "--trial", str(1 - trial)).strip())
+
+    (tmp_path / "pictures" / "cat").rename(tmp_path / "pictures" / "zebra")
+    refused = sweep("resume", "tiny", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "the data differs from that at the start of the sweep" in refused.stderr
+    other = Path(told("export", "tiny", "--trial", str(1 - trial)).strip())
     assert sorted(path.name for path in other.iterdir()) == [
         "README.md",
         "model.json",
         "model.onnx",
         "model.safetensors",
     ]
-    assert json.loads((other / "model.json").read_text())["origin"]["trial"] == 1 - trial
+    card = json.loads((other / "model.json").read_text())
+    assert (card["origin"]["trial"], card["classes"]) == (1 - trial, ["cat", "dog"])
     Image.new("L", (8, 8), 99).save(tmp_path / "grey.png")
     rows = [
-        json.loads(sweep("predict", model, str(tmp_path), "--format", "json"))
-        for model in ("tiny", str(best), str(other))
+        json.loads(told("predict", model, tmp_path / "grey.png", "--format", "json")) for model in ("tiny", best, other)
     ]
     assert rows[0] == rows[1] != rows[2]
-    assert rows[0][0]["predicted"] in set("0123456789")
+    assert rows[0][0]["predicted"] in {"cat", "dog"}
 
 
 def test_paths_come_from_tables_and_from_standard_input(

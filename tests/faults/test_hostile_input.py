@@ -24,7 +24,7 @@ from sweep_runner.results.recorder import Recorder
 from sweep_runner.spec.model import Objective
 from tests.support import fuzz
 from tests.support.faults import Driver
-from tests.support.sweeps import sweep_here
+from tests.support.sweeps import log_of, sweep_here
 
 
 @pytest.mark.parametrize("seed", [11, 12])
@@ -102,7 +102,7 @@ def test_all_that_listens_is_on_this_machine_and_behind_a_token(
     write_spec: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Everything of Ray, its dashboard included; and nobody else can read the token or reach the sockets in files."""
-    file = write_spec(fixed={"epochs": 2, "epoch_s": 60.0}, dashboard=True)
+    file = write_spec(fixed={"epochs": 2, "epoch_s": 300.0}, dashboard=True)
     root = tmp_path / "results" / "small"
     token = tmp_path / "config" / "sweep-runner" / "ray-token"
     driver = Driver("run", file, cwd=tmp_path, XDG_CONFIG_HOME=str(tmp_path / "config"), HF_TOKEN="a-secret-of-mine")
@@ -137,8 +137,13 @@ def test_all_that_listens_is_on_this_machine_and_behind_a_token(
     (session,) = Path(os.environ["TMPDIR"]).glob("sweep-ray-*")
     assert stat.S_IMODE(session.stat().st_mode) == 0o700
 
+    # And Ctrl-C ends all of it in far less time than an epoch takes.
     driver.process.send_signal(signal.SIGINT)
-    assert driver.end()[0] == 130
+    code, _, said = driver.end()
+    assert code == 130, said
+    assert "sweep resume small" in said
+    assert "Traceback" not in said
+    assert log_of(root)[-1]["state"] == "INTERRUPTED"
     for path in [*root.rglob("*.json"), *root.rglob("*.jsonl"), *root.rglob("*.yaml"), *root.rglob("log.txt")]:
         assert "a-secret-of-mine" not in path.read_text(), path
 

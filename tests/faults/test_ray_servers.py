@@ -16,7 +16,7 @@ pytestmark = pytest.mark.ray
 
 @pytest.mark.parametrize("server", ["raylet", pytest.param("gcs_server", marks=pytest.mark.long)])
 def test_a_sweep_ends_and_can_be_resumed(write_spec: Callable[..., Path], tmp_path: Path, server: str) -> None:
-    file = write_spec(fixed={"epochs": 30, "epoch_s": 0.2}, search={"sampler": "random", "trials": 2, "seed": 3})
+    file = write_spec(fixed={"epochs": 15, "epoch_s": 0.2}, search={"sampler": "random", "trials": 2, "seed": 3})
     root = tmp_path / "results" / "small"
     driver = Driver("run", file, cwd=tmp_path)
     driver.wait_for(lambda: (root / "log.jsonl").exists() and '"epoch"' in (root / "log.jsonl").read_text())
@@ -30,7 +30,7 @@ def test_a_sweep_ends_and_can_be_resumed(write_spec: Callable[..., Path], tmp_pa
     again = sweep("resume", "small", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     rows, ends = recorded(root)
-    assert set(rows) == {(trial, epoch) for trial in range(2) for epoch in range(1, 31)}
+    assert set(rows) == {(trial, epoch) for trial in range(2) for epoch in range(1, 16)}
     assert {end["state"] for end in ends.values()} == {"COMPLETED"}
 
 

@@ -27,6 +27,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from trainables.contract import EpochReport, Evaluation, NoData, Trainable
+from trainables.errors import Diverged
 
 
 class Config(BaseModel):
@@ -46,6 +47,7 @@ class Base(Trainable[Config, NoData]):
         for epoch in range(first, config.epochs + 1):
             time.sleep(config.epoch_s)
             self.epoch(config, handle, epoch)
+            print("epoch", epoch)
             handle.report(EpochReport(epoch, {"score": len(config.what) + epoch / 10}), save=self.save)
 
     def epoch(self, config, handle, epoch):
@@ -60,7 +62,11 @@ class Faulty(Base):
 
     def epoch(self, config, handle, epoch):
         what = config.what.removesuffix("-once")
-        if epoch != 2 or (what != config.what and handle.attempt > 1):
+        if what != config.what and handle.attempt > 1:
+            return
+        if what == "dawdles":
+            time.sleep(8.5)
+        if epoch != 2:
             return
         if what == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -72,8 +78,18 @@ class Faulty(Base):
             raise RuntimeError("the flux is off")
         if what == "hangs":
             time.sleep(600)
+        if what == "exits-in-python":
+            raise SystemExit(3)
+        if what == "diverges":
+            raise Diverged("loss is inf in step 3")
         if what == "reports-nan":
             handle.report(EpochReport(2, {"score": float("nan")}))
+        if what == "reports-text":
+            handle.report(EpochReport(2, {"score": "high"}))
+        if what == "reports-another-metric":
+            handle.report(EpochReport(2, {"other": 1.0}))
+        if what == "reports-an-epoch-again":
+            handle.report(EpochReport(1, {"score": 0.2}))
         if what == "eats-memory":
             eaten = []
             while True:

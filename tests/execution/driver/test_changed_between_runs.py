@@ -212,8 +212,10 @@ def test_extended_into_a_wider_space_and_resumed_from_an_edited_file(write_spec:
     document["versions"]["torch"] = "1.0"
     environment_file.write_text(json.dumps(document))
 
-    more = sweep("extend", "small", "--trials", "1", "--set", "space.lr=[0.01, 0.1, 0.5, 0.6]", cwd=tmp_path)
+    wider = ("--set", "space.lr=[0.01, 0.1, 0.5, 0.6]")
+    more = sweep("extend", "small", "--trials", "1", *wider, "--json", cwd=tmp_path)
     assert more.returncode == 0, more.stderr
+    assert json.loads(more.stdout)["trials"] == {"COMPLETED": 3}
     assert "changed: space.lr.values: [0.01, 0.1] → [0.01, 0.1, 0.5, 0.6]" in more.stderr
     (warning,) = [line for line in more.stderr.splitlines() if "code or versions differ from the previous run" in line]
     assert "torch 1.0 → " in warning

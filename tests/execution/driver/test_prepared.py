@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from sweep_runner.execution.driver.prepared import put_back_on_error
-from tests.support.cli import IMAGES
-from tests.support.sweeps import sweep
 
 
 @pytest.fixture
@@ -76,27 +71,3 @@ def test_a_kill_is_mended_the_next_time(folder: Path) -> None:
     with put_back_on_error(folder):
         assert contents(folder) == BEFORE
     assert list(folder.parent.iterdir()) == [folder]
-
-
-@pytest.mark.ray
-def test_models_keep_the_names_of_their_classes_when_the_data_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The classes `cat, dog` become `dog, zebra`: another order, and the model's first class is still `cat`."""
-    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "cache"))
-    for name in ("cat", "dog"):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
-        for number in range(10):
-            pixels = np.random.default_rng((len(name), number)).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{number}.png")
-    (tmp_path / "images.yaml").write_text(IMAGES.replace("trials: 2", "trials: 1") + "dashboard: false\n")
-    done = sweep("run", "images.yaml", "--set", "export.formats=[]", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (tmp_path / "pictures" / "cat").rename(tmp_path / "pictures" / "zebra")
-
-    refused = sweep("resume", "tried", cwd=tmp_path)
-    assert refused.returncode == 2
-    assert "the data differs from that at the start of the sweep" in refused.stderr
-    exported = sweep("export", "tried", "--trial", "0", cwd=tmp_path)
-    assert exported.returncode == 0, exported.stderr
-    assert json.loads(Path(exported.stdout.strip(), "model.json").read_text())["classes"] == ["cat", "dog"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -30,7 +29,6 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from trainables.contract import EpochReport, NoData, Trainable
-from trainables.errors import Diverged
 
 
 class Config(BaseModel):
@@ -56,14 +54,6 @@ class Base(Trainable[Config, NoData]):
         pass
 
 
-class Dies(Base):
-    """Its process is gone in epoch 2 of the first attempt."""
-
-    def epoch(self, config, handle, epoch):
-        if config.x == 1 and epoch == 2 and handle.attempt == 1:
-            os._exit(7)
-
-
 class Raises(Base):
     def epoch(self, config, handle, epoch):
         if config.x == 1 and not Path(os.environ["MENDED"]).exists():
@@ -81,26 +71,6 @@ class Meets(Base):
             if time.monotonic() > deadline:
                 raise RuntimeError("waited for a second process")
             time.sleep(0.05)
-
-
-class Odd(Base):
-    """Each trial breaks the contract in its own way."""
-
-    def train(self, config, handle):
-        if config.x == 0:
-            handle.report(EpochReport(1, {"other": 1.0}))
-        if config.x == 1:
-            handle.report(EpochReport(1, {"score": "high"}))
-        if config.x == 2:
-            handle.report(EpochReport(1, {"score": 0.1}))
-            handle.report(EpochReport(1, {"score": 0.2}))
-        if config.x == 3:
-            handle.report(EpochReport(1, {"score": float("nan")}))
-        if config.x == 4:
-            raise Diverged("loss is inf in step 3")
-        if config.x == 5:
-            raise SystemExit(3)
-        handle.report(EpochReport(1, {"score": 0.5}))
 '''
 
 
@@ -181,38 +151,43 @@ def test_a_sweep_from_file_to_tables(write_spec: WriteSpec, tmp_path: Path) -> N
     for choice in ("sweep resume small", "--fresh", "--set name="):
         assert choice in again.stderr
 
+    fresh = sweep("run", write_spec(search={"trials": 1}), "--fresh", cwd=tmp_path)
+    assert fresh.returncode == 0, fresh.stderr
+    assert len(trials_table(tmp_path / "results" / "small")) == 1
+    (aside,) = (tmp_path / "results" / ".replaced").iterdir()
+    assert len(trials_table(aside)) == 6
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_a_signal_stops_and_says_how_to_go_on(write_spec: WriteSpec, tmp_path: Path, number: signal.Signals) -> None:
+
+# SIGINT while trials run: `tests/faults/test_hostile_input.py` ends its sweep so.
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [(signal.SIGTERM, os.kill), (signal.SIGHUP, os.killpg)],
+    ids=["SIGTERM", "a terminal that is closed"],
+)
+def test_a_signal_stops_and_says_how_to_go_on(
+    write_spec: WriteSpec, tmp_path: Path, number: signal.Signals, send: Callable[[int, int], None]
+) -> None:
+    """A terminal that is closed hangs up on every process that it started, Ray's servers among them."""
     file = write_spec(fixed={"epochs": 2, "epoch_s": 60.0})
     process = subprocess.Popen(
-        sweep_command("run", file), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        sweep_command("run", file),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     log = tmp_path / "results" / "small" / "log.jsonl"
     while not (log.exists() and '"start"' in log.read_text()):
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=30)  # far less than the epoch's minute
-    assert process.returncode == 130
+    send(process.pid, number)
+    # Far less than the epoch's minute, for which a driver whose servers are gone would wait, too.
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
     assert "sweep resume small" in stderr
     assert "Traceback" not in stderr
     assert log_of(tmp_path / "results" / "small")[-1]["state"] == "INTERRUPTED"
-
-
-def test_a_dead_worker_costs_one_attempt(write_spec: WriteSpec, tmp_path: Path, own: Callable[..., Any]) -> None:
-    done = sweep("run", write_spec(**own("Dies", [0, 1, 2])), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    root = tmp_path / "results" / "small"
-    trials = trials_table(root)
-    assert [trials[number]["state"] for number in range(3)] == ["COMPLETED"] * 3
-    (victim,) = (row["trial"] for row in trials.values() if row["x"] == 1)
-    assert trials[victim]["attempt"] == 2
-    assert trials[victim]["epochs"] == 3
-    (failure,) = (event for event in log_of(root) if event["kind"] == "failure")
-    assert "worker process died" in failure["reason"]
-    assert "epoch 2" in (root / "trials" / str(victim) / "attempt-2" / "log.txt").read_text()
-    assert "epoch 1" not in (root / "trials" / str(victim) / "attempt-2" / "log.txt").read_text()
 
 
 def test_a_raising_trial_fails_alone_and_can_be_retried(
@@ -236,27 +211,6 @@ def test_a_raising_trial_fails_alone_and_can_be_retried(
     assert len(trials_table(root)) == 3
 
 
-def test_trials_that_break_the_contract_fail_with_a_reason(
-    write_spec: WriteSpec, tmp_path: Path, own: Callable[..., Any]
-) -> None:
-    done = sweep("run", write_spec(**own("Odd", [0, 1, 2, 3, 4, 5, 6])), cwd=tmp_path)
-    assert done.returncode == 1
-    trials = {row["x"]: row for row in trials_table(tmp_path / "results" / "small").values()}
-    reasons = [
-        "did not report the objective 'score'",
-        "'high' (str)",
-        "reported epoch 1 where epoch 2 was next",
-        "score is nan",
-        "loss is inf in step 3",
-        "called sys.exit(3)",
-    ]
-    for x, reason in enumerate(reasons):
-        assert trials[x]["state"] == "FAILED"
-        assert reason in trials[x]["reason"]
-        assert trials[x]["attempt"] == 1, "more attempts would not help"
-    assert trials[6]["state"] == "COMPLETED"
-
-
 def test_workers_stay_as_many_as_asked_for(write_spec: WriteSpec, tmp_path: Path, own: Callable[..., Any]) -> None:
     """Trials shorter than a worker's start must not all end up in one process; workers are reused."""
     keys = own("Meets", list(range(30)))
@@ -269,21 +223,3 @@ def test_workers_stay_as_many_as_asked_for(write_spec: WriteSpec, tmp_path: Path
     shares = sorted(pids.count(pid) for pid in set(pids))
     assert len(shares) == 2, f"30 trials over {len(shares)} processes: {shares}"
     assert shares[0] >= 3
-
-
-def test_more_trials_go_on_from_what_is_there(write_spec: WriteSpec, tmp_path: Path) -> None:
-    assert sweep("run", write_spec(search={"trials": 3}), cwd=tmp_path).returncode == 0
-    root = tmp_path / "results" / "small"
-    first = {number: row["lr"] for number, row in trials_table(root).items()}
-    extended = sweep("extend", "small", "--trials", "2", "--json", cwd=tmp_path)
-    assert extended.returncode == 0, extended.stderr
-    assert json.loads(extended.stdout)["trials"] == {"COMPLETED": 5}
-    trials = trials_table(root)
-    assert {number: trials[number]["lr"] for number in range(3)} == first
-    assert len({row["lr"] for row in trials.values()}) == 5
-
-    fresh = sweep("run", write_spec(search={"trials": 1}), "--fresh", cwd=tmp_path)
-    assert fresh.returncode == 0, fresh.stderr
-    assert len(trials_table(root)) == 1
-    (aside,) = (tmp_path / "results" / ".replaced").iterdir()
-    assert len(trials_table(aside)) == 5

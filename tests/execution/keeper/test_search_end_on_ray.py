@@ -16,7 +16,7 @@ pytestmark = pytest.mark.ray
 FILE = """
 name: ended
 trainable: synthetic
-fixed: {epochs: 40, epoch_s: 0.2, noise: 0.0}
+fixed: {epochs: 40, epoch_s: 0.1, noise: 0.0}
 space: {lr: {low: 0.001, high: 0.1, log: true}}
 search: {sampler: random, trials: 10, seed: 0, stop: {at: 0.3}, confirm: {top: 1, seeds: 2}}
 resources: {max_concurrent: 2}

@@ -164,7 +164,7 @@ def test_the_model_is_a_sweep_a_folder_or_a_file(
         (["colors", "{images}", "--format", "parquet"], ["Parquet", "--output"]),
         (["colors", "{images}", "-o", "{images}/gone/x.csv"], ["its folder does not exist"]),
         (["colors", "{images}", "-o", "{images}/x.xlsx"], ["x.xlsx", "tsv, csv, json, parquet"]),
-        (["colors", "{images}", "-o", "{images}"], ["no ordinary file"]),
+        (["colors", "{images}", "-o", "{images}"], ["not an ordinary file"]),
         (["colors", "{images}", "--batch-size", "0"], ["batch-size"]),
         (["{images}/red.png", "{images}"], ["not a usable ONNX file"]),
     ],

@@ -24,6 +24,7 @@ from timm.layers import SelectAdaptivePool2d
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from trainables.image.checks.model import model_problems
 from trainables.image.config import ImageConfig, Pooling
 from trainables.image.models.factory import starting_model
 from trainables.image.models.freezing import freeze
@@ -31,7 +32,6 @@ from trainables.image.models.layout import channels_last
 from trainables.image.models.survey import survey
 from trainables.image.models.table import MODELS, timm_name
 from trainables.image.models.tryout import is_one_pixel, try_step, usual_resolution
-from trainables.image.trainable import ImageClassifier
 from trainables.image.training.optim import parameter_groups
 
 NUM_CLASSES = 5
@@ -84,8 +84,8 @@ def configured(model: str, **values: Any) -> ImageConfig:
 
 
 def accepted(config: ImageConfig, keys: Collection[str]) -> bool:
-    """Whether the check has nothing against what these keys are set to; of weights and data there are none here."""
-    return not any(problem.fatal and problem.key in {"model", *keys} for problem in ImageClassifier.check(config))
+    """Whether the check of the model has nothing against what these keys are set to."""
+    return not any(problem.fatal and problem.key in {"model", *keys} for problem in model_problems(config))
 
 
 def built(config: ImageConfig) -> nn.Module:

@@ -11,6 +11,7 @@ from torch import nn
 from benchmarks.models_settings import VALUES, WAYS, without_effect
 from benchmarks.models_way import finetuning, refused
 from trainables.contract import ConfigProblem
+from trainables.image.checks.model import model_problems
 from trainables.image.config import ImageConfig
 from trainables.image.models import freezing
 from trainables.image.models.factory import build_model, starting_model
@@ -35,7 +36,7 @@ def configured(model: str, **values: Any) -> ImageConfig:
 
 
 def is_refused(config: ImageConfig, key: str) -> bool:
-    return any(problem.key == key for problem in ImageClassifier.check(config))
+    return any(problem.key == key for problem in model_problems(config))
 
 
 @pytest.mark.parametrize("model", KNOWN.split())
@@ -50,7 +51,7 @@ def test_models_that_are_tried_differ_or_are_refused(model: str) -> None:
 
 
 def test_settings_without_effect_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ImageClassifier, "check", lambda config: [])
+    monkeypatch.setattr("benchmarks.models_settings.model_problems", lambda config: [])
     assert "drop_path 0.0 = drop_path 0.25" in without_effect("lcnet_050", ["drop_path"])
     assert "width None = width 24" in without_effect("resnet10t", ["width"])
 
@@ -103,7 +104,8 @@ def test_no_dropout_runs_that_nobody_has_set(model: str) -> None:
 def test_ways_of_finetuning_are_told_by_what_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert finetuning("test_resnet") == "head last_n full layer_lr_decay"
     refusal = ConfigProblem("layer_lr_decay", "has no effect")
-    monkeypatch.setattr(ImageClassifier, "check", lambda config: [refusal] if config.layer_lr_decay < 1.0 else [])
+    refuses = "benchmarks.models_settings.model_problems"
+    monkeypatch.setattr(refuses, lambda config: [refusal] if config.layer_lr_decay < 1.0 else [])
     assert finetuning("test_resnet") == "head last_n full"
     monkeypatch.setattr(freezing, "block_numbers", lambda model: dict.fromkeys(dict(model.named_parameters()), 0))
     assert finetuning("test_resnet") == "head full", "all parameters are of the last block"

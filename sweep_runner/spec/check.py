@@ -242,7 +242,7 @@ class _Check:
                 found = explain(error, raw=alone, where=where, model=model, at=("data",), of_keys=True)
                 self._findings.problems += found
             except TrainableError:
-                pass  # the data itself: nothing can be said of it beside what is wrong
+                continue  # the data itself: nothing can be said of it beside what is wrong
 
     def _workers(self, space: Mapping[str, Parameter]) -> None:
         """Whether a trial can have as many workers as it is to get."""

@@ -45,8 +45,9 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
     for warning in plan.warnings:
         out.warn(warning)
     root = getattr(plan.data, "root", None)
+    no_data = ""
     if isinstance(root, Path) and not root.exists() and not getattr(plan.data, "download", False):
-        out.warn(f"data.root: {root} does not exist on this machine")
+        no_data = f"data.root: {root} does not exist on this machine: `sweep run` would end at once here"
     if (missing := _too_many_cpus(plan.spec)) is not None:
         out.warn(missing)
     if results.sweep(plan.spec.name).spec.is_file():
@@ -57,6 +58,8 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
     if room.warning:
         out.warn(room.warning)
     if as_json:
+        if no_data:
+            out.warn(no_data)
         out.json({**plan_as_json(plan), "disk": {"needed_bytes": room.needed_bytes, "free_bytes": room.free_bytes}})
         return
     out.table(("parameter", "values", "when"), _space_rows(plan), title="Space")
@@ -66,7 +69,9 @@ def check(file: Path, overrides: tuple[str, ...], as_json: bool, results: Result
     look = (
         f" `sweep data check {file}` checks its data{_of_classes(plan.data)}." if type(plan.data).model_fields else ""
     )
-    out.say(f"{file} is valid.{look}", style="green")
+    if no_data:  # last, where it is seen; no error, since the file may be meant for another machine
+        out.warn(no_data)
+    out.say(f"{file} is valid.{'' if no_data else look}", style="green")
 
 
 @click.command()

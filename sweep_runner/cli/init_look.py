@@ -17,7 +17,7 @@ from sweep_runner.errors import RequestError
 from sweep_runner.spec.explain import explain
 from trainables.errors import DataError
 from trainables.image.data.listing import list_examples
-from trainables.image.data.splits import divide
+from trainables.image.data.splits import check_enough, divide
 from trainables.image.data_config import DataConfig
 from trainables.image.datasets.base import Ambiguous, Listing, Recognised
 from trainables.image.datasets.recognition import recognise
@@ -126,6 +126,11 @@ def _listed(root: Path, reading: Recognised) -> Found:
             first = first or error
             continue
         division = divide(listing.table, listing.classes, data.split)
+        try:
+            check_enough(*(int((division.splits == split).sum()) for split in ("train", "val")))
+        except DataError as error:
+            first = first or error
+            continue
         numbers = np.bincount(flat_labels(listing.table)[1], minlength=len(listing.classes))
         counts = dict(zip(listing.classes, numbers.tolist(), strict=True))
         defects = (

@@ -56,6 +56,19 @@ def test_check_prints_json_for_scripts(capsys: pytest.CaptureFixture[str]) -> No
     assert text.err == "warning: search.trials stops the grid after 3 of its 6 configurations\n"
 
 
+def test_data_that_is_not_here_is_told_last(capsys: pytest.CaptureFixture[str]) -> None:
+    """The file may be meant for another machine: it is valid, and nobody overlooks that it cannot run here."""
+    Path("photos.yaml").write_text(
+        "name: photos\ndata: {dataset: image_folder, root: gone}\n"
+        "fixed: {model: simple_cnn3, pretrained: false, finetune: scratch}\nspace: {lr: [0.01, 0.001]}\n"
+    )
+    assert main(["check", "photos.yaml"]) == 0
+    *_, warning, valid = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: data.root: ")
+    assert warning.endswith("gone does not exist on this machine: `sweep run` would end at once here")
+    assert valid == "photos.yaml is valid."
+
+
 def test_check_tells_every_problem_and_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     args = ["check", "s.yaml", "--set", "fixed.epochs=0", "--set", "objective.metric=val_acc"]
     assert main(args) == 2

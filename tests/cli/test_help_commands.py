@@ -52,8 +52,19 @@ def test_init_refuses_what_it_cannot_use(refused: Refused, make_pictures: MakePi
     make_pictures({"cat": 3})
     assert "at least two" in refused("init", "pictures", "--yes")
     make_pictures({"dog": 3})
+    assert "gone.pth: there is no such file or folder" in refused("init", "pictures", "--weights", "gone.pth", "--yes")
     Path("sweep.yaml").touch()
     assert "--force" in refused("init", "pictures", "--yes")
+
+
+def test_init_refuses_what_no_sweep_could_train_on(refused: Refused, make_pictures: MakePictures) -> None:
+    """`sweep run` would, after it has read all images."""
+    root = make_pictures({"photos": 3})
+    names = sorted(path.name for path in root.glob("photos/*"))
+    (root / "labels.csv").write_text("file,sea,sky\n" + "\n".join(f"{name},1,1" for name in names) + "\n")
+    said = refused("init", "pictures", "--yes")
+    assert "1 example to train on and 1 to validate on: at least 2 and 1 are needed" in said
+    assert not Path("sweep.yaml").exists()
 
 
 def test_init_writes_what_it_recognised(

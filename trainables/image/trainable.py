@@ -86,6 +86,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
         from trainables.image.checks.weights import prepare_weights
         from trainables.image.data.listing import list_examples
         from trainables.image.data.prepare import INDEX_FILE, prepare_images
+        from trainables.image.data.splits import check_enough
         from trainables.image.index import ImageIndex
         from trainables.image.models.prepared import write_weights
 
@@ -117,11 +118,7 @@ class ImageClassifier(Trainable[ImageConfig, DataConfig], Combines[ImageConfig])
         if self.data.split.folds is not None:
             num_val = num_train // self.data.split.folds
             num_train -= num_val
-        if num_train < 2 or num_val < 1:
-            raise DataError(
-                f"{num_train} examples to train on and {num_val} to validate on: at least 2 and 1 are needed. "
-                "Give more data, or change data.split"
-            )
+        check_enough(num_train, num_val)
         # Which kind of data this is shows only now: a choice that can never work must not wait for its trial.
         watches = "plateau" in values("schedule") or any(values("early_stopping_patience"))
         problems = [loss_problem(loss, index.multilabel) for loss in values("loss")]

@@ -270,6 +270,19 @@ def _torn(names: npt.NDArray[np.object_], splits: npt.NDArray[np.str_]) -> list[
     return [f"the dataset's own splits have {len(torn)} groups on two sides, such as {min(torn)}"]
 
 
+def check_enough(num_train: int, num_val: int) -> None:
+    """Whether there is enough to train on, and to judge trials by.
+
+    Raises:
+        DataError: there is not.
+    """
+    if num_train < 2 or num_val < 1:
+        raise DataError(
+            f"{num_train} example{'' if num_train == 1 else 's'} to train on and {num_val} to validate on: at least 2 "
+            "and 1 are needed. Give more data, or change data.split"
+        )
+
+
 def no_class(name: str, classes: Sequence[str]) -> str:
     """Says that there is no class of this name, and which is meant perhaps."""
     folded = {each.casefold(): each for each in classes}

@@ -89,8 +89,12 @@ def _given(written: str, models: tuple[str, ...]) -> Start:
     if not path.is_dir():
         known = model_of(path) if path.is_file() and path.suffix in WEIGHT_SUFFIXES else None
         if known is None:
-            there = f"{path.name} is of no known model" if path.exists() else "the file does not exist"
-            raise DataError(f"weights {written}: {there}. Name it after its model, such as resnet18_imagenet.pth")
+            if not path.exists():
+                raise DataError(f"weights {written}: there is no such file or folder")
+            raise DataError(
+                f"weights {written}: {path.name} is of no known model. Name it after its model, such as "
+                "resnet18_imagenet.pth"
+            )
         return Start(written, (known,), why, f"{said}.")
     found = weight_files(path)
     unclear = {name: files for name, files in found.files.items() if len(files) > 1 and files[0].stem != name}

@@ -256,4 +256,4 @@ def _objective(listing: Listing) -> tuple[str, str]:
 def _duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{max(1, round(seconds / 60))} min"
-    return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 3600:.1f} h"

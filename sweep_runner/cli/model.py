@@ -302,7 +302,8 @@ def find_model(model: str, results: ResultsPaths) -> Path:
     if not (sweep.best / ONNX_FILE).is_file():
         raise RequestError(
             f"the sweep {sweep.name!r} has published no model yet ({sweep.best})",
-            hint=f"Let it finish ({sweep.command('resume')}), or export a trial: {sweep.command('export')}",
+            hint=f"Let it finish ({sweep.command('resume')}), "
+            f"or export a trial that has ended: {sweep.command('export')}",
         )
     return sweep.best
 
@@ -340,7 +341,10 @@ def pick_exportable(name: str, plan: Plan, state: SweepState, trial: str | None,
     if trial is None:
         published, answer = chosen(plan, state), answer_on_record(plan, state)
         if published is None:
-            raise RequestError(f"the sweep {name!r} has no trial with a result: no model can be exported")
+            raise RequestError(
+                f"no trial of the sweep {name!r} has ended with a result: no model can be exported yet",
+                hint="Let it go on with `sweep resume`.",
+            )
         if answer is not None and answer.chosen != answer.winner:
             out.say(answer.why_chosen)
         return published.trial

@@ -230,7 +230,9 @@ def test_export_of_an_unknown_sweep_or_trial(results: Path, capsys: pytest.Captu
     assert main(["export", "unfinished", "--trial", "4", "--results", str(results)]) == 2
     assert "has no trial 4" in capsys.readouterr().err
     assert main(["export", "unfinished", "--results", str(results)]) == 2
-    assert "no trial with a result" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no trial of the sweep 'unfinished' has ended with a result" in said
+    assert "sweep resume" in said
 
 
 def test_export_takes_the_published_trial_where_none_is_named(

@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 import threading
+import traceback
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,7 +96,11 @@ class _Server:
         selector.close()
         for each in (self._listener, self._woken, self._wakes, connection, *self._running.values()):
             each.close()
-        _become(request, descriptors, asker)
+        try:
+            _become(request, descriptors, asker)
+        except Exception:  # noqa: BLE001 - whatever ends a program; the loop that this was forked in must not go on here
+            traceback.print_exc()
+            sys.exit(1)
 
 
 def _received(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:

@@ -82,6 +82,19 @@ def test_how_a_fork_ended_is_told(forks: ForkServer, code: int, how: str) -> Non
         assert asked(assistant)[0] != process, "the next question has another one"
 
 
+def test_what_a_fork_raises_ends_it_alone_and_is_told(
+    forks: ForkServer, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An OSError is also what the server's own loop takes for somebody who is gone."""
+    (folder / "fails.py").write_text("raise OSError('no such disk')\n")
+    with (folder / "given").open("w") as given:
+        assert forks.fork("fails", given.fileno(), [str(folder)]).wait() == 1
+    assert "OSError: no such disk" in capfd.readouterr().err
+    with Assistant() as assistant:
+        assistant.forks = forks
+        assert asked(assistant)[1] == forks.pid
+
+
 def test_forks_end_with_their_server_and_what_follows_needs_none(forks: ForkServer) -> None:
     with Assistant() as assistant:
         assistant.forks = forks

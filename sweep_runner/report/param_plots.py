@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from sweep_runner.report.importance import Importance
 from sweep_runner.report.plots import BLUE, LONGEST_NAME, ORANGE, STYLE
+from sweep_runner.report.study_trials import number_of, value_of, valued_trials
 
 if TYPE_CHECKING:
     import optuna
@@ -26,8 +27,8 @@ def best_so_far(study: optuna.Study, objective: str) -> Figure:
     """Each trial's value, and the best until then."""
     with rc_context(STYLE):
         figure, axes = _figure(1, 1, 6.4, 3.8)
-        trials, better = _valued(study), max if study.direction.name == "MAXIMIZE" else min
-        numbers, values = [_number(trial) for trial in trials], [_value(trial) for trial in trials]
+        trials, better = valued_trials(study), max if study.direction.name == "MAXIMIZE" else min
+        numbers, values = [number_of(trial) for trial in trials], [value_of(trial) for trial in trials]
         best = [better(values[: k + 1]) for k in range(len(values))]
         axes[0].step(numbers, best, where="post", color=ORANGE, label="best so far")
         axes[0].plot(numbers, values, "o", color=BLUE, markersize=4.5, label="trial", alpha=0.8)
@@ -53,10 +54,10 @@ def slices(study: optuna.Study, names: Sequence[str], objective: str) -> Figure:
     with rc_context(STYLE):
         columns = min(_COLUMNS, len(names))
         figure, axes = _figure(math.ceil(len(names) / columns), columns, 3.4 * columns, 3.0)
-        trials = _valued(study)
+        trials = valued_trials(study)
         for number, (axis, name) in enumerate(zip(axes, names, strict=False)):
             axis.plot(
-                _places(trials, name), [_value(trial) for trial in trials], "o", color=BLUE, markersize=4.5, alpha=0.7
+                _places(trials, name), [value_of(trial) for trial in trials], "o", color=BLUE, markersize=4.5, alpha=0.7
             )
             _scale(axis, trials, name, figure.get_figwidth() / columns)
             axis.set_xlabel(name)
@@ -73,8 +74,8 @@ def parallel_coordinates(study: optuna.Study, names: Sequence[str], objective: s
     with rc_context(STYLE):
         figure, axes = _figure(1, 1, 2.2 + 1.8 * len(names), 4.2)
         ranks = _ranks(study)
-        trials = sorted(_valued(study), key=lambda trial: ranks[trial.number])  # the best on top
-        columns: list[tuple[list[float], str | None]] = [([_value(trial) for trial in trials], None)]
+        trials = sorted(valued_trials(study), key=lambda trial: ranks[trial.number])  # the best on top
+        columns: list[tuple[list[float], str | None]] = [([value_of(trial) for trial in trials], None)]
         columns += [(_places(trials, name), name) for name in names]
         heights = []
         for x, (places, name) in enumerate(columns):
@@ -104,7 +105,7 @@ def pair(study: optuna.Study, names: Sequence[str], objective: str) -> Figure:
     with rc_context(STYLE):
         figure, axes = _figure(1, 1, 6.4, 4.4)
         ranks = _ranks(study)
-        trials = sorted(_valued(study), key=lambda trial: ranks[trial.number])
+        trials = sorted(valued_trials(study), key=lambda trial: ranks[trial.number])
         xs, ys = (_places(trials, name) for name in names)
         axes[0].scatter(xs, ys, c=_shades(len(trials)), s=36, edgecolors="#555555", linewidths=0.5, zorder=2)
         _scale(axes[0], trials, names[0], figure.get_figwidth())
@@ -193,7 +194,7 @@ def _is_log(trials: Sequence[FrozenTrial], name: str) -> bool:
 
 def _ranks(study: optuna.Study) -> dict[int, int]:
     """Number of a trial → its rank, the worst first."""
-    ordered = sorted(_valued(study), key=_value, reverse=study.direction.name != "MAXIMIZE")
+    ordered = sorted(valued_trials(study), key=value_of, reverse=study.direction.name != "MAXIMIZE")
     return {trial.number: rank for rank, trial in enumerate(ordered)}
 
 
@@ -202,18 +203,3 @@ def _shades(number: int) -> list[tuple[float, float, float]]:
     light, dark = (0.80, 0.87, 0.93), (0.0, 0.22, 0.40)
     steps = [k / max(1, number - 1) for k in range(number)]
     return [tuple(a + (b - a) * step for a, b in zip(light, dark, strict=True)) for step in steps]  # type: ignore[misc]
-
-
-def _valued(study: optuna.Study) -> list[FrozenTrial]:
-    return [
-        trial for trial in study.get_trials(deepcopy=False) if trial.value is not None and math.isfinite(trial.value)
-    ]
-
-
-def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None
-    return trial.value
-
-
-def _number(trial: FrozenTrial) -> int:
-    return int(trial.user_attrs["trial"])

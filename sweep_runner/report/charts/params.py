@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from sweep_runner.report.charts.plot import (
 )
 from sweep_runner.report.charts.scales import Scale, choices, linear, logarithmic
 from sweep_runner.report.param_order import Found, by_importance, number_pair, order_in_words
+from sweep_runner.report.study_trials import number_of, value_of, valued_trials
 
 if TYPE_CHECKING:
     import optuna
@@ -84,11 +84,11 @@ def parallel_coordinates(study: optuna.Study, objective: str, found: Found) -> S
         objective: its name.
         found: of `known_importances`.
     """
-    trials = _valued(study)
+    trials = valued_trials(study)
     names = by_importance(study, found)[:MAX_AXES]
     if not names or len(trials) < 2:
         return None
-    scales = [linear([_value(trial) for trial in trials]), *(_scale(trials, name) for name in names)]
+    scales = [linear([value_of(trial) for trial in trials]), *(_scale(trials, name) for name in names)]
     width, height, top, bottom, side = 1100.0, 400.0, 40.0, 24.0, 70.0
     places = [side + k * (width - 2 * side) / (len(scales) - 1) for k in range(len(scales))]
 
@@ -98,13 +98,13 @@ def parallel_coordinates(study: optuna.Study, objective: str, found: Found) -> S
     shades: list[list[tuple[int, str]]] = [[] for _ in range(NUM_SHADES)]
     shade = _shade(trials, study)
     for trial in sorted(trials, key=lambda each: shade(each)):
-        values = [_value(trial), *(_of_scale(trial, name) for name in names)]
+        values = [value_of(trial), *(_of_scale(trial, name) for name in names)]
         jitter = _jitter(trial)
         points = [
             (x, down(scale, value) + (jitter * 10 if scale.is_choice else 0))
             for x, scale, value in zip(places, scales, values, strict=True)
         ]
-        shades[shade(trial)].append((_number(trial), line(points)))
+        shades[shade(trial)].append((number_of(trial), line(points)))
     axes = []
     room = (width - 2 * side) / (len(scales) - 1)
     for x, scale, name in zip(places, scales, [objective, *names], strict=True):
@@ -137,14 +137,14 @@ def slices(study: optuna.Study, objective: str, found: Found) -> list[Shown]:
         found: of `known_importances`.
     """
     names = by_importance(study, found)[:MAX_SLICES]
-    trials = _valued(study)
+    trials = valued_trials(study)
     if not names or not trials:
         return []
-    y = linear([_value(trial) for trial in trials])
+    y = linear([value_of(trial) for trial in trials])
     drawn = []
     for number, name in enumerate(names):
         frame = framed(_scale(trials, name), y, name, objective, width=380, height=280)
-        points = [(_number(trial), _spot(frame, trial, name, _value(trial))) for trial in trials]
+        points = [(number_of(trial), _spot(frame, trial, name, value_of(trial))) for trial in trials]
         about = f"{objective} over one hyperparameter at a time. {order_in_words(found, names)}" if not number else ""
         alt = f"{objective} over {name}, {len(trials)} trials"
         content = [frame.axes(name, objective), marks([("dot full", points)])]
@@ -171,7 +171,7 @@ def pair(study: optuna.Study, objective: str, found: Found) -> Shown | None:
         found: of `known_importances`.
     """
     names = number_pair(study, found)
-    trials = _valued(study)
+    trials = valued_trials(study)
     if not names or not trials:
         return None
     frame = framed(_scale(trials, names[0]), _scale(trials, names[1]), names[0], names[1])
@@ -179,31 +179,16 @@ def pair(study: optuna.Study, objective: str, found: Found) -> Shown | None:
     shades: list[list[tuple[int, str]]] = [[] for _ in range(NUM_SHADES)]
     for trial in trials:
         spot = dot(frame.px(trial.params[names[0]]), frame.py(trial.params[names[1]]))
-        shades[shade(trial)].append((_number(trial), spot))
+        shades[shade(trial)].append((number_of(trial), spot))
     alt = f"{names[0]} against {names[1]}, {len(trials)} trials, by {objective}"
     content = [frame.axes(*names), marks([(f"dot q{k}", own) for k, own in enumerate(shades)])]
     about = f"{names[0]} against {names[1]}. The darker, the better {objective} (in dark: the brighter)."
     return Shown("pair", "Two hyperparameters", about, svg("pair", alt, frame.width, frame.height, content), "points")
 
 
-def _valued(study: optuna.Study) -> list[FrozenTrial]:
-    return [
-        trial for trial in study.get_trials(deepcopy=False) if trial.value is not None and math.isfinite(trial.value)
-    ]
-
-
-def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None
-    return trial.value
-
-
-def _number(trial: FrozenTrial) -> int:
-    return int(trial.user_attrs.get("trial", trial.number))
-
-
 def _jitter(trial: FrozenTrial) -> float:
     """From -0.5 to 0.5, spread evenly: trials with one choice do not lie on each other."""
-    return (_number(trial) * _GOLDEN) % 1 - 0.5
+    return (number_of(trial) * _GOLDEN) % 1 - 0.5
 
 
 def _spot(frame: Frame, trial: FrozenTrial, name: str, value: float) -> str:
@@ -238,7 +223,7 @@ def _key(choice: Any) -> str:
 
 def _shade(trials: Sequence[FrozenTrial], study: optuna.Study) -> Callable[[FrozenTrial], int]:
     """By rank, in equal parts: one bad outlier would make all others look alike."""
-    best_last = sorted(trials, key=_value, reverse=study.direction.name != "MAXIMIZE")
+    best_last = sorted(trials, key=value_of, reverse=study.direction.name != "MAXIMIZE")
     places = {trial.number: number * NUM_SHADES // len(best_last) for number, trial in enumerate(best_last)}
     return lambda trial: places[trial.number]
 
